@@ -1,0 +1,396 @@
+// The module omp_mlp._core: NumPy arrays become spans, strings become enums, the GIL is released once.
+// Arguments are keyword-only and were checked in Python; nothing here has a default or copies silently
+// (`noconvert`: an array of another type or layout is refused).
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <utility>
+
+#include "omp_mlp/dispatch.hpp"
+#include "omp_mlp/merge.hpp"
+#include "omp_mlp/parallel.hpp"
+#include "omp_mlp/predict.hpp"
+#include "omp_mlp/train.hpp"
+
+namespace py = pybind11;
+using namespace py::literals;
+using namespace omp_mlp;
+
+namespace {
+
+template <typename T>
+using Array = py::array_t<T, py::array::c_style>;
+
+// ---- Names ------------------------------------------------------------------------------------------
+
+template <typename Enum, std::size_t n>
+Enum named(const std::array<std::pair<const char*, Enum>, n>& names, const std::string& name) {
+    for (const auto& [known, value] : names) {
+        if (name == known) {
+            return value;
+        }
+    }
+    throw py::value_error{"unknown name '" + name + "'"};
+}
+
+constexpr std::array activations{
+    std::pair{"relu", Activation::relu}, std::pair{"tanh", Activation::tanh},
+    std::pair{"logistic", Activation::logistic}, std::pair{"identity", Activation::identity}};
+constexpr std::array output_functions{std::pair{"softmax", Output::softmax},
+                                      std::pair{"identity", Output::identity},
+                                      std::pair{"logistic", Output::logistic}};
+constexpr std::array shuffles{std::pair{"none", Shuffle::none}, std::pair{"shards", Shuffle::shards},
+                              std::pair{"global", Shuffle::global}};
+constexpr std::array schedules{std::pair{"constant", Schedule::constant},
+                               std::pair{"linear", Schedule::linear}};
+constexpr std::array init_rules{std::pair{"fixed", InitScale::fixed},
+                                std::pair{"glorot", InitScale::glorot},
+                                std::pair{"he", InitScale::he}};
+
+// ---- Arrays -----------------------------------------------------------------------------------------
+
+std::span<const float> view(const Array<float>& array) {
+    return {array.data(), static_cast<std::size_t>(array.size())};
+}
+
+Array<float> packed(const Shape& shape, const Parameters& parameters) {
+    Array<float> array(shape.packed_size());
+    pack(shape, parameters, {array.mutable_data(), static_cast<std::size_t>(array.size())});
+    return array;
+}
+
+// X, and the arrays that it points into.
+struct PySamples {
+    Samples samples;
+    py::object owner;
+
+    static PySamples dense_float32(const Array<float>& X) {
+        return {{.kind = Samples::Kind::dense_float32,
+                 .rows = X.shape(0),
+                 .columns = X.shape(1),
+                 .values = X.data()},
+                X};
+    }
+    static PySamples dense_uint8(const Array<std::uint8_t>& X, float scale) {
+        return {{.kind = Samples::Kind::dense_uint8,
+                 .rows = X.shape(0),
+                 .columns = X.shape(1),
+                 .bytes = X.data(),
+                 .scale = scale},
+                X};
+    }
+    static PySamples csr(const Array<std::int64_t>& starts, const Array<std::int32_t>& indices,
+                         const Array<float>& values, Index columns) {
+        return {{.kind = Samples::Kind::csr,
+                 .rows = starts.size() - 1,
+                 .columns = columns,
+                 .values = values.data(),
+                 .starts = starts.data(),
+                 .indices = indices.data()},
+                py::make_tuple(starts, indices, values)};
+    }
+
+    // Where X is not finite first, as (row, column), or None.
+    py::object first_nonfinite() const {
+        if (samples.kind == Samples::Kind::dense_uint8) {
+            return py::none();
+        }
+        const bool sparse = samples.kind == Samples::Kind::csr;
+        const Index count = sparse ? samples.starts[samples.rows] : samples.rows * samples.columns;
+        Index found = 0;
+        {
+            const py::gil_scoped_release release;
+            found = first_nonfinite_value(samples.values, count);
+        }
+        if (found == count) {
+            return py::none();
+        }
+        if (!sparse) {
+            return py::make_tuple(found / samples.columns, found % samples.columns);
+        }
+        const std::int64_t* after =
+            std::upper_bound(samples.starts, samples.starts + samples.rows + 1, found);
+        return py::make_tuple(after - samples.starts - 1, samples.indices[found]);
+    }
+
+private:
+    static Index first_nonfinite_value(const float* values, Index count) {
+        // x * 0 is 0 unless x is infinite or NaN: a sum of such terms is quick to tell.
+        constexpr Index piece = 4096;
+        for (Index begin = 0; begin < count; begin += piece) {
+            const Index end = std::min(begin + piece, count);
+            std::array<float, 16> sums{};
+            Index k = begin;
+            for (; k + 16 <= end; k += 16) {
+                for (Index lane = 0; lane < 16; ++lane) {
+                    sums[static_cast<std::size_t>(lane)] += values[k + lane] * 0.0F;
+                }
+            }
+            bool finite = std::accumulate(sums.begin(), sums.end(), 0.0F) == 0.0F;
+            for (; k < end; ++k) {
+                finite = finite && std::isfinite(values[k]);
+            }
+            if (!finite) {
+                return std::find_if(values + begin, values + end,
+                                    [](float value) { return !std::isfinite(value); }) -
+                       values;
+            }
+        }
+        return count;
+    }
+};
+
+// y, either as classes or as values, and the weights of the samples; the arrays stay the caller's.
+Targets make_targets(const std::optional<Array<std::int32_t>>& classes,
+                     const std::optional<Array<float>>& values,
+                     const std::optional<Array<float>>& sample_weight) {
+    return {.classes = classes ? classes->data() : nullptr,
+            .values = values ? values->data() : nullptr,
+            .weights = sample_weight ? sample_weight->data() : nullptr};
+}
+
+// ---- A network with its parameters ------------------------------------------------------------------
+
+struct PyNetwork {
+    Network network;
+    Parameters parameters;
+
+    PyNetwork(const std::vector<Index>& layer_sizes, const std::string& activation,
+              const std::string& output, const std::optional<Array<float>>& start)
+        : network{Shape{layer_sizes}, named(activations, activation), named(output_functions, output)},
+          parameters{network.shape} {
+        if (start) {
+            if (start->size() != network.shape.packed_size()) {
+                throw py::value_error{"parameters must have " +
+                                      std::to_string(network.shape.packed_size()) + " entries; got " +
+                                      std::to_string(start->size())};
+            }
+            unpack(network.shape, view(*start), parameters);
+        }
+    }
+
+    Array<float> predict(const PySamples& X, bool raw, int workers) const {
+        Array<float> out({X.samples.rows, network.shape.outputs()});
+        float* data = out.mutable_data();
+        {
+            const py::gil_scoped_release release;
+            omp_mlp::predict(network, parameters, X.samples, raw, workers, data);
+        }
+        return out;
+    }
+
+    // The mean loss over all of X as one batch, and its gradient.
+    std::pair<double, Array<float>> gradient(const PySamples& X,
+                                             const std::optional<Array<std::int32_t>>& classes,
+                                             const std::optional<Array<float>>& values,
+                                             const std::optional<Array<float>>& sample_weight) const {
+        const Index rows = X.samples.rows;
+        Workspace workspace{network, rows};
+        std::vector<Index> ids(static_cast<std::size_t>(rows));
+        std::iota(ids.begin(), ids.end(), Index{0});
+        workspace.load(kernels(), X.samples, ids);
+        forward(kernels(), network, parameters, workspace);
+        const double loss = loss_and_delta(
+            kernels(), network, make_targets(classes, values, sample_weight), ids, workspace);
+        Parameters gradient{network.shape};
+        add_gradient(kernels(), network, parameters, 1.0F / static_cast<float>(rows), workspace,
+                     gradient);
+        return {loss / static_cast<double>(rows), packed(network.shape, gradient)};
+    }
+};
+
+// ---- Training ---------------------------------------------------------------------------------------
+
+// Calls back into Python from a core that runs without the GIL. True stops the training.
+Observer make_observer(const Network& network, const std::optional<py::function>& after_round,
+                       const std::optional<py::function>& during_round) {
+    Observer observer;
+    observer.after_round = [&](const RoundReport& report, const Parameters& master) {
+        if (!after_round) {
+            return false;
+        }
+        const py::gil_scoped_acquire acquire;
+        return (*after_round)(report.samples, report.loss, report.train_seconds, report.merge_seconds,
+                              report.slowest_replica_seconds, packed(network.shape, master))
+            .cast<bool>();
+    };
+    observer.during_round = [&](const Progress& progress) {
+        const py::gil_scoped_acquire acquire;
+        if (PyErr_CheckSignals() != 0) {
+            throw py::error_already_set{};
+        }
+        return during_round && (*during_round)(progress.samples, progress.loss_sum).cast<bool>();
+    };
+    return observer;
+}
+
+py::tuple train_network(const PyNetwork& start, const PySamples& X,
+                        const std::optional<Array<std::int32_t>>& classes,
+                        const std::optional<Array<float>>& values,
+                        const std::optional<Array<float>>& sample_weight, Index threads, int workers,
+                        Index epochs, Index batch_size, Index merge_every, const std::string& merge,
+                        double outer_momentum, double learning_rate, const std::string& schedule,
+                        const std::string& shuffle, const std::string& init_rule, double init_scale,
+                        const std::string& init, std::uint64_t seed, bool keep_replicas,
+                        const std::optional<py::function>& after_round,
+                        const std::optional<py::function>& during_round) {
+    const Network& network = start.network;
+    const TrainOptions options{.replicas = threads,
+                               .workers = workers,
+                               .epochs = epochs,
+                               .batch_size = batch_size,
+                               .merge_every = merge_every,
+                               .method = &merge_method(merge),
+                               .outer_momentum = outer_momentum,
+                               .sgd = {learning_rate, named(schedules, schedule)},
+                               .shuffle = named(shuffles, shuffle),
+                               .init = {named(init_rules, init_rule), init_scale},
+                               .shared_start = init != "independent",
+                               .seed = seed,
+                               .keep_replicas = keep_replicas};
+    const Targets targets = make_targets(classes, values, sample_weight);
+    const Observer observer = make_observer(network, after_round, during_round);
+    const std::optional<Parameters> given =
+        init == "given" ? std::optional{start.parameters} : std::nullopt;
+    const auto run = [&] {
+        // From here to the end of the training no Python object is touched, except by the observer.
+        const py::gil_scoped_release release;
+        return train(network, X.samples, targets, options, given, observer);
+    };
+    const TrainResult result = run();
+
+    py::list replicas;
+    for (const Parameters& replica : result.replicas) {
+        replicas.append(packed(network.shape, replica));
+    }
+    Array<double> history({static_cast<Index>(result.history.size()), Index{5}});
+    double* row = history.mutable_data();
+    for (const RoundReport& report : result.history) {
+        *row++ = static_cast<double>(report.samples);
+        *row++ = report.loss;
+        *row++ = report.train_seconds;
+        *row++ = report.merge_seconds;
+        *row++ = report.slowest_replica_seconds;
+    }
+    return py::make_tuple(packed(network.shape, result.master), replicas, history);
+}
+
+// ---- Merging ----------------------------------------------------------------------------------------
+
+Array<float> merge_networks(const std::string& method, const std::vector<Array<float>>& replicas,
+                            const std::optional<Array<float>>& base,
+                            const std::vector<double>& sample_share,
+                            const std::vector<Index>& layer_ends, int workers) {
+    std::vector<const float*> data;
+    for (const Array<float>& replica : replicas) {
+        data.push_back(replica.data());
+    }
+    Array<float> merged(layer_ends.back());
+    const MergeInput input{data, sample_share, base ? base->data() : nullptr};
+    Merger merger{merge_method(method), layer_ends, 0.0};
+    float* out = merged.mutable_data();
+    Team::run(workers, [&](Team& team) {
+        merger.merge(
+            input,
+            [&team](Index count, const std::function<void(Index)>& fn) { team.for_each(count, fn); },
+            out);
+    });
+    return merged;
+}
+
+py::list list_merge_methods() {
+    py::list methods;
+    for (const MergeMethod& method : merge_methods()) {
+        methods.append(py::dict("name"_a = method.name, "summary"_a = method.summary,
+                                "formula"_a = method.formula, "reference"_a = method.reference,
+                                "cadence"_a = method.cadence == Cadence::once ? "once" : "periodic",
+                                "needs_base"_a = method.needs_base));
+    }
+    return methods;
+}
+
+// ---- The build tells on itself ----------------------------------------------------------------------
+
+py::dict build_config() {
+    return py::dict("version"_a = OMP_MLP_VERSION, "compiler"_a = OMP_MLP_COMPILER,
+                    "build_type"_a = OMP_MLP_BUILD_TYPE, "openmp"_a = OMP_MLP_OPENMP_VERSION,
+                    "pybind11"_a = PYBIND11_TOSTRING(PYBIND11_VERSION_MAJOR) "." PYBIND11_TOSTRING(
+                        PYBIND11_VERSION_MINOR));
+}
+
+std::vector<std::string> kernel_names() {
+    std::vector<std::string> names;
+    for (const Kernels* table : available_kernels()) {
+        names.emplace_back(table->name);
+    }
+    return names;
+}
+
+Array<std::int64_t> epoch_order(Index samples, Index replicas, Index replica, Index epoch,
+                                const std::string& shuffle, std::uint64_t seed) {
+    const Shard shard{samples, replicas, replica, epoch + 1, named(shuffles, shuffle), seed};
+    const Shard::Epoch order = shard.epoch(epoch);
+    Array<std::int64_t> ids(shard.epoch_size());
+    for (Index position = 0; position < shard.epoch_size(); ++position) {
+        ids.mutable_at(position) = order[position];
+    }
+    return ids;
+}
+
+void translate_divergence(std::exception_ptr exception) {
+    try {
+        std::rethrow_exception(std::move(exception));
+    } catch (const TrainingDiverged& diverged) {
+        const py::object type = py::module_::import("omp_mlp._errors").attr("TrainingDivergedError");
+        const py::object replica = diverged.replica < 0 ? py::object{py::none()}
+                                                        : py::object{py::int_(diverged.replica)};
+        const py::object error = type(diverged.round, replica);
+        PyErr_SetObject(type.ptr(), error.ptr());
+    }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+    m.doc() = "The compiled core of omp_mlp. Private: use the package.";
+    py::register_local_exception_translator(translate_divergence);
+
+    py::class_<PySamples>(m, "Samples")
+        .def_static("dense_float32", &PySamples::dense_float32, py::kw_only(), "X"_a.noconvert())
+        .def_static("dense_uint8", &PySamples::dense_uint8, py::kw_only(), "X"_a.noconvert(), "scale"_a)
+        .def_static("csr", &PySamples::csr, py::kw_only(), "starts"_a.noconvert(),
+                    "indices"_a.noconvert(), "values"_a.noconvert(), "columns"_a)
+        .def("first_nonfinite", &PySamples::first_nonfinite);
+
+    py::class_<PyNetwork>(m, "Network")
+        .def(py::init<const std::vector<Index>&, const std::string&, const std::string&,
+                      const std::optional<Array<float>>&>(),
+             py::kw_only(), "layer_sizes"_a, "activation"_a, "output"_a, "parameters"_a.noconvert())
+        .def("predict", &PyNetwork::predict, py::kw_only(), "samples"_a, "raw"_a, "workers"_a)
+        .def("gradient", &PyNetwork::gradient, py::kw_only(), "samples"_a, "classes"_a.noconvert(),
+             "values"_a.noconvert(), "sample_weight"_a.noconvert());
+
+    m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "classes"_a.noconvert(),
+          "values"_a.noconvert(), "sample_weight"_a.noconvert(), "threads"_a, "workers"_a, "epochs"_a,
+          "batch_size"_a, "merge_every"_a, "merge"_a, "outer_momentum"_a, "learning_rate"_a,
+          "learning_rate_schedule"_a, "shuffle"_a, "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a,
+          "keep_replicas"_a, "after_round"_a, "during_round"_a);
+    m.def("merge", &merge_networks, py::kw_only(), "method"_a, "replicas"_a.noconvert(),
+          "base"_a.noconvert(), "sample_share"_a, "layer_ends"_a, "workers"_a);
+    m.def("merge_methods", &list_merge_methods);
+    m.def("kernel_names", &kernel_names);
+    m.def("kernels_in_use", [] { return kernels().name; });
+    m.def("select_kernels", &select_kernels, "name"_a);
+    m.def("openmp_max_threads", &openmp_max_threads);
+    m.def("release_threads", &release_threads);
+    m.def("build_config", &build_config);
+    m.def("epoch_order", &epoch_order, py::kw_only(), "samples"_a, "replicas"_a, "replica"_a, "epoch"_a,
+          "shuffle"_a, "seed"_a);
+}

@@ -1,0 +1,57 @@
+// The hot loops, on plain memory. A Kernels table is one way to run them; every table computes the
+// same thing up to the rounding of float32 sums, and is tested against the plain loops.
+//
+// Conventions: a matrix is a pointer and the distance between its rows in floats. `width` is the
+// padded width of a layer's rows: a multiple of 16, rows start on cache lines. Row k of W (fan_in rows)
+// holds the weights that leave input k.
+#pragma once
+
+#include <cstdint>
+
+#include "omp_mlp/buffer.hpp"
+
+namespace omp_mlp {
+
+// The nonzero entries of one sample.
+struct SparseRow {
+    const std::int32_t* index;
+    const float* value;
+    Index count;
+};
+
+enum class Activation { relu, tanh, logistic, identity };
+
+struct Kernels {
+    const char* name;
+
+    // Lists the nonzeros of x (n floats, or n bytes times scale); room for n entries. Returns how many.
+    Index (*gather_float32)(const float* x, Index n, std::int32_t* index, float* value);
+    Index (*gather_uint8)(const std::uint8_t* x, Index n, float scale, std::int32_t* index,
+                          float* value);
+
+    // z[s] = bias + sum over the nonzeros k of sample s of x[s][k] W[k]; z: samples x width.
+    void (*sparse_forward)(const SparseRow* x, Index samples, const float* W, const float* bias,
+                           Index width, float* z);
+    // W[k] += scale * sum over s of x[s][k] delta[s], bias += scale * sum over s of delta[s].
+    void (*sparse_update)(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
+                          float* bias, Index width);
+
+    // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride, z: samples x width.
+    void (*dense_forward)(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
+                          const float* bias, Index width, float* z);
+    // below[s][k] = delta[s] . W[k] for k < fan_in; below: samples x below_stride.
+    void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in, Index width,
+                           float* below, Index below_stride);
+    // W[k] += scale * sum over s of a[s][k] delta[s], bias as above.
+    void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in,
+                         const float* delta, float scale, float* W, float* bias, Index width);
+
+    // a = phi(a), entry by entry.
+    void (*activate)(Activation activation, float* a, Index n);
+    // delta *= phi'(z), written in terms of a = phi(z).
+    void (*multiply_derivative)(Activation activation, const float* a, float* delta, Index n);
+    // p = exp(z - max z) / sum, over n entries; returns log(sum exp z).
+    double (*softmax)(const float* z, Index n, float* p);
+};
+
+}  // namespace omp_mlp

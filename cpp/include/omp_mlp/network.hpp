@@ -1,0 +1,73 @@
+// A multilayer perceptron as mathematics: forward, loss and gradient as functions of (network,
+// parameters, batch, workspace). Nothing here knows of replicas, rounds or merges.
+//
+// Shapes: a batch has S samples; layer l has activations (S, fan_out_l) and deltas of the same shape,
+// delta = d loss / d z. The loss of a sample is
+//   cross-entropy  -log p(correct)             on softmax outputs,
+//   squared error  1/2 sum_k (o_k - t_k)^2     on identity or logistic outputs,
+// times its weight; the loss of a batch is the mean over its samples.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "omp_mlp/kernels.hpp"
+#include "omp_mlp/parameters.hpp"
+#include "omp_mlp/samples.hpp"
+
+namespace omp_mlp {
+
+enum class Output { softmax, identity, logistic };
+
+struct Network {
+    Shape shape;
+    Activation activation;  // of every hidden layer
+    Output output;          // softmax goes with cross-entropy, the others with squared error
+};
+
+// What the outputs are compared with; one of the two pointers is set.
+struct Targets {
+    const std::int32_t* classes = nullptr;  // the correct class of each sample
+    const float* values = nullptr;          // samples x outputs
+    const float* weights = nullptr;         // of each sample; none: all 1
+};
+
+// Scratch memory for batches of up to `samples` samples; reused from batch to batch.
+class Workspace {
+public:
+    Workspace(const Network& network, Index samples);
+
+    // Reads the samples `ids` of X into the workspace, as lists of nonzeros.
+    void load(const Kernels& kernels, const Samples& X, std::span<const Index> ids);
+
+    Index samples() const { return static_cast<Index>(rows.size()); }
+
+    std::vector<SparseRow> rows;
+    std::vector<Buffer> activations;  // of each layer; of the last: z, then the outputs
+    std::vector<Buffer> deltas;       // of each layer
+
+private:
+    std::vector<std::int32_t> indices_;
+    std::vector<float> values_;
+};
+
+// Fills the activations; those of the last layer are z (what softmax or logistic is applied to).
+void forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
+             Workspace& workspace);
+
+// Turns z of the last layer into outputs: rows of `workspace.activations.back()`.
+void apply_output(const Kernels& kernels, const Network& network, Workspace& workspace);
+
+// Applies the output function, fills the deltas of the last layer, and returns the sum (not the mean)
+// of the samples' losses.
+double loss_and_delta(const Kernels& kernels, const Network& network, const Targets& targets,
+                      std::span<const Index> ids, Workspace& workspace);
+
+// target += scale * sum over the samples of the gradient at `parameters`. The two may be the same
+// object: each layer's delta is handed down before the layer changes. So scale = -learning_rate / S is
+// one step of gradient descent, and scale = 1 / S on zeros is the gradient.
+void add_gradient(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                  float scale, Workspace& workspace, Parameters& target);
+
+}  // namespace omp_mlp

@@ -1,0 +1,54 @@
+// The only door to OpenMP: a team of threads that runs one loop after another.
+//
+// Work is handed out by index, never by thread number: OMP_THREAD_LIMIT, OMP_DYNAMIC or nesting may
+// grant fewer threads than asked for, and then every index is still visited once. What fn(i) computes
+// must depend on i alone; results are then the same bits for any number of workers.
+#pragma once
+
+#include <atomic>
+#include <exception>
+#include <functional>
+#include <vector>
+
+#include "omp_mlp/buffer.hpp"
+
+namespace omp_mlp {
+
+// The team lives in a single parallel region. Between loops its threads wait in their own way, awake for
+// some microseconds and then asleep: OpenMP's barriers spin for milliseconds, which halves the speed of
+// everybody when the cores are shared with another busy process.
+class Team {
+public:
+    // Runs lead(team) on the calling thread, with up to `workers` threads, itself among them, at its
+    // service. With one worker everything runs inline. What lead throws is rethrown.
+    static void run(int workers, const std::function<void(Team&)>& lead);
+
+    // Calls fn(i) for every i < count. A worker that is done early does nothing; the calling thread
+    // calls wait() over and over meanwhile, if there is one. Exceptions are kept for each index; after
+    // the loop the lowest index's is rethrown, or else the one of wait().
+    void for_each(Index count, const std::function<void(Index)>& fn,
+                  const std::function<void()>& wait = {});
+
+private:
+    explicit Team(int size) : size_{size} {}
+    void work(int worker) noexcept;
+    void serve(int worker) noexcept;
+    void dismiss();
+
+    int size_;
+    Index count_ = 0;
+    const std::function<void(Index)>* fn_ = nullptr;  // null: the team is dismissed
+    std::vector<std::exception_ptr> failures_;
+    alignas(cache_line_bytes) std::atomic<unsigned> loop_ = 0;  // the number of loops begun
+    alignas(cache_line_bytes) std::atomic<int> busy_ = 0;
+};
+
+// What OpenMP would use if nobody asked for a number.
+int openmp_max_threads();
+
+// Gives OpenMP's threads back to the system. libgomp hangs in the child of a fork whose parent keeps a
+// pool of threads; called before the fork, this cures it. Returns false where the runtime is another one
+// or cannot do it.
+bool release_threads();
+
+}  // namespace omp_mlp

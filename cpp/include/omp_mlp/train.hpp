@@ -1,0 +1,72 @@
+// Training in rounds: every replica trains on its own samples, then a merge makes them one again.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <vector>
+
+#include "omp_mlp/heartbeat.hpp"
+#include "omp_mlp/merge.hpp"
+#include "omp_mlp/network.hpp"
+#include "omp_mlp/optimizer.hpp"
+#include "omp_mlp/shard.hpp"
+
+namespace omp_mlp {
+
+// No defaults here: they live in Python, where they are documented and checked.
+struct TrainOptions {
+    Index replicas;
+    int workers;
+    Index epochs;
+    Index batch_size;
+    Index merge_every;  // samples a replica trains between merges; 0: one merge, at the end
+    const MergeMethod* method;
+    double outer_momentum;
+    Sgd sgd;
+    Shuffle shuffle;
+    Init init;
+    bool shared_start;
+    std::uint64_t seed;
+    bool keep_replicas;
+};
+
+struct RoundReport {
+    Index samples;                   // of all replicas, since the start
+    double loss;                     // mean over the round's samples
+    double train_seconds;            // wall clock
+    double merge_seconds;            // wall clock
+    double slowest_replica_seconds;  // CPU time
+};
+
+// Both return true to stop the training.
+struct Observer {
+    std::function<bool(const RoundReport&, const Parameters& master)> after_round;
+    std::function<bool(const Progress&)> during_round;
+};
+
+struct TrainResult {
+    Parameters master;
+    std::vector<Parameters> replicas;  // what went into the last merge, if keep_replicas
+    std::vector<RoundReport> history;
+};
+
+// A loss or parameter became infinite or not a number. replica -1: the merge did it.
+class TrainingDiverged : public std::runtime_error {
+public:
+    TrainingDiverged(Index in_round, Index in_replica)
+        : std::runtime_error{"training diverged"}, round{in_round}, replica{in_replica} {}
+    Index round;
+    Index replica;
+};
+
+// `start`: where every replica starts from; without it, initial weights are drawn.
+TrainResult train(const Network& network, const Samples& X, const Targets& targets,
+                  const TrainOptions& options, const std::optional<Parameters>& start,
+                  const Observer& observer);
+
+// Rounds that this training takes.
+Index count_rounds(Index samples, const TrainOptions& options);
+
+}  // namespace omp_mlp

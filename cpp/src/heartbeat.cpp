@@ -1,0 +1,46 @@
+#include "omp_mlp/heartbeat.hpp"
+
+#include <utility>
+
+namespace omp_mlp {
+
+using namespace std::chrono_literals;
+
+Heartbeat::Heartbeat(std::function<bool(const Progress&)> beat) : beat_{std::move(beat)} {}
+
+void Heartbeat::start_round() {
+    samples_.store(0, std::memory_order_relaxed);
+    loss_sum_.store(0.0, std::memory_order_relaxed);
+}
+
+void Heartbeat::check_in(Index samples, double loss_sum) {
+    samples_.fetch_add(samples, std::memory_order_relaxed);
+    loss_sum_.fetch_add(loss_sum, std::memory_order_relaxed);
+    if (std::this_thread::get_id() == caller_) {
+        beat_if_due();
+    }
+}
+
+void Heartbeat::wait() {
+    std::this_thread::sleep_for(50us);
+    beat_if_due();
+}
+
+void Heartbeat::beat_if_due() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_beat_ < 50ms || stopped()) {
+        return;
+    }
+    last_beat_ = now;
+    try {
+        if (beat_({samples_.load(std::memory_order_relaxed),
+                   loss_sum_.load(std::memory_order_relaxed)})) {
+            stopped_.store(true, std::memory_order_relaxed);
+        }
+    } catch (...) {
+        stopped_.store(true, std::memory_order_relaxed);
+        throw;
+    }
+}
+
+}  // namespace omp_mlp

@@ -1,0 +1,174 @@
+// The obvious loops: the fallback for any machine, and what every fast variant is tested against.
+#include <algorithm>
+#include <cmath>
+
+#include "kernel_tables.hpp"
+
+namespace omp_mlp {
+namespace {
+
+Index gather_float32(const float* x, Index n, std::int32_t* index, float* value) {
+    Index count = 0;
+    for (Index k = 0; k < n; ++k) {
+        if (x[k] != 0.0F) {
+            index[count] = static_cast<std::int32_t>(k);
+            value[count++] = x[k];
+        }
+    }
+    return count;
+}
+
+Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* index, float* value) {
+    Index count = 0;
+    for (Index k = 0; k < n; ++k) {
+        if (x[k] != 0) {
+            index[count] = static_cast<std::int32_t>(k);
+            value[count++] = scale * static_cast<float>(x[k]);
+        }
+    }
+    return count;
+}
+
+// y += factor * x, over n entries.
+void add_scaled(float factor, const float* x, float* y, Index n) {
+    for (Index j = 0; j < n; ++j) {
+        y[j] += factor * x[j];
+    }
+}
+
+void sparse_forward(const SparseRow* x, Index samples, const float* W, const float* bias, Index width,
+                    float* z) {
+    for (Index s = 0; s < samples; ++s) {
+        float* z_s = z + s * width;
+        std::copy_n(bias, width, z_s);
+        for (Index i = 0; i < x[s].count; ++i) {
+            add_scaled(x[s].value[i], W + x[s].index[i] * width, z_s, width);
+        }
+    }
+}
+
+void update_bias(const float* delta, Index samples, float scale, float* bias, Index width) {
+    for (Index s = 0; s < samples; ++s) {
+        add_scaled(scale, delta + s * width, bias, width);
+    }
+}
+
+void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
+                   float* bias, Index width) {
+    for (Index s = 0; s < samples; ++s) {
+        for (Index i = 0; i < x[s].count; ++i) {
+            add_scaled(scale * x[s].value[i], delta + s * width, W + x[s].index[i] * width, width);
+        }
+    }
+    update_bias(delta, samples, scale, bias, width);
+}
+
+void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
+                   const float* bias, Index width, float* z) {
+    for (Index s = 0; s < samples; ++s) {
+        float* z_s = z + s * width;
+        std::copy_n(bias, width, z_s);
+        for (Index k = 0; k < fan_in; ++k) {
+            add_scaled(a[s * a_stride + k], W + k * width, z_s, width);
+        }
+    }
+}
+
+void dense_backward(const float* delta, Index samples, const float* W, Index fan_in, Index width,
+                    float* below, Index below_stride) {
+    for (Index s = 0; s < samples; ++s) {
+        for (Index k = 0; k < fan_in; ++k) {
+            float sum = 0.0F;
+            for (Index j = 0; j < width; ++j) {
+                sum += delta[s * width + j] * W[k * width + j];
+            }
+            below[s * below_stride + k] = sum;
+        }
+    }
+}
+
+void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* delta,
+                  float scale, float* W, float* bias, Index width) {
+    for (Index s = 0; s < samples; ++s) {
+        for (Index k = 0; k < fan_in; ++k) {
+            add_scaled(scale * a[s * a_stride + k], delta + s * width, W + k * width, width);
+        }
+    }
+    update_bias(delta, samples, scale, bias, width);
+}
+
+void activate(Activation activation, float* a, Index n) {
+    switch (activation) {
+        case Activation::relu:
+            for (Index i = 0; i < n; ++i) {
+                a[i] = a[i] < 0.0F ? 0.0F : a[i];  // in this form NaN stays NaN and is found out
+            }
+            break;
+        case Activation::tanh:
+            for (Index i = 0; i < n; ++i) {
+                a[i] = std::tanh(a[i]);
+            }
+            break;
+        case Activation::logistic:
+            for (Index i = 0; i < n; ++i) {
+                a[i] = 1.0F / (1.0F + std::exp(-a[i]));
+            }
+            break;
+        case Activation::identity:
+            break;
+    }
+}
+
+void multiply_derivative(Activation activation, const float* a, float* delta, Index n) {
+    switch (activation) {
+        case Activation::relu:
+            for (Index i = 0; i < n; ++i) {
+                delta[i] = a[i] > 0.0F ? delta[i] : 0.0F;
+            }
+            break;
+        case Activation::tanh:
+            for (Index i = 0; i < n; ++i) {
+                delta[i] *= 1.0F - a[i] * a[i];
+            }
+            break;
+        case Activation::logistic:
+            for (Index i = 0; i < n; ++i) {
+                delta[i] *= a[i] * (1.0F - a[i]);
+            }
+            break;
+        case Activation::identity:
+            break;
+    }
+}
+
+double softmax(const float* z, Index n, float* p) {
+    const float largest = *std::max_element(z, z + n);
+    double sum = 0.0;
+    for (Index k = 0; k < n; ++k) {
+        p[k] = std::exp(z[k] - largest);
+        sum += static_cast<double>(p[k]);
+    }
+    const auto inverse = static_cast<float>(1.0 / sum);
+    for (Index k = 0; k < n; ++k) {
+        p[k] *= inverse;
+    }
+    return static_cast<double>(largest) + std::log(sum);
+}
+
+}  // namespace
+
+const Kernels plain_kernels{
+    .name = "plain",
+    .gather_float32 = gather_float32,
+    .gather_uint8 = gather_uint8,
+    .sparse_forward = sparse_forward,
+    .sparse_update = sparse_update,
+    .dense_forward = dense_forward,
+    .dense_backward = dense_backward,
+    .dense_update = dense_update,
+    .activate = activate,
+    .multiply_derivative = multiply_derivative,
+    .softmax = softmax,
+};
+
+}  // namespace omp_mlp

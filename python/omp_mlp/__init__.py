@@ -1,0 +1,39 @@
+"""Multilayer perceptrons trained in parallel on CPU cores: a replica a thread, merged into one.
+
+>>> import omp_mlp
+>>> model = omp_mlp.train_parallel(X, y, threads=8)         # doctest: +SKIP
+>>> model.score(X_test, y_test)                             # doctest: +SKIP
+"""
+
+import os as _os
+
+from omp_mlp import _core, datasets
+from omp_mlp._config import build_config, show_config
+from omp_mlp._errors import TrainingDivergedError
+from omp_mlp.history import History, Progress
+from omp_mlp.merge import MergeMethod, merge, merge_methods
+from omp_mlp.model import Model, load
+from omp_mlp.train import PAPER, train_parallel
+
+__version__ = _core.build_config()["version"]
+
+__all__ = [
+    "PAPER",
+    "History",
+    "MergeMethod",
+    "Model",
+    "Progress",
+    "TrainingDivergedError",
+    "__version__",
+    "build_config",
+    "datasets",
+    "load",
+    "merge",
+    "merge_methods",
+    "show_config",
+    "train_parallel",
+]
+
+# GCC's OpenMP runtime keeps a pool of threads, and hangs in a forked child that inherits one.
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(before=_core.release_threads)

@@ -1,0 +1,96 @@
+"""Types of the compiled core (cpp/bindings.cpp). Private: use the package."""
+
+from collections.abc import Callable
+from typing import Literal, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+_Float32 = npt.NDArray[np.float32]
+
+class _MergeMethod(TypedDict):
+    name: str
+    summary: str
+    formula: str
+    reference: str
+    cadence: Literal["once", "periodic"]
+    needs_base: bool
+
+class Samples:
+    @staticmethod
+    def dense_float32(*, X: _Float32) -> Samples: ...
+    @staticmethod
+    def dense_uint8(*, X: npt.NDArray[np.uint8], scale: float) -> Samples: ...
+    @staticmethod
+    def csr(
+        *,
+        starts: npt.NDArray[np.int64],
+        indices: npt.NDArray[np.int32],
+        values: _Float32,
+        columns: int,
+    ) -> Samples: ...
+    def first_nonfinite(self) -> tuple[int, int] | None: ...
+
+class Network:
+    def __init__(
+        self,
+        *,
+        layer_sizes: list[int],
+        activation: str,
+        output: str,
+        parameters: _Float32 | None,
+    ) -> None: ...
+    def predict(self, *, samples: Samples, raw: bool, workers: int) -> _Float32: ...
+    def gradient(
+        self,
+        *,
+        samples: Samples,
+        classes: npt.NDArray[np.int32] | None,
+        values: _Float32 | None,
+        sample_weight: _Float32 | None,
+    ) -> tuple[float, _Float32]: ...
+
+def train(
+    *,
+    network: Network,
+    samples: Samples,
+    classes: npt.NDArray[np.int32] | None,
+    values: _Float32 | None,
+    sample_weight: _Float32 | None,
+    threads: int,
+    workers: int,
+    epochs: int,
+    batch_size: int,
+    merge_every: int,
+    merge: str,
+    outer_momentum: float,
+    learning_rate: float,
+    learning_rate_schedule: str,
+    shuffle: str,
+    init_rule: str,
+    init_scale: float,
+    init: str,
+    seed: int,
+    keep_replicas: bool,
+    after_round: Callable[[int, float, float, float, float, _Float32], bool] | None,
+    during_round: Callable[[int, float], bool] | None,
+) -> tuple[_Float32, list[_Float32], npt.NDArray[np.float64]]: ...
+def merge(
+    *,
+    method: str,
+    replicas: list[_Float32],
+    base: _Float32 | None,
+    sample_share: list[float],
+    layer_ends: list[int],
+    workers: int,
+) -> _Float32: ...
+def merge_methods() -> list[_MergeMethod]: ...
+def kernel_names() -> list[str]: ...
+def kernels_in_use() -> str: ...
+def select_kernels(name: str) -> None: ...
+def openmp_max_threads() -> int: ...
+def release_threads() -> bool: ...
+def build_config() -> dict[str, str]: ...
+def epoch_order(
+    *, samples: int, replicas: int, replica: int, epoch: int, shuffle: str, seed: int
+) -> npt.NDArray[np.int64]: ...

@@ -1,0 +1,55 @@
+"""How many operating-system threads run the replicas: a matter of speed, never of the result."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from omp_mlp import _core
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use.
+
+    The least of OpenMP's own maximum (which knows ``OMP_NUM_THREADS`` and threadpoolctl's limits),
+    the process's CPU affinity, its cgroup's CPU quota, and ``LOKY_MAX_CPU_COUNT``; at least 1.
+    """
+    limits = [_core.openmp_max_threads(), _affinity()]
+    quota = _cgroup_quota()
+    if quota is not None:
+        limits.append(max(1, math.ceil(quota)))
+    loky = os.environ.get("LOKY_MAX_CPU_COUNT", "")
+    if loky.isdigit() and int(loky) > 0:
+        limits.append(int(loky))
+    return max(1, min(limits))
+
+
+def effective_workers(workers: int | None, threads: int) -> int:
+    """Decide on the number of workers: an explicit wish is obeyed, but no worker without a replica."""
+    if threads == 1:
+        return 1
+    return min(threads, available_cores() if workers is None else workers)
+
+
+def _affinity() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cgroup_quota() -> float | None:
+    """CPU time a period in cores, or None without a limit (cgroup v2, then v1)."""
+    try:
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        quota_us = int((_CGROUP / "cpu" / "cpu.cfs_quota_us").read_text())
+        period_us = int((_CGROUP / "cpu" / "cpu.cfs_period_us").read_text())
+        return quota_us / period_us if quota_us > 0 and period_us > 0 else None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,104 @@
+"""What happened in each round of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+Column = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is told, after each round and about every 50 ms within one.
+
+    Attributes
+    ----------
+    round : int
+        The round, counted from 0.
+    rounds : int
+        The number of rounds that the whole training takes.
+    merged : bool
+        True after a round's merge; False for a look into a round that still goes on.
+    samples : int
+        Samples trained on so far, by all replicas together.
+    total_samples : int
+        Samples that the whole training takes.
+    loss : float
+        Mean training loss of the round so far; each sample's is taken before the step that uses it.
+    validation_loss, validation_score : float
+        Of the merged network on ``validation_data``; NaN without it, or while ``merged`` is False.
+    """
+
+    round: int
+    rounds: int
+    merged: bool
+    samples: int
+    total_samples: int
+    loss: float
+    validation_loss: float = float("nan")
+    validation_score: float = float("nan")
+
+
+@dataclass(frozen=True, repr=False)
+class History:
+    """The rounds of a training, one entry a round in each column.
+
+    Attributes
+    ----------
+    samples : ndarray of int64, shape (rounds,)
+        Samples trained on by the end of the round, by all replicas together.
+    loss : ndarray of float64
+        Mean training loss over the round's samples, each taken before the step that uses it.
+    validation_loss, validation_score : ndarray of float64
+        Mean loss, and accuracy or R^2, of the merged network on ``validation_data``; NaN without it.
+    train_seconds : ndarray of float64
+        Wall-clock time of the parallel training.
+    merge_seconds : ndarray of float64
+        Wall-clock time of the merge.
+    slowest_replica_seconds : ndarray of float64
+        CPU time of the round's slowest replica: what the round would take, but for the merge, on a
+        machine with a free core for every replica.
+    """
+
+    samples: npt.NDArray[np.int64]
+    loss: Column
+    validation_loss: Column
+    validation_score: Column
+    train_seconds: Column
+    merge_seconds: Column
+    slowest_replica_seconds: Column
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "History(no rounds)"
+        text = f"History({len(self)} rounds, {self.samples[-1]} samples, last loss {self.loss[-1]:.4g}"
+        if not np.isnan(self.validation_score[-1]):
+            text += f", last validation score {self.validation_score[-1]:.4g}"
+        return text + f", {self.train_seconds.sum() + self.merge_seconds.sum():.3g} s)"
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """Return the columns as lists of plain numbers, for JSON or ``pandas.DataFrame``."""
+        return {field.name: getattr(self, field.name).tolist() for field in fields(self)}
+
+    @classmethod
+    def from_dict(cls, columns: dict[str, list[float]]) -> History:
+        """Undo :meth:`as_dict`."""
+        return cls(
+            **{
+                field.name: np.asarray(
+                    columns[field.name], dtype=np.int64 if field.name == "samples" else np.float64
+                )
+                for field in fields(cls)
+            }
+        )
+
+    @classmethod
+    def empty(cls) -> History:
+        """Return the history of a network that was never trained."""
+        return cls.from_dict({field.name: [] for field in fields(cls)})

@@ -1,0 +1,409 @@
+"""Training in parallel: replicas of a network on shards of the data, merged into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp import _core, _validate
+from omp_mlp._validate import FloatArray, Matrix
+from omp_mlp._watch import Callback, Score, Watcher
+from omp_mlp._workers import effective_workers
+from omp_mlp.history import History
+from omp_mlp.merge import MergeMethod, find_method
+from omp_mlp.model import ACTIVATIONS, OUTPUT_ACTIVATIONS, Model
+
+PAPER: Mapping[str, Any] = MappingProxyType(
+    {
+        "hidden_layer_sizes": (128,),
+        "activation": "logistic",
+        "output_activation": "logistic",
+        "loss": "squared_error",
+        "epochs": 1,
+        "batch_size": 1,
+        "learning_rate": 0.1,
+        "learning_rate_schedule": "constant",
+        "merge_every": None,
+        "outer_momentum": 0.0,
+        "init": "independent",
+        "init_scale": 0.6,
+        "shuffle": "shards",
+    }
+)
+"""The options that come nearest to Ott (2017): ``train_parallel(X, y, 8, "sum", **PAPER)``.
+
+The note leaves activation, loss, learning rate, initialisation and epochs open; docs/paper.md says how
+these were found.
+"""
+
+# Samples a replica trains between two merges of a periodic method.
+_PERIOD = 64
+_OUTPUTS_OF_LOSS = {"cross_entropy": ("softmax",), "squared_error": ("identity", "logistic")}
+
+
+def train_parallel(
+    X: Matrix,
+    y: object,
+    threads: int,
+    merge: str = "gradient_diversity",
+    *,
+    hidden_layer_sizes: Sequence[int] = (128,),
+    activation: str = "relu",
+    output_activation: str = "auto",
+    loss: str = "auto",
+    epochs: int = 10,
+    batch_size: int = 8,
+    learning_rate: float = 0.1,
+    learning_rate_schedule: str = "linear",
+    merge_every: int | str | None = "auto",
+    outer_momentum: float | str = "auto",
+    init: str | Model = "shared",
+    init_scale: float | str = "auto",
+    shuffle: str | bool = "global",
+    sample_weight: object = None,
+    validation_data: tuple[Matrix, object] | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    callback: Callback | None = None,
+    progress: bool = False,
+    keep_replicas: bool = False,
+) -> Model:
+    """Train a multilayer perceptron on the CPU, data-parallel.
+
+    Each of ``threads`` replicas of the network trains by stochastic gradient descent on its own
+    samples; a merge makes them one network again, once at the end (Ott 2017) or every
+    ``merge_every`` samples. The result depends on the data, the options, ``seed`` and ``threads``,
+    and on nothing else: it has the same bits for any number of ``workers``, on the same machine and
+    build.
+
+    Parameters
+    ----------
+    X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
+        float32 in C order, and CSR of float32, are read in place; other numbers are converted to
+        float32. Bytes (uint8) are read in place and trained on as X / 2^k, with the smallest k that
+        brings the largest to at most 1. Scale other inputs to about unit size yourself. X is never
+        changed, and the network that is returned applies to X in the units given here.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Integers, strings or booleans are the labels of a classification; floats are the values of
+        a regression, in one or several columns.
+    threads : int
+        Number of replicas (the paper's n). It changes the result; ``workers`` changes the speed.
+    merge : str, default "gradient_diversity"
+        A name from :func:`omp_mlp.merge_methods`.
+    hidden_layer_sizes : sequence of int, default (128,)
+        Units of each hidden layer; an empty sequence gives a linear model.
+    activation : {"relu", "tanh", "logistic", "identity"}, default "relu"
+        Of the hidden layers.
+    output_activation : {"auto", "softmax", "identity", "logistic"}, default "auto"
+        "softmax" goes with cross-entropy, the others with squared error. "auto": softmax for
+        cross-entropy; for squared error, logistic with labels and identity with values.
+    loss : {"auto", "cross_entropy", "squared_error"}, default "auto"
+        Of a sample: -log p(correct), or 1/2 sum_k (o_k - t_k)^2 (with labels, t is 1 for the right
+        class and 0 for the others). "auto": cross-entropy with labels, squared error with values.
+    epochs : int, default 10
+        How often each replica goes through its shard; 0 returns the start itself.
+    batch_size : int, default 8
+        Samples a step; 1 is online training. A step is ``learning_rate`` times the gradient of the
+        batch's mean loss.
+    learning_rate : float, default 0.1
+    learning_rate_schedule : {"linear", "constant"}, default "linear"
+        "linear" falls from ``learning_rate`` at the first sample to 0 after the last.
+    merge_every : int, None or "auto", default "auto"
+        Samples that each replica trains between merges, at least ``batch_size``. None: one merge, at
+        the end. "auto": what suits the method, one merge for those that are applied once, every 64
+        samples (rounded up to whole batches) for the periodic ones; with one thread, an epoch.
+    outer_momentum : float in [0, 1) or "auto", default "auto"
+        Momentum of the master: M = outer_momentum M + (merged - base), master = base + M. "auto": 0
+        for methods that are applied once and for eight or fewer merges; else 0 below 4 threads, 0.3
+        up to 8, 0.4 up to 16, 0.5 above.
+    init : {"shared", "independent"} or Model, default "shared"
+        Whether all replicas start from the same random weights, or each from its own, or from the
+        parameters of a network of the same shape.
+    init_scale : {"auto", "glorot", "he"} or float, default "auto"
+        Initial weights are uniform in [-scale, scale): glorot is sqrt(6 / (fan_in + fan_out)), he is
+        sqrt(6 / fan_in), a number is itself. "auto": he for relu, else glorot. Biases start at 0.
+    shuffle : {"global", "shards", False}, default "global"
+        "global": every epoch deals all samples out to the replicas afresh. "shards": replica i
+        keeps block i of ``numpy.array_split(X, threads)``, and shuffles within it. False: the same
+        blocks, in order.
+    sample_weight : array-like of shape (n_samples,), optional
+        Factors of the samples' losses, used as they are (not normalised); not negative.
+    validation_data : tuple (X, y), optional
+        Scored after every round, into the history.
+    workers : int, optional
+        Operating-system threads that run the replicas. Default: as many as this process has cores
+        (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but not more
+        than ``threads``. An explicit number is obeyed.
+    seed : int, default 0
+        From 0 to 2^64 - 1.
+    callback : callable, optional
+        Called with a :class:`omp_mlp.Progress` on the calling thread, after every round and about
+        every 50 ms within one. If it returns True, training stops: the replicas are merged as they
+        are, and the network is returned. An exception ends the training.
+    progress : bool, default False
+        Show a progress bar (needs tqdm).
+    keep_replicas : bool, default False
+        Keep the networks that go into the last merge, as ``model.replicas``.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, if an argument is not what is described here.
+    TrainingDivergedError
+        If a loss or a parameter becomes infinite or not a number.
+    KeyboardInterrupt
+        Within about 50 ms of Ctrl-C.
+
+    References
+    ----------
+    J. A. Ott, "Training Neural Networks in Parallel" (2017): Eq. 1 is ``merge="average"``, Eq. 2 is
+    ``merge="sum"``.
+
+    Examples
+    --------
+    >>> import numpy as np, omp_mlp
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> model = omp_mlp.train_parallel(X, X[:, 0] * X[:, 1] > 0, threads=2, epochs=20)
+    >>> model.score(X, X[:, 0] * X[:, 1] > 0) > 0.9
+    True
+    """
+    threads = _validate.integer("threads", threads, 1)
+    method = find_method(merge)
+    epochs = _validate.integer("epochs", epochs, 0)
+    batch_size = _validate.integer("batch_size", batch_size, 1)
+    learning_rate = _validate.real("learning_rate", learning_rate, 0.0)
+    _validate.choice("learning_rate_schedule", learning_rate_schedule, ("linear", "constant"))
+    _validate.choice("shuffle", shuffle, ("global", "shards", False))
+    _validate.choice("activation", activation, ACTIVATIONS)
+    seed = _validate.integer("seed", seed, 0)
+    if seed >= 2**64:
+        raise ValueError(f"seed must be less than 2^64; got {seed}")
+    if workers is not None:
+        workers = _validate.integer("workers", workers, 1)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable; got {type(callback).__name__}")
+
+    samples = _validate.inputs(X, for_training=True)
+    targets = _validate.targets(y, samples.n_samples)
+    weights = _validate.sample_weight(sample_weight, samples.n_samples)
+    output = _output_function(loss, output_activation, targets)
+    layer_sizes = _layer_sizes(samples.n_features, hidden_layer_sizes, targets.n_outputs)
+    period = _merge_period(merge_every, method, threads, batch_size, samples.n_samples)
+    shard = -(-samples.n_samples // threads)
+    rounds = _rounds(period, epochs * shard)
+    momentum = _outer_momentum(outer_momentum, method, threads, rounds)
+    start = _start(init, layer_sizes, activation, output, targets, samples.scale)
+    if not isinstance(init, Model) and init == "independent" and (method.needs_base or momentum > 0):
+        raise ValueError(
+            f"merge={merge!r} with outer_momentum={momentum:g} merges updates of one common start "
+            "and needs init='shared' or a Model; got init='independent'"
+        )
+    init_rule, init_factor = _init_scale(init_scale, activation)
+
+    def model_of(packed: FloatArray, **more: Any) -> Model:
+        # Exact: the scale is a power of two.
+        packed[: layer_sizes[0] * layer_sizes[1]] *= np.float32(samples.scale)
+        return Model._of(layer_sizes, packed, activation, output, targets.labels, **more)
+
+    watcher = Watcher(
+        rounds,
+        epochs * samples.n_samples,
+        callback,
+        progress,
+        _score_function(validation_data, samples.n_features, targets, model_of),
+    )
+    with watcher:
+        packed, replicas, columns = _core.train(
+            network=_core.Network(
+                layer_sizes=list(layer_sizes),
+                activation=activation,
+                output=output,
+                parameters=start,
+            ),
+            samples=samples.core,
+            classes=targets.indices,
+            values=targets.values,
+            sample_weight=weights,
+            threads=threads,
+            workers=effective_workers(workers, threads),
+            epochs=epochs,
+            batch_size=batch_size,
+            merge_every=period or 0,
+            merge=method.name,
+            outer_momentum=momentum,
+            learning_rate=learning_rate,
+            learning_rate_schedule=learning_rate_schedule,
+            shuffle="none" if shuffle is False else str(shuffle),
+            init_rule=init_rule,
+            init_scale=init_factor,
+            init="given" if isinstance(init, Model) else init,
+            seed=seed,
+            keep_replicas=keep_replicas,
+            after_round=watcher.after_round if watcher.watches_rounds else None,
+            during_round=watcher.during_round if watcher.watches_within else None,
+        )
+    return model_of(
+        packed,
+        history=_history(columns, watcher.validation),
+        replicas=tuple(model_of(replica) for replica in replicas),
+    )
+
+
+def _output_function(loss: str, output_activation: str, targets: _validate.Targets) -> str:
+    """Resolve "auto" in loss and output_activation, and check that the two go together."""
+    _validate.choice("loss", loss, ("auto", *_OUTPUTS_OF_LOSS))
+    _validate.choice("output_activation", output_activation, ("auto", *OUTPUT_ACTIVATIONS))
+    is_classification = targets.labels is not None
+    if loss == "auto":
+        loss = "cross_entropy" if is_classification else "squared_error"
+    if loss == "cross_entropy" and not is_classification:
+        raise ValueError(
+            "loss='cross_entropy' needs y of integers, strings or booleans; got floats, which are "
+            "the values of a regression (loss='squared_error')"
+        )
+    if output_activation == "auto":
+        if loss == "cross_entropy":
+            return "softmax"
+        return "logistic" if is_classification else "identity"
+    if output_activation not in _OUTPUTS_OF_LOSS[loss]:
+        raise ValueError(
+            f"loss={loss!r} goes with output_activation "
+            + " or ".join(repr(name) for name in _OUTPUTS_OF_LOSS[loss])
+            + f"; got {output_activation!r}"
+        )
+    return output_activation
+
+
+def _layer_sizes(
+    n_features: int, hidden_layer_sizes: Sequence[int], n_outputs: int
+) -> tuple[int, ...]:
+    if isinstance(hidden_layer_sizes, str) or not isinstance(hidden_layer_sizes, Iterable):
+        raise TypeError(
+            "hidden_layer_sizes must be a sequence of integers, such as (128,); "
+            f"got {hidden_layer_sizes!r}"
+        )
+    hidden = [
+        _validate.integer(f"hidden_layer_sizes[{l}]", size, 1)
+        for l, size in enumerate(hidden_layer_sizes)
+    ]
+    return (n_features, *hidden, n_outputs)
+
+
+def _merge_period(
+    merge_every: int | str | None,
+    method: MergeMethod,
+    threads: int,
+    batch_size: int,
+    n_samples: int,
+) -> int | None:
+    """Return the samples that each replica trains between merges; None for one merge at the end."""
+    if merge_every is None:
+        return None
+    if isinstance(merge_every, str):
+        _validate.choice("merge_every", merge_every, ("auto",))
+        if threads == 1:
+            return n_samples
+        return None if method.cadence == "once" else -(-_PERIOD // batch_size) * batch_size
+    return _validate.integer("merge_every", merge_every, batch_size)
+
+
+def _rounds(period: int | None, samples_a_replica: int) -> int:
+    if samples_a_replica == 0:
+        return 0
+    return 1 if period is None else -(-samples_a_replica // period)
+
+
+def _outer_momentum(
+    outer_momentum: float | str, method: MergeMethod, threads: int, rounds: int
+) -> float:
+    if not isinstance(outer_momentum, str):
+        return _validate.real("outer_momentum", outer_momentum, 0.0, below=1.0)
+    _validate.choice("outer_momentum", outer_momentum, ("auto",))
+    if method.cadence == "once" or rounds <= 8 or threads < 4:
+        return 0.0
+    return 0.3 if threads <= 8 else 0.4 if threads <= 16 else 0.5
+
+
+def _start(
+    init: str | Model,
+    layer_sizes: tuple[int, ...],
+    activation: str,
+    output: str,
+    targets: _validate.Targets,
+    scale: float,
+) -> FloatArray | None:
+    """Return the parameters to start from, for inputs of that scale; None to draw them."""
+    if not isinstance(init, Model):
+        _validate.choice("init", init, ("shared", "independent"))
+        return None
+    for name, got, expected in (
+        ("layer_sizes", init.layer_sizes, layer_sizes),
+        ("activation", init.activation, activation),
+        ("output_activation", init.output_activation, output),
+    ):
+        if got != expected:
+            raise ValueError(
+                f"init must be a Model of {name} {expected!r}, as this training has; got {got!r}"
+            )
+    if (init.classes is None) != (targets.labels is None) or (
+        targets.labels is not None and not np.array_equal(init.classes, targets.labels)  # type: ignore[arg-type]
+    ):
+        raise ValueError(
+            f"init must be a Model of the classes in y, {targets.labels}; got {init.classes}"
+        )
+    packed = init._packed.copy()
+    packed[: layer_sizes[0] * layer_sizes[1]] /= np.float32(scale)
+    return packed
+
+
+def _init_scale(init_scale: float | str, activation: str) -> tuple[str, float]:
+    """Return the rule and, for a fixed scale, its value."""
+    if not isinstance(init_scale, str):
+        return "fixed", _validate.real("init_scale", init_scale, 0.0)
+    _validate.choice("init_scale", init_scale, ("auto", "glorot", "he"))
+    if init_scale == "auto":
+        init_scale = "he" if activation == "relu" else "glorot"
+    return init_scale, 0.0
+
+
+def _score_function(
+    validation_data: tuple[Matrix, object] | None,
+    n_features: int,
+    targets: _validate.Targets,
+    model_of: Callable[[FloatArray], Model],
+) -> Score | None:
+    """Check the validation data, and return what scores a master's parameters on them."""
+    if validation_data is None:
+        return None
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+        raise TypeError(
+            f"validation_data must be a pair (X, y); got {type(validation_data).__name__}"
+        )
+    X, y = validation_data
+    inputs = _validate.inputs(X, name="validation_data[0]", n_features=n_features)
+    expected = _validate.targets(
+        y, inputs.n_samples, name="validation_data[1]", like=(targets.labels, targets.n_outputs)
+    )
+    return lambda packed: model_of(packed)._evaluate(inputs, expected)
+
+
+def _history(columns: npt.NDArray[np.float64], validation: list[tuple[float, float]]) -> History:
+    nan = [(np.nan, np.nan)] * len(columns)
+    validation_loss, validation_score = np.array(validation or nan).reshape(-1, 2).T
+    return History(
+        samples=columns[:, 0].astype(np.int64),
+        loss=columns[:, 1],
+        validation_loss=validation_loss,
+        validation_score=validation_score,
+        train_seconds=columns[:, 2],
+        merge_seconds=columns[:, 3],
+        slowest_replica_seconds=columns[:, 4],
+    )
