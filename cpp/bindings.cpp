@@ -51,8 +51,7 @@ constexpr std::array shuffles{std::pair{"none", Shuffle::none}, std::pair{"shard
 constexpr std::array schedules{std::pair{"constant", Schedule::constant},
                                std::pair{"linear", Schedule::linear}};
 constexpr std::array init_rules{std::pair{"fixed", InitScale::fixed},
-                                std::pair{"glorot", InitScale::glorot},
-                                std::pair{"he", InitScale::he}};
+                                std::pair{"glorot", InitScale::glorot}, std::pair{"he", InitScale::he}};
 
 // ---- Arrays -----------------------------------------------------------------------------------------
 
@@ -197,8 +196,8 @@ struct PyNetwork {
         std::iota(ids.begin(), ids.end(), Index{0});
         workspace.load(kernels(), X.samples, ids);
         forward(kernels(), network, parameters, workspace);
-        const double loss = loss_and_delta(
-            kernels(), network, make_targets(classes, values, sample_weight), ids, workspace);
+        const double loss = loss_and_delta(kernels(), network,
+                                           make_targets(classes, values, sample_weight), ids, workspace);
         Parameters gradient{network.shape};
         add_gradient(kernels(), network, parameters, 1.0F / static_cast<float>(rows), workspace,
                      gradient);
@@ -349,8 +348,8 @@ void translate_divergence(std::exception_ptr exception) {
         std::rethrow_exception(std::move(exception));
     } catch (const TrainingDiverged& diverged) {
         const py::object type = py::module_::import("omp_mlp._errors").attr("TrainingDivergedError");
-        const py::object replica = diverged.replica < 0 ? py::object{py::none()}
-                                                        : py::object{py::int_(diverged.replica)};
+        const py::object replica =
+            diverged.replica < 0 ? py::object{py::none()} : py::object{py::int_(diverged.replica)};
         const py::object error = type(diverged.round, replica);
         PyErr_SetObject(type.ptr(), error.ptr());
     }

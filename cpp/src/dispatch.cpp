@@ -11,7 +11,22 @@ namespace omp_mlp {
 namespace {
 
 std::vector<const Kernels*> runnable_kernels() {
-    return {&plain_kernels};
+    std::vector<const Kernels*> found;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
+        found.push_back(&avx512_kernels);
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        found.push_back(&avx2_kernels);
+    }
+    found.push_back(&sse2_kernels);
+#elif defined(__aarch64__)
+    found.push_back(&neon_kernels);
+#endif
+    found.push_back(&plain_kernels);
+    return found;
 }
 
 const std::vector<const Kernels*>& tables() {

@@ -33,8 +33,8 @@ void Heartbeat::beat_if_due() {
     }
     last_beat_ = now;
     try {
-        if (beat_({samples_.load(std::memory_order_relaxed),
-                   loss_sum_.load(std::memory_order_relaxed)})) {
+        if (beat_(
+                {samples_.load(std::memory_order_relaxed), loss_sum_.load(std::memory_order_relaxed)})) {
             stopped_.store(true, std::memory_order_relaxed);
         }
     } catch (...) {

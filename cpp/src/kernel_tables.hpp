@@ -6,5 +6,12 @@
 namespace omp_mlp {
 
 extern const Kernels plain_kernels;
+#if defined(__x86_64__)
+extern const Kernels sse2_kernels;
+extern const Kernels avx2_kernels;
+extern const Kernels avx512_kernels;
+#elif defined(__aarch64__)
+extern const Kernels neon_kernels;
+#endif
 
 }  // namespace omp_mlp

@@ -54,7 +54,7 @@ void update_bias(const float* delta, Index samples, float scale, float* bias, In
 }
 
 void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                   float* bias, Index width) {
+                   float* bias, Index width, const BatchTranspose& /*scratch*/) {
     for (Index s = 0; s < samples; ++s) {
         for (Index i = 0; i < x[s].count; ++i) {
             add_scaled(scale * x[s].value[i], delta + s * width, W + x[s].index[i] * width, width);
@@ -75,8 +75,9 @@ void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, 
 }
 
 void dense_backward(const float* delta, Index samples, const float* W, Index fan_in, Index width,
-                    float* below, Index below_stride) {
+                    float* below, Index below_stride, float* /*scratch*/) {
     for (Index s = 0; s < samples; ++s) {
+        std::fill_n(below + s * below_stride, below_stride, 0.0F);
         for (Index k = 0; k < fan_in; ++k) {
             float sum = 0.0F;
             for (Index j = 0; j < width; ++j) {
@@ -152,6 +153,7 @@ double softmax(const float* z, Index n, float* p) {
     for (Index k = 0; k < n; ++k) {
         p[k] *= inverse;
     }
+    std::fill(p + n, p + padded(n), 0.0F);
     return static_cast<double>(largest) + std::log(sum);
 }
 

@@ -92,8 +92,8 @@ void gradient_diversity(const MergeInput& input, const Slice& slice, const Layer
     sum_updates(input, slice, totals);
     const float* base = input.base + slice.begin;
     for (Index j = 0; j < slice.end - slice.begin; ++j) {
-        merged[j] = static_cast<float>(static_cast<double>(base[j]) +
-                                       c * totals[static_cast<std::size_t>(j)]);
+        merged[j] =
+            static_cast<float>(static_cast<double>(base[j]) + c * totals[static_cast<std::size_t>(j)]);
     }
 }
 
@@ -154,9 +154,7 @@ const MergeMethod& merge_method(std::string_view name) {
 }
 
 Merger::Merger(const MergeMethod& method, std::span<const Index> layer_ends, double outer_momentum)
-    : method_{&method},
-      layers_{layer_ends.size()},
-      outer_momentum_{static_cast<float>(outer_momentum)} {
+    : method_{&method}, layers_{layer_ends.size()}, outer_momentum_{static_cast<float>(outer_momentum)} {
     Index begin = 0;
     for (std::size_t layer = 0; layer < layer_ends.size(); ++layer) {
         for (; begin < layer_ends[layer]; begin = slices_.back().end) {
@@ -195,7 +193,8 @@ void Merger::merge(const MergeInput& input, const ForEach& for_each, float* mast
         method_->combine(input, slice, sums[slice.layer], merged.data());
         for (Index j = slice.begin; j < slice.end; ++j) {
             float& velocity = velocity_[static_cast<std::size_t>(j)];
-            velocity = outer_momentum_ * velocity + (merged[static_cast<std::size_t>(j - slice.begin)] - input.base[j]);
+            velocity = outer_momentum_ * velocity +
+                       (merged[static_cast<std::size_t>(j - slice.begin)] - input.base[j]);
             master[j] = input.base[j] + velocity;
         }
     });

@@ -6,11 +6,20 @@ namespace omp_mlp {
 
 Workspace::Workspace(const Network& network, Index samples) {
     rows.reserve(static_cast<std::size_t>(samples));
+    if (samples > 1) {
+        const auto features = static_cast<std::size_t>(network.shape.features());
+        present_.resize(features);
+        inputs_.resize(features + 1);
+        transposed_.resize(features * static_cast<std::size_t>(BatchTranspose::samples));
+    }
+    Index widest = 0;
     for (const LayerShape& layer : network.shape.layers()) {
         // Zero, so that the filling of the deltas' rows is zero and stays so.
         activations.emplace_back(static_cast<std::size_t>(samples * layer.stride));
         deltas.emplace_back(static_cast<std::size_t>(samples * layer.stride));
+        widest = std::max(widest, layer.stride);
     }
+    panel.resize(static_cast<std::size_t>(64 * widest));
 }
 
 void Workspace::load(const Kernels& kernels, const Samples& X, std::span<const Index> ids) {
@@ -22,7 +31,7 @@ void Workspace::load(const Kernels& kernels, const Samples& X, std::span<const I
         }
         return;
     }
-    const auto room = ids.size() * static_cast<std::size_t>(X.columns);
+    const auto room = ids.size() * static_cast<std::size_t>(X.columns) + 16;
     if (indices_.size() < room) {
         indices_.resize(room);
         values_.resize(room);
@@ -115,7 +124,7 @@ double loss_and_delta(const Kernels& kernels, const Network& network, const Targ
         } else {
             loss = squared_error(output, targets, id, layer.fan_out, delta);
             if (network.output == Output::logistic) {
-                kernels.multiply_derivative(Activation::logistic, output, delta, layer.fan_out);
+                kernels.multiply_derivative(Activation::logistic, output, delta, layer.stride);
             }
         }
         if (targets.weights != nullptr) {
@@ -140,14 +149,17 @@ void add_gradient(const Kernels& kernels, const Network& network, const Paramete
         const float* delta = workspace.deltas[l].data();
         float* delta_below = workspace.deltas[l - 1].data();
         kernels.dense_backward(delta, samples, layer.weights, layer.fan_in, layer.stride, delta_below,
-                               below_stride);
+                               below_stride, workspace.panel.data());
         kernels.multiply_derivative(network.activation, below, delta_below, samples * below_stride);
         kernels.dense_update(below, below_stride, samples, layer.fan_in, delta, scale, change.weights,
                              change.biases, layer.stride);
     }
     const auto first = target.layer(layers.front());
-    kernels.sparse_update(workspace.rows.data(), samples, workspace.deltas.front().data(), scale,
-                          first.weights, first.biases, first.stride);
+    for (Index s = 0; s < samples; s += BatchTranspose::samples) {
+        kernels.sparse_update(workspace.rows.data() + s, std::min(BatchTranspose::samples, samples - s),
+                              workspace.deltas.front().data() + s * first.stride, scale, first.weights,
+                              first.biases, first.stride, workspace.transpose());
+    }
 }
 
 }  // namespace omp_mlp

@@ -19,23 +19,23 @@ void predict(const Network& network, const Parameters& parameters, const Samples
     const Index stride = network.shape.layers().back().stride;
     const Index pieces = std::min<Index>(workers, (X.rows + batch_size - 1) / batch_size);
     const auto predict_piece = [&](Index piece) {
-            const Block rows = block(X.rows, pieces, piece);
-            Workspace workspace{network, std::min(batch_size, rows.size)};
-            std::vector<Index> ids;
-            for (Index begin = rows.begin; begin < rows.begin + rows.size; begin += batch_size) {
-                const Index count = std::min(batch_size, rows.begin + rows.size - begin);
-                ids.resize(static_cast<std::size_t>(count));
-                std::iota(ids.begin(), ids.end(), begin);
-                workspace.load(table, X, ids);
-                forward(table, network, parameters, workspace);
-                if (!raw) {
-                    apply_output(table, network, workspace);
-                }
-                for (Index s = 0; s < count; ++s) {
-                    std::copy_n(workspace.activations.back().data() + s * stride, outputs,
-                                out + (begin + s) * outputs);
-                }
+        const Block rows = block(X.rows, pieces, piece);
+        Workspace workspace{network, std::min(batch_size, rows.size)};
+        std::vector<Index> ids;
+        for (Index begin = rows.begin; begin < rows.begin + rows.size; begin += batch_size) {
+            const Index count = std::min(batch_size, rows.begin + rows.size - begin);
+            ids.resize(static_cast<std::size_t>(count));
+            std::iota(ids.begin(), ids.end(), begin);
+            workspace.load(table, X, ids);
+            forward(table, network, parameters, workspace);
+            if (!raw) {
+                apply_output(table, network, workspace);
             }
+            for (Index s = 0; s < count; ++s) {
+                std::copy_n(workspace.activations.back().data() + s * stride, outputs,
+                            out + (begin + s) * outputs);
+            }
+        }
     };
     Team::run(static_cast<int>(pieces), [&](Team& team) { team.for_each(pieces, predict_piece); });
 }

@@ -19,8 +19,9 @@ bool all_finite(std::span<const float> values) {
 // All replicas of one training, and the master that they are merged into.
 class Replicas {
 public:
-    Replicas(const Network& network, const Samples& X, const Targets& targets, const TrainOptions& options,
-         const std::optional<Parameters>& start, const Observer& observer)
+    Replicas(const Network& network, const Samples& X, const Targets& targets,
+             const TrainOptions& options, const std::optional<Parameters>& start,
+             const Observer& observer)
         : master{network.shape},
           network_{network},
           X_{X},
@@ -113,8 +114,8 @@ private:
         if (start_) {
             std::ranges::copy(start_->flat(), parameters.flat().begin());
         } else {
-            initialize(network_.shape, options_.init, options_.seed,
-                       options_.shared_start ? 0 : replica, parameters);
+            initialize(network_.shape, options_.init, options_.seed, options_.shared_start ? 0 : replica,
+                       parameters);
         }
     }
 

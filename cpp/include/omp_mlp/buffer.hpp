@@ -26,8 +26,7 @@ struct CacheLineAllocator {
     explicit CacheLineAllocator(const CacheLineAllocator<U>& /*other*/) {}
 
     T* allocate(std::size_t count) {
-        return static_cast<T*>(
-            ::operator new(count * sizeof(T), std::align_val_t{cache_line_bytes}));
+        return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{cache_line_bytes}));
     }
     void deallocate(T* memory, std::size_t /*count*/) {
         ::operator delete(memory, std::align_val_t{cache_line_bytes});

@@ -19,12 +19,21 @@ struct SparseRow {
     Index count;
 };
 
+// Scratch memory of sparse_update: the samples of a batch in which each input is nonzero.
+struct BatchTranspose {
+    static constexpr Index samples = 32;  // at a time
+
+    std::uint32_t* present;  // for each input, a bit for each sample; zero between calls
+    float* values;           // for each input, `samples` values, where the bit is set
+    std::int32_t* inputs;    // those that occur; room for one more than there are inputs
+};
+
 enum class Activation { relu, tanh, logistic, identity };
 
 struct Kernels {
     const char* name;
 
-    // Lists the nonzeros of x (n floats, or n bytes times scale); room for n entries. Returns how many.
+    // Lists the nonzeros of x (n floats, or n bytes times scale); room for n + 16 entries. Returns how many.
     Index (*gather_float32)(const float* x, Index n, std::int32_t* index, float* value);
     Index (*gather_uint8)(const std::uint8_t* x, Index n, float scale, std::int32_t* index,
                           float* value);
@@ -32,25 +41,27 @@ struct Kernels {
     // z[s] = bias + sum over the nonzeros k of sample s of x[s][k] W[k]; z: samples x width.
     void (*sparse_forward)(const SparseRow* x, Index samples, const float* W, const float* bias,
                            Index width, float* z);
-    // W[k] += scale * sum over s of x[s][k] delta[s], bias += scale * sum over s of delta[s].
+    // W[k] += scale * sum over s of x[s][k] delta[s], bias += scale * sum over s of delta[s]; at most
+    // BatchTranspose::samples samples.
     void (*sparse_update)(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                          float* bias, Index width);
+                          float* bias, Index width, const BatchTranspose& scratch);
 
     // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride, z: samples x width.
     void (*dense_forward)(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
                           const float* bias, Index width, float* z);
-    // below[s][k] = delta[s] . W[k] for k < fan_in; below: samples x below_stride.
+    // below[s][k] = delta[s] . W[k] for k < fan_in; below: samples x below_stride, its filling becomes 0.
+    // scratch: 64 x width floats.
     void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in, Index width,
-                           float* below, Index below_stride);
+                           float* below, Index below_stride, float* scratch);
     // W[k] += scale * sum over s of a[s][k] delta[s], bias as above.
     void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in,
                          const float* delta, float scale, float* W, float* bias, Index width);
 
-    // a = phi(a), entry by entry.
+    // a = phi(a), entry by entry; n is a multiple of 16.
     void (*activate)(Activation activation, float* a, Index n);
     // delta *= phi'(z), written in terms of a = phi(z).
     void (*multiply_derivative)(Activation activation, const float* a, float* delta, Index n);
-    // p = exp(z - max z) / sum, over n entries; returns log(sum exp z).
+    // p = exp(z - max z) / sum, over n entries of a row; its filling becomes 0. Returns log(sum exp z).
     double (*softmax)(const float* z, Index n, float* p);
 };
 

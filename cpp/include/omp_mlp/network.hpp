@@ -46,8 +46,14 @@ public:
     std::vector<SparseRow> rows;
     std::vector<Buffer> activations;  // of each layer; of the last: z, then the outputs
     std::vector<Buffer> deltas;       // of each layer
+    Buffer panel;                     // scratch of dense_backward
+
+    BatchTranspose transpose() { return {present_.data(), transposed_.data(), inputs_.data()}; }
 
 private:
+    std::vector<std::uint32_t> present_;
+    std::vector<std::int32_t> inputs_;
+    Buffer transposed_;
     std::vector<std::int32_t> indices_;
     std::vector<float> values_;
 };

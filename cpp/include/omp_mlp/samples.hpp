@@ -14,9 +14,9 @@ struct Samples {
     Kind kind;
     Index rows;
     Index columns;
-    const float* values = nullptr;         // dense_float32: rows x columns; csr: the stored values
-    const std::uint8_t* bytes = nullptr;   // dense_uint8: rows x columns
-    const std::int64_t* starts = nullptr;  // csr: rows + 1
+    const float* values = nullptr;          // dense_float32: rows x columns; csr: the stored values
+    const std::uint8_t* bytes = nullptr;    // dense_uint8: rows x columns
+    const std::int64_t* starts = nullptr;   // csr: rows + 1
     const std::int32_t* indices = nullptr;  // csr: the column of each stored value
     float scale = 1.0F;                     // bytes are read as scale * byte
 };

@@ -1,0 +1,613 @@
+// The fast loops, on GCC/Clang vector types. This file is compiled once for each instruction set, with
+// OMP_MLP_KERNELS (the table's name) and OMP_MLP_VECTOR_BYTES set to its register width.
+//
+// Everything here is in an unnamed namespace, and nothing of the standard library that is a template or
+// inline is used: the linker would keep one copy of it for the whole program, perhaps one compiled for
+// AVX-512 on a machine without.
+//
+// What the loops are bound by, and how far from it they are, stands in docs/benchmarks.md.
+#include <math.h>  // NOLINT(modernize-deprecated-headers): plain functions, see above
+#include <string.h>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "kernel_tables.hpp"
+
+namespace omp_mlp {
+namespace {
+
+using V = float __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), may_alias));
+using VInt = std::int32_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), may_alias));
+
+constexpr Index lanes = OMP_MLP_VECTOR_BYTES / 4;
+// Vectors that a loop over rows keeps in registers, next to what it needs besides.
+constexpr Index tile_vectors = 8;
+constexpr Index tile_floats = tile_vectors * lanes;
+// Filling makes every width a multiple of 16 floats, so the last tile has a multiple of this many vectors.
+constexpr Index vectors_per_line = cache_line_floats / lanes;
+
+V load(const float* p) {
+    return *reinterpret_cast<const V*>(p);
+}
+
+void store(float* p, V v) {
+    *reinterpret_cast<V*>(p) = v;
+}
+
+// Calls fn.template operator()<N>(first column) for tiles of N vectors that cover `width` floats.
+template <Index N, typename Fn>
+void last_tile(Index vectors, Index column, const Fn& fn) {
+    if constexpr (N > 0) {
+        if (vectors == N) {
+            fn.template operator()<N>(column);
+        } else {
+            last_tile<N - vectors_per_line>(vectors, column, fn);
+        }
+    }
+}
+
+template <typename Fn>
+void for_each_tile(Index width, const Fn& fn) {
+    Index column = 0;
+    for (; column + tile_floats <= width; column += tile_floats) {
+        fn.template operator()<tile_vectors>(column);
+    }
+    last_tile<tile_vectors - vectors_per_line>((width - column) / lanes, column, fn);
+}
+
+// ---- Lists of nonzeros ------------------------------------------------------------------------------
+
+#if defined(__AVX512F__)
+
+// One step of 16 entries: stores the nonzeros and where they are; returns how many.
+inline Index compress16(__m512 x, __m512i at, std::int32_t* index, float* value) {
+    const __mmask16 nonzero = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    _mm512_storeu_si512(index, _mm512_maskz_compress_epi32(nonzero, at));
+    _mm512_storeu_ps(value, _mm512_maskz_compress_ps(nonzero, x));
+    return __builtin_popcount(nonzero);
+}
+
+template <typename Load16>
+Index gather(Index n, const Load16& load16, std::int32_t* index, float* value) {
+    const __m512i step = _mm512_set1_epi32(16);
+    __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    Index count = 0;
+    for (Index k = 0; k < n; k += 16) {
+        const auto inside = static_cast<__mmask16>(n - k >= 16 ? 0xFFFF : (1 << (n - k)) - 1);
+        count += compress16(load16(k, inside), at, index + count, value + count);
+        at = _mm512_add_epi32(at, step);
+    }
+    return count;
+}
+
+Index gather_float32(const float* x, Index n, std::int32_t* index, float* value) {
+    return gather(
+        n, [x](Index k, __mmask16 inside) { return _mm512_maskz_loadu_ps(inside, x + k); }, index,
+        value);
+}
+
+Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* index, float* value) {
+    const __m512 factor = _mm512_set1_ps(scale);
+    return gather(
+        n,
+        [x, factor](Index k, __mmask16 inside) {
+            const __m128i bytes = _mm_maskz_loadu_epi8(inside, x + k);
+            return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), factor);
+        },
+        index, value);
+}
+
+#else
+
+Index gather_float32(const float* x, Index n, std::int32_t* index, float* value) {
+    Index count = 0;
+    for (Index k = 0; k < n; ++k) {  // without a branch: what is zero is overwritten by the next
+        index[count] = static_cast<std::int32_t>(k);
+        value[count] = x[k];
+        count += x[k] != 0.0F;
+    }
+    return count;
+}
+
+Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* index, float* value) {
+    Index count = 0;
+    Index k = 0;
+    for (; k + 8 <= n; k += 8) {
+        std::uint64_t eight = 0;
+        memcpy(&eight, x + k, 8);
+        if (eight == 0) {
+            continue;
+        }
+        for (Index i = k; i < k + 8; ++i) {
+            index[count] = static_cast<std::int32_t>(i);
+            value[count] = scale * static_cast<float>(x[i]);
+            count += x[i] != 0;
+        }
+    }
+    for (; k < n; ++k) {
+        index[count] = static_cast<std::int32_t>(k);
+        value[count] = scale * static_cast<float>(x[k]);
+        count += x[k] != 0;
+    }
+    return count;
+}
+
+#endif
+
+// ---- First layer, sparse rows -----------------------------------------------------------------------
+
+// The hidden units of one sample stay in registers while its rows of W stream past.
+void sparse_forward(const SparseRow* x, Index samples, const float* W, const float* bias, Index width,
+                    float* z) {
+    for_each_tile(width, [&]<Index N>(Index column) {
+        for (Index s = 0; s < samples; ++s) {
+            V sum[N];
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                sum[v] = load(bias + column + v * lanes);
+            }
+            const SparseRow row = x[s];
+            for (Index i = 0; i < row.count; ++i) {
+                const float* w = W + row.index[i] * width + column;
+                const float value = row.value[i];
+#pragma GCC unroll 16
+                for (Index v = 0; v < N; ++v) {
+                    sum[v] += value * load(w + v * lanes);
+                }
+            }
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                store(z + s * width + column + v * lanes, sum[v]);
+            }
+        }
+    });
+}
+
+// The delta of one sample stays in registers while its rows of W are read, changed and written.
+void sparse_update_one(const SparseRow& x, const float* delta, float scale, float* W, Index width) {
+    for_each_tile(width, [&]<Index N>(Index column) {
+        V step[N];
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            step[v] = scale * load(delta + column + v * lanes);
+        }
+        for (Index i = 0; i < x.count; ++i) {
+            float* w = W + x.index[i] * width + column;
+            const float value = x.value[i];
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                store(w + v * lanes, load(w + v * lanes) + value * step[v]);
+            }
+        }
+    });
+}
+
+void update_bias(const float* delta, Index samples, float scale, float* bias, Index width) {
+    for (Index j = 0; j < width; j += lanes) {
+        V sum{};
+        for (Index s = 0; s < samples; ++s) {
+            sum += load(delta + s * width + j);
+        }
+        store(bias + j, load(bias + j) + scale * sum);
+    }
+}
+
+// Turns the lists of up to 32 samples into lists for each input: which samples have it nonzero (a bit
+// each), and their values. Returns how many inputs occur.
+Index transpose(const SparseRow* x, Index samples, const BatchTranspose& t) {
+    Index inputs = 0;
+    for (Index s = 0; s < samples; ++s) {
+        const std::uint32_t bit = std::uint32_t{1} << s;
+        for (Index i = 0; i < x[s].count; ++i) {
+            const std::int32_t k = x[s].index[i];
+            const std::uint32_t before = t.present[k];
+            t.inputs[inputs] = k;
+            inputs += before == 0;
+            t.present[k] = before | bit;
+            t.values[static_cast<Index>(k) * BatchTranspose::samples + s] = x[s].value[i];
+        }
+    }
+    return inputs;
+}
+
+// A row of W stays in registers while the deltas of all samples that have its input nonzero are added:
+// gradient and step in one, and every row is read and written once for a batch.
+void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
+                   float* bias, Index width, const BatchTranspose& t) {
+    update_bias(delta, samples, scale, bias, width);
+    if (samples == 1) {
+        sparse_update_one(*x, delta, scale, W, width);
+        return;
+    }
+    const Index inputs = transpose(x, samples, t);
+    for_each_tile(width, [&]<Index N>(Index column) {
+        const float* columns = delta + column;
+        for (Index i = 0; i < inputs; ++i) {
+            const Index k = t.inputs[i];
+            const float* values = t.values + k * BatchTranspose::samples;
+            float* w = W + k * width + column;
+            V sum[N];
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                sum[v] = load(w + v * lanes);
+            }
+            for (std::uint32_t left = t.present[k]; left != 0; left &= left - 1) {
+                const Index s = __builtin_ctz(left);
+                const float value = scale * values[s];
+                const float* d = columns + s * width;
+#pragma GCC unroll 16
+                for (Index v = 0; v < N; ++v) {
+                    sum[v] += value * load(d + v * lanes);
+                }
+            }
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                store(w + v * lanes, sum[v]);
+            }
+        }
+    });
+    for (Index i = 0; i < inputs; ++i) {
+        t.present[t.inputs[i]] = 0;
+    }
+}
+
+// ---- Dense layers -----------------------------------------------------------------------------------
+
+// The one matrix product that the three dense loops are made of: C[m][:] += factor sum_d A(m, d) B[d][:]
+// for M rows and N vectors of columns, with M x N sums in registers. A(m, d) = a[m * a_row + d * a_step].
+template <Index M, Index N>
+void multiply_tile(const float* a, Index a_row, Index a_step, Index depth, const float* b, Index b_stride,
+                   float factor, float* c, Index c_stride) {
+    V sum[M][N] = {};
+    for (Index d = 0; d < depth; ++d) {
+        V row[N];
+#pragma GCC unroll 16
+        for (Index n = 0; n < N; ++n) {
+            row[n] = load(b + n * lanes);
+        }
+#pragma GCC unroll 16
+        for (Index m = 0; m < M; ++m) {
+            const float value = a[m * a_row];
+#pragma GCC unroll 16
+            for (Index n = 0; n < N; ++n) {
+                sum[m][n] += value * row[n];
+            }
+        }
+        a += a_step;
+        b += b_stride;
+    }
+#pragma GCC unroll 16
+    for (Index m = 0; m < M; ++m) {
+#pragma GCC unroll 16
+        for (Index n = 0; n < N; ++n) {
+            float* entry = c + m * c_stride + n * lanes;
+            store(entry, load(entry) + factor * sum[m][n]);
+        }
+    }
+}
+
+// Registers: 6 x 4 sums of the 32 of AVX-512 and aarch64, 6 x 2 of the 16 of AVX2 and SSE.
+#if OMP_MLP_REGISTERS == 32
+constexpr Index block_rows = 6;
+constexpr Index block_vectors = 4;
+#else
+constexpr Index block_rows = 6;
+constexpr Index block_vectors = 2;
+#endif
+// Rows of B that are used again for every block of rows while they are in the cache.
+constexpr Index block_depth = 256;
+
+struct Product {
+    const float* a;
+    Index a_row;
+    Index a_step;
+    Index depth;
+    const float* b;
+    Index b_stride;
+    float factor;
+    float* c;
+    Index c_stride;
+    Index rows;
+};
+
+template <Index N>
+void multiply_columns(const Product& p, Index column) {
+    for (Index d = 0; d < p.depth; d += block_depth) {
+        const Index depth = p.depth - d < block_depth ? p.depth - d : block_depth;
+        const float* a = p.a + d * p.a_step;
+        const float* b = p.b + d * p.b_stride + column;
+        const auto tile = [&]<Index M>(Index m) {
+            multiply_tile<M, N>(a + m * p.a_row, p.a_row, p.a_step, depth, b, p.b_stride, p.factor,
+                                p.c + m * p.c_stride + column, p.c_stride);
+        };
+        Index m = 0;
+        for (; m + block_rows <= p.rows; m += block_rows) {
+            tile.template operator()<block_rows>(m);
+        }
+        switch (p.rows - m) {
+            case 5:
+                tile.template operator()<5>(m);
+                break;
+            case 4:
+                tile.template operator()<4>(m);
+                break;
+            case 3:
+                tile.template operator()<3>(m);
+                break;
+            case 2:
+                tile.template operator()<2>(m);
+                break;
+            case 1:
+                tile.template operator()<1>(m);
+                break;
+            default:
+                break;
+        }
+    }
+}
+
+// C (rows x width) += factor A B.
+void multiply(const Product& p, Index width) {
+    constexpr Index step = block_vectors * lanes;
+    Index column = 0;
+    for (; column + step <= width; column += step) {
+        multiply_columns<block_vectors>(p, column);
+    }
+    for (; column < width; column += cache_line_floats) {
+        multiply_columns<vectors_per_line < block_vectors ? vectors_per_line : block_vectors>(p, column);
+        if constexpr (vectors_per_line > block_vectors) {
+            multiply_columns<block_vectors>(p, column + step);
+        }
+    }
+}
+
+void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
+                   const float* bias, Index width, float* z) {
+    for (Index s = 0; s < samples; ++s) {
+        memcpy(z + s * width, bias, static_cast<std::size_t>(width) * sizeof(float));
+    }
+    if (samples == 1) {
+        // Too few sums to keep the multipliers busy one by one: four rows of W at a time.
+        for_each_tile(width, [&]<Index N>(Index column) {
+            constexpr Index chains = N >= 4 ? 1 : 4;
+            V sum[chains][N] = {};
+            Index k = 0;
+            const auto add = [&](Index row, Index chain) {
+                const float value = a[row];
+                const float* w = W + row * width + column;
+#pragma GCC unroll 16
+                for (Index v = 0; v < N; ++v) {
+                    sum[chain][v] += value * load(w + v * lanes);
+                }
+            };
+            for (; k + chains <= fan_in; k += chains) {
+#pragma GCC unroll 16
+                for (Index chain = 0; chain < chains; ++chain) {
+                    add(k + chain, chain);
+                }
+            }
+            for (; k < fan_in; ++k) {
+                add(k, 0);
+            }
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                V total = load(z + column + v * lanes);
+#pragma GCC unroll 16
+                for (Index chain = 0; chain < chains; ++chain) {
+                    total += sum[chain][v];
+                }
+                store(z + column + v * lanes, total);
+            }
+        });
+        return;
+    }
+    multiply({a, a_stride, 1, fan_in, W, width, 1.0F, z, width, samples}, width);
+}
+
+float sum_lanes(V v) {
+    float sum = 0.0F;
+#pragma GCC unroll 16
+    for (Index lane = 0; lane < lanes; ++lane) {
+        sum += v[lane];
+    }
+    return sum;
+}
+
+// scratch[j][i] = W[k + i][j] for a panel of up to `panel` rows of W, so that the product with W
+// transposed runs over contiguous rows.
+constexpr Index panel = 64;
+
+void transpose_panel(const float* W, Index rows, Index width, float* scratch) {
+    for (Index j = 0; j < width; j += cache_line_floats) {
+        for (Index i = 0; i < rows; ++i) {
+            const float* w = W + i * width + j;
+            for (Index lane = 0; lane < cache_line_floats; ++lane) {
+                scratch[(j + lane) * panel + i] = w[lane];
+            }
+        }
+    }
+}
+
+void dense_backward(const float* delta, Index samples, const float* W, Index fan_in, Index width,
+                    float* below, Index below_stride, float* scratch) {
+    if (samples < 4) {
+        for (Index s = 0; s < samples; ++s) {
+            for (Index k = 0; k < fan_in; ++k) {
+                V sum{};
+                for (Index j = 0; j < width; j += lanes) {
+                    sum += load(delta + s * width + j) * load(W + k * width + j);
+                }
+                below[s * below_stride + k] = sum_lanes(sum);
+            }
+        }
+        return;
+    }
+    for (Index s = 0; s < samples; ++s) {
+        memset(below + s * below_stride, 0, static_cast<std::size_t>(below_stride) * sizeof(float));
+    }
+    for (Index k = 0; k < fan_in; k += panel) {
+        const Index rows = fan_in - k < panel ? fan_in - k : panel;
+        if (rows < panel) {
+            memset(scratch, 0, static_cast<std::size_t>(width * panel) * sizeof(float));
+        }
+        transpose_panel(W + k * width, rows, width, scratch);
+        const Index filled = padded(rows);
+        multiply({delta, width, 1, width, scratch, panel, 1.0F, below + k, below_stride, samples}, filled);
+    }
+}
+
+void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* delta,
+                  float scale, float* W, float* bias, Index width) {
+    update_bias(delta, samples, scale, bias, width);
+    multiply({a, 1, a_stride, samples, delta, width, scale, W, width, fan_in}, width);
+}
+
+// ---- Functions --------------------------------------------------------------------------------------
+
+VInt as_bits(V x) {
+    return reinterpret_cast<VInt>(x);
+}
+
+V from_bits(VInt x) {
+    return reinterpret_cast<V>(x);
+}
+
+V broadcast(float x) {
+    V v{};
+#pragma GCC unroll 16
+    for (Index lane = 0; lane < lanes; ++lane) {
+        v[lane] = x;
+    }
+    return v;
+}
+
+// e^x, relative error below 2e-7 for results that are normal numbers; 0 below x = -87.3, infinite above
+// 88.7; NaN stays NaN. x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial for e^r (Cephes' expf), and 2^n by
+// way of the exponent's bits.
+V exponential(V x) {
+    const V too_small = broadcast(-87.3F);
+    const V too_large = broadcast(88.7F);
+    const V clipped_below = x < too_small ? too_small : x;
+    const V clipped = clipped_below > too_large ? too_large : clipped_below;
+    const V magic = broadcast(12582912.0F);  // 1.5 x 2^23: adding it rounds to the nearest integer
+    const V shifted = clipped * broadcast(1.44269504088896341F) + magic;
+    const V n = shifted - magic;
+    V r = clipped - n * broadcast(0.693359375F);
+    r = r - n * broadcast(-2.12194440e-4F);
+    V p = broadcast(1.9875691500e-4F);
+    p = p * r + broadcast(1.3981999507e-3F);
+    p = p * r + broadcast(8.3334519073e-3F);
+    p = p * r + broadcast(4.1665795894e-2F);
+    p = p * r + broadcast(1.6666665459e-1F);
+    p = p * r + broadcast(5.0000001201e-1F);
+    p = p * r * r + r + broadcast(1.0F);
+    const VInt exponent = (as_bits(shifted) - as_bits(magic) + 127) << 23;
+    V result = p * from_bits(exponent);
+    result = x < too_small ? V{} : result;
+    result = x > too_large ? broadcast(__builtin_inff()) : result;
+    return x == x ? result : x;
+}
+
+V logistic(V x) {
+    return broadcast(1.0F) / (broadcast(1.0F) + exponential(-x));
+}
+
+// Relative error below 3e-7: a polynomial near 0 (Cephes' tanhf), else by way of e^(2x).
+V hyperbolic_tangent(V x) {
+    const V square = x * x;
+    V p = broadcast(-5.70498872745e-3F);
+    p = p * square + broadcast(2.06390887954e-2F);
+    p = p * square + broadcast(-5.37397155531e-2F);
+    p = p * square + broadcast(1.33314422036e-1F);
+    p = p * square + broadcast(-3.33332819422e-1F);
+    const V near_zero = p * square * x + x;
+    const V far = broadcast(1.0F) - broadcast(2.0F) / (exponential(x + x) + broadcast(1.0F));
+    return square < broadcast(0.390625F) ? near_zero : far;
+}
+
+template <typename Fn>
+void map(float* a, Index n, const Fn& fn) {
+    for (Index i = 0; i < n; i += lanes) {
+        store(a + i, fn(load(a + i)));
+    }
+}
+
+void activate(Activation activation, float* a, Index n) {
+    switch (activation) {
+        case Activation::relu:
+            map(a, n, [](V x) { return x < V{} ? V{} : x; });  // NaN stays NaN
+            break;
+        case Activation::tanh:
+            map(a, n, hyperbolic_tangent);
+            break;
+        case Activation::logistic:
+            map(a, n, logistic);
+            break;
+        case Activation::identity:
+            break;
+    }
+}
+
+void multiply_derivative(Activation activation, const float* a, float* delta, Index n) {
+    for (Index i = 0; i < n; i += lanes) {
+        const V x = load(a + i);
+        const V d = load(delta + i);
+        switch (activation) {
+            case Activation::relu:
+                store(delta + i, x > V{} ? d : V{});
+                break;
+            case Activation::tanh:
+                store(delta + i, d * (broadcast(1.0F) - x * x));
+                break;
+            case Activation::logistic:
+                store(delta + i, d * x * (broadcast(1.0F) - x));
+                break;
+            case Activation::identity:
+                break;
+        }
+    }
+}
+
+double softmax(const float* z, Index n, float* p) {
+    float largest = z[0];
+    for (Index k = 1; k < n; ++k) {
+        largest = z[k] > largest || z[k] != z[k] ? z[k] : largest;
+    }
+    double sum = 0.0;
+    for (Index k = 0; k < n; k += lanes) {
+        store(p + k, exponential(load(z + k) - broadcast(largest)));
+        for (Index i = k; i < n && i < k + lanes; ++i) {
+            sum += static_cast<double>(p[i]);
+        }
+    }
+    const auto inverse = static_cast<float>(1.0 / sum);
+    for (Index k = 0; k < padded(n); ++k) {
+        p[k] = k < n ? p[k] * inverse : 0.0F;
+    }
+    return static_cast<double>(largest) + log(sum);
+}
+
+#define OMP_MLP_STRING(name) #name
+#define OMP_MLP_NAME(name) OMP_MLP_STRING(name)
+#define OMP_MLP_JOIN(a, b) a##b
+#define OMP_MLP_TABLE(name) OMP_MLP_JOIN(name, _kernels)
+
+}  // namespace
+
+extern const Kernels OMP_MLP_TABLE(OMP_MLP_KERNELS){
+    .name = OMP_MLP_NAME(OMP_MLP_KERNELS),
+    .gather_float32 = gather_float32,
+    .gather_uint8 = gather_uint8,
+    .sparse_forward = sparse_forward,
+    .sparse_update = sparse_update,
+    .dense_forward = dense_forward,
+    .dense_backward = dense_backward,
+    .dense_update = dense_update,
+    .activate = activate,
+    .multiply_derivative = multiply_derivative,
+    .softmax = softmax,
+};
+
+}  // namespace omp_mlp
