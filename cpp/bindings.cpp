@@ -6,12 +6,15 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
-#include <memory>
+#include <cstdint>
 #include <numeric>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "omp_mlp/dispatch.hpp"
 #include "omp_mlp/merge.hpp"
@@ -50,6 +53,9 @@ constexpr std::array shuffles{std::pair{"none", Shuffle::none}, std::pair{"shard
                               std::pair{"global", Shuffle::global}};
 constexpr std::array schedules{std::pair{"constant", Schedule::constant},
                                std::pair{"linear", Schedule::linear}};
+constexpr std::array first_layers{std::pair{"auto", FirstLayer::automatic},
+                                  std::pair{"sparse", FirstLayer::sparse},
+                                  std::pair{"dense", FirstLayer::dense}};
 constexpr std::array init_rules{std::pair{"fixed", InitScale::fixed},
                                 std::pair{"glorot", InitScale::glorot}, std::pair{"he", InitScale::he}};
 
@@ -189,9 +195,11 @@ struct PyNetwork {
     std::pair<double, Array<float>> gradient(const PySamples& X,
                                              const std::optional<Array<std::int32_t>>& classes,
                                              const std::optional<Array<float>>& values,
-                                             const std::optional<Array<float>>& sample_weight) const {
+                                             const std::optional<Array<float>>& sample_weight,
+                                             const std::string& first_layer) const {
         const Index rows = X.samples.rows;
-        Workspace workspace{network, rows};
+        Workspace workspace{
+            network, rows, choose_first_layer(named(first_layers, first_layer), X.samples, rows)};
         std::vector<Index> ids(static_cast<std::size_t>(rows));
         std::iota(ids.begin(), ids.end(), Index{0});
         workspace.load(kernels(), X.samples, ids);
@@ -234,7 +242,7 @@ py::tuple train_network(const PyNetwork& start, const PySamples& X,
                         const std::optional<Array<std::int32_t>>& classes,
                         const std::optional<Array<float>>& values,
                         const std::optional<Array<float>>& sample_weight, Index threads, int workers,
-                        Index epochs, Index batch_size, Index merge_every, const std::string& merge,
+                        Index epochs, Index batch_size, const std::string& first_layer, Index merge_every, const std::string& merge,
                         double outer_momentum, double learning_rate, const std::string& schedule,
                         const std::string& shuffle, const std::string& init_rule, double init_scale,
                         const std::string& init, std::uint64_t seed, bool keep_replicas,
@@ -245,6 +253,7 @@ py::tuple train_network(const PyNetwork& start, const PySamples& X,
                                .workers = workers,
                                .epochs = epochs,
                                .batch_size = batch_size,
+                               .first_layer = named(first_layers, first_layer),
                                .merge_every = merge_every,
                                .method = &merge_method(merge),
                                .outer_momentum = outer_momentum,
@@ -288,6 +297,7 @@ Array<float> merge_networks(const std::string& method, const std::vector<Array<f
                             const std::vector<double>& sample_share,
                             const std::vector<Index>& layer_ends, int workers) {
     std::vector<const float*> data;
+    data.reserve(replicas.size());
     for (const Array<float>& replica : replicas) {
         data.push_back(replica.data());
     }
@@ -374,11 +384,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
              py::kw_only(), "layer_sizes"_a, "activation"_a, "output"_a, "parameters"_a.noconvert())
         .def("predict", &PyNetwork::predict, py::kw_only(), "samples"_a, "raw"_a, "workers"_a)
         .def("gradient", &PyNetwork::gradient, py::kw_only(), "samples"_a, "classes"_a.noconvert(),
-             "values"_a.noconvert(), "sample_weight"_a.noconvert());
+             "values"_a.noconvert(), "sample_weight"_a.noconvert(), "first_layer"_a);
 
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "classes"_a.noconvert(),
           "values"_a.noconvert(), "sample_weight"_a.noconvert(), "threads"_a, "workers"_a, "epochs"_a,
-          "batch_size"_a, "merge_every"_a, "merge"_a, "outer_momentum"_a, "learning_rate"_a,
+          "batch_size"_a, "first_layer"_a, "merge_every"_a, "merge"_a, "outer_momentum"_a, "learning_rate"_a,
           "learning_rate_schedule"_a, "shuffle"_a, "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a,
           "keep_replicas"_a, "after_round"_a, "during_round"_a);
     m.def("merge", &merge_networks, py::kw_only(), "method"_a, "replicas"_a.noconvert(),

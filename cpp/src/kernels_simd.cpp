@@ -9,6 +9,8 @@
 #include <math.h>  // NOLINT(modernize-deprecated-headers): plain functions, see above
 #include <string.h>
 
+#include <utility>  // integer_sequence, which is a type only
+
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -173,7 +175,8 @@ void sparse_update_one(const SparseRow& x, const float* delta, float scale, floa
         for (Index v = 0; v < N; ++v) {
             step[v] = scale * load(delta + column + v * lanes);
         }
-        for (Index i = 0; i < x.count; ++i) {
+        // Backwards: the rows that the forward pass read last are still in the fastest cache.
+        for (Index i = x.count - 1; i >= 0; --i) {
             float* w = W + x.index[i] * width + column;
             const float value = x.value[i];
 #pragma GCC unroll 16
@@ -406,13 +409,50 @@ void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, 
     multiply({a, a_stride, 1, fan_in, W, width, 1.0F, z, width, samples}, width);
 }
 
-float sum_lanes(V v) {
-    float sum = 0.0F;
+// {a[0] + a[h], ...}: lane l of the result has a[l] + a[l ^ h] where bit h of l is 0, else that of b.
+template <int h, int... l>
+V fold(V a, V b, const std::integer_sequence<int, l...>& /*lanes*/) {
+    return __builtin_shufflevector(a, b, ((l & h) == 0 ? l : lanes + l)...) +
+           __builtin_shufflevector(a, b, ((l & h) == 0 ? l ^ h : lanes + (l ^ h))...);
+}
+
+// Lane l of the result is the sum of the lanes of v[l].
+template <int h = lanes / 2>
+V sum_each(V* v) {
+    if constexpr (h == 0) {
+        return v[0];
+    } else {
 #pragma GCC unroll 16
-    for (Index lane = 0; lane < lanes; ++lane) {
-        sum += v[lane];
+        for (int i = 0; i < h; ++i) {
+            v[i] = fold<h>(v[i], v[i + h], std::make_integer_sequence<int, lanes>{});
+        }
+        return sum_each<h / 2>(v);
     }
-    return sum;
+}
+
+// below[k] = delta . W[k], for one sample: as many rows of W at a time as a vector has lanes.
+void dense_backward_one(const float* delta, const float* W, Index fan_in, Index width, float* below) {
+    for (Index k = 0; k < fan_in; k += lanes) {
+        V sum[lanes] = {};
+        const Index rows = fan_in - k < lanes ? fan_in - k : lanes;
+        const float* w = W + k * width;
+        if (rows == lanes) {
+            for (Index j = 0; j < width; j += lanes) {
+                const V d = load(delta + j);
+#pragma GCC unroll 16
+                for (Index i = 0; i < lanes; ++i) {
+                    sum[i] += d * load(w + i * width + j);
+                }
+            }
+        } else {
+            for (Index i = 0; i < rows; ++i) {
+                for (Index j = 0; j < width; j += lanes) {
+                    sum[i] += load(delta + j) * load(w + i * width + j);
+                }
+            }
+        }
+        store(below + k, sum_each(sum));
+    }
 }
 
 // scratch[j][i] = W[k + i][j] for a panel of up to `panel` rows of W, so that the product with W
@@ -434,13 +474,7 @@ void dense_backward(const float* delta, Index samples, const float* W, Index fan
                     float* below, Index below_stride, float* scratch) {
     if (samples < 4) {
         for (Index s = 0; s < samples; ++s) {
-            for (Index k = 0; k < fan_in; ++k) {
-                V sum{};
-                for (Index j = 0; j < width; j += lanes) {
-                    sum += load(delta + s * width + j) * load(W + k * width + j);
-                }
-                below[s * below_stride + k] = sum_lanes(sum);
-            }
+            dense_backward_one(delta + s * width, W, fan_in, width, below + s * below_stride);
         }
         return;
     }

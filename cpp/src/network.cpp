@@ -4,9 +4,11 @@
 
 namespace omp_mlp {
 
-Workspace::Workspace(const Network& network, Index samples) {
-    rows.reserve(static_cast<std::size_t>(samples));
-    if (samples > 1) {
+Workspace::Workspace(const Network& network, Index samples, FirstLayer first_layer)
+    : input_stride{padded(network.shape.features())}, first_layer_{first_layer} {
+    if (!is_sparse()) {
+        inputs.resize(static_cast<std::size_t>(samples * input_stride));
+    } else if (samples > 1) {
         const auto features = static_cast<std::size_t>(network.shape.features());
         present_.resize(features);
         inputs_.resize(features + 1);
@@ -22,24 +24,64 @@ Workspace::Workspace(const Network& network, Index samples) {
     panel.resize(static_cast<std::size_t>(64 * widest));
 }
 
-void Workspace::load(const Kernels& kernels, const Samples& X, std::span<const Index> ids) {
-    rows.clear();
-    if (X.kind == Samples::Kind::csr) {
-        for (const Index id : ids) {
-            const std::int64_t start = X.starts[id];
-            rows.push_back({X.indices + start, X.values + start, X.starts[id + 1] - start});
-        }
-        return;
+namespace {
+
+void prefetch(const void* memory, std::size_t bytes) {
+#if defined(__GNUC__)
+    for (std::size_t offset = 0; offset < bytes; offset += cache_line_bytes) {
+        __builtin_prefetch(static_cast<const char*>(memory) + offset);
     }
-    const auto room = ids.size() * static_cast<std::size_t>(X.columns) + 16;
+#endif
+}
+
+// Shuffled samples lie anywhere in memory; asking for one while another is worked on hides the wait.
+void prefetch_sample(const Samples& X, Index id) {
+    if (X.kind == Samples::Kind::csr) {
+        const std::int64_t start = X.starts[id];
+        const auto bytes = static_cast<std::size_t>(X.starts[id + 1] - start) * sizeof(float);
+        prefetch(X.indices + start, bytes);
+        prefetch(X.values + start, bytes);
+    } else if (X.kind == Samples::Kind::dense_uint8) {
+        prefetch(X.bytes + id * X.columns, static_cast<std::size_t>(X.columns));
+    } else {
+        prefetch(X.values + id * X.columns, static_cast<std::size_t>(X.columns) * sizeof(float));
+    }
+}
+
+}  // namespace
+
+void Workspace::load(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                     std::span<const Index> next) {
+    samples_ = static_cast<Index>(ids.size());
+    if (is_sparse()) {
+        load_lists(kernels, X, ids, next);
+    } else {
+        load_matrix(X, ids, next);
+    }
+}
+
+void Workspace::load_lists(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                           std::span<const Index> next) {
+    const bool is_csr = X.kind == Samples::Kind::csr;
+    // A gather may write a little past its last nonzero.
+    const auto room = is_csr ? 0 : ids.size() * static_cast<std::size_t>(X.columns) + 16;
     if (indices_.size() < room) {
         indices_.resize(room);
         values_.resize(room);
     }
     std::int32_t* index = indices_.data();
     float* value = values_.data();
-    for (const Index id : ids) {
-        const Index offset = id * X.columns;
+    rows.clear();
+    for (std::size_t s = 0; s < ids.size(); ++s) {
+        if (s < next.size()) {
+            prefetch_sample(X, next[s]);
+        }
+        if (is_csr) {
+            const std::int64_t start = X.starts[ids[s]];
+            rows.push_back({X.indices + start, X.values + start, X.starts[ids[s] + 1] - start});
+            continue;
+        }
+        const Index offset = ids[s] * X.columns;
         const Index count =
             X.kind == Samples::Kind::dense_float32
                 ? kernels.gather_float32(X.values + offset, X.columns, index, value)
@@ -50,6 +92,31 @@ void Workspace::load(const Kernels& kernels, const Samples& X, std::span<const I
     }
 }
 
+void Workspace::load_matrix(const Samples& X, std::span<const Index> ids, std::span<const Index> next) {
+    for (std::size_t s = 0; s < ids.size(); ++s) {
+        if (s < next.size()) {
+            prefetch_sample(X, next[s]);
+        }
+        float* row = inputs.data() + static_cast<Index>(s) * input_stride;
+        const Index offset = ids[s] * X.columns;
+        switch (X.kind) {
+            case Samples::Kind::dense_float32:
+                std::copy_n(X.values + offset, X.columns, row);
+                break;
+            case Samples::Kind::dense_uint8:
+                std::transform(X.bytes + offset, X.bytes + offset + X.columns, row,
+                               [&X](std::uint8_t byte) { return X.scale * static_cast<float>(byte); });
+                break;
+            case Samples::Kind::csr:
+                std::fill_n(row, X.columns, 0.0F);
+                for (std::int64_t i = X.starts[ids[s]]; i < X.starts[ids[s] + 1]; ++i) {
+                    row[X.indices[i]] += X.values[i];
+                }
+                break;
+        }
+    }
+}
+
 void forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
              Workspace& workspace) {
     const auto& layers = network.shape.layers();
@@ -57,12 +124,14 @@ void forward(const Kernels& kernels, const Network& network, const Parameters& p
     for (std::size_t l = 0; l < layers.size(); ++l) {
         const auto layer = parameters.layer(layers[l]);
         float* z = workspace.activations[l].data();
-        if (l == 0) {
+        if (l == 0 && workspace.is_sparse()) {
             kernels.sparse_forward(workspace.rows.data(), samples, layer.weights, layer.biases,
                                    layer.stride, z);
         } else {
-            kernels.dense_forward(workspace.activations[l - 1].data(), layers[l - 1].stride, samples,
-                                  layer.fan_in, layer.weights, layer.biases, layer.stride, z);
+            const float* below = l == 0 ? workspace.inputs.data() : workspace.activations[l - 1].data();
+            const Index below_stride = l == 0 ? workspace.input_stride : layers[l - 1].stride;
+            kernels.dense_forward(below, below_stride, samples, layer.fan_in, layer.weights,
+                                  layer.biases, layer.stride, z);
         }
         if (l + 1 < layers.size()) {
             kernels.activate(network.activation, z, samples * layer.stride);
@@ -155,6 +224,12 @@ void add_gradient(const Kernels& kernels, const Network& network, const Paramete
                              change.biases, layer.stride);
     }
     const auto first = target.layer(layers.front());
+    if (!workspace.is_sparse()) {
+        kernels.dense_update(workspace.inputs.data(), workspace.input_stride, samples, first.fan_in,
+                             workspace.deltas.front().data(), scale, first.weights, first.biases,
+                             first.stride);
+        return;
+    }
     for (Index s = 0; s < samples; s += BatchTranspose::samples) {
         kernels.sparse_update(workspace.rows.data() + s, std::min(BatchTranspose::samples, samples - s),
                               workspace.deltas.front().data() + s * first.stride, scale, first.weights,

@@ -68,7 +68,7 @@ void Team::run(int workers, const std::function<void(Team&)>& lead) {
     ++running_teams;
     std::exception_ptr failure;
     Team team{workers};
-#pragma omp parallel num_threads(workers) default(shared)
+#pragma omp parallel num_threads(workers) default(none) shared(lead, team, failure)
     {
 #pragma omp single
         team.size_ = omp_get_num_threads();

@@ -12,15 +12,17 @@ namespace omp_mlp {
 
 void predict(const Network& network, const Parameters& parameters, const Samples& X, bool raw,
              int workers, float* out) {
-    // Samples a batch: enough to read the weights from cache, few enough for the activations to stay there.
+    // Samples a batch: enough to read the weights from cache, few enough for the activations to stay
+    // there.
     constexpr Index batch_size = 64;
     const Kernels& table = kernels();
     const Index outputs = network.shape.outputs();
     const Index stride = network.shape.layers().back().stride;
     const Index pieces = std::min<Index>(workers, (X.rows + batch_size - 1) / batch_size);
+    const FirstLayer first_layer = choose_first_layer(FirstLayer::automatic, X, batch_size);
     const auto predict_piece = [&](Index piece) {
         const Block rows = block(X.rows, pieces, piece);
-        Workspace workspace{network, std::min(batch_size, rows.size)};
+        Workspace workspace{network, std::min(batch_size, rows.size), first_layer};
         std::vector<Index> ids;
         for (Index begin = rows.begin; begin < rows.begin + rows.size; begin += batch_size) {
             const Index count = std::min(batch_size, rows.begin + rows.size - begin);

@@ -27,6 +27,7 @@ public:
           X_{X},
           targets_{targets},
           options_{options},
+          first_layer_{choose_first_layer(options.first_layer, X, options.batch_size)},
           start_{start},
           replicas_(static_cast<std::size_t>(options.replicas)),
           trained_(replicas_.size()),
@@ -46,7 +47,7 @@ public:
                 if (round == 0) {
                     // Made by its own thread, so that its memory is near that thread's core.
                     replicas_[r].emplace(kernels(), network_, options_.sgd, shard(i),
-                                         options_.batch_size);
+                                         options_.batch_size, first_layer_);
                     draw_start(i, replicas_[r]->parameters);
                 } else {
                     std::ranges::copy(master.flat(), replicas_[r]->parameters.flat().begin());
@@ -80,6 +81,7 @@ public:
         std::vector<const float*> replicas;
         std::vector<double> share;
         for (std::size_t r = 0; r < replicas_.size(); ++r) {
+            // Every replica was made in the first round.  NOLINTNEXTLINE(bugprone-unchecked-optional-access)
             replicas.push_back(replicas_[r]->parameters.flat().data());
             share.push_back(static_cast<double>(trained_[r].samples) /
                             static_cast<double>(std::max<Index>(report.samples, 1)));
@@ -131,6 +133,7 @@ private:
     const Samples& X_;
     const Targets& targets_;
     const TrainOptions& options_;
+    FirstLayer first_layer_;
     const std::optional<Parameters>& start_;
     std::vector<std::optional<Replica>> replicas_;
     std::vector<Replica::Trained> trained_;

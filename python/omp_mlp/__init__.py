@@ -37,3 +37,7 @@ __all__ = [
 # GCC's OpenMP runtime keeps a pool of threads, and hangs in a forked child that inherits one.
 if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(before=_core.release_threads)
+
+# For tests and comparisons: an instruction set by name instead of the best of this machine.
+if "OMP_MLP_KERNELS" in _os.environ:
+    _core.select_kernels(_os.environ["OMP_MLP_KERNELS"])

@@ -48,6 +48,7 @@ class Network:
         classes: npt.NDArray[np.int32] | None,
         values: _Float32 | None,
         sample_weight: _Float32 | None,
+        first_layer: str,
     ) -> tuple[float, _Float32]: ...
 
 def train(
@@ -61,6 +62,7 @@ def train(
     workers: int,
     epochs: int,
     batch_size: int,
+    first_layer: str,
     merge_every: int,
     merge: str,
     outer_momentum: float,

@@ -1,4 +1,4 @@
-"""Checks of what users pass in: before any work starts, saying what was got and what was expected."""
+"""Checks of what users pass in: before any work, saying what was got and what was expected."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Targets:
         if self.labels is not None:
             return len(self.labels)
         assert self.values is not None
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
 
 def targets(
@@ -247,6 +247,7 @@ def sample_weight(weight: object, n_samples: int) -> FloatArray | None:
     bad = np.flatnonzero(~((array >= 0) & (array < np.inf)))
     if len(bad):
         raise ValueError(
-            f"sample_weight must be finite and not negative; got {array[bad[0]]} for sample {bad[0]}"
+            f"sample_weight must be finite and not negative; got {array[bad[0]]} "
+            f"for sample {bad[0]}"
         )
     return array

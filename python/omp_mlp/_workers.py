@@ -28,7 +28,7 @@ def available_cores() -> int:
 
 
 def effective_workers(workers: int | None, threads: int) -> int:
-    """Decide on the number of workers: an explicit wish is obeyed, but no worker without a replica."""
+    """Decide on the number of workers: a wish is obeyed, but no worker is without a replica."""
     if threads == 1:
         return 1
     return min(threads, available_cores() if workers is None else workers)

@@ -53,7 +53,7 @@ class History:
     loss : ndarray of float64
         Mean training loss over the round's samples, each taken before the step that uses it.
     validation_loss, validation_score : ndarray of float64
-        Mean loss, and accuracy or R^2, of the merged network on ``validation_data``; NaN without it.
+        Mean loss, and accuracy or R^2, of the merged network on ``validation_data``; NaN without.
     train_seconds : ndarray of float64
         Wall-clock time of the parallel training.
     merge_seconds : ndarray of float64
@@ -77,7 +77,8 @@ class History:
     def __repr__(self) -> str:
         if not len(self):
             return "History(no rounds)"
-        text = f"History({len(self)} rounds, {self.samples[-1]} samples, last loss {self.loss[-1]:.4g}"
+        text = f"History({len(self)} rounds, {self.samples[-1]} samples"
+        text += f", last loss {self.loss[-1]:.4g}"
         if not np.isnan(self.validation_score[-1]):
             text += f", last validation score {self.validation_score[-1]:.4g}"
         return text + f", {self.train_seconds.sum() + self.merge_seconds.sum():.3g} s)"

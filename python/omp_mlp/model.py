@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -310,9 +311,9 @@ class Model:
             Replaced if it exists.
         """
         tensors = {}
-        for l, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            tensors[f"weights.{l}"] = W
-            tensors[f"biases.{l}"] = b
+        for layer, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            tensors[f"weights.{layer}"] = W
+            tensors[f"biases.{layer}"] = b
         metadata = {
             "format": "omp_mlp",
             "format_version": _FORMAT_VERSION,
@@ -369,7 +370,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         )
     count = len(tensors) // 2
     try:
-        layers = [(tensors[f"weights.{l}"], tensors[f"biases.{l}"]) for l in range(count)]
+        layers = [(tensors[f"weights.{k}"], tensors[f"biases.{k}"]) for k in range(count)]
         layer_sizes = _layer_sizes(layers)
         packed = np.concatenate([part.ravel() for layer in layers for part in layer])
         labels = json.loads(metadata["classes"])
@@ -393,22 +394,19 @@ def _layer_sizes(layers: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[int, 
     if not layers:
         raise ValueError("a network needs at least one layer; got no weights")
     sizes: list[int] = []
-    for l, (W, b) in enumerate(layers):
+    for k, (W, b) in enumerate(layers):
         if W.ndim != 2 or 0 in W.shape or (sizes and W.shape[0] != sizes[-1]):
             fan_in = sizes[-1] if sizes else "n_features"
-            raise ValueError(f"weights[{l}] must have shape ({fan_in}, fan_out); got {W.shape}")
+            raise ValueError(f"weights[{k}] must have shape ({fan_in}, fan_out); got {W.shape}")
         if b.shape != W.shape[1:]:
-            raise ValueError(f"biases[{l}] must have shape {W.shape[1:]}; got {b.shape}")
+            raise ValueError(f"biases[{k}] must have shape {W.shape[1:]}; got {b.shape}")
         sizes += [W.shape[1]] if sizes else [*W.shape]
     return tuple(sizes)
 
 
 def layer_ends(layer_sizes: tuple[int, ...]) -> list[int]:
     """Return where each layer ends in the packed form: its weights row by row, then its biases."""
-    sizes = [
-        (fan_in + 1) * fan_out
-        for fan_in, fan_out in zip(layer_sizes[:-1], layer_sizes[1:], strict=True)
-    ]
+    sizes = [(fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layer_sizes)]
     return [int(end) for end in np.cumsum(sizes)]
 
 

@@ -36,8 +36,8 @@ PAPER: Mapping[str, Any] = MappingProxyType(
 )
 """The options that come nearest to Ott (2017): ``train_parallel(X, y, 8, "sum", **PAPER)``.
 
-The note leaves activation, loss, learning rate, initialisation and epochs open; docs/paper.md says how
-these were found.
+The note leaves activation, loss, learning rate, initialisation and epochs open; docs/paper.md says
+how these were found.
 """
 
 # Samples a replica trains between two merges of a periodic method.
@@ -66,6 +66,7 @@ def train_parallel(
     shuffle: str | bool = "global",
     sample_weight: object = None,
     validation_data: tuple[Matrix, object] | None = None,
+    first_layer: str = "auto",
     workers: int | None = None,
     seed: int = 0,
     callback: Callback | None = None,
@@ -113,9 +114,9 @@ def train_parallel(
     learning_rate_schedule : {"linear", "constant"}, default "linear"
         "linear" falls from ``learning_rate`` at the first sample to 0 after the last.
     merge_every : int, None or "auto", default "auto"
-        Samples that each replica trains between merges, at least ``batch_size``. None: one merge, at
-        the end. "auto": what suits the method, one merge for those that are applied once, every 64
-        samples (rounded up to whole batches) for the periodic ones; with one thread, an epoch.
+        Samples that each replica trains between merges, at least ``batch_size``. None: one merge,
+        at the end. "auto": what suits the method, one merge for those that are applied once, every
+        64 samples (rounded up to whole batches) for the periodic ones; with one thread, an epoch.
     outer_momentum : float in [0, 1) or "auto", default "auto"
         Momentum of the master: M = outer_momentum M + (merged - base), master = base + M. "auto": 0
         for methods that are applied once and for eight or fewer merges; else 0 below 4 threads, 0.3
@@ -124,8 +125,8 @@ def train_parallel(
         Whether all replicas start from the same random weights, or each from its own, or from the
         parameters of a network of the same shape.
     init_scale : {"auto", "glorot", "he"} or float, default "auto"
-        Initial weights are uniform in [-scale, scale): glorot is sqrt(6 / (fan_in + fan_out)), he is
-        sqrt(6 / fan_in), a number is itself. "auto": he for relu, else glorot. Biases start at 0.
+        Initial weights are uniform in [-scale, scale): glorot is sqrt(6 / (fan_in + fan_out)), he
+        is sqrt(6 / fan_in), a number is itself. "auto": he for relu, else glorot. Biases start at 0.
     shuffle : {"global", "shards", False}, default "global"
         "global": every epoch deals all samples out to the replicas afresh. "shards": replica i
         keeps block i of ``numpy.array_split(X, threads)``, and shuffles within it. False: the same
@@ -134,6 +135,9 @@ def train_parallel(
         Factors of the samples' losses, used as they are (not normalised); not negative.
     validation_data : tuple (X, y), optional
         Scored after every round, into the history.
+    first_layer : {"auto", "sparse", "dense"}, default "auto"
+        How the first layer reads X: as lists of nonzeros, or as a dense matrix. "auto" decides by the
+        share of nonzeros in X. The choice changes the speed, and the result by rounding only.
     workers : int, optional
         Operating-system threads that run the replicas. Default: as many as this process has cores
         (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but not more
@@ -181,6 +185,7 @@ def train_parallel(
     batch_size = _validate.integer("batch_size", batch_size, 1)
     learning_rate = _validate.real("learning_rate", learning_rate, 0.0)
     _validate.choice("learning_rate_schedule", learning_rate_schedule, ("linear", "constant"))
+    _validate.choice("first_layer", first_layer, ("auto", "sparse", "dense"))
     _validate.choice("shuffle", shuffle, ("global", "shards", False))
     _validate.choice("activation", activation, ACTIVATIONS)
     seed = _validate.integer("seed", seed, 0)
@@ -201,7 +206,8 @@ def train_parallel(
     rounds = _rounds(period, epochs * shard)
     momentum = _outer_momentum(outer_momentum, method, threads, rounds)
     start = _start(init, layer_sizes, activation, output, targets, samples.scale)
-    if not isinstance(init, Model) and init == "independent" and (method.needs_base or momentum > 0):
+    starts_apart = not isinstance(init, Model) and init == "independent"
+    if starts_apart and (method.needs_base or momentum > 0):
         raise ValueError(
             f"merge={merge!r} with outer_momentum={momentum:g} merges updates of one common start "
             "and needs init='shared' or a Model; got init='independent'"
@@ -236,6 +242,7 @@ def train_parallel(
             workers=effective_workers(workers, threads),
             epochs=epochs,
             batch_size=batch_size,
+            first_layer=first_layer,
             merge_every=period or 0,
             merge=method.name,
             outer_momentum=momentum,
@@ -291,8 +298,8 @@ def _layer_sizes(
             f"got {hidden_layer_sizes!r}"
         )
     hidden = [
-        _validate.integer(f"hidden_layer_sizes[{l}]", size, 1)
-        for l, size in enumerate(hidden_layer_sizes)
+        _validate.integer(f"hidden_layer_sizes[{k}]", size, 1)
+        for k, size in enumerate(hidden_layer_sizes)
     ]
     return (n_features, *hidden, n_outputs)
 

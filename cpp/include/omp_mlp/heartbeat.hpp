@@ -27,7 +27,8 @@ public:
     // Checks in: so many more samples are done. Beats if this is the calling thread and it is time to.
     void check_in(Index samples, double loss_sum);
 
-    // What the calling thread does while it waits long for the others: sleeps a little, beats if it is time.
+    // What the calling thread does while it waits long for the others: sleeps a little, beats if it is
+    // time.
     void wait();
 
     bool stopped() const { return stopped_.load(std::memory_order_relaxed); }

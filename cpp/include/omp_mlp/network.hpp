@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "omp_mlp/first_layer.hpp"
 #include "omp_mlp/kernels.hpp"
 #include "omp_mlp/parameters.hpp"
 #include "omp_mlp/samples.hpp"
@@ -36,14 +37,20 @@ struct Targets {
 // Scratch memory for batches of up to `samples` samples; reused from batch to batch.
 class Workspace {
 public:
-    Workspace(const Network& network, Index samples);
+    // first_layer: sparse or dense.
+    Workspace(const Network& network, Index samples, FirstLayer first_layer);
 
-    // Reads the samples `ids` of X into the workspace, as lists of nonzeros.
-    void load(const Kernels& kernels, const Samples& X, std::span<const Index> ids);
+    // Reads the samples `ids` of X into the workspace, and has the memory start on `next`, which will be
+    // read after them.
+    void load(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+              std::span<const Index> next = {});
 
-    Index samples() const { return static_cast<Index>(rows.size()); }
+    Index samples() const { return samples_; }
+    bool is_sparse() const { return first_layer_ == FirstLayer::sparse; }
 
-    std::vector<SparseRow> rows;
+    std::vector<SparseRow> rows;  // the batch, if sparse
+    Buffer inputs;                // the batch, if dense: samples x input_stride
+    Index input_stride;
     std::vector<Buffer> activations;  // of each layer; of the last: z, then the outputs
     std::vector<Buffer> deltas;       // of each layer
     Buffer panel;                     // scratch of dense_backward
@@ -51,6 +58,12 @@ public:
     BatchTranspose transpose() { return {present_.data(), transposed_.data(), inputs_.data()}; }
 
 private:
+    void load_lists(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                    std::span<const Index> next);
+    void load_matrix(const Samples& X, std::span<const Index> ids, std::span<const Index> next);
+
+    FirstLayer first_layer_;
+    Index samples_ = 0;
     std::vector<std::uint32_t> present_;
     std::vector<std::int32_t> inputs_;
     Buffer transposed_;

@@ -13,7 +13,7 @@ namespace omp_mlp {
 class Replica {
 public:
     Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-            Index batch_size);
+            Index batch_size, FirstLayer first_layer);
 
     struct Trained {
         Index samples = 0;
@@ -34,7 +34,8 @@ private:
     Shard shard_;
     Index batch_size_;
     Workspace workspace_;
-    std::vector<Index> ids_;
+    std::vector<Index> ids_;   // of the batch
+    std::vector<Index> next_;  // of the batch after it
 };
 
 }  // namespace omp_mlp

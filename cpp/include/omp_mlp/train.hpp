@@ -21,6 +21,7 @@ struct TrainOptions {
     int workers;
     Index epochs;
     Index batch_size;
+    FirstLayer first_layer;
     Index merge_every;  // samples a replica trains between merges; 0: one merge, at the end
     const MergeMethod* method;
     double outer_momentum;

@@ -1,0 +1,20 @@
+// How the first layer reads its inputs: as lists of nonzeros, or as a dense matrix.
+//
+// Lists touch only the rows of W whose input is nonzero, one vector instruction for each load; the dense
+// loops use every load for several samples. Where the one overtakes the other was measured
+// (docs/benchmarks.md).
+#pragma once
+
+#include "omp_mlp/samples.hpp"
+
+namespace omp_mlp {
+
+enum class FirstLayer { automatic, sparse, dense };
+
+// The share of nonzeros in X, estimated from up to 256 rows at equal distances: a function of X alone.
+double density(const Samples& X);
+
+// Resolves `automatic` for batches of that size; the others are obeyed.
+FirstLayer choose_first_layer(FirstLayer wish, const Samples& X, Index batch_size);
+
+}  // namespace omp_mlp

@@ -1,0 +1,39 @@
+#include "omp_mlp/first_layer.hpp"
+
+#include <algorithm>
+
+namespace omp_mlp {
+
+double density(const Samples& X) {
+    constexpr Index rows_looked_at = 256;
+    const Index step = std::max<Index>(1, X.rows / rows_looked_at);
+    Index entries = 0;
+    Index nonzeros = 0;
+    for (Index row = 0; row < X.rows; row += step) {
+        const Index begin = row * X.columns;
+        entries += X.columns;
+        switch (X.kind) {
+            case Samples::Kind::csr:
+                nonzeros += X.starts[row + 1] - X.starts[row];
+                break;
+            case Samples::Kind::dense_uint8:
+                nonzeros += X.columns - std::count(X.bytes + begin, X.bytes + begin + X.columns, 0);
+                break;
+            case Samples::Kind::dense_float32:
+                nonzeros += X.columns - std::count(X.values + begin, X.values + begin + X.columns, 0.0F);
+                break;
+        }
+    }
+    return entries > 0 ? static_cast<double>(nonzeros) / static_cast<double>(entries) : 0.0;
+}
+
+FirstLayer choose_first_layer(FirstLayer wish, const Samples& X, Index batch_size) {
+    if (wish != FirstLayer::automatic) {
+        return wish;
+    }
+    // A single sample reads each row of W for itself either way: lists only save.
+    const double crossover = batch_size < 4 ? 0.95 : 0.5;
+    return density(X) < crossover ? FirstLayer::sparse : FirstLayer::dense;
+}
+
+}  // namespace omp_mlp
