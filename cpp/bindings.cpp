@@ -203,12 +203,14 @@ struct PyNetwork {
         std::vector<Index> ids(static_cast<std::size_t>(rows));
         std::iota(ids.begin(), ids.end(), Index{0});
         workspace.load(kernels(), X.samples, ids);
-        forward(kernels(), network, parameters, workspace);
+        first_forward(kernels(), network, parameters, workspace);
+        upper_forward(kernels(), network, parameters, workspace);
         const double loss = loss_and_delta(kernels(), network,
                                            make_targets(classes, values, sample_weight), ids, workspace);
         Parameters gradient{network.shape};
-        add_gradient(kernels(), network, parameters, 1.0F / static_cast<float>(rows), workspace,
-                     gradient);
+        const float scale = 1.0F / static_cast<float>(rows);
+        add_upper_gradient(kernels(), network, parameters, scale, workspace, gradient);
+        add_first_gradient(kernels(), network, scale, workspace, gradient);
         return {loss / static_cast<double>(rows), packed(network.shape, gradient)};
     }
 };

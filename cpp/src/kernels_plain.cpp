@@ -29,6 +29,32 @@ Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* in
     return count;
 }
 
+Index gather_pair_float32(const float* x, const float* y, Index n, std::int32_t* index, float* x_value,
+                          float* y_value) {
+    Index count = 0;
+    for (Index k = 0; k < n; ++k) {
+        if (x[k] != 0.0F || y[k] != 0.0F) {
+            index[count] = static_cast<std::int32_t>(k);
+            x_value[count] = x[k];
+            y_value[count++] = y[k];
+        }
+    }
+    return count;
+}
+
+Index gather_pair_uint8(const std::uint8_t* x, const std::uint8_t* y, Index n, float scale,
+                        std::int32_t* index, float* x_value, float* y_value) {
+    Index count = 0;
+    for (Index k = 0; k < n; ++k) {
+        if (x[k] != 0 || y[k] != 0) {
+            index[count] = static_cast<std::int32_t>(k);
+            x_value[count] = scale * static_cast<float>(x[k]);
+            y_value[count++] = scale * static_cast<float>(y[k]);
+        }
+    }
+    return count;
+}
+
 // y += factor * x, over n entries.
 void add_scaled(float factor, const float* x, float* y, Index n) {
     for (Index j = 0; j < n; ++j) {
@@ -61,6 +87,17 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
         }
     }
     update_bias(delta, samples, scale, bias, width);
+}
+
+void sparse_update_forward(const SparsePair& x, const float* delta, float scale, float* W, float* bias,
+                           Index width, float* z) {
+    update_bias(delta, 1, scale, bias, width);
+    std::copy_n(bias, width, z);
+    for (Index i = 0; i < x.count; ++i) {
+        float* w = W + x.index[i] * width;
+        add_scaled(scale * x.first[i], delta, w, width);
+        add_scaled(x.second[i], w, z, width);
+    }
 }
 
 void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
@@ -163,8 +200,11 @@ const Kernels plain_kernels{
     .name = "plain",
     .gather_float32 = gather_float32,
     .gather_uint8 = gather_uint8,
+    .gather_pair_float32 = gather_pair_float32,
+    .gather_pair_uint8 = gather_pair_uint8,
     .sparse_forward = sparse_forward,
     .sparse_update = sparse_update,
+    .sparse_update_forward = sparse_update_forward,
     .dense_forward = dense_forward,
     .dense_backward = dense_backward,
     .dense_update = dense_update,

@@ -63,80 +63,163 @@ void for_each_tile(Index width, const Fn& fn) {
 
 #if defined(__AVX512F__)
 
-// One step of 16 entries: stores the nonzeros and where they are; returns how many.
-inline Index compress16(__m512 x, __m512i at, std::int32_t* index, float* value) {
-    const __mmask16 nonzero = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ);
-    _mm512_storeu_si512(index, _mm512_maskz_compress_epi32(nonzero, at));
-    _mm512_storeu_ps(value, _mm512_maskz_compress_ps(nonzero, x));
-    return __builtin_popcount(nonzero);
+// 16 entries of X as floats; beyond the end, zeros.
+struct Floats {
+    const float* x;
+    __m512 operator()(Index k, __mmask16 inside) const { return _mm512_maskz_loadu_ps(inside, x + k); }
+};
+
+struct Bytes {
+    const std::uint8_t* x;
+    __m512 scale;
+    __m512 operator()(Index k, __mmask16 inside) const {
+        const __m128i bytes = _mm_maskz_loadu_epi8(inside, x + k);
+        return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), scale);
+    }
+};
+
+__mmask16 is_nonzero(__m512 x) {
+    return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ);
 }
 
-template <typename Load16>
-Index gather(Index n, const Load16& load16, std::int32_t* index, float* value) {
-    const __m512i step = _mm512_set1_epi32(16);
+// Calls step(k, the indices k .. k + 15, which of them are below n) for k = 0, 16, ...
+template <typename Step>
+void for_each_sixteen(Index n, const Step& step) {
+    const __m512i sixteen = _mm512_set1_epi32(16);
     __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    Index count = 0;
-    for (Index k = 0; k < n; k += 16) {
-        const auto inside = static_cast<__mmask16>(n - k >= 16 ? 0xFFFF : (1 << (n - k)) - 1);
-        count += compress16(load16(k, inside), at, index + count, value + count);
-        at = _mm512_add_epi32(at, step);
+    Index k = 0;
+    for (; k + 16 <= n; k += 16) {
+        step(k, at, static_cast<__mmask16>(0xFFFF));
+        at = _mm512_add_epi32(at, sixteen);
     }
+    if (k < n) {
+        step(k, at, static_cast<__mmask16>((1 << (n - k)) - 1));
+    }
+}
+
+template <typename Source>
+Index gather(const Source& x, Index n, std::int32_t* index, float* value) {
+    Index count = 0;
+    for_each_sixteen(n, [&](Index k, __m512i at, __mmask16 inside) {
+        const __m512 sixteen = x(k, inside);
+        const __mmask16 kept = is_nonzero(sixteen);
+        _mm512_storeu_si512(index + count, _mm512_maskz_compress_epi32(kept, at));
+        _mm512_storeu_ps(value + count, _mm512_maskz_compress_ps(kept, sixteen));
+        count += __builtin_popcount(kept);
+    });
     return count;
 }
 
-Index gather_float32(const float* x, Index n, std::int32_t* index, float* value) {
-    return gather(
-        n, [x](Index k, __mmask16 inside) { return _mm512_maskz_loadu_ps(inside, x + k); }, index,
-        value);
+template <typename Source>
+Index gather_pair(const Source& x, const Source& y, Index n, std::int32_t* index, float* x_value,
+                  float* y_value) {
+    Index count = 0;
+    for_each_sixteen(n, [&](Index k, __m512i at, __mmask16 inside) {
+        const __m512 x_sixteen = x(k, inside);
+        const __m512 y_sixteen = y(k, inside);
+        const auto kept = static_cast<__mmask16>(is_nonzero(x_sixteen) | is_nonzero(y_sixteen));
+        _mm512_storeu_si512(index + count, _mm512_maskz_compress_epi32(kept, at));
+        _mm512_storeu_ps(x_value + count, _mm512_maskz_compress_ps(kept, x_sixteen));
+        _mm512_storeu_ps(y_value + count, _mm512_maskz_compress_ps(kept, y_sixteen));
+        count += __builtin_popcount(kept);
+    });
+    return count;
 }
 
-Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* index, float* value) {
-    const __m512 factor = _mm512_set1_ps(scale);
-    return gather(
-        n,
-        [x, factor](Index k, __mmask16 inside) {
-            const __m128i bytes = _mm_maskz_loadu_epi8(inside, x + k);
-            return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), factor);
-        },
-        index, value);
+Floats source(const float* x, float /*scale*/) {
+    return {x};
+}
+
+Bytes source(const std::uint8_t* x, float scale) {
+    return {x, _mm512_set1_ps(scale)};
 }
 
 #else
 
-Index gather_float32(const float* x, Index n, std::int32_t* index, float* value) {
+struct Floats {
+    const float* x;
+    float operator[](Index k) const { return x[k]; }
+    // Whether x[k .. k + 7] are all zero; -0 counts as not, and is dropped later.
+    bool eight_zeros(Index k) const {
+        std::uint64_t bits[4];
+        memcpy(bits, x + k, sizeof bits);
+        return (bits[0] | bits[1] | bits[2] | bits[3]) == 0;
+    }
+};
+
+struct Bytes {
+    const std::uint8_t* x;
+    float scale;
+    float operator[](Index k) const { return scale * static_cast<float>(x[k]); }
+    bool eight_zeros(Index k) const {
+        std::uint64_t bits = 0;
+        memcpy(&bits, x + k, sizeof bits);
+        return bits == 0;
+    }
+};
+
+// Without a branch for each entry: a zero is written, and overwritten by the next.
+template <typename Source>
+Index gather(const Source& x, Index n, std::int32_t* index, float* value) {
     Index count = 0;
-    for (Index k = 0; k < n; ++k) {  // without a branch: what is zero is overwritten by the next
-        index[count] = static_cast<std::int32_t>(k);
-        value[count] = x[k];
-        count += x[k] != 0.0F;
+    for (Index k = 0; k < n; k += 8) {
+        if (k + 8 <= n && x.eight_zeros(k)) {
+            continue;
+        }
+        for (Index i = k; i < k + 8 && i < n; ++i) {
+            index[count] = static_cast<std::int32_t>(i);
+            value[count] = x[i];
+            count += x[i] != 0.0F;
+        }
     }
     return count;
 }
 
-Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* index, float* value) {
+template <typename Source>
+Index gather_pair(const Source& x, const Source& y, Index n, std::int32_t* index, float* x_value,
+                  float* y_value) {
     Index count = 0;
-    Index k = 0;
-    for (; k + 8 <= n; k += 8) {
-        std::uint64_t eight = 0;
-        memcpy(&eight, x + k, 8);
-        if (eight == 0) {
+    for (Index k = 0; k < n; k += 8) {
+        if (k + 8 <= n && x.eight_zeros(k) && y.eight_zeros(k)) {
             continue;
         }
-        for (Index i = k; i < k + 8; ++i) {
+        for (Index i = k; i < k + 8 && i < n; ++i) {
             index[count] = static_cast<std::int32_t>(i);
-            value[count] = scale * static_cast<float>(x[i]);
-            count += x[i] != 0;
+            x_value[count] = x[i];
+            y_value[count] = y[i];
+            count += x[i] != 0.0F || y[i] != 0.0F;
         }
     }
-    for (; k < n; ++k) {
-        index[count] = static_cast<std::int32_t>(k);
-        value[count] = scale * static_cast<float>(x[k]);
-        count += x[k] != 0;
-    }
     return count;
+}
+
+Floats source(const float* x, float /*scale*/) {
+    return {x};
+}
+
+Bytes source(const std::uint8_t* x, float scale) {
+    return {x, scale};
 }
 
 #endif
+
+Index gather_float32(const float* x, Index n, std::int32_t* index, float* value) {
+    return gather(source(x, 1.0F), n, index, value);
+}
+
+Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* index, float* value) {
+    return gather(source(x, scale), n, index, value);
+}
+
+Index gather_pair_float32(const float* x, const float* y, Index n, std::int32_t* index, float* x_value,
+                          float* y_value) {
+    return gather_pair(source(x, 1.0F), source(y, 1.0F), n, index, x_value, y_value);
+}
+
+Index gather_pair_uint8(const std::uint8_t* x, const std::uint8_t* y, Index n, float scale,
+                        std::int32_t* index, float* x_value, float* y_value) {
+    return gather_pair(source(x, scale), source(y, scale), n, index, x_value, y_value);
+}
 
 // ---- First layer, sparse rows -----------------------------------------------------------------------
 
@@ -254,6 +337,37 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
     for (Index i = 0; i < inputs; ++i) {
         t.present[t.inputs[i]] = 0;
     }
+}
+
+// A visit of W for two samples: the step of the first and the forward pass of the second. A row that only
+// one of them touches gets the other's zero, which changes nothing.
+void sparse_update_forward(const SparsePair& x, const float* delta, float scale, float* W, float* bias,
+                           Index width, float* z) {
+    update_bias(delta, 1, scale, bias, width);
+    for_each_tile(width, [&]<Index N>(Index column) {
+        V step[N];
+        V sum[N];
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            step[v] = scale * load(delta + column + v * lanes);
+            sum[v] = load(bias + column + v * lanes);
+        }
+        for (Index i = 0; i < x.count; ++i) {
+            float* w = W + x.index[i] * width + column;
+            const float first = x.first[i];
+            const float second = x.second[i];
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                const V row = load(w + v * lanes) + first * step[v];
+                store(w + v * lanes, row);
+                sum[v] += second * row;
+            }
+        }
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            store(z + column + v * lanes, sum[v]);
+        }
+    });
 }
 
 // ---- Dense layers -----------------------------------------------------------------------------------
@@ -634,8 +748,11 @@ extern const Kernels OMP_MLP_TABLE(OMP_MLP_KERNELS){
     .name = OMP_MLP_NAME(OMP_MLP_KERNELS),
     .gather_float32 = gather_float32,
     .gather_uint8 = gather_uint8,
+    .gather_pair_float32 = gather_pair_float32,
+    .gather_pair_uint8 = gather_pair_uint8,
     .sparse_forward = sparse_forward,
     .sparse_update = sparse_update,
+    .sparse_update_forward = sparse_update_forward,
     .dense_forward = dense_forward,
     .dense_backward = dense_backward,
     .dense_update = dense_update,

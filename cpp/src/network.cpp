@@ -1,6 +1,7 @@
 #include "omp_mlp/network.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace omp_mlp {
 
@@ -34,7 +35,8 @@ void prefetch(const void* memory, std::size_t bytes) {
 #endif
 }
 
-// Shuffled samples lie anywhere in memory; asking for one while another is worked on hides the wait.
+}  // namespace
+
 void prefetch_sample(const Samples& X, Index id) {
     if (X.kind == Samples::Kind::csr) {
         const std::int64_t start = X.starts[id];
@@ -47,8 +49,6 @@ void prefetch_sample(const Samples& X, Index id) {
         prefetch(X.values + id * X.columns, static_cast<std::size_t>(X.columns) * sizeof(float));
     }
 }
-
-}  // namespace
 
 void Workspace::load(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                      std::span<const Index> next) {
@@ -117,25 +117,76 @@ void Workspace::load_matrix(const Samples& X, std::span<const Index> ids, std::s
     }
 }
 
-void forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
-             Workspace& workspace) {
+void Workspace::load_pair(const Kernels& kernels, const Samples& X, Index id, Index next) {
+    const auto room = static_cast<std::size_t>(X.columns) + 16;
+    if (pair_index_.size() < room) {
+        pair_index_.resize(room);
+        pair_first_.resize(room);
+        pair_second_.resize(room);
+    }
+    const Index first = id * X.columns;
+    const Index second = next * X.columns;
+    Index count = 0;
+    switch (X.kind) {
+        case Samples::Kind::dense_float32:
+            count = kernels.gather_pair_float32(X.values + first, X.values + second, X.columns,
+                                                pair_index_.data(), pair_first_.data(),
+                                                pair_second_.data());
+            break;
+        case Samples::Kind::dense_uint8:
+            count = kernels.gather_pair_uint8(X.bytes + first, X.bytes + second, X.columns, X.scale,
+                                              pair_index_.data(), pair_first_.data(),
+                                              pair_second_.data());
+            break;
+        case Samples::Kind::csr:
+            count = merge_lists(X, id, next);
+            break;
+    }
+    pair = {pair_index_.data(), pair_first_.data(), pair_second_.data(), count};
+    rows.assign(1, {pair.index, pair.second, pair.count});
+}
+
+// The indices of each row ascend.
+Index Workspace::merge_lists(const Samples& X, Index id, Index next) {
+    std::int64_t a = X.starts[id];
+    std::int64_t b = X.starts[next];
+    const std::int64_t a_end = X.starts[id + 1];
+    const std::int64_t b_end = X.starts[next + 1];
+    std::size_t count = 0;
+    for (; a < a_end || b < b_end; ++count) {
+        const std::int32_t a_index = a < a_end ? X.indices[a] : std::numeric_limits<std::int32_t>::max();
+        const std::int32_t b_index = b < b_end ? X.indices[b] : std::numeric_limits<std::int32_t>::max();
+        const std::int32_t index = std::min(a_index, b_index);
+        pair_index_[count] = index;
+        pair_first_[count] = a_index == index ? X.values[a++] : 0.0F;
+        pair_second_[count] = b_index == index ? X.values[b++] : 0.0F;
+    }
+    return static_cast<Index>(count);
+}
+
+void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                   Workspace& workspace) {
+    const auto layer = parameters.layer(network.shape[0]);
+    float* z = workspace.activations.front().data();
+    if (workspace.is_sparse()) {
+        kernels.sparse_forward(workspace.rows.data(), workspace.samples(), layer.weights, layer.biases,
+                               layer.stride, z);
+    } else {
+        kernels.dense_forward(workspace.inputs.data(), workspace.input_stride, workspace.samples(),
+                              layer.fan_in, layer.weights, layer.biases, layer.stride, z);
+    }
+}
+
+void upper_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                   Workspace& workspace) {
     const auto& layers = network.shape.layers();
     const Index samples = workspace.samples();
-    for (std::size_t l = 0; l < layers.size(); ++l) {
+    for (std::size_t l = 1; l < layers.size(); ++l) {
         const auto layer = parameters.layer(layers[l]);
-        float* z = workspace.activations[l].data();
-        if (l == 0 && workspace.is_sparse()) {
-            kernels.sparse_forward(workspace.rows.data(), samples, layer.weights, layer.biases,
-                                   layer.stride, z);
-        } else {
-            const float* below = l == 0 ? workspace.inputs.data() : workspace.activations[l - 1].data();
-            const Index below_stride = l == 0 ? workspace.input_stride : layers[l - 1].stride;
-            kernels.dense_forward(below, below_stride, samples, layer.fan_in, layer.weights,
-                                  layer.biases, layer.stride, z);
-        }
-        if (l + 1 < layers.size()) {
-            kernels.activate(network.activation, z, samples * layer.stride);
-        }
+        float* below = workspace.activations[l - 1].data();
+        kernels.activate(network.activation, below, samples * layers[l - 1].stride);
+        kernels.dense_forward(below, layers[l - 1].stride, samples, layer.fan_in, layer.weights,
+                              layer.biases, layer.stride, workspace.activations[l].data());
     }
 }
 
@@ -206,8 +257,8 @@ double loss_and_delta(const Kernels& kernels, const Network& network, const Targ
     return total;
 }
 
-void add_gradient(const Kernels& kernels, const Network& network, const Parameters& parameters,
-                  float scale, Workspace& workspace, Parameters& target) {
+void add_upper_gradient(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                        float scale, Workspace& workspace, Parameters& target) {
     const auto& layers = network.shape.layers();
     const Index samples = workspace.samples();
     for (std::size_t l = layers.size() - 1; l > 0; --l) {
@@ -223,18 +274,30 @@ void add_gradient(const Kernels& kernels, const Network& network, const Paramete
         kernels.dense_update(below, below_stride, samples, layer.fan_in, delta, scale, change.weights,
                              change.biases, layer.stride);
     }
-    const auto first = target.layer(layers.front());
+}
+
+void add_first_gradient(const Kernels& kernels, const Network& network, float scale,
+                        Workspace& workspace, Parameters& target) {
+    const auto layer = target.layer(network.shape[0]);
+    const Index samples = workspace.samples();
+    const float* delta = workspace.deltas.front().data();
     if (!workspace.is_sparse()) {
-        kernels.dense_update(workspace.inputs.data(), workspace.input_stride, samples, first.fan_in,
-                             workspace.deltas.front().data(), scale, first.weights, first.biases,
-                             first.stride);
+        kernels.dense_update(workspace.inputs.data(), workspace.input_stride, samples, layer.fan_in,
+                             delta, scale, layer.weights, layer.biases, layer.stride);
         return;
     }
     for (Index s = 0; s < samples; s += BatchTranspose::samples) {
         kernels.sparse_update(workspace.rows.data() + s, std::min(BatchTranspose::samples, samples - s),
-                              workspace.deltas.front().data() + s * first.stride, scale, first.weights,
-                              first.biases, first.stride, workspace.transpose());
+                              delta + s * layer.stride, scale, layer.weights, layer.biases, layer.stride,
+                              workspace.transpose());
     }
+}
+
+void add_first_gradient_then_forward(const Kernels& kernels, const Network& network, float scale,
+                                     Workspace& workspace, Parameters& parameters) {
+    const auto layer = parameters.layer(network.shape[0]);
+    kernels.sparse_update_forward(workspace.pair, workspace.deltas.front().data(), scale, layer.weights,
+                                  layer.biases, layer.stride, workspace.activations.front().data());
 }
 
 }  // namespace omp_mlp

@@ -29,7 +29,8 @@ void predict(const Network& network, const Parameters& parameters, const Samples
             ids.resize(static_cast<std::size_t>(count));
             std::iota(ids.begin(), ids.end(), begin);
             workspace.load(table, X, ids);
-            forward(table, network, parameters, workspace);
+            first_forward(table, network, parameters, workspace);
+            upper_forward(table, network, parameters, workspace);
             if (!raw) {
                 apply_output(table, network, workspace);
             }

@@ -1,7 +1,7 @@
 #include "omp_mlp/replica.hpp"
 
 #include <algorithm>
-#include <utility>
+#include <span>
 
 #include "omp_mlp/clock.hpp"
 
@@ -19,50 +19,76 @@ Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd,
 
 Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index begin, Index end,
                                 Heartbeat& heartbeat) {
-    // Multiply-adds between two check-ins: some 0.1 ms.
-    constexpr Index check_in_work = Index{1} << 22;
-
     const double start = thread_cpu_seconds();
     Trained trained;
-    Trained reported;
-    Index work = 0;
-    Index position = begin;
-    end = std::min(end, shard_.length());
-    while (position < end && !heartbeat.stopped()) {
-        const Index in_epoch = position % shard_.epoch_size();
-        const Shard::Epoch order = shard_.epoch(position / shard_.epoch_size());
-        const Index epoch_end = std::min(shard_.epoch_size(), in_epoch + end - position);
-        const auto list_batch = [&](Index p, std::vector<Index>& ids) {
-            ids.clear();
-            for (const Index stop = std::min(p + batch_size_, epoch_end); p < stop; ++p) {
-                ids.push_back(order[p]);
-            }
-        };
-        list_batch(in_epoch, next_);
-        for (Index p = in_epoch; p < epoch_end && !heartbeat.stopped();) {
-            std::swap(ids_, next_);
-            const auto count = static_cast<Index>(ids_.size());
-            list_batch(p + count, next_);
-            const double rate = sgd_.rate_at(position, shard_.length());
-            workspace_.load(*kernels_, X, ids_, next_);
-            forward(*kernels_, *network_, parameters, workspace_);
-            trained.loss_sum += loss_and_delta(*kernels_, *network_, targets, ids_, workspace_);
-            add_gradient(*kernels_, *network_, parameters,
-                         static_cast<float>(-rate / static_cast<double>(count)), workspace_, parameters);
-            trained.samples += count;
-            position += count;
-            p += count;
-            work += count * network_->shape.size();
-            if (work >= check_in_work) {
-                heartbeat.check_in(trained.samples - reported.samples,
-                                   trained.loss_sum - reported.loss_sum);
-                reported = trained;
-                work = 0;
-            }
-        }
+    for (end = std::min(end, shard_.length()); begin < end && !heartbeat.stopped();) {
+        const Index position = begin % shard_.epoch_size();
+        const Index epoch_end = std::min(shard_.epoch_size(), position + end - begin);
+        train_epoch(X, targets, begin / shard_.epoch_size(), position, epoch_end, heartbeat, trained);
+        begin += epoch_end - position;
     }
     trained.cpu_seconds = thread_cpu_seconds() - start;
     return trained;
+}
+
+void Replica::train_epoch(const Samples& X, const Targets& targets, Index number, Index begin, Index end,
+                          Heartbeat& heartbeat, Trained& trained) {
+    // Multiply-adds between two check-ins: some 0.1 ms.
+    constexpr Index check_in_work = Index{1} << 22;
+    // Samples that are looked up in the epoch's order at a time, a whole number of batches.
+    const Index window = std::max<Index>(1, 256 / batch_size_) * batch_size_;
+    // Online, the step of one sample and the forward pass of the next visit the weights together.
+    const bool online = batch_size_ == 1 && workspace_.is_sparse();
+
+    const Shard::Epoch order = shard_.epoch(number);
+    const Trained before = trained;
+    Trained reported = trained;
+    bool is_ahead = false;  // whether first_forward is done already
+    for (Index p = begin; p < end && !heartbeat.stopped();) {
+        if ((p - begin) % window == 0) {
+            list(order, p, std::min(p + window + 2 * batch_size_, end));
+        }
+        const std::span<const Index> listed = std::span{ids_}.subspan(
+            static_cast<std::size_t>((p - begin) % window));
+        const auto batch = static_cast<std::size_t>(std::min(batch_size_, end - p));
+        const auto ids = listed.first(batch);
+        const auto next = listed.subspan(batch, std::min(batch, listed.size() - batch));
+
+        const Index in_stream = number * shard_.epoch_size() + p;
+        const double rate = sgd_.rate_at(in_stream, shard_.length());
+        const auto scale = static_cast<float>(-rate / static_cast<double>(batch));
+        if (!is_ahead) {
+            workspace_.load(*kernels_, X, ids, next);
+            first_forward(*kernels_, *network_, parameters, workspace_);
+        }
+        upper_forward(*kernels_, *network_, parameters, workspace_);
+        trained.loss_sum += loss_and_delta(*kernels_, *network_, targets, ids, workspace_);
+        add_upper_gradient(*kernels_, *network_, parameters, scale, workspace_, parameters);
+        is_ahead = online && !next.empty();
+        if (is_ahead) {
+            workspace_.load_pair(*kernels_, X, ids[0], next[0]);
+            if (listed.size() > 2) {
+                prefetch_sample(X, listed[2]);
+            }
+            add_first_gradient_then_forward(*kernels_, *network_, scale, workspace_, parameters);
+        } else {
+            add_first_gradient(*kernels_, *network_, scale, workspace_, parameters);
+        }
+        p += static_cast<Index>(batch);
+        trained.samples = before.samples + p - begin;
+        if ((trained.samples - reported.samples) * network_->shape.size() >= check_in_work) {
+            heartbeat.check_in(trained.samples - reported.samples,
+                               trained.loss_sum - reported.loss_sum);
+            reported = trained;
+        }
+    }
+}
+
+void Replica::list(const Shard::Epoch& order, Index begin, Index end) {
+    ids_.clear();
+    for (Index p = begin; p < end; ++p) {
+        ids_.push_back(order[p]);
+    }
 }
 
 }  // namespace omp_mlp

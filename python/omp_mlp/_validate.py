@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from omp_mlp import _core
 
 Matrix = Any  # array-like of shape (n_samples, n_features), or a SciPy sparse matrix
 FloatArray = npt.NDArray[np.float32]
+Option = TypeVar("Option")
 
 
 def integer(name: str, value: object, minimum: int) -> int:
@@ -37,14 +38,15 @@ def real(name: str, value: object, minimum: float, below: float = math.inf) -> f
     return number
 
 
-def choice(name: str, value: object, options: Iterable[object]) -> Any:
-    """Check that a value is one of the options."""
+def choice(name: str, value: object, options: Iterable[Option]) -> Option:
+    """Check that a value is one of the options, and return that option."""
     options = list(options)
-    # The types are compared too: 0 is not False here, and arrays do not compare to a single bool.
-    if not any(type(value) is type(option) and value == option for option in options):
-        listed = ", ".join(repr(option) for option in options)
-        raise ValueError(f"{name} must be one of {listed}; got {value!r}")
-    return value
+    for option in options:
+        # The type is asked for too: 0 is not False, and arrays do not compare to a single bool.
+        if isinstance(value, type(option)) and value == option:
+            return option
+    listed = ", ".join(repr(option) for option in options)
+    raise ValueError(f"{name} must be one of {listed}; got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def inputs(
     nonfinite = core.first_nonfinite()
     if nonfinite is not None:
         row, column = nonfinite
-        value = X[row, column] if hasattr(X, "tocsr") else np.asarray(X)[row, column]
+        # Not every sparse format can be asked for an entry.
+        value = (X.tocsr() if hasattr(X, "tocsr") else np.asarray(X))[row, column]
         raise ValueError(
             f"{name} must be finite in float32; got {value} in row {row}, column {column}"
         )
@@ -108,9 +111,18 @@ def _sparse_inputs(X: Matrix, name: str) -> tuple[_core.Samples, tuple[int, int]
     if X.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {X.dtype}")
     csr = X.tocsr()
+    if not csr.has_canonical_format:  # the core wants the indices of a row in ascending order
+        csr = csr.copy()
+        csr.sum_duplicates()
     n_features = csr.shape[1]
     if n_features > np.iinfo(np.int32).max:
         raise ValueError(f"{name} must have fewer than 2^31 features; got {n_features}")
+    # SciPy looks at these only when it is asked to, and the core reads memory where they point.
+    starts = csr.indptr
+    if starts[0] != 0 or starts[-1] > min(csr.indices.size, csr.data.size) or _falls(starts):
+        raise ValueError(
+            f"{name} has row starts (indptr) that do not ascend from 0 within its data"
+        )
     if csr.indices.size and not 0 <= csr.indices.min() <= csr.indices.max() < n_features:
         raise ValueError(f"{name} has column indices outside 0..{n_features - 1}")
     core = _core.Samples.csr(
@@ -120,6 +132,10 @@ def _sparse_inputs(X: Matrix, name: str) -> tuple[_core.Samples, tuple[int, int]
         columns=n_features,
     )
     return core, csr.shape
+
+
+def _falls(array: npt.NDArray[Any]) -> bool:
+    return bool((array[1:] < array[:-1]).any())
 
 
 def _numeric(values: object, name: str) -> npt.NDArray[Any]:
@@ -211,9 +227,7 @@ def _value_targets(array: npt.NDArray[Any], name: str, n_outputs: int | None) ->
     return Targets(None, None, values)
 
 
-def _class_targets(
-    array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] | None
-) -> Targets:
+def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] | None) -> Targets:
     if array.ndim != 1:
         raise ValueError(
             f"{name} must have one dimension for a classification; got shape {array.shape}"
@@ -235,6 +249,26 @@ def _class_targets(
             f"{', ...' if len(unseen) > 5 else ''}; expected some of {labels.tolist()}"
         )
     return Targets(labels, indices.astype(np.int32), None)
+
+
+def parameters(values: object, name: str) -> FloatArray:
+    """Check that values are real numbers, and return them in float32."""
+    return _float32(_numeric(values, name))
+
+
+def class_labels(classes: object, n_outputs: int) -> npt.NDArray[Any]:
+    """Check the labels of a network's outputs, and return a copy of them."""
+    labels = _text_if_objects(np.array(classes), "classes")
+    if labels.dtype.kind not in "biufUS":
+        raise TypeError(
+            f"classes must be integers, strings, booleans or floats; got dtype {labels.dtype}"
+        )
+    if labels.shape != (n_outputs,) or not np.array_equal(labels, np.unique(labels)):
+        raise ValueError(
+            f"classes must be {n_outputs} different labels in ascending order, one for each "
+            f"output; got {labels.tolist()}"
+        )
+    return labels
 
 
 def sample_weight(weight: object, n_samples: int) -> FloatArray | None:

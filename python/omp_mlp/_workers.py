@@ -22,7 +22,7 @@ def available_cores() -> int:
     if quota is not None:
         limits.append(max(1, math.ceil(quota)))
     loky = os.environ.get("LOKY_MAX_CPU_COUNT", "")
-    if loky.isdigit() and int(loky) > 0:
+    if loky.isdecimal() and int(loky) > 0:
         limits.append(int(loky))
     return max(1, min(limits))
 

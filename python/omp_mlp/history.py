@@ -90,14 +90,9 @@ class History:
     @classmethod
     def from_dict(cls, columns: dict[str, list[float]]) -> History:
         """Undo :meth:`as_dict`."""
-        return cls(
-            **{
-                field.name: np.asarray(
-                    columns[field.name], dtype=np.int64 if field.name == "samples" else np.float64
-                )
-                for field in fields(cls)
-            }
-        )
+        counts = np.asarray(columns["samples"], dtype=np.int64)
+        others = [field.name for field in fields(cls) if field.name != "samples"]
+        return cls(counts, *(np.asarray(columns[name], dtype=np.float64) for name in others))
 
     @classmethod
     def empty(cls) -> History:

@@ -63,8 +63,9 @@ class Model:
 
     Raises
     ------
-    ValueError
-        If shapes do not fit each other, a parameter is not finite, or a name is unknown.
+    TypeError, ValueError
+        If shapes do not fit each other, a parameter is not a finite number, a name is unknown, or
+        there are softmax outputs without classes.
     """
 
     def __init__(
@@ -76,31 +77,29 @@ class Model:
         output_activation: str = "auto",
         classes: npt.ArrayLike | None = None,
     ) -> None:
+        if len(weights) != len(biases):
+            raise ValueError(
+                "weights and biases must have one entry for each layer; "
+                f"got {len(weights)} weights and {len(biases)} biases"
+            )
         layers = [
-            (np.asarray(W, dtype=np.float32), np.asarray(b, dtype=np.float32))
-            for W, b in zip(weights, biases, strict=True)
+            (_validate.parameters(W, f"weights[{k}]"), _validate.parameters(b, f"biases[{k}]"))
+            for k, (W, b) in enumerate(zip(weights, biases, strict=True))
         ]
         layer_sizes = _layer_sizes(layers)
         packed = np.concatenate([part.ravel() for layer in layers for part in layer])
         if not np.isfinite(packed).all():
             raise ValueError("weights and biases must be finite in float32")
-        labels = None if classes is None else np.array(classes)
-        if labels is not None and (
-            labels.shape != layer_sizes[-1:] or not np.array_equal(labels, np.unique(labels))
-        ):
-            raise ValueError(
-                f"classes must be {layer_sizes[-1]} different labels in ascending order, one for "
-                f"each output; got {labels.tolist()}"
-            )
-        if output_activation == "auto":
-            output_activation = "identity" if classes is None else "softmax"
-        self._fill(
-            layer_sizes,
-            packed,
-            _validate.choice("activation", activation, ACTIVATIONS),
-            _validate.choice("output_activation", output_activation, OUTPUT_ACTIVATIONS),
-            labels,
+        labels = None if classes is None else _validate.class_labels(classes, layer_sizes[-1])
+        output = _validate.choice(
+            "output_activation", output_activation, ("auto", *OUTPUT_ACTIVATIONS)
         )
+        if output == "auto":
+            output = "identity" if labels is None else "softmax"
+        if output == "softmax" and labels is None:
+            raise ValueError("output_activation='softmax' needs classes; got none")
+        activation = _validate.choice("activation", activation, ACTIVATIONS)
+        self._fill(layer_sizes, packed, activation, output, labels)
 
     @classmethod
     def _of(
@@ -115,9 +114,7 @@ class Model:
     ) -> Model:
         """Build a model from parameters in the core's packed form, which it takes over."""
         model = cls.__new__(cls)
-        model._fill(
-            layer_sizes, packed, activation, output_activation, classes, history, replicas
-        )
+        model._fill(layer_sizes, packed, activation, output_activation, classes, history, replicas)
         return model
 
     def _like(self, packed: FloatArray) -> Model:
@@ -257,9 +254,7 @@ class Model:
         outputs (for a classifier, against 1 for the right class and 0 for the others).
         """
         inputs = _validate.inputs(X, n_features=self.layer_sizes[0])
-        targets = _validate.targets(
-            y, inputs.n_samples, like=(self.classes, self.layer_sizes[-1])
-        )
+        targets = _validate.targets(y, inputs.n_samples, like=(self.classes, self.layer_sizes[-1]))
         return self._evaluate(inputs, targets)
 
     def _evaluate(
@@ -317,13 +312,13 @@ class Model:
         metadata = {
             "format": "omp_mlp",
             "format_version": _FORMAT_VERSION,
-            "sha256": _digest(self._packed),
             "activation": self.activation,
             "output_activation": self.output_activation,
-            "classes": json.dumps(None if self.classes is None else self.classes.tolist()),
+            "classes": _classes_to_json(self.classes),
             "classes_dtype": "" if self.classes is None else self.classes.dtype.str,
             "history": json.dumps(self.history.as_dict()),
         }
+        metadata["sha256"] = _digest(metadata, self.layer_sizes, self._packed)
         data = safetensors.numpy.save(tensors, metadata=metadata)
         path = Path(path)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -353,7 +348,10 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises
     ------
     ValueError
-        If the file is damaged, or is no such file, or comes from a later version of the format.
+        If the file is damaged, was not written by :meth:`Model.save`, or is of another version of
+        the format.
+    OSError
+        If there is no such file, or it cannot be read.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -370,23 +368,43 @@ def load(path: str | os.PathLike[str]) -> Model:
         )
     count = len(tensors) // 2
     try:
+        digest = metadata.pop("sha256")
         layers = [(tensors[f"weights.{k}"], tensors[f"biases.{k}"]) for k in range(count)]
         layer_sizes = _layer_sizes(layers)
-        packed = np.concatenate([part.ravel() for layer in layers for part in layer])
-        labels = json.loads(metadata["classes"])
-        classes = None if labels is None else np.array(labels, dtype=metadata["classes_dtype"])
-        history = History.from_dict(json.loads(metadata["history"]))
-        digest = metadata["sha256"]
-        names = metadata["activation"], metadata["output_activation"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: incomplete: {error}") from error
-    if digest != _digest(packed):
-        raise ValueError(f"{path}: damaged: the parameters do not have the digest that was saved")
-    return Model._of(layer_sizes, packed, *names, classes, history)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path}: damaged or incomplete: {error}") from error
+    packed = np.concatenate([part.ravel() for layer in layers for part in layer])
+    if digest != _digest(metadata, layer_sizes, packed):
+        raise ValueError(f"{path}: damaged: the content does not have the digest that was saved")
+    return Model._of(
+        layer_sizes,
+        packed,
+        metadata["activation"],
+        metadata["output_activation"],
+        _classes_from_json(metadata["classes"], metadata["classes_dtype"]),
+        History.from_dict(json.loads(metadata["history"])),
+    )
 
 
-def _digest(packed: FloatArray) -> str:
-    return hashlib.sha256(packed.astype("<f4").tobytes()).hexdigest()
+def _classes_to_json(classes: npt.NDArray[Any] | None) -> str:
+    if classes is not None and classes.dtype.kind == "S":
+        classes = np.char.decode(classes, "latin-1")  # JSON has no bytes; this maps each to itself
+    return json.dumps(None if classes is None else classes.tolist())
+
+
+def _classes_from_json(text: str, dtype: str) -> npt.NDArray[Any] | None:
+    labels = json.loads(text)
+    if labels is None:
+        return None
+    if np.dtype(dtype).kind == "S":
+        labels = [label.encode("latin-1") for label in labels]
+    return np.array(labels, dtype=dtype)
+
+
+def _digest(metadata: dict[str, str], layer_sizes: tuple[int, ...], packed: FloatArray) -> str:
+    """Hash what a file holds: safetensors itself does not notice that a bit of it has changed."""
+    described = json.dumps([sorted(metadata.items()), layer_sizes])
+    return hashlib.sha256(described.encode() + packed.astype("<f4").tobytes()).hexdigest()
 
 
 def _layer_sizes(layers: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[int, ...]:

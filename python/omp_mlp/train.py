@@ -126,7 +126,8 @@ def train_parallel(
         parameters of a network of the same shape.
     init_scale : {"auto", "glorot", "he"} or float, default "auto"
         Initial weights are uniform in [-scale, scale): glorot is sqrt(6 / (fan_in + fan_out)), he
-        is sqrt(6 / fan_in), a number is itself. "auto": he for relu, else glorot. Biases start at 0.
+        is sqrt(6 / fan_in), a number is itself. "auto": he for relu, else glorot. Biases start
+        at 0.
     shuffle : {"global", "shards", False}, default "global"
         "global": every epoch deals all samples out to the replicas afresh. "shards": replica i
         keeps block i of ``numpy.array_split(X, threads)``, and shuffles within it. False: the same
@@ -136,8 +137,8 @@ def train_parallel(
     validation_data : tuple (X, y), optional
         Scored after every round, into the history.
     first_layer : {"auto", "sparse", "dense"}, default "auto"
-        How the first layer reads X: as lists of nonzeros, or as a dense matrix. "auto" decides by the
-        share of nonzeros in X. The choice changes the speed, and the result by rounding only.
+        How the first layer reads X: as lists of nonzeros, or as a dense matrix. "auto" decides by
+        the share of nonzeros in X. The choice changes the speed, and the result by rounding only.
     workers : int, optional
         Operating-system threads that run the replicas. Default: as many as this process has cores
         (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but not more
@@ -202,8 +203,10 @@ def train_parallel(
     output = _output_function(loss, output_activation, targets)
     layer_sizes = _layer_sizes(samples.n_features, hidden_layer_sizes, targets.n_outputs)
     period = _merge_period(merge_every, method, threads, batch_size, samples.n_samples)
-    shard = -(-samples.n_samples // threads)
-    rounds = _rounds(period, epochs * shard)
+    if epochs * samples.n_samples >= 2**63:
+        raise ValueError(f"epochs times samples must be less than 2^63; got {epochs} epochs")
+    samples_a_replica = epochs * -(-samples.n_samples // threads)
+    rounds = _rounds(period, samples_a_replica)
     momentum = _outer_momentum(outer_momentum, method, threads, rounds)
     start = _start(init, layer_sizes, activation, output, targets, samples.scale)
     starts_apart = not isinstance(init, Model) and init == "independent"
@@ -214,7 +217,7 @@ def train_parallel(
         )
     init_rule, init_factor = _init_scale(init_scale, activation)
 
-    def model_of(packed: FloatArray, **more: Any) -> Model:
+    def model_of(packed: FloatArray, **more: Any) -> Model:  # noqa: ANN401 - handed on
         # Exact: the scale is a power of two.
         packed[: layer_sizes[0] * layer_sizes[1]] *= np.float32(samples.scale)
         return Model._of(layer_sizes, packed, activation, output, targets.labels, **more)
@@ -241,9 +244,10 @@ def train_parallel(
             threads=threads,
             workers=effective_workers(workers, threads),
             epochs=epochs,
-            batch_size=batch_size,
+            batch_size=min(batch_size, samples.n_samples),
             first_layer=first_layer,
-            merge_every=period or 0,
+            # Longer than the training is as long as it.
+            merge_every=min(period, samples_a_replica) if period is not None else 0,
             merge=method.name,
             outer_momentum=momentum,
             learning_rate=learning_rate,
@@ -289,9 +293,7 @@ def _output_function(loss: str, output_activation: str, targets: _validate.Targe
     return output_activation
 
 
-def _layer_sizes(
-    n_features: int, hidden_layer_sizes: Sequence[int], n_outputs: int
-) -> tuple[int, ...]:
+def _layer_sizes(n_features: int, hidden_layer_sizes: object, n_outputs: int) -> tuple[int, ...]:
     if isinstance(hidden_layer_sizes, str) or not isinstance(hidden_layer_sizes, Iterable):
         raise TypeError(
             "hidden_layer_sizes must be a sequence of integers, such as (128,); "
@@ -319,7 +321,10 @@ def _merge_period(
         if threads == 1:
             return n_samples
         return None if method.cadence == "once" else -(-_PERIOD // batch_size) * batch_size
-    return _validate.integer("merge_every", merge_every, batch_size)
+    period = _validate.integer("merge_every", merge_every, 1)
+    if period < batch_size:
+        raise ValueError(f"merge_every must be at least batch_size, {batch_size}; got {period}")
+    return period
 
 
 def _rounds(period: int | None, samples_a_replica: int) -> int:
@@ -382,7 +387,7 @@ def _init_scale(init_scale: float | str, activation: str) -> tuple[str, float]:
 
 
 def _score_function(
-    validation_data: tuple[Matrix, object] | None,
+    validation_data: object,
     n_features: int,
     targets: _validate.Targets,
     model_of: Callable[[FloatArray], Model],

@@ -19,6 +19,14 @@ struct SparseRow {
     Index count;
 };
 
+// The entries in which at least one of two samples is nonzero.
+struct SparsePair {
+    const std::int32_t* index;
+    const float* first;
+    const float* second;
+    Index count;
+};
+
 // Scratch memory of sparse_update: the samples of a batch in which each input is nonzero.
 struct BatchTranspose {
     static constexpr Index samples = 32;  // at a time
@@ -38,6 +46,12 @@ struct Kernels {
     Index (*gather_uint8)(const std::uint8_t* x, Index n, float scale, std::int32_t* index,
                           float* value);
 
+    // The same for the entries where x or y is nonzero.
+    Index (*gather_pair_float32)(const float* x, const float* y, Index n, std::int32_t* index,
+                                 float* x_value, float* y_value);
+    Index (*gather_pair_uint8)(const std::uint8_t* x, const std::uint8_t* y, Index n, float scale,
+                               std::int32_t* index, float* x_value, float* y_value);
+
     // z[s] = bias + sum over the nonzeros k of sample s of x[s][k] W[k]; z: samples x width.
     void (*sparse_forward)(const SparseRow* x, Index samples, const float* W, const float* bias,
                            Index width, float* z);
@@ -45,6 +59,11 @@ struct Kernels {
     // BatchTranspose::samples samples.
     void (*sparse_update)(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
                           float* bias, Index width, const BatchTranspose& scratch);
+
+    // sparse_update for the first sample of a pair, then sparse_forward for the second: rows that both touch
+    // are read once.
+    void (*sparse_update_forward)(const SparsePair& x, const float* delta, float scale, float* W,
+                                  float* bias, Index width, float* z);
 
     // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride, z: samples x width.
     void (*dense_forward)(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,

@@ -34,6 +34,10 @@ struct Targets {
     const float* weights = nullptr;         // of each sample; none: all 1
 };
 
+// Has the memory start on a sample that will be read soon. Shuffled samples lie anywhere: asking for one
+// while another is worked on hides the wait.
+void prefetch_sample(const Samples& X, Index id);
+
 // Scratch memory for batches of up to `samples` samples; reused from batch to batch.
 class Workspace {
 public:
@@ -45,10 +49,14 @@ public:
     void load(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
               std::span<const Index> next = {});
 
+    // Reads one sample together with the one after it: for online training, sparse.
+    void load_pair(const Kernels& kernels, const Samples& X, Index id, Index next);
+
     Index samples() const { return samples_; }
     bool is_sparse() const { return first_layer_ == FirstLayer::sparse; }
 
     std::vector<SparseRow> rows;  // the batch, if sparse
+    SparsePair pair{};            // what load_pair read
     Buffer inputs;                // the batch, if dense: samples x input_stride
     Index input_stride;
     std::vector<Buffer> activations;  // of each layer; of the last: z, then the outputs
@@ -60,6 +68,7 @@ public:
 private:
     void load_lists(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                     std::span<const Index> next);
+    Index merge_lists(const Samples& X, Index id, Index next);
     void load_matrix(const Samples& X, std::span<const Index> ids, std::span<const Index> next);
 
     FirstLayer first_layer_;
@@ -69,11 +78,17 @@ private:
     Buffer transposed_;
     std::vector<std::int32_t> indices_;
     std::vector<float> values_;
+    std::vector<std::int32_t> pair_index_;
+    std::vector<float> pair_first_;
+    std::vector<float> pair_second_;
 };
 
-// Fills the activations; those of the last layer are z (what softmax or logistic is applied to).
-void forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
-             Workspace& workspace);
+// The first layer's z, and then everything above it. What `upper_forward` leaves in the last layer are z too
+// (what softmax or logistic is applied to).
+void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                   Workspace& workspace);
+void upper_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                   Workspace& workspace);
 
 // Turns z of the last layer into outputs: rows of `workspace.activations.back()`.
 void apply_output(const Kernels& kernels, const Network& network, Workspace& workspace);
@@ -83,10 +98,17 @@ void apply_output(const Kernels& kernels, const Network& network, Workspace& wor
 double loss_and_delta(const Kernels& kernels, const Network& network, const Targets& targets,
                       std::span<const Index> ids, Workspace& workspace);
 
-// target += scale * sum over the samples of the gradient at `parameters`. The two may be the same
-// object: each layer's delta is handed down before the layer changes. So scale = -learning_rate / S is
-// one step of gradient descent, and scale = 1 / S on zeros is the gradient.
-void add_gradient(const Kernels& kernels, const Network& network, const Parameters& parameters,
-                  float scale, Workspace& workspace, Parameters& target);
+// target += scale * sum over the samples of the gradient at `parameters`; first for the layers above the
+// first, which also fills the first layer's deltas, then for the first. The two may be the same object: each
+// layer's delta is handed down before the layer changes. So scale = -learning_rate / S is one step of gradient
+// descent, and scale = 1 / S on zeros is the gradient.
+void add_upper_gradient(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                        float scale, Workspace& workspace, Parameters& target);
+void add_first_gradient(const Kernels& kernels, const Network& network, float scale,
+                        Workspace& workspace, Parameters& target);
+
+// add_first_gradient for the first sample of workspace.pair, and first_forward for its second: one visit of the weights.
+void add_first_gradient_then_forward(const Kernels& kernels, const Network& network, float scale,
+                                     Workspace& workspace, Parameters& parameters);
 
 }  // namespace omp_mlp

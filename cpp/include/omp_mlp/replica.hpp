@@ -28,14 +28,18 @@ public:
     Parameters parameters;
 
 private:
+    // Positions [begin, end) of one epoch.
+    void train_epoch(const Samples& X, const Targets& targets, Index number, Index begin, Index end,
+                     Heartbeat& heartbeat, Trained& trained);
+    void list(const Shard::Epoch& order, Index begin, Index end);
+
     const Kernels* kernels_;
     const Network* network_;
     Sgd sgd_;
     Shard shard_;
     Index batch_size_;
     Workspace workspace_;
-    std::vector<Index> ids_;   // of the batch
-    std::vector<Index> next_;  // of the batch after it
+    std::vector<Index> ids_;  // the samples that come next
 };
 
 }  // namespace omp_mlp
