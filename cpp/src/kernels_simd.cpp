@@ -233,9 +233,11 @@ void sparse_forward(const SparseRow* x, Index samples, const float* W, const flo
             for (Index v = 0; v < N; ++v) {
                 sum[v] = load(bias + column + v * lanes);
             }
-            const SparseRow row = x[s];
+            const SparseRow row = x[s];  // local, so that no store can change it
+            const Index stride = width;
+            const float* const columns = W + column;
             for (Index i = 0; i < row.count; ++i) {
-                const float* w = W + row.index[i] * width + column;
+                const float* w = columns + row.index[i] * stride;
                 const float value = row.value[i];
 #pragma GCC unroll 16
                 for (Index v = 0; v < N; ++v) {
@@ -253,15 +255,18 @@ void sparse_forward(const SparseRow* x, Index samples, const float* W, const flo
 // The delta of one sample stays in registers while its rows of W are read, changed and written.
 void sparse_update_one(const SparseRow& x, const float* delta, float scale, float* W, Index width) {
     for_each_tile(width, [&]<Index N>(Index column) {
+        const SparseRow row = x;  // local, so that no store can change it
+        const Index stride = width;
+        float* const columns = W + column;
         V step[N];
 #pragma GCC unroll 16
         for (Index v = 0; v < N; ++v) {
             step[v] = scale * load(delta + column + v * lanes);
         }
         // Backwards: the rows that the forward pass read last are still in the fastest cache.
-        for (Index i = x.count - 1; i >= 0; --i) {
-            float* w = W + x.index[i] * width + column;
-            const float value = x.value[i];
+        for (Index i = row.count - 1; i >= 0; --i) {
+            float* w = columns + row.index[i] * stride;
+            const float value = row.value[i];
 #pragma GCC unroll 16
             for (Index v = 0; v < N; ++v) {
                 store(w + v * lanes, load(w + v * lanes) + value * step[v]);
@@ -309,20 +314,24 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
     }
     const Index inputs = transpose(x, samples, t);
     for_each_tile(width, [&]<Index N>(Index column) {
-        const float* columns = delta + column;
+        const BatchTranspose lists = t;  // local, so that no store can change it
+        const Index stride = width;
+        const float factor = scale;
+        const float* const deltas = delta + column;
+        float* const columns = W + column;
         for (Index i = 0; i < inputs; ++i) {
-            const Index k = t.inputs[i];
-            const float* values = t.values + k * BatchTranspose::samples;
-            float* w = W + k * width + column;
+            const Index k = lists.inputs[i];
+            const float* values = lists.values + k * BatchTranspose::samples;
+            float* w = columns + k * stride;
             V sum[N];
 #pragma GCC unroll 16
             for (Index v = 0; v < N; ++v) {
                 sum[v] = load(w + v * lanes);
             }
-            for (std::uint32_t left = t.present[k]; left != 0; left &= left - 1) {
+            for (std::uint32_t left = lists.present[k]; left != 0; left &= left - 1) {
                 const Index s = __builtin_ctz(left);
-                const float value = scale * values[s];
-                const float* d = columns + s * width;
+                const float value = factor * values[s];
+                const float* d = deltas + s * stride;
 #pragma GCC unroll 16
                 for (Index v = 0; v < N; ++v) {
                     sum[v] += value * load(d + v * lanes);
@@ -345,6 +354,9 @@ void sparse_update_forward(const SparsePair& x, const float* delta, float scale,
                            Index width, float* z) {
     update_bias(delta, 1, scale, bias, width);
     for_each_tile(width, [&]<Index N>(Index column) {
+        const SparsePair rows = x;  // local, so that no store can change it
+        const Index stride = width;
+        float* const columns = W + column;
         V step[N];
         V sum[N];
 #pragma GCC unroll 16
@@ -352,10 +364,10 @@ void sparse_update_forward(const SparsePair& x, const float* delta, float scale,
             step[v] = scale * load(delta + column + v * lanes);
             sum[v] = load(bias + column + v * lanes);
         }
-        for (Index i = 0; i < x.count; ++i) {
-            float* w = W + x.index[i] * width + column;
-            const float first = x.first[i];
-            const float second = x.second[i];
+        for (Index i = 0; i < rows.count; ++i) {
+            float* w = columns + rows.index[i] * stride;
+            const float first = rows.first[i];
+            const float second = rows.second[i];
 #pragma GCC unroll 16
             for (Index v = 0; v < N; ++v) {
                 const V row = load(w + v * lanes) + first * step[v];
@@ -532,7 +544,7 @@ V fold(V a, V b, const std::integer_sequence<int, l...>& /*lanes*/) {
 
 // Lane l of the result is the sum of the lanes of v[l].
 template <int h = lanes / 2>
-V sum_each(V* v) {
+[[gnu::always_inline]] inline V sum_each(V* v) {
     if constexpr (h == 0) {
         return v[0];
     } else {
@@ -544,28 +556,30 @@ V sum_each(V* v) {
     }
 }
 
-// below[k] = delta . W[k], for one sample: as many rows of W at a time as a vector has lanes.
-void dense_backward_one(const float* delta, const float* W, Index fan_in, Index width, float* below) {
-    for (Index k = 0; k < fan_in; k += lanes) {
-        V sum[lanes] = {};
-        const Index rows = fan_in - k < lanes ? fan_in - k : lanes;
-        const float* w = W + k * width;
-        if (rows == lanes) {
-            for (Index j = 0; j < width; j += lanes) {
-                const V d = load(delta + j);
+// below[i] = delta . W[i] for the rows i < `lanes`, of which the first `rows` exist.
+template <bool all>
+[[gnu::always_inline]] inline V dot_rows(const float* delta, const float* W, Index rows, Index width) {
+    V sum[lanes] = {};
+    for (Index j = 0; j < width; j += lanes) {
+        const V d = load(delta + j);
 #pragma GCC unroll 16
-                for (Index i = 0; i < lanes; ++i) {
-                    sum[i] += d * load(w + i * width + j);
-                }
-            }
-        } else {
-            for (Index i = 0; i < rows; ++i) {
-                for (Index j = 0; j < width; j += lanes) {
-                    sum[i] += load(delta + j) * load(w + i * width + j);
-                }
+        for (Index i = 0; i < lanes; ++i) {
+            if (all || i < rows) {
+                sum[i] += d * load(W + i * width + j);
             }
         }
-        store(below + k, sum_each(sum));
+    }
+    return sum_each(sum);
+}
+
+// below[k] = delta . W[k], for one sample: as many rows of W at a time as a vector has lanes.
+void dense_backward_one(const float* delta, const float* W, Index fan_in, Index width, float* below) {
+    Index k = 0;
+    for (; k + lanes <= fan_in; k += lanes) {
+        store(below + k, dot_rows<true>(delta, W + k * width, lanes, width));
+    }
+    if (k < fan_in) {
+        store(below + k, dot_rows<false>(delta, W + k * width, fan_in - k, width));
     }
 }
 
