@@ -57,7 +57,7 @@ def train_parallel(
     loss: str = "auto",
     epochs: int = 10,
     batch_size: int = 8,
-    learning_rate: float = 0.1,
+    learning_rate: float = 0.05,
     learning_rate_schedule: str = "linear",
     merge_every: int | str | None = "auto",
     outer_momentum: float | str = "auto",
@@ -110,7 +110,7 @@ def train_parallel(
     batch_size : int, default 8
         Samples a step; 1 is online training. A step is ``learning_rate`` times the gradient of the
         batch's mean loss.
-    learning_rate : float, default 0.1
+    learning_rate : float, default 0.05
     learning_rate_schedule : {"linear", "constant"}, default "linear"
         "linear" falls from ``learning_rate`` at the first sample to 0 after the last.
     merge_every : int, None or "auto", default "auto"

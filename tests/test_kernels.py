@@ -1,0 +1,186 @@
+"""Every table of kernels, and both ways to read X, against the plain loops and the oracle."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import reference as ref
+from scipy import sparse
+
+import omp_mlp
+from omp_mlp import _core
+
+ACTIVATIONS = ("relu", "tanh", "logistic", "identity")
+
+
+@pytest.fixture(params=_core.kernel_names())
+def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = _core.kernels_in_use()
+    _core.select_kernels(request.param)
+    yield request.param
+    _core.select_kernels(before)
+
+
+def sparse_rows(rows: int, columns: int, seed: int) -> np.ndarray:
+    """Draw rows of which the first is all zero, the second has no zero, and the others have some."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < 0.3)
+    X[:1] = 0
+    X[1:2] = rng.normal(size=(min(1, max(0, rows - 1)), columns)) + 3
+    return X.astype(np.float32)
+
+
+def evaluate(sizes: list[int], X: np.ndarray, *, activation: str, first_layer: str) -> Any:
+    """Return loss, gradient and outputs of one batch at fixed random parameters."""
+    rng = np.random.default_rng(len(sizes))
+    count = sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    network = _core.Network(
+        layer_sizes=sizes,
+        activation=activation,
+        output="softmax",
+        parameters=rng.normal(scale=0.3, size=count).astype(np.float32),
+    )
+    samples = _core.Samples.dense_float32(X=X)
+    loss, gradient = network.gradient(
+        samples=samples,
+        classes=rng.integers(0, sizes[-1], len(X)).astype(np.int32),
+        values=None,
+        sample_weight=rng.random(len(X)).astype(np.float32),
+        first_layer=first_layer,
+    )
+    return loss, gradient, network.predict(samples=samples, raw=True, workers=1)
+
+
+@pytest.mark.parametrize("first_layer", ["sparse", "dense"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 32, 33, 70])
+@pytest.mark.parametrize(
+    "hidden",
+    [[1], [5], [16], [33, 17], [64], [100], [127], [128], [129, 70], [300], [], [272, 3, 40]],
+    ids=str,
+)
+def test_same_as_the_plain_loops(
+    kernels: str, hidden: list[int], rows: int, first_layer: str
+) -> None:
+    """Sums are taken in other orders, so they agree up to some roundings of float32."""
+    for columns, outputs in ((1, 1), (19, 10), (70, 33)):
+        for activation in ACTIVATIONS:
+            X = sparse_rows(rows, columns, seed=rows)
+            sizes = [columns, *hidden, outputs]
+            got = evaluate(sizes, X, activation=activation, first_layer=first_layer)
+            _core.select_kernels("plain")
+            expected = evaluate(sizes, X, activation=activation, first_layer="sparse")
+            _core.select_kernels(kernels)
+            for a, b in zip(got, expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=0, atol=2e-5 * (1e-2 + np.abs(b).max()))
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8", "csr"])
+@pytest.mark.parametrize("first_layer", ["sparse", "dense"])
+@pytest.mark.parametrize("batch_size", [1, 5, 40])
+def test_training_follows_the_oracle(
+    kernels: str, kind: str, first_layer: str, batch_size: int
+) -> None:
+    """300 samples, 2 epochs, 3 replicas: some hundred steps, with empty and full rows among them."""
+    X = (np.abs(sparse_rows(300, 37, seed=3)) * 60).astype(np.uint8)
+    X[7] = 0  # two empty rows one after the other in the order of X
+    X[8] = 0
+    y = np.random.default_rng(4).integers(0, 4, 300)
+    scale = 2.0 ** np.ceil(np.log2(X.max())) if kind == "uint8" else 1.0
+    scaled = X.astype(np.float32) / np.float32(256)
+    given = {"float32": scaled, "uint8": X, "csr": sparse.csr_matrix(scaled)}[kind]
+    options = {
+        "hidden_layer_sizes": (19,),
+        "epochs": 2,
+        "learning_rate": 0.1,
+        "learning_rate_schedule": "linear",
+        "merge_every": None,
+        "outer_momentum": 0.0,
+        "activation": "tanh",
+        "output_activation": "softmax",
+        "loss": "cross_entropy",
+        "init": "shared",
+        "init_scale": "glorot",
+        "batch_size": batch_size,
+        "shuffle": "global",
+        "seed": 5,
+    }
+    model = omp_mlp.train_parallel(given, y, 3, "average", first_layer=first_layer, **options)
+    oracle_X = X.astype(np.float32) / np.float32(scale) if kind == "uint8" else scaled
+    expected = ref.train_parallel(oracle_X, y, 3, "average", **options)
+    for layer, (W, b) in enumerate(expected.parameters):
+        factor = scale if layer == 0 else 1.0
+        np.testing.assert_allclose(model.weights[layer] * factor, W, rtol=0, atol=5e-6)
+        np.testing.assert_allclose(model.biases[layer], b, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "exact", "bound"),
+    [
+        ("logistic", lambda x: 1 / (1 + np.exp(-x)), 4e-7),
+        ("tanh", np.tanh, 4e-7),
+    ],
+)
+def test_functions_have_the_stated_error(kernels: str, name: str, exact: Any, bound: float) -> None:
+    """Relative error over the range in which float32 results are normal numbers."""
+    x = np.concatenate(
+        [np.linspace(-87, 87, 20_000), np.geomspace(1e-6, 1, 500), -np.geomspace(1e-6, 1, 500)]
+    ).astype(np.float32)
+    network = omp_mlp.Model([[[1.0]], [[1.0]]], [[0.0], [0.0]], activation=name)
+    got = network.predict(x[:, None]).astype(np.float64)
+    expected = exact(x.astype(np.float64))
+    assert np.abs(got / expected - 1).max() < bound
+
+
+def test_functions_at_the_ends(kernels: str) -> None:
+    network = omp_mlp.Model([[[1.0]], [[1.0]]], [[0.0], [0.0]], activation="logistic")
+    ends = np.array([[-1e30], [-200.0], [0.0], [200.0], [1e30]])
+    np.testing.assert_allclose(network.predict(ends), [0, 0, 0.5, 1, 1], atol=1e-37)
+
+
+@pytest.mark.parametrize("n", [2, 10, 16, 17, 1000])
+def test_softmax(kernels: str, n: int) -> None:
+    """Far-off logits too: the largest is taken off before the exponential."""
+    z = np.random.default_rng(n).normal(scale=30, size=(5, n)).astype(np.float32) + 500
+    network = omp_mlp.Model([np.eye(n)], [np.zeros(n)], classes=np.arange(n))
+    p = network.predict_proba(z)
+    expected = np.exp(z.astype(np.float64) - z.max(axis=1, keepdims=True))
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(p, expected, rtol=2e-6, atol=1e-37)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_divergence_is_not_hidden(kernels: str, activation: str, batch_size: int) -> None:
+    """No kernel may turn a NaN into a number: with ReLU, max(0, NaN) easily does."""
+    X = np.full((64, 3), 1e20, dtype=np.float32)
+    X[::2] *= -1
+    y = np.linspace(-1e10, 1e10, 64)
+    with pytest.raises(omp_mlp.TrainingDivergedError, match="round 0"):
+        omp_mlp.train_parallel(
+            X, y, 1, activation=activation, output_activation="identity", batch_size=batch_size,
+            learning_rate=1e10, epochs=20,
+        )  # fmt: skip
+
+
+def test_first_layer_is_chosen_by_density() -> None:
+    """The choice shows in the last bits only, so compare with both forced ways."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 200)
+    full = rng.normal(size=(200, 40)).astype(np.float32)
+    thin = full * (rng.random(full.shape) < 0.1)
+    options = {"batch_size": 20, "epochs": 3}
+    for X, expected in ((full, "dense"), (thin, "sparse")):
+        chosen, forced, other = (
+            omp_mlp.train_parallel(X, y, 1, first_layer=way, **options).weights[0]
+            for way in ("auto", expected, {"dense": "sparse", "sparse": "dense"}[expected])
+        )
+        np.testing.assert_array_equal(chosen, forced)
+        assert not np.array_equal(chosen, other)
+        np.testing.assert_allclose(chosen, other, atol=1e-5)
+
+
+def test_unknown_kernels() -> None:
+    with pytest.raises(ValueError, match=r"'best'.*'plain'.*got 'mmx'"):
+        _core.select_kernels("mmx")
+    assert _core.kernel_names()[-1] == "plain"
