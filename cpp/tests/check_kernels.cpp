@@ -1,0 +1,125 @@
+// Runs every table of kernels that this machine has against the plain loops, without Python: for machines
+// that only an emulator can play. Prints what differs, and exits with the number of differences.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <vector>
+
+#include "omp_mlp/dispatch.hpp"
+#include "omp_mlp/network.hpp"
+#include "omp_mlp/random.hpp"
+
+namespace {
+
+using namespace omp_mlp;
+
+struct Case {
+    std::vector<Index> layer_sizes;
+    Index samples;
+    Activation activation;
+    Output output;
+    FirstLayer first_layer;
+};
+
+struct Answer {
+    double loss;
+    std::vector<float> outputs;
+    std::vector<float> gradient;
+};
+
+std::vector<float> random_inputs(Index samples, Index features) {
+    std::vector<float> X(static_cast<std::size_t>(samples * features));
+    for (std::size_t i = 0; i < X.size(); ++i) {
+        const double u = uniform(7, i);
+        X[i] = u < 0.3 ? static_cast<float>(4.0 * u) - 0.5F : 0.0F;
+    }
+    return X;
+}
+
+Answer answer(const Kernels& kernels, const Case& c) {
+    const Network network{Shape{c.layer_sizes}, c.activation, c.output};
+    Parameters parameters{network.shape};
+    initialize(network.shape, {InitScale::fixed, 0.5}, 3, 0, parameters);
+
+    const std::vector<float> values = random_inputs(c.samples, network.shape.features());
+    Samples X{.kind = Samples::Kind::dense_float32, .rows = c.samples, .columns = network.shape.features()};
+    X.values = values.data();
+    std::vector<std::int32_t> classes;
+    std::vector<Index> ids;
+    for (Index s = 0; s < c.samples; ++s) {
+        classes.push_back(static_cast<std::int32_t>(s % network.shape.outputs()));
+        ids.push_back(s);
+    }
+    Targets targets;
+    targets.classes = classes.data();
+
+    Workspace workspace{network, c.samples, c.first_layer};
+    workspace.load(kernels, X, ids);
+    first_forward(kernels, network, parameters, workspace);
+    upper_forward(kernels, network, parameters, workspace);
+    Answer result;
+    result.loss = loss_and_delta(kernels, network, targets, ids, workspace);
+    const Buffer& outputs = workspace.activations.back();
+    result.outputs.assign(outputs.begin(), outputs.end());
+    Parameters gradient{network.shape};
+    add_upper_gradient(kernels, network, parameters, 1.0F, workspace, gradient);
+    if (c.samples == 2 && workspace.is_sparse()) {
+        // The pair's kernel: the step for sample 0, which has the deltas of a batch of one.
+        workspace.load_pair(kernels, X, 0, 1);
+        add_first_gradient_then_forward(kernels, network, 1.0F, workspace, gradient);
+        const Buffer& z = workspace.activations.front();
+        result.outputs.insert(result.outputs.end(), z.begin(),
+                              z.begin() + network.shape[0].stride);
+    } else {
+        add_first_gradient(kernels, network, 1.0F, workspace, gradient);
+    }
+    result.gradient.assign(gradient.flat().begin(), gradient.flat().end());
+    return result;
+}
+
+bool is_close(const std::vector<float>& got, const std::vector<float>& expected) {
+    float largest = 1e-2F;
+    for (const float value : expected) {
+        largest = std::max(largest, std::abs(value));
+    }
+    for (std::size_t i = 0; i < got.size(); ++i) {
+        if (!(std::abs(got[i] - expected[i]) <= 2e-5F * largest)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+}  // namespace
+
+int main() {
+    int checked = 0;
+    int failed = 0;
+    const Kernels& plain = *available_kernels().back();
+    for (const Kernels* kernels : available_kernels()) {
+        for (const Index hidden : {1, 5, 16, 33, 64, 100, 127, 128, 129, 272}) {
+            for (const Index samples : {1, 2, 3, 7, 32, 33, 70}) {
+                for (const Activation activation : {Activation::relu, Activation::tanh,
+                                                    Activation::logistic, Activation::identity}) {
+                    for (const FirstLayer way : {FirstLayer::sparse, FirstLayer::dense}) {
+                        const Case c{{37, hidden, 19, 10}, samples, activation, Output::softmax, way};
+                        const Answer got = answer(*kernels, c);
+                        const Answer expected = answer(plain, c);
+                        ++checked;
+                        if (!is_close(got.gradient, expected.gradient) ||
+                            !is_close(got.outputs, expected.outputs) ||
+                            !(std::abs(got.loss - expected.loss) <= 1e-5 * (1.0 + expected.loss))) {
+                            ++failed;
+                            std::printf("%s differs: hidden %td, samples %td, activation %d, way %d\n",
+                                        kernels->name, hidden, samples, static_cast<int>(activation),
+                                        static_cast<int>(way));
+                        }
+                    }
+                }
+            }
+        }
+        std::printf("%s checked\n", kernels->name);
+    }
+    std::printf("%d passed, %d failed\n", checked - failed, failed);
+    return std::min(failed, 100);
+}
