@@ -184,3 +184,59 @@ def test_unknown_kernels() -> None:
     with pytest.raises(ValueError, match=r"'best'.*'plain'.*got 'mmx'"):
         _core.select_kernels("mmx")
     assert _core.kernel_names()[-1] == "plain"
+
+
+def to_bfloat16(values: np.ndarray) -> np.ndarray:
+    """Round float32 to its upper 16 bits, to nearest, ties to even."""
+    bits = np.asarray(values, dtype=np.float32).view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 << 16
+    return rounded.astype(np.uint32).view(np.float32)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 40])
+@pytest.mark.parametrize("skip", [0.0, 0.6])
+@pytest.mark.parametrize("forward_precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("hidden", [(19,), (33, 5), ()], ids=str)
+def test_options_of_speed(
+    kernels: str, hidden: tuple[int, ...], batch_size: int, skip: float, forward_precision: str
+) -> None:
+    """One replica, in order, step by step in NumPy: a rounded first layer, confident samples left out."""
+    X = np.abs(sparse_rows(160, 21, seed=2))
+    y = np.random.default_rng(4).integers(0, 3, len(X))
+    rate = 0.05
+    start = omp_mlp.train_parallel(X, y, 1, hidden_layer_sizes=hidden, epochs=0)
+    model = omp_mlp.train_parallel(
+        X, y, 1, hidden_layer_sizes=hidden, epochs=2, batch_size=batch_size, learning_rate=rate,
+        learning_rate_schedule="constant", shuffle=False, init=start, merge_every=None,
+        first_layer="sparse", forward_precision=forward_precision, skip_confident=skip,
+    )  # fmt: skip
+    parameters = [(W.copy(), b.copy()) for W, b in zip(start.weights, start.biases, strict=True)]
+    skipped = 0
+    for begin in [*range(0, len(X), batch_size)] * 2:
+        batch = slice(begin, min(begin + batch_size, len(X)))
+        seen = list(parameters)
+        if forward_precision == "bfloat16":
+            seen[0] = (to_bfloat16(seen[0][0]), seen[0][1])
+        forward = ref.forward(seen, X[batch], "relu", "softmax")
+        confidence = forward.output[np.arange(batch.stop - begin), y[batch]]
+        weight = (1 - confidence >= skip).astype(np.float32)
+        skipped += int((weight == 0).sum())
+        gradients = ref.gradient(
+            seen, X[batch], y[batch], weight,
+            activation="relu", output_activation="softmax", loss="cross_entropy",
+        )  # fmt: skip
+        parameters = ref.sgd_step(parameters, gradients, rate)
+    assert (skipped > 10) == (skip > 0)  # the case is one that tells
+    for (W, b), W_got, b_got in zip(parameters, model.weights, model.biases, strict=True):
+        # A rounding that falls on the other side in bfloat16 moves z by 2^-9 of one weight.
+        atol = 1e-5 if forward_precision == "float32" else 3e-4
+        np.testing.assert_allclose(W_got, W, rtol=0, atol=atol)
+        np.testing.assert_allclose(b_got, b, rtol=0, atol=atol)
+
+
+def test_options_of_speed_that_do_not_go_together() -> None:
+    X, y = np.eye(4), np.arange(4)
+    with pytest.raises(ValueError, match="first_layer='auto' or 'sparse'; got 'dense'"):
+        omp_mlp.train_parallel(X, y, 1, forward_precision="bfloat16", first_layer="dense")
+    with pytest.raises(ValueError, match="cross_entropy.*got output_activation='identity'"):
+        omp_mlp.train_parallel(X, y * 1.0, 1, skip_confident=0.1)

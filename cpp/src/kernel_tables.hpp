@@ -10,6 +10,7 @@ extern const Kernels plain_kernels;
 extern const Kernels sse2_kernels;
 extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
+extern const Kernels avx512_bf16_kernels;
 #elif defined(__aarch64__)
 extern const Kernels neon_kernels;
 #endif

@@ -1,5 +1,6 @@
 // The obvious loops: the fallback for any machine, and what every fast variant is tested against.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "kernel_tables.hpp"
@@ -73,6 +74,35 @@ void sparse_forward(const SparseRow* x, Index samples, const float* W, const flo
     }
 }
 
+std::uint16_t rounded_to_bfloat16(float value) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    if (std::isnan(value)) {
+        return static_cast<std::uint16_t>((bits >> 16) | 0x40U);  // rounding could make it infinite
+    }
+    return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+
+void round_to_bfloat16(const float* W, Index n, std::uint16_t* copy) {
+    for (Index i = 0; i < n; ++i) {
+        copy[i] = rounded_to_bfloat16(W[i]);
+    }
+}
+
+void sparse_forward_bfloat16(const SparseRow* x, Index samples, const std::uint16_t* W,
+                             const float* bias, Index width, float* z) {
+    for (Index s = 0; s < samples; ++s) {
+        float* z_s = z + s * width;
+        std::copy_n(bias, width, z_s);
+        for (Index i = 0; i < x[s].count; ++i) {
+            const std::uint16_t* row = W + x[s].index[i] * width;
+            for (Index j = 0; j < width; ++j) {
+                z_s[j] += x[s].value[i] *
+                          std::bit_cast<float>(static_cast<std::uint32_t>(row[j]) << 16);
+            }
+        }
+    }
+}
+
 void update_bias(const float* delta, Index samples, float scale, float* bias, Index width) {
     for (Index s = 0; s < samples; ++s) {
         add_scaled(scale, delta + s * width, bias, width);
@@ -80,10 +110,16 @@ void update_bias(const float* delta, Index samples, float scale, float* bias, In
 }
 
 void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                   float* bias, Index width, const BatchTranspose& /*scratch*/) {
+                   float* bias, Index width, const BatchTranspose& /*scratch*/, std::uint16_t* copy) {
     for (Index s = 0; s < samples; ++s) {
         for (Index i = 0; i < x[s].count; ++i) {
             add_scaled(scale * x[s].value[i], delta + s * width, W + x[s].index[i] * width, width);
+        }
+    }
+    for (Index s = 0; copy != nullptr && s < samples; ++s) {
+        for (Index i = 0; i < x[s].count; ++i) {
+            const Index row = x[s].index[i] * width;
+            round_to_bfloat16(W + row, width, copy + row);
         }
     }
     update_bias(delta, samples, scale, bias, width);
@@ -203,6 +239,8 @@ const Kernels plain_kernels{
     .gather_pair_float32 = gather_pair_float32,
     .gather_pair_uint8 = gather_pair_uint8,
     .sparse_forward = sparse_forward,
+    .sparse_forward_bfloat16 = sparse_forward_bfloat16,
+    .round_to_bfloat16 = round_to_bfloat16,
     .sparse_update = sparse_update,
     .sparse_update_forward = sparse_update_forward,
     .dense_forward = dense_forward,

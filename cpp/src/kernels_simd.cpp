@@ -23,6 +23,9 @@ namespace {
 using V = float __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), may_alias));
 using VInt = std::int32_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), may_alias));
 
+using VHalf = std::uint16_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES / 2), may_alias));
+using VBits = std::uint32_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), may_alias));
+
 constexpr Index lanes = OMP_MLP_VECTOR_BYTES / 4;
 // Vectors that a loop over rows keeps in registers, next to what it needs besides.
 constexpr Index tile_vectors = 8;
@@ -252,8 +255,95 @@ void sparse_forward(const SparseRow* x, Index samples, const float* W, const flo
     });
 }
 
+// bfloat16 is the upper half of a float32. The compilers' own conversion between vectors of 16 and of 32
+// bits goes by way of smaller registers; these are one instruction each where there is one.
+#if defined(__AVX512F__)
+
+V widen(const std::uint16_t* p) {
+    const __m256i half = _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+    return reinterpret_cast<V>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+void store_low_halves(std::uint16_t* p, VBits v) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(v)));
+}
+
+#elif defined(__AVX2__)
+
+V widen(const std::uint16_t* p) {
+    const __m128i half = _mm_load_si128(reinterpret_cast<const __m128i*>(p));
+    return reinterpret_cast<V>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+
+void store_low_halves(std::uint16_t* p, VBits v) {
+    const auto bits = reinterpret_cast<__m256i>(v);
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(bits, bits), 0x08);
+    _mm_store_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+}
+
+#else
+
+V widen(const std::uint16_t* p) {
+    const VHalf half = *reinterpret_cast<const VHalf*>(p);
+    return reinterpret_cast<V>(__builtin_convertvector(half, VBits) << 16);
+}
+
+void store_low_halves(std::uint16_t* p, VBits v) {
+    *reinterpret_cast<VHalf*>(p) = __builtin_convertvector(v, VHalf);
+}
+
+#endif
+
+// To nearest, ties to even.
+void store_rounded(std::uint16_t* p, V v) {
+#if defined(__AVX512BF16__)
+    const __m256bh rounded_half = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(v));
+    memcpy(p, &rounded_half, sizeof rounded_half);
+    return;
+#endif
+    const VBits bits = reinterpret_cast<VBits>(v);
+    const VBits rounded = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
+    const VBits quiet = (bits >> 16) | 0x40U;  // rounding could make a NaN infinite
+    store_low_halves(p, v == v ? rounded : quiet);
+}
+
+void round_to_bfloat16(const float* W, Index n, std::uint16_t* copy) {
+    for (Index i = 0; i < n; i += lanes) {
+        store_rounded(copy + i, load(W + i));
+    }
+}
+
+void sparse_forward_bfloat16(const SparseRow* x, Index samples, const std::uint16_t* W,
+                             const float* bias, Index width, float* z) {
+    for_each_tile(width, [&]<Index N>(Index column) {
+        for (Index s = 0; s < samples; ++s) {
+            V sum[N];
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                sum[v] = load(bias + column + v * lanes);
+            }
+            const SparseRow row = x[s];
+            const Index stride = width;
+            const std::uint16_t* const columns = W + column;
+            for (Index i = 0; i < row.count; ++i) {
+                const std::uint16_t* w = columns + row.index[i] * stride;
+                const float value = row.value[i];
+#pragma GCC unroll 16
+                for (Index v = 0; v < N; ++v) {
+                    sum[v] += value * widen(w + v * lanes);
+                }
+            }
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                store(z + s * width + column + v * lanes, sum[v]);
+            }
+        }
+    });
+}
+
 // The delta of one sample stays in registers while its rows of W are read, changed and written.
-void sparse_update_one(const SparseRow& x, const float* delta, float scale, float* W, Index width) {
+void sparse_update_one(const SparseRow& x, const float* delta, float scale, float* W, Index width,
+                       std::uint16_t* copy) {
     for_each_tile(width, [&]<Index N>(Index column) {
         const SparseRow row = x;  // local, so that no store can change it
         const Index stride = width;
@@ -270,6 +360,9 @@ void sparse_update_one(const SparseRow& x, const float* delta, float scale, floa
 #pragma GCC unroll 16
             for (Index v = 0; v < N; ++v) {
                 store(w + v * lanes, load(w + v * lanes) + value * step[v]);
+            }
+            if (copy != nullptr) {
+                round_to_bfloat16(w, N * lanes, copy + (w - W));
             }
         }
     });
@@ -306,10 +399,10 @@ Index transpose(const SparseRow* x, Index samples, const BatchTranspose& t) {
 // A row of W stays in registers while the deltas of all samples that have its input nonzero are added:
 // gradient and step in one, and every row is read and written once for a batch.
 void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                   float* bias, Index width, const BatchTranspose& t) {
+                   float* bias, Index width, const BatchTranspose& t, std::uint16_t* copy) {
     update_bias(delta, samples, scale, bias, width);
     if (samples == 1) {
-        sparse_update_one(*x, delta, scale, W, width);
+        sparse_update_one(*x, delta, scale, W, width, copy);
         return;
     }
     const Index inputs = transpose(x, samples, t);
@@ -317,6 +410,7 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
         const BatchTranspose lists = t;  // local, so that no store can change it
         const Index stride = width;
         const float factor = scale;
+        std::uint16_t* const half = copy;
         const float* const deltas = delta + column;
         float* const columns = W + column;
         for (Index i = 0; i < inputs; ++i) {
@@ -340,6 +434,12 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
 #pragma GCC unroll 16
             for (Index v = 0; v < N; ++v) {
                 store(w + v * lanes, sum[v]);
+            }
+            if (half != nullptr) {
+#pragma GCC unroll 16
+                for (Index v = 0; v < N; ++v) {
+                    store_rounded(half + k * stride + column + v * lanes, sum[v]);
+                }
             }
         }
     });
@@ -765,6 +865,8 @@ extern const Kernels OMP_MLP_TABLE(OMP_MLP_KERNELS){
     .gather_pair_float32 = gather_pair_float32,
     .gather_pair_uint8 = gather_pair_uint8,
     .sparse_forward = sparse_forward,
+    .sparse_forward_bfloat16 = sparse_forward_bfloat16,
+    .round_to_bfloat16 = round_to_bfloat16,
     .sparse_update = sparse_update,
     .sparse_update_forward = sparse_update_forward,
     .dense_forward = dense_forward,

@@ -20,6 +20,7 @@ Workspace::Workspace(const Network& network, Index samples, FirstLayer first_lay
         // Zero, so that the filling of the deltas' rows is zero and stays so.
         activations.emplace_back(static_cast<std::size_t>(samples * layer.stride));
         deltas.emplace_back(static_cast<std::size_t>(samples * layer.stride));
+        strides_.push_back(layer.stride);
         widest = std::max(widest, layer.stride);
     }
     panel.resize(static_cast<std::size_t>(64 * widest));
@@ -117,6 +118,31 @@ void Workspace::load_matrix(const Samples& X, std::span<const Index> ids, std::s
     }
 }
 
+void Workspace::drop(const std::vector<bool>& keep) {
+    const auto move_row = [](Buffer& buffer, Index stride, Index from, Index to) {
+        std::copy_n(buffer.begin() + from * stride, stride, buffer.begin() + to * stride);
+    };
+    Index kept = 0;
+    for (Index s = 0; s < samples_; ++s) {
+        if (!keep[static_cast<std::size_t>(s)]) {
+            continue;
+        }
+        if (s != kept) {
+            if (is_sparse()) {
+                rows[static_cast<std::size_t>(kept)] = rows[static_cast<std::size_t>(s)];
+            } else {
+                move_row(inputs, input_stride, s, kept);
+            }
+            for (std::size_t l = 0; l + 1 < strides_.size(); ++l) {
+                move_row(activations[l], strides_[l], s, kept);
+            }
+            move_row(deltas.back(), strides_.back(), s, kept);
+        }
+        ++kept;
+    }
+    samples_ = kept;
+}
+
 void Workspace::load_pair(const Kernels& kernels, const Samples& X, Index id, Index next) {
     const auto room = static_cast<std::size_t>(X.columns) + 16;
     if (pair_index_.size() < room) {
@@ -168,7 +194,10 @@ void first_forward(const Kernels& kernels, const Network& network, const Paramet
                    Workspace& workspace) {
     const auto layer = parameters.layer(network.shape[0]);
     float* z = workspace.activations.front().data();
-    if (workspace.is_sparse()) {
+    if (!workspace.first_weights.empty()) {
+        kernels.sparse_forward_bfloat16(workspace.rows.data(), workspace.samples(),
+                                        workspace.first_weights.data(), layer.biases, layer.stride, z);
+    } else if (workspace.is_sparse()) {
         kernels.sparse_forward(workspace.rows.data(), workspace.samples(), layer.weights, layer.biases,
                                layer.stride, z);
     } else {
@@ -289,7 +318,7 @@ void add_first_gradient(const Kernels& kernels, const Network& network, float sc
     for (Index s = 0; s < samples; s += BatchTranspose::samples) {
         kernels.sparse_update(workspace.rows.data() + s, std::min(BatchTranspose::samples, samples - s),
                               delta + s * layer.stride, scale, layer.weights, layer.biases, layer.stride,
-                              workspace.transpose());
+                              workspace.transpose(), workspace.first_weights.data());
     }
 }
 

@@ -8,19 +8,31 @@
 namespace omp_mlp {
 
 Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-                 Index batch_size, FirstLayer first_layer)
+                 const BatchOptions& options)
     : parameters{network.shape},
       kernels_{&kernels},
       network_{&network},
       sgd_{sgd},
       shard_{shard},
-      batch_size_{std::min(batch_size, std::max<Index>(shard.epoch_size(), 1))},
-      workspace_{network, batch_size_, first_layer} {}
+      batch_size_{std::min(options.batch_size, std::max<Index>(shard.epoch_size(), 1))},
+      is_online_{batch_size_ == 1 && options.first_layer == FirstLayer::sparse &&
+                 !options.bfloat16_forward},
+      skip_confident_{static_cast<float>(options.skip_confident)},
+      workspace_{network, batch_size_, options.first_layer} {
+    if (options.bfloat16_forward) {
+        first_weights_.resize(static_cast<std::size_t>(network.shape[0].size()));
+        workspace_.first_weights = first_weights_;
+    }
+}
 
 Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index begin, Index end,
                                 Heartbeat& heartbeat) {
     const double start = thread_cpu_seconds();
     Trained trained;
+    if (!first_weights_.empty()) {
+        kernels_->round_to_bfloat16(parameters.flat().data(), network_->shape[0].size(),
+                                    first_weights_.data());
+    }
     for (end = std::min(end, shard_.length()); begin < end && !heartbeat.stopped();) {
         const Index position = begin % shard_.epoch_size();
         const Index epoch_end = std::min(shard_.epoch_size(), position + end - begin);
@@ -37,8 +49,6 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
     constexpr Index check_in_work = Index{1} << 22;
     // Samples that are looked up in the epoch's order at a time, a whole number of batches.
     const Index window = std::max<Index>(1, 256 / batch_size_) * batch_size_;
-    // Online, the step of one sample and the forward pass of the next visit the weights together.
-    const bool online = batch_size_ == 1 && workspace_.is_sparse();
 
     const Shard::Epoch order = shard_.epoch(number);
     const Trained before = trained;
@@ -63,15 +73,21 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
         }
         upper_forward(*kernels_, *network_, parameters, workspace_);
         trained.loss_sum += loss_and_delta(*kernels_, *network_, targets, ids, workspace_);
-        add_upper_gradient(*kernels_, *network_, parameters, scale, workspace_, parameters);
-        is_ahead = online && !next.empty();
+        if (skip_confident_ > 0.0F) {
+            drop_confident(targets, ids);
+        }
+        const bool has_step = workspace_.samples() > 0;
+        if (has_step) {
+            add_upper_gradient(*kernels_, *network_, parameters, scale, workspace_, parameters);
+        }
+        is_ahead = is_online_ && has_step && !next.empty();
         if (is_ahead) {
             workspace_.load_pair(*kernels_, X, ids[0], next[0]);
             if (listed.size() > 2) {
                 prefetch_sample(X, listed[2]);
             }
             add_first_gradient_then_forward(*kernels_, *network_, scale, workspace_, parameters);
-        } else {
+        } else if (has_step) {
             add_first_gradient(*kernels_, *network_, scale, workspace_, parameters);
         }
         p += static_cast<Index>(batch);
@@ -82,6 +98,20 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
             reported = trained;
         }
     }
+}
+
+// Selective backpropagation (Jiang et al. 2019), by a threshold. The step stays a mean over the whole batch.
+void Replica::drop_confident(const Targets& targets, std::span<const Index> ids) {
+    const LayerShape& layer = network_->shape.layers().back();
+    keep_.resize(ids.size());
+    for (std::size_t s = 0; s < ids.size(); ++s) {
+        // delta = weight (p - one-hot), so that of the correct class is -weight (1 - p(correct)).
+        const float weight = targets.weights != nullptr ? targets.weights[ids[s]] : 1.0F;
+        const float delta = workspace_.deltas.back()[static_cast<std::size_t>(
+            static_cast<Index>(s) * layer.stride + targets.classes[ids[s]])];
+        keep_[s] = !(-delta < skip_confident_ * weight);  // NaN is kept, and found out
+    }
+    workspace_.drop(keep_);
 }
 
 void Replica::list(const Shard::Epoch& order, Index begin, Index end) {

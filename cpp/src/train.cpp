@@ -27,12 +27,14 @@ public:
           X_{X},
           targets_{targets},
           options_{options},
-          first_layer_{choose_first_layer(options.first_layer, X, options.batch_size)},
+          batch_{options.batch},
           start_{start},
           replicas_(static_cast<std::size_t>(options.replicas)),
           trained_(replicas_.size()),
           heartbeat_{observer.during_round},
           merger_{*options.method, layer_ends(network.shape), options.outer_momentum} {
+        batch_.first_layer =
+            choose_first_layer(options.batch.first_layer, X, options.batch.batch_size);
         draw_start(0, master);
     }
 
@@ -47,7 +49,7 @@ public:
                 if (round == 0) {
                     // Made by its own thread, so that its memory is near that thread's core.
                     replicas_[r].emplace(kernels(), network_, options_.sgd, shard(i),
-                                         options_.batch_size, first_layer_);
+                                         batch_);
                     draw_start(i, replicas_[r]->parameters);
                 } else {
                     std::ranges::copy(master.flat(), replicas_[r]->parameters.flat().begin());
@@ -133,7 +135,7 @@ private:
     const Samples& X_;
     const Targets& targets_;
     const TrainOptions& options_;
-    FirstLayer first_layer_;
+    BatchOptions batch_;
     const std::optional<Parameters>& start_;
     std::vector<std::optional<Replica>> replicas_;
     std::vector<Replica::Trained> trained_;

@@ -63,6 +63,8 @@ def train(
     epochs: int,
     batch_size: int,
     first_layer: str,
+    bfloat16_forward: bool,
+    skip_confident: float,
     merge_every: int,
     merge: str,
     outer_momentum: float,

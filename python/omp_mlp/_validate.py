@@ -111,13 +111,10 @@ def _sparse_inputs(X: Matrix, name: str) -> tuple[_core.Samples, tuple[int, int]
     if X.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {X.dtype}")
     csr = X.tocsr()
-    if not csr.has_canonical_format:  # the core wants the indices of a row in ascending order
-        csr = csr.copy()
-        csr.sum_duplicates()
     n_features = csr.shape[1]
     if n_features > np.iinfo(np.int32).max:
         raise ValueError(f"{name} must have fewer than 2^31 features; got {n_features}")
-    # SciPy looks at these only when it is asked to, and the core reads memory where they point.
+    # SciPy looks at all of these only when it is asked to, and memory is read where they point.
     starts = csr.indptr
     if starts[0] != 0 or starts[-1] > min(csr.indices.size, csr.data.size) or _falls(starts):
         raise ValueError(
@@ -125,6 +122,9 @@ def _sparse_inputs(X: Matrix, name: str) -> tuple[_core.Samples, tuple[int, int]
         )
     if csr.indices.size and not 0 <= csr.indices.min() <= csr.indices.max() < n_features:
         raise ValueError(f"{name} has column indices outside 0..{n_features - 1}")
+    if not csr.has_canonical_format:  # the core wants the indices of a row in ascending order
+        csr = csr.copy()
+        csr.sum_duplicates()
     core = _core.Samples.csr(
         starts=np.ascontiguousarray(csr.indptr, dtype=np.int64),
         indices=np.ascontiguousarray(csr.indices, dtype=np.int32),
@@ -148,7 +148,7 @@ def _numeric(values: object, name: str) -> npt.NDArray[Any]:
 def _float32(array: npt.NDArray[Any]) -> FloatArray:
     # A number too large for float32 becomes infinite here, and is reported as such afterwards.
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return np.asarray(array, dtype=np.float32, order="C")
 
 
 @dataclass(frozen=True)

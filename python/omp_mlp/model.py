@@ -260,18 +260,19 @@ class Model:
     def _evaluate(
         self, inputs: _validate.Inputs, targets: _validate.Targets
     ) -> tuple[float, float]:
-        raw = self.output_activation == "softmax"
-        outputs = self._run(inputs, raw=raw).astype(np.float64)
+        # Like predict, from the pre-activations: where outputs saturate, they are still different.
+        z = self._run(inputs, raw=True).astype(np.float64)
+        outputs = 0.5 + 0.5 * np.tanh(0.5 * z) if self.output_activation == "logistic" else z
         if targets.indices is None:
             assert targets.values is not None
             return _mean_squared_error(outputs, targets.values), _r2(outputs, targets.values)
-        accuracy = float(np.mean(outputs.argmax(axis=1) == targets.indices))
-        if not raw:
+        accuracy = float(np.mean(z.argmax(axis=1) == targets.indices))
+        if self.output_activation != "softmax":
             one_hot = np.eye(self.layer_sizes[-1])[targets.indices]
             return _mean_squared_error(outputs, one_hot), accuracy
-        outputs -= outputs.max(axis=1, keepdims=True)
-        correct = outputs[np.arange(len(outputs)), targets.indices]
-        return float(np.mean(np.log(np.exp(outputs).sum(axis=1)) - correct)), accuracy
+        z -= z.max(axis=1, keepdims=True)
+        correct = z[np.arange(len(z)), targets.indices]
+        return float(np.mean(np.log(np.exp(z).sum(axis=1)) - correct)), accuracy
 
     def _outputs(self, X: Matrix, *, raw: bool) -> FloatArray:
         return self._run(_validate.inputs(X, n_features=self.layer_sizes[0]), raw=raw)

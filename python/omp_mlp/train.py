@@ -67,6 +67,8 @@ def train_parallel(
     sample_weight: object = None,
     validation_data: tuple[Matrix, object] | None = None,
     first_layer: str = "auto",
+    forward_precision: str = "float32",
+    skip_confident: float = 0.0,
     workers: int | None = None,
     seed: int = 0,
     callback: Callback | None = None,
@@ -139,6 +141,13 @@ def train_parallel(
     first_layer : {"auto", "sparse", "dense"}, default "auto"
         How the first layer reads X: as lists of nonzeros, or as a dense matrix. "auto" decides by
         the share of nonzeros in X. The choice changes the speed, and the result by rounding only.
+    forward_precision : {"float32", "bfloat16"}, default "float32"
+        "bfloat16" lets the forward pass of the first layer read a copy of its weights that is rounded
+        to 8 bits of precision, which halves the memory traffic; the weights themselves stay float32.
+        Goes with lists of nonzeros only (``first_layer`` "auto" or "sparse").
+    skip_confident : float in [0, 1), default 0.0
+        No step for samples whose 1 - p(correct) is below this: selective backpropagation (Jiang et al.
+        2019), another algorithm than gradient descent, and a faster one. Cross-entropy only.
     workers : int, optional
         Operating-system threads that run the replicas. Default: as many as this process has cores
         (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but not more
@@ -187,8 +196,14 @@ def train_parallel(
     learning_rate = _validate.real("learning_rate", learning_rate, 0.0)
     _validate.choice("learning_rate_schedule", learning_rate_schedule, ("linear", "constant"))
     _validate.choice("first_layer", first_layer, ("auto", "sparse", "dense"))
+    _validate.choice("forward_precision", forward_precision, ("float32", "bfloat16"))
+    if forward_precision == "bfloat16" and first_layer == "dense":
+        raise ValueError(
+            "forward_precision='bfloat16' goes with first_layer='auto' or 'sparse'; got 'dense'"
+        )
+    skip_confident = _validate.real("skip_confident", skip_confident, 0.0, below=1.0)
     _validate.choice("shuffle", shuffle, ("global", "shards", False))
-    _validate.choice("activation", activation, ACTIVATIONS)
+    activation = _validate.choice("activation", activation, ACTIVATIONS)
     seed = _validate.integer("seed", seed, 0)
     if seed >= 2**64:
         raise ValueError(f"seed must be less than 2^64; got {seed}")
@@ -201,6 +216,11 @@ def train_parallel(
     targets = _validate.targets(y, samples.n_samples)
     weights = _validate.sample_weight(sample_weight, samples.n_samples)
     output = _output_function(loss, output_activation, targets)
+    if skip_confident > 0 and output != "softmax":
+        raise ValueError(
+            "skip_confident goes with loss='cross_entropy' on softmax outputs; "
+            f"got output_activation={output!r}"
+        )
     layer_sizes = _layer_sizes(samples.n_features, hidden_layer_sizes, targets.n_outputs)
     period = _merge_period(merge_every, method, threads, batch_size, samples.n_samples)
     if epochs * samples.n_samples >= 2**63:
@@ -245,7 +265,9 @@ def train_parallel(
             workers=effective_workers(workers, threads),
             epochs=epochs,
             batch_size=min(batch_size, samples.n_samples),
-            first_layer=first_layer,
+            first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
+            bfloat16_forward=forward_precision == "bfloat16",
+            skip_confident=skip_confident,
             # Longer than the training is as long as it.
             merge_every=min(period, samples_a_replica) if period is not None else 0,
             merge=method.name,
@@ -270,8 +292,10 @@ def train_parallel(
 
 def _output_function(loss: str, output_activation: str, targets: _validate.Targets) -> str:
     """Resolve "auto" in loss and output_activation, and check that the two go together."""
-    _validate.choice("loss", loss, ("auto", *_OUTPUTS_OF_LOSS))
-    _validate.choice("output_activation", output_activation, ("auto", *OUTPUT_ACTIVATIONS))
+    loss = _validate.choice("loss", loss, ("auto", *_OUTPUTS_OF_LOSS))
+    output_activation = _validate.choice(
+        "output_activation", output_activation, ("auto", *OUTPUT_ACTIVATIONS)
+    )
     is_classification = targets.labels is not None
     if loss == "auto":
         loss = "cross_entropy" if is_classification else "squared_error"

@@ -55,10 +55,15 @@ struct Kernels {
     // z[s] = bias + sum over the nonzeros k of sample s of x[s][k] W[k]; z: samples x width.
     void (*sparse_forward)(const SparseRow* x, Index samples, const float* W, const float* bias,
                            Index width, float* z);
+    // sparse_forward from a copy of W in bfloat16 (the upper half of a float32): half the bytes to read.
+    void (*sparse_forward_bfloat16)(const SparseRow* x, Index samples, const std::uint16_t* W,
+                                    const float* bias, Index width, float* z);
+    // copy = W rounded to bfloat16, to nearest, ties to even; n is a multiple of 16.
+    void (*round_to_bfloat16)(const float* W, Index n, std::uint16_t* copy);
     // W[k] += scale * sum over s of x[s][k] delta[s], bias += scale * sum over s of delta[s]; at most
-    // BatchTranspose::samples samples.
+    // BatchTranspose::samples samples. `copy`: null, or a copy of W in bfloat16 to be kept up with it.
     void (*sparse_update)(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                          float* bias, Index width, const BatchTranspose& scratch);
+                          float* bias, Index width, const BatchTranspose& scratch, std::uint16_t* copy);
 
     // sparse_update for the first sample of a pair, then sparse_forward for the second: rows that both touch
     // are read once.

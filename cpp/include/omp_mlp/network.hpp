@@ -52,11 +52,15 @@ public:
     // Reads one sample together with the one after it: for online training, sparse.
     void load_pair(const Kernels& kernels, const Samples& X, Index id, Index next);
 
+    // Keeps only the samples s of the batch for which keep[s]; after the outputs' deltas are known.
+    void drop(const std::vector<bool>& keep);
+
     Index samples() const { return samples_; }
     bool is_sparse() const { return first_layer_ == FirstLayer::sparse; }
 
     std::vector<SparseRow> rows;  // the batch, if sparse
     SparsePair pair{};            // what load_pair read
+    std::span<std::uint16_t> first_weights;  // a copy of the first layer's in bfloat16, or empty
     Buffer inputs;                // the batch, if dense: samples x input_stride
     Index input_stride;
     std::vector<Buffer> activations;  // of each layer; of the last: z, then the outputs
@@ -71,6 +75,7 @@ private:
     Index merge_lists(const Samples& X, Index id, Index next);
     void load_matrix(const Samples& X, std::span<const Index> ids, std::span<const Index> next);
 
+    std::vector<Index> strides_;  // of each layer
     FirstLayer first_layer_;
     Index samples_ = 0;
     std::vector<std::uint32_t> present_;

@@ -1,6 +1,8 @@
 // What one thread owns while it trains: its parameters, its scratch memory, its shard of the samples.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "omp_mlp/heartbeat.hpp"
@@ -10,10 +12,17 @@
 
 namespace omp_mlp {
 
+struct BatchOptions {
+    Index batch_size;
+    FirstLayer first_layer;  // sparse or dense
+    bool bfloat16_forward;   // the first layer's forward pass reads a bfloat16 copy; sparse only
+    double skip_confident;   // no step for samples with 1 - p(correct) below this; softmax only
+};
+
 class Replica {
 public:
     Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-            Index batch_size, FirstLayer first_layer);
+            const BatchOptions& options);
 
     struct Trained {
         Index samples = 0;
@@ -32,12 +41,17 @@ private:
     void train_epoch(const Samples& X, const Targets& targets, Index number, Index begin, Index end,
                      Heartbeat& heartbeat, Trained& trained);
     void list(const Shard::Epoch& order, Index begin, Index end);
+    void drop_confident(const Targets& targets, std::span<const Index> ids);
 
     const Kernels* kernels_;
     const Network* network_;
     Sgd sgd_;
     Shard shard_;
     Index batch_size_;
+    bool is_online_;  // the step of one sample and the forward pass of the next visit W together
+    float skip_confident_;
+    std::vector<std::uint16_t, CacheLineAllocator<std::uint16_t>> first_weights_;
+    std::vector<bool> keep_;
     Workspace workspace_;
     std::vector<Index> ids_;  // the samples that come next
 };

@@ -11,6 +11,7 @@
 #include "omp_mlp/merge.hpp"
 #include "omp_mlp/network.hpp"
 #include "omp_mlp/optimizer.hpp"
+#include "omp_mlp/replica.hpp"
 #include "omp_mlp/shard.hpp"
 
 namespace omp_mlp {
@@ -20,8 +21,7 @@ struct TrainOptions {
     Index replicas;
     int workers;
     Index epochs;
-    Index batch_size;
-    FirstLayer first_layer;
+    BatchOptions batch;
     Index merge_every;  // samples a replica trains between merges; 0: one merge, at the end
     const MergeMethod* method;
     double outer_momentum;
