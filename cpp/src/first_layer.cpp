@@ -27,13 +27,16 @@ double density(const Samples& X) {
     return entries > 0 ? static_cast<double>(nonzeros) / static_cast<double>(entries) : 0.0;
 }
 
-FirstLayer choose_first_layer(FirstLayer wish, const Samples& X, Index batch_size) {
-    if (wish != FirstLayer::automatic) {
-        return wish;
+Reading choose_reading(FirstLayer wish, const Samples& X, Index batch_size) {
+    if (wish == FirstLayer::automatic) {
+        // A single sample reads each row of W for itself either way: lists only save.
+        const double crossover = batch_size < 4 ? 0.95 : 0.5;
+        wish = density(X) < crossover ? FirstLayer::sparse : FirstLayer::dense;
     }
-    // A single sample reads each row of W for itself either way: lists only save.
-    const double crossover = batch_size < 4 ? 0.95 : 0.5;
-    return density(X) < crossover ? FirstLayer::sparse : FirstLayer::dense;
+    if (wish == FirstLayer::dense) {
+        return Reading::matrix;
+    }
+    return X.kind == Samples::Kind::csr ? Reading::lists : Reading::pairs;
 }
 
 }  // namespace omp_mlp

@@ -56,6 +56,10 @@ Index gather_pair_uint8(const std::uint8_t* x, const std::uint8_t* y, Index n, f
     return count;
 }
 
+void widen_uint8(const std::uint8_t* x, Index n, float scale, float* row) {
+    std::transform(x, x + n, row, [scale](std::uint8_t byte) { return scale * static_cast<float>(byte); });
+}
+
 // y += factor * x, over n entries.
 void add_scaled(float factor, const float* x, float* y, Index n) {
     for (Index j = 0; j < n; ++j) {
@@ -71,6 +75,16 @@ void sparse_forward(const SparseRow* x, Index samples, const float* W, const flo
         for (Index i = 0; i < x[s].count; ++i) {
             add_scaled(x[s].value[i], W + x[s].index[i] * width, z_s, width);
         }
+    }
+}
+
+void sparse_forward_pairs(const SparsePair* x, Index pairs, const float* W, const float* bias,
+                          Index width, float* z) {
+    for (Index p = 0; p < pairs; ++p, z += 2 * width) {
+        const SparseRow first{x[p].index, x[p].first, x[p].count};
+        const SparseRow second{x[p].index, x[p].second, x[p].count};
+        sparse_forward(&first, 1, W, bias, width, z);
+        sparse_forward(&second, 1, W, bias, width, z + width);
     }
 }
 
@@ -123,6 +137,16 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
         }
     }
     update_bias(delta, samples, scale, bias, width);
+}
+
+void sparse_update_pairs(const SparsePair* x, Index samples, const float* const* /*rows*/,
+                         Index /*features*/, const float* delta, float scale, float* W, float* bias, Index width,
+                         const BatchTranspose& scratch) {
+    for (Index s = 0; s < samples; ++s) {
+        const SparsePair& pair = x[s / 2];
+        const SparseRow row{pair.index, s % 2 == 0 ? pair.first : pair.second, pair.count};
+        sparse_update(&row, 1, delta + s * width, scale, W, bias, width, scratch, nullptr);
+    }
 }
 
 void sparse_update_forward(const SparsePair& x, const float* delta, float scale, float* W, float* bias,
@@ -238,10 +262,13 @@ const Kernels plain_kernels{
     .gather_uint8 = gather_uint8,
     .gather_pair_float32 = gather_pair_float32,
     .gather_pair_uint8 = gather_pair_uint8,
+    .widen_uint8 = widen_uint8,
     .sparse_forward = sparse_forward,
+    .sparse_forward_pairs = sparse_forward_pairs,
     .sparse_forward_bfloat16 = sparse_forward_bfloat16,
     .round_to_bfloat16 = round_to_bfloat16,
     .sparse_update = sparse_update,
+    .sparse_update_pairs = sparse_update_pairs,
     .sparse_update_forward = sparse_update_forward,
     .dense_forward = dense_forward,
     .dense_backward = dense_backward,

@@ -224,6 +224,12 @@ Index gather_pair_uint8(const std::uint8_t* x, const std::uint8_t* y, Index n, f
     return gather_pair(source(x, scale), source(y, scale), n, index, x_value, y_value);
 }
 
+void widen_uint8(const std::uint8_t* x, Index n, float scale, float* row) {
+    for (Index k = 0; k < n; ++k) {
+        row[k] = scale * static_cast<float>(x[k]);
+    }
+}
+
 // ---- First layer, sparse rows -----------------------------------------------------------------------
 
 // The hidden units of one sample stay in registers while its rows of W stream past.
@@ -251,6 +257,56 @@ void sparse_forward(const SparseRow* x, Index samples, const float* W, const flo
             for (Index v = 0; v < N; ++v) {
                 store(z + s * width + column + v * lanes, sum[v]);
             }
+        }
+    });
+}
+
+// Two samples at a time, with the hidden units of both in registers: a row that both touch is loaded once,
+// and one that only one of them touches is multiplied by the other's zero.
+template <Index N>
+void forward_pair(const SparsePair& pair, const float* W, const float* bias, Index width, float* z) {
+    V first[N];
+    V second[N];
+#pragma GCC unroll 16
+    for (Index v = 0; v < N; ++v) {
+        first[v] = load(bias + v * lanes);
+        second[v] = first[v];
+    }
+    for (Index i = 0; i < pair.count; ++i) {
+        const float* w = W + pair.index[i] * width;
+        const float x = pair.first[i];
+        const float y = pair.second[i];
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            const V row = load(w + v * lanes);
+            first[v] += x * row;
+            second[v] += y * row;
+        }
+    }
+#pragma GCC unroll 16
+    for (Index v = 0; v < N; ++v) {
+        store(z + v * lanes, first[v]);
+        store(z + width + v * lanes, second[v]);
+    }
+}
+
+void sparse_forward_pairs(const SparsePair* x, Index pairs, const float* W, const float* bias,
+                          Index width, float* z) {
+    for_each_tile(width, [&]<Index N>(Index column) {
+        for (Index p = 0; p < pairs; ++p) {
+            const SparsePair pair = x[p];  // local, so that no store can change it
+            float* z_p = z + 2 * p * width + column;
+#if OMP_MLP_REGISTERS == 32
+            forward_pair<N>(pair, W + column, bias + column, width, z_p);
+#else
+            // Both samples' sums of a whole tile would not fit the registers.
+            constexpr Index part = N < tile_vectors / 2 ? N : tile_vectors / 2;
+            forward_pair<part>(pair, W + column, bias + column, width, z_p);
+            if constexpr (N > part) {
+                const Index next = column + part * lanes;
+                forward_pair<N - part>(pair, W + next, bias + next, width, z_p + part * lanes);
+            }
+#endif
         }
     });
 }
@@ -397,17 +453,13 @@ Index transpose(const SparseRow* x, Index samples, const BatchTranspose& t) {
 }
 
 // A row of W stays in registers while the deltas of all samples that have its input nonzero are added:
-// gradient and step in one, and every row is read and written once for a batch.
-void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                   float* bias, Index width, const BatchTranspose& t, std::uint16_t* copy) {
-    update_bias(delta, samples, scale, bias, width);
-    if (samples == 1) {
-        sparse_update_one(*x, delta, scale, W, width, copy);
-        return;
-    }
-    const Index inputs = transpose(x, samples, t);
+// gradient and step in one, and every row is read and written once for a batch. value(s, k) is x[s][k].
+template <typename Value>
+void update_inputs(Index inputs, const BatchTranspose& t, const Value& value, const float* delta,
+                   float scale, float* W, Index width, std::uint16_t* copy) {
     for_each_tile(width, [&]<Index N>(Index column) {
         const BatchTranspose lists = t;  // local, so that no store can change it
+        const Value value_at = value;
         const Index stride = width;
         const float factor = scale;
         std::uint16_t* const half = copy;
@@ -415,7 +467,6 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
         float* const columns = W + column;
         for (Index i = 0; i < inputs; ++i) {
             const Index k = lists.inputs[i];
-            const float* values = lists.values + k * BatchTranspose::samples;
             float* w = columns + k * stride;
             V sum[N];
 #pragma GCC unroll 16
@@ -424,11 +475,11 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
             }
             for (std::uint32_t left = lists.present[k]; left != 0; left &= left - 1) {
                 const Index s = __builtin_ctz(left);
-                const float value = factor * values[s];
+                const float x = factor * value_at(s, k);
                 const float* d = deltas + s * stride;
 #pragma GCC unroll 16
                 for (Index v = 0; v < N; ++v) {
-                    sum[v] += value * load(d + v * lanes);
+                    sum[v] += x * load(d + v * lanes);
                 }
             }
 #pragma GCC unroll 16
@@ -446,6 +497,49 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
     for (Index i = 0; i < inputs; ++i) {
         t.present[t.inputs[i]] = 0;
     }
+}
+
+void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
+                   float* bias, Index width, const BatchTranspose& t, std::uint16_t* copy) {
+    update_bias(delta, samples, scale, bias, width);
+    if (samples == 1) {
+        sparse_update_one(*x, delta, scale, W, width, copy);
+        return;
+    }
+    const float* values = t.values;
+    update_inputs(
+        transpose(x, samples, t), t,
+        [values](Index s, Index k) { return values[k * BatchTranspose::samples + s]; }, delta, scale, W,
+        width, copy);
+}
+
+// The values are read from the dense rows, so only the bits are turned. The inputs are listed in ascending
+// order: the values of neighbouring inputs lie in the same cache lines.
+Index transpose_pairs(const SparsePair* x, Index pairs, Index features, const BatchTranspose& t) {
+    std::uint32_t* const present = t.present;
+    for (Index p = 0; p < pairs; ++p) {
+        const SparsePair pair = x[p];  // local, so that no store can change it
+        for (Index i = 0; i < pair.count; ++i) {
+            const std::uint32_t first = pair.first[i] != 0.0F ? 1 : 0;
+            const std::uint32_t second = pair.second[i] != 0.0F ? 2 : 0;
+            present[pair.index[i]] |= (first | second) << (2 * p);
+        }
+    }
+    Index inputs = 0;
+    for (Index k = 0; k < features; ++k) {
+        t.inputs[inputs] = static_cast<std::int32_t>(k);
+        inputs += present[k] != 0;
+    }
+    return inputs;
+}
+
+void sparse_update_pairs(const SparsePair* x, Index samples, const float* const* rows, Index features,
+                         const float* delta, float scale, float* W, float* bias, Index width,
+                         const BatchTranspose& t) {
+    update_bias(delta, samples, scale, bias, width);
+    update_inputs(
+        transpose_pairs(x, (samples + 1) / 2, features, t), t,
+        [rows](Index s, Index k) { return rows[s][k]; }, delta, scale, W, width, nullptr);
 }
 
 // A visit of W for two samples: the step of the first and the forward pass of the second. A row that only
@@ -864,10 +958,13 @@ extern const Kernels OMP_MLP_TABLE(OMP_MLP_KERNELS){
     .gather_uint8 = gather_uint8,
     .gather_pair_float32 = gather_pair_float32,
     .gather_pair_uint8 = gather_pair_uint8,
+    .widen_uint8 = widen_uint8,
     .sparse_forward = sparse_forward,
+    .sparse_forward_pairs = sparse_forward_pairs,
     .sparse_forward_bfloat16 = sparse_forward_bfloat16,
     .round_to_bfloat16 = round_to_bfloat16,
     .sparse_update = sparse_update,
+    .sparse_update_pairs = sparse_update_pairs,
     .sparse_update_forward = sparse_update_forward,
     .dense_forward = dense_forward,
     .dense_backward = dense_backward,

@@ -1,24 +1,28 @@
 #include "omp_mlp/network.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace omp_mlp {
 
-Workspace::Workspace(const Network& network, Index samples, FirstLayer first_layer)
-    : input_stride{padded(network.shape.features())}, first_layer_{first_layer} {
-    if (!is_sparse()) {
+Workspace::Workspace(const Network& network, Index samples, Reading reading)
+    : input_stride{padded(network.shape.features())}, reading_{reading} {
+    if (reading == Reading::matrix || (reading == Reading::pairs && samples > 1)) {
         inputs.resize(static_cast<std::size_t>(samples * input_stride));
-    } else if (samples > 1) {
+    }
+    if (reading != Reading::matrix && samples > 1) {
         const auto features = static_cast<std::size_t>(network.shape.features());
         present_.resize(features);
         inputs_.resize(features + 1);
-        transposed_.resize(features * static_cast<std::size_t>(BatchTranspose::samples));
+        zeros_.resize(features);
+        if (reading == Reading::lists) {
+            transposed_.resize(features * static_cast<std::size_t>(BatchTranspose::samples));
+        }
     }
     Index widest = 0;
     for (const LayerShape& layer : network.shape.layers()) {
-        // Zero, so that the filling of the deltas' rows is zero and stays so.
-        activations.emplace_back(static_cast<std::size_t>(samples * layer.stride));
+        // Zero, so that the filling of the deltas' rows is zero and stays so. One sample more, for the
+        // second of the last pair of an odd batch.
+        activations.emplace_back(static_cast<std::size_t>((samples + 1) * layer.stride));
         deltas.emplace_back(static_cast<std::size_t>(samples * layer.stride));
         strides_.push_back(layer.stride);
         widest = std::max(widest, layer.stride);
@@ -54,24 +58,49 @@ void prefetch_sample(const Samples& X, Index id) {
 void Workspace::load(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                      std::span<const Index> next) {
     samples_ = static_cast<Index>(ids.size());
-    if (is_sparse()) {
-        load_lists(kernels, X, ids, next);
+    if (reading_ == Reading::matrix) {
+        load_matrix(kernels, X, ids, next);
+    } else if (reading_ == Reading::pairs && samples_ > 1) {
+        load_pairs(kernels, X, ids, next);
     } else {
-        load_matrix(X, ids, next);
+        load_lists(kernels, X, ids, next);
     }
+}
+
+// Room for lists of so many entries in all; a gather may write a little past its last nonzero.
+void Workspace::make_room(std::size_t entries) {
+    constexpr std::size_t overrun = 16;
+    if (indices_.size() < entries + overrun) {
+        indices_.resize(entries + overrun);
+        values_.resize(entries + overrun);
+        second_values_.resize(entries + overrun);
+    }
+}
+
+Index Workspace::gather(const Kernels& kernels, const Samples& X, Index id, std::int32_t* index,
+                        float* value) {
+    const Index offset = id * X.columns;
+    return X.kind == Samples::Kind::dense_float32
+               ? kernels.gather_float32(X.values + offset, X.columns, index, value)
+               : kernels.gather_uint8(X.bytes + offset, X.columns, X.scale, index, value);
+}
+
+Index Workspace::gather_pair(const Kernels& kernels, const Samples& X, Index first, Index second,
+                             std::int32_t* index, float* first_value, float* second_value) {
+    const Index a = first * X.columns;
+    const Index b = second * X.columns;
+    return X.kind == Samples::Kind::dense_float32
+               ? kernels.gather_pair_float32(X.values + a, X.values + b, X.columns, index, first_value,
+                                             second_value)
+               : kernels.gather_pair_uint8(X.bytes + a, X.bytes + b, X.columns, X.scale, index,
+                                           first_value, second_value);
 }
 
 void Workspace::load_lists(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                            std::span<const Index> next) {
     const bool is_csr = X.kind == Samples::Kind::csr;
-    // A gather may write a little past its last nonzero.
-    const auto room = is_csr ? 0 : ids.size() * static_cast<std::size_t>(X.columns) + 16;
-    if (indices_.size() < room) {
-        indices_.resize(room);
-        values_.resize(room);
-    }
-    std::int32_t* index = indices_.data();
-    float* value = values_.data();
+    make_room(is_csr ? 0 : ids.size() * static_cast<std::size_t>(X.columns));
+    Index used = 0;
     rows.clear();
     for (std::size_t s = 0; s < ids.size(); ++s) {
         if (s < next.size()) {
@@ -82,18 +111,46 @@ void Workspace::load_lists(const Kernels& kernels, const Samples& X, std::span<c
             rows.push_back({X.indices + start, X.values + start, X.starts[ids[s] + 1] - start});
             continue;
         }
-        const Index offset = ids[s] * X.columns;
-        const Index count =
-            X.kind == Samples::Kind::dense_float32
-                ? kernels.gather_float32(X.values + offset, X.columns, index, value)
-                : kernels.gather_uint8(X.bytes + offset, X.columns, X.scale, index, value);
-        rows.push_back({index, value, count});
-        index += count;
-        value += count;
+        std::int32_t* index = indices_.data() + used;
+        float* value = values_.data() + used;
+        rows.push_back({index, value, gather(kernels, X, ids[s], index, value)});
+        used += rows.back().count;
     }
 }
 
-void Workspace::load_matrix(const Samples& X, std::span<const Index> ids, std::span<const Index> next) {
+void Workspace::load_pairs(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                           std::span<const Index> next) {
+    make_room((ids.size() + 1) / 2 * static_cast<std::size_t>(X.columns));
+    Index used = 0;
+    pairs.clear();
+    dense_rows.clear();
+    for (std::size_t s = 0; s < ids.size(); ++s) {
+        if (s < next.size()) {
+            prefetch_sample(X, next[s]);
+        }
+        const Index offset = ids[s] * X.columns;
+        if (X.kind == Samples::Kind::dense_float32) {
+            dense_rows.push_back(X.values + offset);
+        } else {
+            float* row = inputs.data() + static_cast<Index>(s) * input_stride;
+            kernels.widen_uint8(X.bytes + offset, X.columns, X.scale, row);
+            dense_rows.push_back(row);
+        }
+    }
+    for (std::size_t s = 0; s < ids.size(); s += 2) {
+        std::int32_t* index = indices_.data() + used;
+        float* first = values_.data() + used;
+        float* second = second_values_.data() + used;
+        const Index count = kernels.gather_pair_float32(
+            dense_rows[s], s + 1 < ids.size() ? dense_rows[s + 1] : zeros_.data(), X.columns, index, first,
+            second);
+        pairs.push_back({index, first, second, count});
+        used += count;
+    }
+}
+
+void Workspace::load_matrix(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                            std::span<const Index> next) {
     for (std::size_t s = 0; s < ids.size(); ++s) {
         if (s < next.size()) {
             prefetch_sample(X, next[s]);
@@ -105,8 +162,7 @@ void Workspace::load_matrix(const Samples& X, std::span<const Index> ids, std::s
                 std::copy_n(X.values + offset, X.columns, row);
                 break;
             case Samples::Kind::dense_uint8:
-                std::transform(X.bytes + offset, X.bytes + offset + X.columns, row,
-                               [&X](std::uint8_t byte) { return X.scale * static_cast<float>(byte); });
+                kernels.widen_uint8(X.bytes + offset, X.columns, X.scale, row);
                 break;
             case Samples::Kind::csr:
                 std::fill_n(row, X.columns, 0.0F);
@@ -116,6 +172,14 @@ void Workspace::load_matrix(const Samples& X, std::span<const Index> ids, std::s
                 break;
         }
     }
+}
+
+void Workspace::load_pair(const Kernels& kernels, const Samples& X, Index id, Index next) {
+    make_room(static_cast<std::size_t>(X.columns));
+    const Index count = gather_pair(kernels, X, id, next, indices_.data(), values_.data(),
+                                    second_values_.data());
+    pair = {indices_.data(), values_.data(), second_values_.data(), count};
+    rows.assign(1, {pair.index, pair.second, pair.count});
 }
 
 void Workspace::drop(const std::vector<bool>& keep) {
@@ -128,7 +192,7 @@ void Workspace::drop(const std::vector<bool>& keep) {
             continue;
         }
         if (s != kept) {
-            if (is_sparse()) {
+            if (reading_ == Reading::lists) {
                 rows[static_cast<std::size_t>(kept)] = rows[static_cast<std::size_t>(s)];
             } else {
                 move_row(inputs, input_stride, s, kept);
@@ -143,53 +207,6 @@ void Workspace::drop(const std::vector<bool>& keep) {
     samples_ = kept;
 }
 
-void Workspace::load_pair(const Kernels& kernels, const Samples& X, Index id, Index next) {
-    const auto room = static_cast<std::size_t>(X.columns) + 16;
-    if (pair_index_.size() < room) {
-        pair_index_.resize(room);
-        pair_first_.resize(room);
-        pair_second_.resize(room);
-    }
-    const Index first = id * X.columns;
-    const Index second = next * X.columns;
-    Index count = 0;
-    switch (X.kind) {
-        case Samples::Kind::dense_float32:
-            count = kernels.gather_pair_float32(X.values + first, X.values + second, X.columns,
-                                                pair_index_.data(), pair_first_.data(),
-                                                pair_second_.data());
-            break;
-        case Samples::Kind::dense_uint8:
-            count = kernels.gather_pair_uint8(X.bytes + first, X.bytes + second, X.columns, X.scale,
-                                              pair_index_.data(), pair_first_.data(),
-                                              pair_second_.data());
-            break;
-        case Samples::Kind::csr:
-            count = merge_lists(X, id, next);
-            break;
-    }
-    pair = {pair_index_.data(), pair_first_.data(), pair_second_.data(), count};
-    rows.assign(1, {pair.index, pair.second, pair.count});
-}
-
-// The indices of each row ascend.
-Index Workspace::merge_lists(const Samples& X, Index id, Index next) {
-    std::int64_t a = X.starts[id];
-    std::int64_t b = X.starts[next];
-    const std::int64_t a_end = X.starts[id + 1];
-    const std::int64_t b_end = X.starts[next + 1];
-    std::size_t count = 0;
-    for (; a < a_end || b < b_end; ++count) {
-        const std::int32_t a_index = a < a_end ? X.indices[a] : std::numeric_limits<std::int32_t>::max();
-        const std::int32_t b_index = b < b_end ? X.indices[b] : std::numeric_limits<std::int32_t>::max();
-        const std::int32_t index = std::min(a_index, b_index);
-        pair_index_[count] = index;
-        pair_first_[count] = a_index == index ? X.values[a++] : 0.0F;
-        pair_second_[count] = b_index == index ? X.values[b++] : 0.0F;
-    }
-    return static_cast<Index>(count);
-}
-
 void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
                    Workspace& workspace) {
     const auto layer = parameters.layer(network.shape[0]);
@@ -197,7 +214,10 @@ void first_forward(const Kernels& kernels, const Network& network, const Paramet
     if (!workspace.first_weights.empty()) {
         kernels.sparse_forward_bfloat16(workspace.rows.data(), workspace.samples(),
                                         workspace.first_weights.data(), layer.biases, layer.stride, z);
-    } else if (workspace.is_sparse()) {
+    } else if (workspace.reading() == Reading::pairs && workspace.samples() > 1) {
+        kernels.sparse_forward_pairs(workspace.pairs.data(), static_cast<Index>(workspace.pairs.size()),
+                                     layer.weights, layer.biases, layer.stride, z);
+    } else if (workspace.reading() != Reading::matrix) {
         kernels.sparse_forward(workspace.rows.data(), workspace.samples(), layer.weights, layer.biases,
                                layer.stride, z);
     } else {
@@ -310,13 +330,20 @@ void add_first_gradient(const Kernels& kernels, const Network& network, float sc
     const auto layer = target.layer(network.shape[0]);
     const Index samples = workspace.samples();
     const float* delta = workspace.deltas.front().data();
-    if (!workspace.is_sparse()) {
+    if (workspace.reading() == Reading::matrix) {
         kernels.dense_update(workspace.inputs.data(), workspace.input_stride, samples, layer.fan_in,
                              delta, scale, layer.weights, layer.biases, layer.stride);
         return;
     }
     for (Index s = 0; s < samples; s += BatchTranspose::samples) {
-        kernels.sparse_update(workspace.rows.data() + s, std::min(BatchTranspose::samples, samples - s),
+        const Index count = std::min(BatchTranspose::samples, samples - s);
+        if (workspace.reading() == Reading::pairs && samples > 1) {
+            kernels.sparse_update_pairs(workspace.pairs.data() + s / 2, count,
+                                        workspace.dense_rows.data() + s, layer.fan_in, delta + s * layer.stride, scale,
+                                        layer.weights, layer.biases, layer.stride, workspace.transpose());
+            continue;
+        }
+        kernels.sparse_update(workspace.rows.data() + s, count,
                               delta + s * layer.stride, scale, layer.weights, layer.biases, layer.stride,
                               workspace.transpose(), workspace.first_weights.data());
     }

@@ -19,10 +19,10 @@ void predict(const Network& network, const Parameters& parameters, const Samples
     const Index outputs = network.shape.outputs();
     const Index stride = network.shape.layers().back().stride;
     const Index pieces = std::min<Index>(workers, (X.rows + batch_size - 1) / batch_size);
-    const FirstLayer first_layer = choose_first_layer(FirstLayer::automatic, X, batch_size);
+    const Reading reading = choose_reading(FirstLayer::automatic, X, batch_size);
     const auto predict_piece = [&](Index piece) {
         const Block rows = block(X.rows, pieces, piece);
-        Workspace workspace{network, std::min(batch_size, rows.size), first_layer};
+        Workspace workspace{network, std::min(batch_size, rows.size), reading};
         std::vector<Index> ids;
         for (Index begin = rows.begin; begin < rows.begin + rows.size; begin += batch_size) {
             const Index count = std::min(batch_size, rows.begin + rows.size - begin);

@@ -8,17 +8,16 @@
 namespace omp_mlp {
 
 Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-                 const BatchOptions& options)
+                 const BatchOptions& options, Reading reading)
     : parameters{network.shape},
       kernels_{&kernels},
       network_{&network},
       sgd_{sgd},
       shard_{shard},
       batch_size_{std::min(options.batch_size, std::max<Index>(shard.epoch_size(), 1))},
-      is_online_{batch_size_ == 1 && options.first_layer == FirstLayer::sparse &&
-                 !options.bfloat16_forward},
+      is_online_{batch_size_ == 1 && reading == Reading::pairs},
       skip_confident_{static_cast<float>(options.skip_confident)},
-      workspace_{network, batch_size_, options.first_layer} {
+      workspace_{network, batch_size_, reading} {
     if (options.bfloat16_forward) {
         first_weights_.resize(static_cast<std::size_t>(network.shape[0].size()));
         workspace_.first_weights = first_weights_;

@@ -27,14 +27,12 @@ public:
           X_{X},
           targets_{targets},
           options_{options},
-          batch_{options.batch},
+          reading_{reading(options.batch, X)},
           start_{start},
           replicas_(static_cast<std::size_t>(options.replicas)),
           trained_(replicas_.size()),
           heartbeat_{observer.during_round},
           merger_{*options.method, layer_ends(network.shape), options.outer_momentum} {
-        batch_.first_layer =
-            choose_first_layer(options.batch.first_layer, X, options.batch.batch_size);
         draw_start(0, master);
     }
 
@@ -49,7 +47,7 @@ public:
                 if (round == 0) {
                     // Made by its own thread, so that its memory is near that thread's core.
                     replicas_[r].emplace(kernels(), network_, options_.sgd, shard(i),
-                                         batch_);
+                                         options_.batch, reading_);
                     draw_start(i, replicas_[r]->parameters);
                 } else {
                     std::ranges::copy(master.flat(), replicas_[r]->parameters.flat().begin());
@@ -123,6 +121,13 @@ private:
         }
     }
 
+    // Pairs cannot lose a sample, and have no bfloat16 kernel.
+    static Reading reading(const BatchOptions& batch, const Samples& X) {
+        const Reading chosen = choose_reading(batch.first_layer, X, batch.batch_size);
+        const bool lists_only = batch.bfloat16_forward || batch.skip_confident > 0.0;
+        return chosen == Reading::pairs && lists_only ? Reading::lists : chosen;
+    }
+
     static std::vector<Index> layer_ends(const Shape& shape) {
         std::vector<Index> ends;
         for (const LayerShape& layer : shape.layers()) {
@@ -135,7 +140,7 @@ private:
     const Samples& X_;
     const Targets& targets_;
     const TrainOptions& options_;
-    BatchOptions batch_;
+    Reading reading_;
     const std::optional<Parameters>& start_;
     std::vector<std::optional<Replica>> replicas_;
     std::vector<Replica::Trained> trained_;

@@ -18,7 +18,7 @@ struct Case {
     Index samples;
     Activation activation;
     Output output;
-    FirstLayer first_layer;
+    Reading reading;
 };
 
 struct Answer {
@@ -53,7 +53,7 @@ Answer answer(const Kernels& kernels, const Case& c) {
     Targets targets;
     targets.classes = classes.data();
 
-    Workspace workspace{network, c.samples, c.first_layer};
+    Workspace workspace{network, c.samples, c.reading};
     workspace.load(kernels, X, ids);
     first_forward(kernels, network, parameters, workspace);
     upper_forward(kernels, network, parameters, workspace);
@@ -63,7 +63,7 @@ Answer answer(const Kernels& kernels, const Case& c) {
     result.outputs.assign(outputs.begin(), outputs.end());
     Parameters gradient{network.shape};
     add_upper_gradient(kernels, network, parameters, 1.0F, workspace, gradient);
-    if (c.samples == 2 && workspace.is_sparse()) {
+    if (c.samples == 2 && c.reading != Reading::matrix) {
         // The pair's kernel: the step for sample 0, which has the deltas of a batch of one.
         workspace.load_pair(kernels, X, 0, 1);
         add_first_gradient_then_forward(kernels, network, 1.0F, workspace, gradient);
@@ -101,7 +101,7 @@ int main() {
             for (const Index samples : {1, 2, 3, 7, 32, 33, 70}) {
                 for (const Activation activation : {Activation::relu, Activation::tanh,
                                                     Activation::logistic, Activation::identity}) {
-                    for (const FirstLayer way : {FirstLayer::sparse, FirstLayer::dense}) {
+                    for (const Reading way : {Reading::lists, Reading::pairs, Reading::matrix}) {
                         const Case c{{37, hidden, 19, 10}, samples, activation, Output::softmax, way};
                         const Answer got = answer(*kernels, c);
                         const Answer expected = answer(plain, c);

@@ -52,9 +52,15 @@ struct Kernels {
     Index (*gather_pair_uint8)(const std::uint8_t* x, const std::uint8_t* y, Index n, float scale,
                                std::int32_t* index, float* x_value, float* y_value);
 
+    // row[k] = scale * x[k] for n bytes.
+    void (*widen_uint8)(const std::uint8_t* x, Index n, float scale, float* row);
+
     // z[s] = bias + sum over the nonzeros k of sample s of x[s][k] W[k]; z: samples x width.
     void (*sparse_forward)(const SparseRow* x, Index samples, const float* W, const float* bias,
                            Index width, float* z);
+    // The same for samples in pairs, two to each of `pairs`: rows that both touch are read once.
+    void (*sparse_forward_pairs)(const SparsePair* x, Index pairs, const float* W, const float* bias,
+                                 Index width, float* z);
     // sparse_forward from a copy of W in bfloat16 (the upper half of a float32): half the bytes to read.
     void (*sparse_forward_bfloat16)(const SparseRow* x, Index samples, const std::uint16_t* W,
                                     const float* bias, Index width, float* z);
@@ -64,6 +70,11 @@ struct Kernels {
     // BatchTranspose::samples samples. `copy`: null, or a copy of W in bfloat16 to be kept up with it.
     void (*sparse_update)(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
                           float* bias, Index width, const BatchTranspose& scratch, std::uint16_t* copy);
+
+    // The same for samples in pairs; rows[s] is sample s as a dense row of `features`.
+    void (*sparse_update_pairs)(const SparsePair* x, Index samples, const float* const* rows,
+                                Index features, const float* delta, float scale, float* W, float* bias,
+                                Index width, const BatchTranspose& scratch);
 
     // sparse_update for the first sample of a pair, then sparse_forward for the second: rows that both touch
     // are read once.

@@ -41,8 +41,7 @@ void prefetch_sample(const Samples& X, Index id);
 // Scratch memory for batches of up to `samples` samples; reused from batch to batch.
 class Workspace {
 public:
-    // first_layer: sparse or dense.
-    Workspace(const Network& network, Index samples, FirstLayer first_layer);
+    Workspace(const Network& network, Index samples, Reading reading);
 
     // Reads the samples `ids` of X into the workspace, and has the memory start on `next`, which will be
     // read after them.
@@ -56,12 +55,14 @@ public:
     void drop(const std::vector<bool>& keep);
 
     Index samples() const { return samples_; }
-    bool is_sparse() const { return first_layer_ == FirstLayer::sparse; }
+    Reading reading() const { return reading_; }
 
-    std::vector<SparseRow> rows;  // the batch, if sparse
-    SparsePair pair{};            // what load_pair read
-    std::span<std::uint16_t> first_weights;  // a copy of the first layer's in bfloat16, or empty
-    Buffer inputs;                // the batch, if dense: samples x input_stride
+    std::vector<SparseRow> rows;            // the batch, as lists
+    std::vector<SparsePair> pairs;          // the batch, as pairs ...
+    std::vector<const float*> dense_rows;   // ... and each of its samples as a dense row
+    SparsePair pair{};                      // what load_pair read
+    std::span<std::uint16_t> first_weights;  // lists only: a copy of the first layer's in bfloat16, or empty
+    Buffer inputs;  // the batch as a matrix (samples x input_stride); with pairs, what dense_rows point to
     Index input_stride;
     std::vector<Buffer> activations;  // of each layer; of the last: z, then the outputs
     std::vector<Buffer> deltas;       // of each layer
@@ -72,20 +73,25 @@ public:
 private:
     void load_lists(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                     std::span<const Index> next);
-    Index merge_lists(const Samples& X, Index id, Index next);
-    void load_matrix(const Samples& X, std::span<const Index> ids, std::span<const Index> next);
+    void load_pairs(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                    std::span<const Index> next);
+    void load_matrix(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                     std::span<const Index> next);
+    Index gather(const Kernels& kernels, const Samples& X, Index id, std::int32_t* index, float* value);
+    Index gather_pair(const Kernels& kernels, const Samples& X, Index first, Index second,
+                      std::int32_t* index, float* first_value, float* second_value);
+    void make_room(std::size_t entries);
 
     std::vector<Index> strides_;  // of each layer
-    FirstLayer first_layer_;
+    Reading reading_;
     Index samples_ = 0;
     std::vector<std::uint32_t> present_;
     std::vector<std::int32_t> inputs_;
     Buffer transposed_;
-    std::vector<std::int32_t> indices_;
+    std::vector<std::int32_t> indices_;  // of all lists or pairs of the batch, one after the other
     std::vector<float> values_;
-    std::vector<std::int32_t> pair_index_;
-    std::vector<float> pair_first_;
-    std::vector<float> pair_second_;
+    std::vector<float> second_values_;
+    std::vector<float> zeros_;
 };
 
 // The first layer's z, and then everything above it. What `upper_forward` leaves in the last layer are z too

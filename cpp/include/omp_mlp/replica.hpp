@@ -14,15 +14,15 @@ namespace omp_mlp {
 
 struct BatchOptions {
     Index batch_size;
-    FirstLayer first_layer;  // sparse or dense
-    bool bfloat16_forward;   // the first layer's forward pass reads a bfloat16 copy; sparse only
-    double skip_confident;   // no step for samples with 1 - p(correct) below this; softmax only
+    FirstLayer first_layer;
+    bool bfloat16_forward;  // the first layer's forward pass reads a bfloat16 copy; lists only
+    double skip_confident;  // no step for samples with 1 - p(correct) below this; softmax only
 };
 
 class Replica {
 public:
     Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-            const BatchOptions& options);
+            const BatchOptions& options, Reading reading);
 
     struct Trained {
         Index samples = 0;
