@@ -28,6 +28,7 @@ Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index 
                                 Heartbeat& heartbeat) {
     const double start = thread_cpu_seconds();
     Trained trained;
+    reported_ = {};
     if (!first_weights_.empty()) {
         kernels_->round_to_bfloat16(parameters.flat().data(), network_->shape[0].size(),
                                     first_weights_.data());
@@ -51,7 +52,6 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
 
     const Shard::Epoch order = shard_.epoch(number);
     const Trained before = trained;
-    Trained reported = trained;
     bool is_ahead = false;  // whether first_forward is done already
     for (Index p = begin; p < end && !heartbeat.stopped();) {
         if ((p - begin) % window == 0) {
@@ -91,10 +91,10 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
         }
         p += static_cast<Index>(batch);
         trained.samples = before.samples + p - begin;
-        if ((trained.samples - reported.samples) * network_->shape.size() >= check_in_work) {
-            heartbeat.check_in(trained.samples - reported.samples,
-                               trained.loss_sum - reported.loss_sum);
-            reported = trained;
+        const Index unreported = trained.samples - reported_.samples;
+        if (unreported * network_->shape.size() >= check_in_work) {
+            heartbeat.check_in(unreported, trained.loss_sum - reported_.loss_sum);
+            reported_ = trained;
         }
     }
 }

@@ -61,6 +61,7 @@ public:
             },
             [&] { heartbeat_.wait(); });
 
+        heartbeat_.beat_if_due();
         RoundReport report{};
         double loss_sum = 0.0;
         for (const Replica::Trained& trained : trained_) {

@@ -35,9 +35,10 @@ public:
 
     void start_round();
 
-private:
+    // On the calling thread only: for rounds too short for anybody to check in.
     void beat_if_due();
 
+private:
     std::function<bool(const Progress&)> beat_;
     std::thread::id caller_ = std::this_thread::get_id();
     std::chrono::steady_clock::time_point last_beat_ = std::chrono::steady_clock::now();

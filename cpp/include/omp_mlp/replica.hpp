@@ -53,6 +53,7 @@ private:
     std::vector<std::uint16_t, CacheLineAllocator<std::uint16_t>> first_weights_;
     std::vector<bool> keep_;
     Workspace workspace_;
+    Trained reported_;        // what of the round the heartbeat was told
     std::vector<Index> ids_;  // the samples that come next
 };
 
