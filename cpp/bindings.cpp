@@ -198,8 +198,8 @@ struct PyNetwork {
                                              const std::optional<Array<float>>& sample_weight,
                                              const std::string& first_layer) const {
         const Index rows = X.samples.rows;
-        Workspace workspace{
-            network, rows, choose_reading(named(first_layers, first_layer), X.samples, rows)};
+        Workspace workspace{network, rows,
+                            choose_reading(named(first_layers, first_layer), X.samples, rows)};
         std::vector<Index> ids(static_cast<std::size_t>(rows));
         std::iota(ids.begin(), ids.end(), Index{0});
         workspace.load(kernels(), X.samples, ids);
@@ -240,17 +240,15 @@ Observer make_observer(const Network& network, const std::optional<py::function>
     return observer;
 }
 
-py::tuple train_network(const PyNetwork& start, const PySamples& X,
-                        const std::optional<Array<std::int32_t>>& classes,
-                        const std::optional<Array<float>>& values,
-                        const std::optional<Array<float>>& sample_weight, Index threads, int workers,
-                        Index epochs, Index batch_size, const std::string& first_layer, bool bfloat16_forward,
-                        double skip_confident, Index merge_every, const std::string& merge,
-                        double outer_momentum, double learning_rate, const std::string& schedule,
-                        const std::string& shuffle, const std::string& init_rule, double init_scale,
-                        const std::string& init, std::uint64_t seed, bool keep_replicas,
-                        const std::optional<py::function>& after_round,
-                        const std::optional<py::function>& during_round) {
+py::tuple train_network(
+    const PyNetwork& start, const PySamples& X, const std::optional<Array<std::int32_t>>& classes,
+    const std::optional<Array<float>>& values, const std::optional<Array<float>>& sample_weight,
+    Index threads, int workers, Index epochs, Index batch_size, const std::string& first_layer,
+    bool bfloat16_forward, double skip_confident, Index merge_every, const std::string& merge,
+    double outer_momentum, double learning_rate, const std::string& schedule, const std::string& shuffle,
+    const std::string& init_rule, double init_scale, const std::string& init, std::uint64_t seed,
+    bool keep_replicas, const std::optional<py::function>& after_round,
+    const std::optional<py::function>& during_round) {
     const Network& network = start.network;
     const TrainOptions options{.replicas = threads,
                                .workers = workers,
@@ -393,10 +391,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "classes"_a.noconvert(),
           "values"_a.noconvert(), "sample_weight"_a.noconvert(), "threads"_a, "workers"_a, "epochs"_a,
-          "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a,
-          "merge_every"_a, "merge"_a, "outer_momentum"_a, "learning_rate"_a,
-          "learning_rate_schedule"_a, "shuffle"_a, "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a,
-          "keep_replicas"_a, "after_round"_a, "during_round"_a);
+          "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a, "merge_every"_a,
+          "merge"_a, "outer_momentum"_a, "learning_rate"_a, "learning_rate_schedule"_a, "shuffle"_a,
+          "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a, "after_round"_a,
+          "during_round"_a);
     m.def("merge", &merge_networks, py::kw_only(), "method"_a, "replicas"_a.noconvert(),
           "base"_a.noconvert(), "sample_share"_a, "layer_ends"_a, "workers"_a);
     m.def("merge_methods", &list_merge_methods);

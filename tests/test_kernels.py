@@ -1,14 +1,15 @@
 """Every table of kernels, and both ways to read X, against the plain loops and the oracle."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-import reference as ref
 from scipy import sparse
 
 import omp_mlp
+import reference as ref
 from omp_mlp import _core
 
 ACTIVATIONS = ("relu", "tanh", "logistic", "identity")
@@ -23,7 +24,7 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def sparse_rows(rows: int, columns: int, seed: int) -> np.ndarray:
-    """Draw rows of which the first is all zero, the second has no zero, and the others have some."""
+    """Draw rows: the first is all zero, the second has no zero, and the others have some."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < 0.3)
     X[:1] = 0
@@ -34,7 +35,7 @@ def sparse_rows(rows: int, columns: int, seed: int) -> np.ndarray:
 def evaluate(sizes: list[int], X: np.ndarray, *, activation: str, first_layer: str) -> Any:
     """Return loss, gradient and outputs of one batch at fixed random parameters."""
     rng = np.random.default_rng(len(sizes))
-    count = sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    count = sum((a + 1) * b for a, b in pairwise(sizes))
     network = _core.Network(
         layer_sizes=sizes,
         activation=activation,
@@ -75,13 +76,12 @@ def test_same_as_the_plain_loops(
                 np.testing.assert_allclose(a, b, rtol=0, atol=2e-5 * (1e-2 + np.abs(b).max()))
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("kind", ["float32", "uint8", "csr"])
 @pytest.mark.parametrize("first_layer", ["sparse", "dense"])
 @pytest.mark.parametrize("batch_size", [1, 5, 40])
-def test_training_follows_the_oracle(
-    kernels: str, kind: str, first_layer: str, batch_size: int
-) -> None:
-    """300 samples, 2 epochs, 3 replicas: some hundred steps, with empty and full rows among them."""
+def test_training_follows_the_oracle(kind: str, first_layer: str, batch_size: int) -> None:
+    """300 samples, 2 epochs, 3 replicas: some hundred steps, empty and full rows among them."""
     X = (np.abs(sparse_rows(300, 37, seed=3)) * 60).astype(np.uint8)
     X[7] = 0  # two empty rows one after the other in the order of X
     X[8] = 0
@@ -114,6 +114,7 @@ def test_training_follows_the_oracle(
         np.testing.assert_allclose(model.biases[layer], b, rtol=0, atol=5e-6)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize(
     ("name", "exact", "bound"),
     [
@@ -121,7 +122,7 @@ def test_training_follows_the_oracle(
         ("tanh", np.tanh, 4e-7),
     ],
 )
-def test_functions_have_the_stated_error(kernels: str, name: str, exact: Any, bound: float) -> None:
+def test_functions_have_the_stated_error(name: str, exact: Any, bound: float) -> None:
     """Relative error over the range in which float32 results are normal numbers."""
     x = np.concatenate(
         [np.linspace(-87, 87, 20_000), np.geomspace(1e-6, 1, 500), -np.geomspace(1e-6, 1, 500)]
@@ -132,14 +133,16 @@ def test_functions_have_the_stated_error(kernels: str, name: str, exact: Any, bo
     assert np.abs(got / expected - 1).max() < bound
 
 
-def test_functions_at_the_ends(kernels: str) -> None:
+@pytest.mark.usefixtures("kernels")
+def test_functions_at_the_ends() -> None:
     network = omp_mlp.Model([[[1.0]], [[1.0]]], [[0.0], [0.0]], activation="logistic")
     ends = np.array([[-1e30], [-200.0], [0.0], [200.0], [1e30]])
     np.testing.assert_allclose(network.predict(ends), [0, 0, 0.5, 1, 1], atol=1e-37)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("n", [2, 10, 16, 17, 1000])
-def test_softmax(kernels: str, n: int) -> None:
+def test_softmax(n: int) -> None:
     """Far-off logits too: the largest is taken off before the exponential."""
     z = np.random.default_rng(n).normal(scale=30, size=(5, n)).astype(np.float32) + 500
     network = omp_mlp.Model([np.eye(n)], [np.zeros(n)], classes=np.arange(n))
@@ -149,9 +152,10 @@ def test_softmax(kernels: str, n: int) -> None:
     np.testing.assert_allclose(p, expected, rtol=2e-6, atol=1e-37)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("batch_size", [1, 8])
-def test_divergence_is_not_hidden(kernels: str, activation: str, batch_size: int) -> None:
+def test_divergence_is_not_hidden(activation: str, batch_size: int) -> None:
     """No kernel may turn a NaN into a number: with ReLU, max(0, NaN) easily does."""
     X = np.full((64, 3), 1e20, dtype=np.float32)
     X[::2] *= -1
@@ -193,14 +197,15 @@ def to_bfloat16(values: np.ndarray) -> np.ndarray:
     return rounded.astype(np.uint32).view(np.float32)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("batch_size", [1, 5, 40])
 @pytest.mark.parametrize("skip", [0.0, 0.6])
 @pytest.mark.parametrize("forward_precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("hidden", [(19,), (33, 5), ()], ids=str)
 def test_options_of_speed(
-    kernels: str, hidden: tuple[int, ...], batch_size: int, skip: float, forward_precision: str
+    hidden: tuple[int, ...], batch_size: int, skip: float, forward_precision: str
 ) -> None:
-    """One replica, in order, step by step in NumPy: a rounded first layer, confident samples left out."""
+    """One replica, step by step in NumPy: a rounded first layer, confident samples left out."""
     X = np.abs(sparse_rows(160, 21, seed=2))
     y = np.random.default_rng(4).integers(0, 3, len(X))
     rate = 0.05
@@ -238,5 +243,5 @@ def test_options_of_speed_that_do_not_go_together() -> None:
     X, y = np.eye(4), np.arange(4)
     with pytest.raises(ValueError, match="first_layer='auto' or 'sparse'; got 'dense'"):
         omp_mlp.train_parallel(X, y, 1, forward_precision="bfloat16", first_layer="dense")
-    with pytest.raises(ValueError, match="cross_entropy.*got output_activation='identity'"):
+    with pytest.raises(ValueError, match=r"cross_entropy.*got output_activation='identity'"):
         omp_mlp.train_parallel(X, y * 1.0, 1, skip_confident=0.1)

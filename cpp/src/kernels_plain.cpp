@@ -57,7 +57,8 @@ Index gather_pair_uint8(const std::uint8_t* x, const std::uint8_t* y, Index n, f
 }
 
 void widen_uint8(const std::uint8_t* x, Index n, float scale, float* row) {
-    std::transform(x, x + n, row, [scale](std::uint8_t byte) { return scale * static_cast<float>(byte); });
+    std::transform(x, x + n, row,
+                   [scale](std::uint8_t byte) { return scale * static_cast<float>(byte); });
 }
 
 // y += factor * x, over n entries.
@@ -110,8 +111,7 @@ void sparse_forward_bfloat16(const SparseRow* x, Index samples, const std::uint1
         for (Index i = 0; i < x[s].count; ++i) {
             const std::uint16_t* row = W + x[s].index[i] * width;
             for (Index j = 0; j < width; ++j) {
-                z_s[j] += x[s].value[i] *
-                          std::bit_cast<float>(static_cast<std::uint32_t>(row[j]) << 16);
+                z_s[j] += x[s].value[i] * std::bit_cast<float>(static_cast<std::uint32_t>(row[j]) << 16);
             }
         }
     }
@@ -140,8 +140,8 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
 }
 
 void sparse_update_pairs(const SparsePair* x, Index samples, const float* const* /*rows*/,
-                         Index /*features*/, const float* delta, float scale, float* W, float* bias, Index width,
-                         const BatchTranspose& scratch) {
+                         Index /*features*/, const float* delta, float scale, float* W, float* bias,
+                         Index width, const BatchTranspose& scratch) {
     for (Index s = 0; s < samples; ++s) {
         const SparsePair& pair = x[s / 2];
         const SparseRow row{pair.index, s % 2 == 0 ? pair.first : pair.second, pair.count};

@@ -321,7 +321,8 @@ V widen(const std::uint16_t* p) {
 }
 
 void store_low_halves(std::uint16_t* p, VBits v) {
-    _mm256_store_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(v)));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(p),
+                       _mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(v)));
 }
 
 #elif defined(__AVX2__)
@@ -357,7 +358,7 @@ void store_rounded(std::uint16_t* p, V v) {
     memcpy(p, &rounded_half, sizeof rounded_half);
     return;
 #endif
-    const VBits bits = reinterpret_cast<VBits>(v);
+    const auto bits = reinterpret_cast<VBits>(v);
     const VBits rounded = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
     const VBits quiet = (bits >> 16) | 0x40U;  // rounding could make a NaN infinite
     store_low_halves(p, v == v ? rounded : quiet);
@@ -581,8 +582,8 @@ void sparse_update_forward(const SparsePair& x, const float* delta, float scale,
 // The one matrix product that the three dense loops are made of: C[m][:] += factor sum_d A(m, d) B[d][:]
 // for M rows and N vectors of columns, with M x N sums in registers. A(m, d) = a[m * a_row + d * a_step].
 template <Index M, Index N>
-void multiply_tile(const float* a, Index a_row, Index a_step, Index depth, const float* b, Index b_stride,
-                   float factor, float* c, Index c_stride) {
+void multiply_tile(const float* a, Index a_row, Index a_step, Index depth, const float* b,
+                   Index b_stride, float factor, float* c, Index c_stride) {
     V sum[M][N] = {};
     for (Index d = 0; d < depth; ++d) {
         V row[N];
@@ -679,7 +680,7 @@ void multiply(const Product& p, Index width) {
         multiply_columns<block_vectors>(p, column);
     }
     for (; column < width; column += cache_line_floats) {
-        multiply_columns<vectors_per_line < block_vectors ? vectors_per_line : block_vectors>(p, column);
+        multiply_columns < vectors_per_line<block_vectors ? vectors_per_line : block_vectors>(p, column);
         if constexpr (vectors_per_line > block_vectors) {
             multiply_columns<block_vectors>(p, column + step);
         }
@@ -810,7 +811,8 @@ void dense_backward(const float* delta, Index samples, const float* W, Index fan
         }
         transpose_panel(W + k * width, rows, width, scratch);
         const Index filled = padded(rows);
-        multiply({delta, width, 1, width, scratch, panel, 1.0F, below + k, below_stride, samples}, filled);
+        multiply({delta, width, 1, width, scratch, panel, 1.0F, below + k, below_stride, samples},
+                 filled);
     }
 }
 

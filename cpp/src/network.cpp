@@ -55,6 +55,28 @@ void prefetch_sample(const Samples& X, Index id) {
     }
 }
 
+namespace {
+
+Index gather(const Kernels& kernels, const Samples& X, Index id, std::int32_t* index, float* value) {
+    const Index offset = id * X.columns;
+    return X.kind == Samples::Kind::dense_float32
+               ? kernels.gather_float32(X.values + offset, X.columns, index, value)
+               : kernels.gather_uint8(X.bytes + offset, X.columns, X.scale, index, value);
+}
+
+Index gather_pair(const Kernels& kernels, const Samples& X, Index first, Index second,
+                  std::int32_t* index, float* first_value, float* second_value) {
+    const Index a = first * X.columns;
+    const Index b = second * X.columns;
+    return X.kind == Samples::Kind::dense_float32
+               ? kernels.gather_pair_float32(X.values + a, X.values + b, X.columns, index, first_value,
+                                             second_value)
+               : kernels.gather_pair_uint8(X.bytes + a, X.bytes + b, X.columns, X.scale, index,
+                                           first_value, second_value);
+}
+
+}  // namespace
+
 void Workspace::load(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                      std::span<const Index> next) {
     samples_ = static_cast<Index>(ids.size());
@@ -75,25 +97,6 @@ void Workspace::make_room(std::size_t entries) {
         values_.resize(entries + overrun);
         second_values_.resize(entries + overrun);
     }
-}
-
-Index Workspace::gather(const Kernels& kernels, const Samples& X, Index id, std::int32_t* index,
-                        float* value) {
-    const Index offset = id * X.columns;
-    return X.kind == Samples::Kind::dense_float32
-               ? kernels.gather_float32(X.values + offset, X.columns, index, value)
-               : kernels.gather_uint8(X.bytes + offset, X.columns, X.scale, index, value);
-}
-
-Index Workspace::gather_pair(const Kernels& kernels, const Samples& X, Index first, Index second,
-                             std::int32_t* index, float* first_value, float* second_value) {
-    const Index a = first * X.columns;
-    const Index b = second * X.columns;
-    return X.kind == Samples::Kind::dense_float32
-               ? kernels.gather_pair_float32(X.values + a, X.values + b, X.columns, index, first_value,
-                                             second_value)
-               : kernels.gather_pair_uint8(X.bytes + a, X.bytes + b, X.columns, X.scale, index,
-                                           first_value, second_value);
 }
 
 void Workspace::load_lists(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
@@ -142,8 +145,8 @@ void Workspace::load_pairs(const Kernels& kernels, const Samples& X, std::span<c
         float* first = values_.data() + used;
         float* second = second_values_.data() + used;
         const Index count = kernels.gather_pair_float32(
-            dense_rows[s], s + 1 < ids.size() ? dense_rows[s + 1] : zeros_.data(), X.columns, index, first,
-            second);
+            dense_rows[s], s + 1 < ids.size() ? dense_rows[s + 1] : zeros_.data(), X.columns, index,
+            first, second);
         pairs.push_back({index, first, second, count});
         used += count;
     }
@@ -176,8 +179,8 @@ void Workspace::load_matrix(const Kernels& kernels, const Samples& X, std::span<
 
 void Workspace::load_pair(const Kernels& kernels, const Samples& X, Index id, Index next) {
     make_room(static_cast<std::size_t>(X.columns));
-    const Index count = gather_pair(kernels, X, id, next, indices_.data(), values_.data(),
-                                    second_values_.data());
+    const Index count =
+        gather_pair(kernels, X, id, next, indices_.data(), values_.data(), second_values_.data());
     pair = {indices_.data(), values_.data(), second_values_.data(), count};
     rows.assign(1, {pair.index, pair.second, pair.count});
 }
@@ -265,7 +268,7 @@ double cross_entropy(const Kernels& kernels, const float* z, std::int32_t correc
 double squared_error(const float* o, const Targets& targets, Index id, Index outputs, float* delta) {
     double sum = 0.0;
     for (Index k = 0; k < outputs; ++k) {
-        const float target = targets.values != nullptr ? targets.values[id * outputs + k]
+        const float target = targets.values != nullptr  ? targets.values[id * outputs + k]
                              : k == targets.classes[id] ? 1.0F
                                                         : 0.0F;
         delta[k] = o[k] - target;
@@ -339,13 +342,14 @@ void add_first_gradient(const Kernels& kernels, const Network& network, float sc
         const Index count = std::min(BatchTranspose::samples, samples - s);
         if (workspace.reading() == Reading::pairs && samples > 1) {
             kernels.sparse_update_pairs(workspace.pairs.data() + s / 2, count,
-                                        workspace.dense_rows.data() + s, layer.fan_in, delta + s * layer.stride, scale,
-                                        layer.weights, layer.biases, layer.stride, workspace.transpose());
+                                        workspace.dense_rows.data() + s, layer.fan_in,
+                                        delta + s * layer.stride, scale, layer.weights, layer.biases,
+                                        layer.stride, workspace.transpose());
             continue;
         }
-        kernels.sparse_update(workspace.rows.data() + s, count,
-                              delta + s * layer.stride, scale, layer.weights, layer.biases, layer.stride,
-                              workspace.transpose(), workspace.first_weights.data());
+        kernels.sparse_update(workspace.rows.data() + s, count, delta + s * layer.stride, scale,
+                              layer.weights, layer.biases, layer.stride, workspace.transpose(),
+                              workspace.first_weights.data());
     }
 }
 

@@ -18,14 +18,19 @@ void predict(const Network& network, const Parameters& parameters, const Samples
     const Kernels& table = kernels();
     const Index outputs = network.shape.outputs();
     const Index stride = network.shape.layers().back().stride;
-    const Index pieces = std::min<Index>(workers, (X.rows + batch_size - 1) / batch_size);
+    const Index batches = (X.rows + batch_size - 1) / batch_size;
+    const Index pieces = std::min<Index>(workers, batches);
     const Reading reading = choose_reading(FirstLayer::automatic, X, batch_size);
     const auto predict_piece = [&](Index piece) {
-        const Block rows = block(X.rows, pieces, piece);
-        Workspace workspace{network, std::min(batch_size, rows.size), reading};
+        // Whole batches, so that they are the same for any number of workers: a sample's last bits depend
+        // on how many it shares its batch with.
+        const Block own = block(batches, pieces, piece);
+        const Index first = own.begin * batch_size;
+        const Index end = std::min(first + own.size * batch_size, X.rows);
+        Workspace workspace{network, std::min(batch_size, end - first), reading};
         std::vector<Index> ids;
-        for (Index begin = rows.begin; begin < rows.begin + rows.size; begin += batch_size) {
-            const Index count = std::min(batch_size, rows.begin + rows.size - begin);
+        for (Index begin = first; begin < end; begin += batch_size) {
+            const Index count = std::min(batch_size, end - begin);
             ids.resize(static_cast<std::size_t>(count));
             std::iota(ids.begin(), ids.end(), begin);
             workspace.load(table, X, ids);

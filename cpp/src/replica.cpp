@@ -57,8 +57,8 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
         if ((p - begin) % window == 0) {
             list(order, p, std::min(p + window + 2 * batch_size_, end));
         }
-        const std::span<const Index> listed = std::span{ids_}.subspan(
-            static_cast<std::size_t>((p - begin) % window));
+        const std::span<const Index> listed =
+            std::span{ids_}.subspan(static_cast<std::size_t>((p - begin) % window));
         const auto batch = static_cast<std::size_t>(std::min(batch_size_, end - p));
         const auto ids = listed.first(batch);
         const auto next = listed.subspan(batch, std::min(batch, listed.size() - batch));

@@ -46,8 +46,8 @@ public:
                 const auto r = static_cast<std::size_t>(i);
                 if (round == 0) {
                     // Made by its own thread, so that its memory is near that thread's core.
-                    replicas_[r].emplace(kernels(), network_, options_.sgd, shard(i),
-                                         options_.batch, reading_);
+                    replicas_[r].emplace(kernels(), network_, options_.sgd, shard(i), options_.batch,
+                                         reading_);
                     draw_start(i, replicas_[r]->parameters);
                 } else {
                     std::ranges::copy(master.flat(), replicas_[r]->parameters.flat().begin());

@@ -42,7 +42,8 @@ Answer answer(const Kernels& kernels, const Case& c) {
     initialize(network.shape, {InitScale::fixed, 0.5}, 3, 0, parameters);
 
     const std::vector<float> values = random_inputs(c.samples, network.shape.features());
-    Samples X{.kind = Samples::Kind::dense_float32, .rows = c.samples, .columns = network.shape.features()};
+    Samples X{
+        .kind = Samples::Kind::dense_float32, .rows = c.samples, .columns = network.shape.features()};
     X.values = values.data();
     std::vector<std::int32_t> classes;
     std::vector<Index> ids;
@@ -68,8 +69,7 @@ Answer answer(const Kernels& kernels, const Case& c) {
         workspace.load_pair(kernels, X, 0, 1);
         add_first_gradient_then_forward(kernels, network, 1.0F, workspace, gradient);
         const Buffer& z = workspace.activations.front();
-        result.outputs.insert(result.outputs.end(), z.begin(),
-                              z.begin() + network.shape[0].stride);
+        result.outputs.insert(result.outputs.end(), z.begin(), z.begin() + network.shape[0].stride);
     } else {
         add_first_gradient(kernels, network, 1.0F, workspace, gradient);
     }
@@ -99,8 +99,8 @@ int main() {
     for (const Kernels* kernels : available_kernels()) {
         for (const Index hidden : {1, 5, 16, 33, 64, 100, 127, 128, 129, 272}) {
             for (const Index samples : {1, 2, 3, 7, 32, 33, 70}) {
-                for (const Activation activation : {Activation::relu, Activation::tanh,
-                                                    Activation::logistic, Activation::identity}) {
+                for (const Activation activation :
+                     {Activation::relu, Activation::tanh, Activation::logistic, Activation::identity}) {
                     for (const Reading way : {Reading::lists, Reading::pairs, Reading::matrix}) {
                         const Case c{{37, hidden, 19, 10}, samples, activation, Output::softmax, way};
                         const Answer got = answer(*kernels, c);

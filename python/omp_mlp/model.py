@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,7 @@ class Model:
     Raises
     ------
     TypeError, ValueError
-        If shapes do not fit each other, a parameter is not a finite number, a name is unknown, or
-        there are softmax outputs without classes.
+        If shapes do not fit each other, a parameter is not a finite number, or a name is unknown.
     """
 
     def __init__(
@@ -96,8 +95,6 @@ class Model:
         )
         if output == "auto":
             output = "identity" if labels is None else "softmax"
-        if output == "softmax" and labels is None:
-            raise ValueError("output_activation='softmax' needs classes; got none")
         activation = _validate.choice("activation", activation, ACTIVATIONS)
         self._fill(layer_sizes, packed, activation, output, labels)
 
@@ -262,7 +259,7 @@ class Model:
     ) -> tuple[float, float]:
         # Like predict, from the pre-activations: where outputs saturate, they are still different.
         z = self._run(inputs, raw=True).astype(np.float64)
-        outputs = 0.5 + 0.5 * np.tanh(0.5 * z) if self.output_activation == "logistic" else z
+        outputs = _OUTPUT_FUNCTIONS[self.output_activation](z)
         if targets.indices is None:
             assert targets.values is not None
             return _mean_squared_error(outputs, targets.values), _r2(outputs, targets.values)
@@ -270,9 +267,8 @@ class Model:
         if self.output_activation != "softmax":
             one_hot = np.eye(self.layer_sizes[-1])[targets.indices]
             return _mean_squared_error(outputs, one_hot), accuracy
-        z -= z.max(axis=1, keepdims=True)
         correct = z[np.arange(len(z)), targets.indices]
-        return float(np.mean(np.log(np.exp(z).sum(axis=1)) - correct)), accuracy
+        return float(np.mean(_log_sum_exp(z)[:, 0] - correct)), accuracy
 
     def _outputs(self, X: Matrix, *, raw: bool) -> FloatArray:
         return self._run(_validate.inputs(X, n_features=self.layer_sizes[0]), raw=raw)
@@ -440,6 +436,21 @@ def _views(
         biases.append(layer[-1])
         begin = end
     return weights, biases
+
+
+def _log_sum_exp(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    largest = z.max(axis=1, keepdims=True)
+    result: npt.NDArray[np.float64] = largest + np.log(
+        np.exp(z - largest).sum(axis=1, keepdims=True)
+    )
+    return result
+
+
+_OUTPUT_FUNCTIONS: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]] = {
+    "softmax": lambda z: np.exp(z - _log_sum_exp(z)),
+    "identity": lambda z: z,
+    "logistic": lambda z: 0.5 + 0.5 * np.tanh(0.5 * z),
+}
 
 
 def _mean_squared_error(outputs: npt.NDArray[Any], values: npt.NDArray[Any]) -> float:

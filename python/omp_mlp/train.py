@@ -142,12 +142,12 @@ def train_parallel(
         How the first layer reads X: as lists of nonzeros, or as a dense matrix. "auto" decides by
         the share of nonzeros in X. The choice changes the speed, and the result by rounding only.
     forward_precision : {"float32", "bfloat16"}, default "float32"
-        "bfloat16" lets the forward pass of the first layer read a copy of its weights that is rounded
-        to 8 bits of precision, which halves the memory traffic; the weights themselves stay float32.
+        "bfloat16" lets the forward pass of the first layer read a copy of its weights that is
+        rounded to 8 bits of precision: half the traffic. The weights themselves stay float32.
         Goes with lists of nonzeros only (``first_layer`` "auto" or "sparse").
     skip_confident : float in [0, 1), default 0.0
-        No step for samples whose 1 - p(correct) is below this: selective backpropagation (Jiang et al.
-        2019), another algorithm than gradient descent, and a faster one. Cross-entropy only.
+        No step for samples whose 1 - p(correct) is below this: selective backpropagation (Jiang
+        et al. 2019), another algorithm than gradient descent, and a faster one. Cross-entropy only.
     workers : int, optional
         Operating-system threads that run the replicas. Default: as many as this process has cores
         (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but not more

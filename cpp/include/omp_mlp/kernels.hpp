@@ -89,8 +89,8 @@ struct Kernels {
     void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in, Index width,
                            float* below, Index below_stride, float* scratch);
     // W[k] += scale * sum over s of a[s][k] delta[s], bias as above.
-    void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in,
-                         const float* delta, float scale, float* W, float* bias, Index width);
+    void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in, const float* delta,
+                         float scale, float* W, float* bias, Index width);
 
     // a = phi(a), entry by entry; n is a multiple of 16.
     void (*activate)(Activation activation, float* a, Index n);

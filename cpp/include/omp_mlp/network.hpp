@@ -57,12 +57,14 @@ public:
     Index samples() const { return samples_; }
     Reading reading() const { return reading_; }
 
-    std::vector<SparseRow> rows;            // the batch, as lists
-    std::vector<SparsePair> pairs;          // the batch, as pairs ...
-    std::vector<const float*> dense_rows;   // ... and each of its samples as a dense row
-    SparsePair pair{};                      // what load_pair read
-    std::span<std::uint16_t> first_weights;  // lists only: a copy of the first layer's in bfloat16, or empty
-    Buffer inputs;  // the batch as a matrix (samples x input_stride); with pairs, what dense_rows point to
+    std::vector<SparseRow> rows;           // the batch, as lists
+    std::vector<SparsePair> pairs;         // the batch, as pairs ...
+    std::vector<const float*> dense_rows;  // ... and each of its samples as a dense row
+    SparsePair pair{};                     // what load_pair read
+    std::span<std::uint16_t>
+        first_weights;  // lists only: a copy of the first layer's in bfloat16, or empty
+    Buffer
+        inputs;  // the batch as a matrix (samples x input_stride); with pairs, what dense_rows point to
     Index input_stride;
     std::vector<Buffer> activations;  // of each layer; of the last: z, then the outputs
     std::vector<Buffer> deltas;       // of each layer
@@ -77,9 +79,6 @@ private:
                     std::span<const Index> next);
     void load_matrix(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                      std::span<const Index> next);
-    Index gather(const Kernels& kernels, const Samples& X, Index id, std::int32_t* index, float* value);
-    Index gather_pair(const Kernels& kernels, const Samples& X, Index first, Index second,
-                      std::int32_t* index, float* first_value, float* second_value);
     void make_room(std::size_t entries);
 
     std::vector<Index> strides_;  // of each layer
