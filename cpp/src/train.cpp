@@ -56,7 +56,9 @@ public:
                 const bool finite = std::isfinite(trained_[r].loss_sum) &&
                                     (!last || all_finite(replicas_[r]->parameters.flat()));
                 if (!finite) {
-                    throw TrainingDiverged{round, i};
+                    // A replica that was spoilt by its very last step passes it on through the merge.
+                    const bool began_finite = round == 0 || all_finite(master.flat());
+                    throw began_finite ? TrainingDiverged{round, i} : TrainingDiverged{round - 1, -1};
                 }
             },
             [&] { heartbeat_.wait(); });

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from omp_mlp._validate import FloatArray
 from omp_mlp.history import Progress
 
@@ -81,7 +83,8 @@ class Watcher:
         report = Progress(
             self._round, self._rounds, merged, samples, self._total_samples, loss, *validation
         )
-        return self._callback(report) is True
+        answer = self._callback(report)
+        return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
     def __enter__(self) -> Watcher:
         return self

@@ -40,10 +40,10 @@ def merge_methods() -> tuple[MergeMethod, ...]:
     return tuple(MergeMethod(**row) for row in _core.merge_methods())
 
 
-def find_method(name: object) -> MergeMethod:
+def find_method(name: object, *, parameter: str = "merge") -> MergeMethod:
     """Return the method of that name, or raise an error that lists the names."""
     methods = {method.name: method for method in merge_methods()}
-    return methods[_validate.choice("merge", name, methods)]
+    return methods[_validate.choice(parameter, name, methods)]
 
 
 def merge(
@@ -76,9 +76,9 @@ def merge(
     ------
     TypeError, ValueError
         If there is no model, the networks differ in more than their parameters, the method is
-        unknown, or it needs a base and there is none.
+        unknown, it needs a base and there is none, or a merged parameter is infinite.
     """
-    row = find_method(method)
+    row = find_method(method, parameter="method")
     models = list(models)
     if not models:
         raise ValueError("merge needs at least one model; got none")
@@ -102,6 +102,11 @@ def merge(
         layer_ends=layer_ends(models[0].layer_sizes),
         workers=1,
     )
+    if not np.isfinite(merged).all():
+        raise ValueError(
+            f"method {method!r} made a parameter infinite: the models' parameters are too large "
+            f"for float32; the largest is {max(abs(model._packed).max() for model in models):g}"
+        )
     return models[0]._like(merged)
 
 

@@ -174,7 +174,7 @@ def train_parallel(
     TrainingDivergedError
         If a loss or a parameter becomes infinite or not a number.
     KeyboardInterrupt
-        Within about 50 ms of Ctrl-C.
+        Within about 50 ms of Ctrl-C, or at the end of a batch that takes longer.
 
     References
     ----------
