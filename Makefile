@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help figures test lint format sanitize clean
+.PHONY: help figures benchmark test lint format sanitize clean
 
 PYTHON ?=
 ARGS ?=
@@ -69,6 +69,10 @@ $(VENV)/.created:
 
 figures: $(BENCH)  ## train on MNIST, draw Figures 3-5, judge the claims of the note
 	$(BIN)/python benchmarks/reproduce_figures.py $(ARGS)
+
+# Not in the chain of extras: what it installs is large.
+benchmark: $(VENV)/.installed-peers  ## compare with PyTorch, scikit-learn, NumPy and JAX; takes a while
+	$(BIN)/python benchmarks/compare_peers.py $(ARGS)
 
 test: $(TEST)  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)

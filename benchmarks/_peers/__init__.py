@@ -1,0 +1,161 @@
+"""The peers that compare_peers.py takes in turn, each in a process of its own.
+
+``ROWS`` below is the table of what is compared. Each row names a module of this package whose class
+``Peer`` trains and predicts with one library:
+
+    Peer(cores, options)                    imports the library and sets its thread count
+    peer.train(training, X, y, start)       a network trained from ``start``; all of this is timed
+    peer.predict(network, X)                labels as a NumPy array; all of this is timed
+
+A peer gets X as its row's ``form`` says. Whatever it converts beyond that, it converts in ``train``
+or ``predict``, where it counts.
+
+This file is read before a process is pinned to its cores, so it must not import NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing to compare: a library, used in one way.
+
+    Attributes
+    ----------
+    name : str
+        In files and on the command line.
+    label : str
+        In tables and pictures.
+    module : str
+        Of this package.
+    library : str
+        What has to be importable.
+    form : {"float32", "bytes", "csr"}
+        What X is before the clock starts: dense float32 in [0, 1], dense bytes, or float32 CSR.
+    options : mapping
+        For ``Peer``; those of "omp" are options of ``omp_mlp.train_parallel``.
+    least_cores : int
+        With fewer the row would repeat another.
+    plain : bool
+        Whether it takes the steps of plain SGD, so that its accuracy has to be that of the others.
+    """
+
+    name: str
+    label: str
+    module: str
+    library: str
+    form: str = "float32"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    least_cores: int = 1
+    plain: bool = True
+
+    @property
+    def ours(self) -> bool:
+        """Whether this is omp_mlp."""
+        return self.module == "omp"
+
+    @property
+    def installed(self) -> bool:
+        """Whether the library is there."""
+        return find_spec(self.library) is not None
+
+
+# With n cores omp_mlp has n replicas. Where its row says nothing else, they are merged once, at the
+# end, by their average.
+ROWS = (
+    Row("omp_mlp", "omp_mlp", "omp", "omp_mlp"),
+    Row("omp_mlp-bytes", "omp_mlp, from bytes", "omp", "omp_mlp", form="bytes"),
+    Row("omp_mlp-csr", "omp_mlp, from CSR", "omp", "omp_mlp", form="csr"),
+    Row(
+        "omp_mlp-periodic",
+        "omp_mlp, gradient diversity every 64",
+        "omp",
+        "omp_mlp",
+        options={"merge": "gradient_diversity", "merge_every": "auto"},
+        least_cores=2,
+        plain=False,
+    ),
+    # Options that are off by default, each with a row of its own.
+    Row(
+        "omp_mlp-bf16",
+        "omp_mlp, bfloat16 in the forward pass",
+        "omp",
+        "omp_mlp",
+        options={"forward_precision": "bfloat16"},
+    ),
+    Row(
+        "omp_mlp-skip",
+        "omp_mlp, skipping confident samples",
+        "omp",
+        "omp_mlp",
+        options={"skip_confident": 0.05},
+        plain=False,
+    ),
+    Row("torch-nn", "PyTorch, nn and optim", "pytorch", "torch"),
+    Row("torch-manual", "PyTorch, gradients by hand", "pytorch", "torch", options={"manual": True}),
+    Row("sklearn", "scikit-learn", "scikit", "sklearn"),
+    Row("sklearn-csr", "scikit-learn, from CSR", "scikit", "sklearn", form="csr"),
+    Row("numpy", "NumPy", "numpy_blas", "numpy"),
+    Row("numpy-blas", "NumPy and SciPy's BLAS", "numpy_blas", "scipy", options={"blas": True}),
+    Row("jax", "JAX, jit and scan", "jax_scan", "jax"),
+)
+
+
+def row(name: str) -> Row:
+    """Return the row of that name."""
+    return next(entry for entry in ROWS if entry.name == name)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, the same for all peers: hidden layer of ReLU, softmax, cross-entropy.
+
+    Attributes
+    ----------
+    schedule : str
+        "constant", or "linear": from ``learning_rate`` to 0. scikit-learn knows "constant",
+        "invscaling" and "adaptive".
+    solver : {"sgd", "momentum", "adam"}
+        Only "sgd" is known to all.
+    seed : int
+        Of the shuffling; every epoch goes through all samples in a new order.
+    options : mapping
+        Of ``omp_mlp.train_parallel``, over those of the row.
+    """
+
+    batch_size: int
+    learning_rate: float
+    epochs: int = 1
+    schedule: str = "constant"
+    solver: str = "sgd"
+    hidden: int = 128
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def rates(self, samples: int) -> np.ndarray:
+        """Return the learning rate of every batch, float32 of shape (epochs, batches)."""
+        import numpy as np
+
+        shape = self.epochs, -(-samples // self.batch_size)
+        if self.schedule == "constant":
+            return np.full(shape, self.learning_rate, np.float32)
+        if self.schedule == "linear":
+            # Of the first sample of a batch, counted from the start of the training.
+            position = np.arange(shape[1]) * self.batch_size
+            position = np.arange(self.epochs)[:, None] * samples + position
+            rates = self.learning_rate * (1 - position / (self.epochs * samples))
+            return rates.astype(np.float32)
+        raise ValueError(f"no schedule of that name here: {self.schedule}")
+
+    def only(self, *solvers: str) -> None:
+        """Raise ValueError for a solver that a peer does not have."""
+        if self.solver not in solvers:
+            raise ValueError(f"no solver of that name here: {self.solver}")

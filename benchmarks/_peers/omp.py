@@ -1,0 +1,52 @@
+"""omp_mlp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import omp_mlp
+
+from . import Training
+
+
+class Peer:
+    """``omp_mlp.train_parallel``, one replica and one worker a core."""
+
+    def __init__(self, cores: int, options: Mapping[str, Any]) -> None:
+        self.options = {
+            "threads": cores,
+            "merge": "average",
+            "merge_every": None,
+            "workers": cores,
+            # As the others start. They are given their weights; here drawing them is timed.
+            "init_scale": "glorot",
+            **options,
+        }
+
+    def train(
+        self,
+        training: Training,
+        X: Any,  # noqa: ANN401 - NumPy or SciPy
+        y: np.ndarray,
+        start: object,  # noqa: ARG002 - draws its own, from the same distribution
+    ) -> omp_mlp.Model:
+        """Train."""
+        training.only("sgd")
+        return omp_mlp.train_parallel(
+            X,
+            y,
+            hidden_layer_sizes=(training.hidden,),
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            learning_rate=training.learning_rate,
+            learning_rate_schedule=training.schedule,
+            seed=training.seed,
+            **{**self.options, **training.options},
+        )
+
+    def predict(self, network: omp_mlp.Model, X: Any) -> np.ndarray:  # noqa: ANN401
+        """Return labels."""
+        return network.predict(X)

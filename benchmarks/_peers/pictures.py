@@ -1,0 +1,191 @@
+"""The pictures of the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+import _report as report
+
+from . import row
+from .settings import TARGETS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Result = Mapping[str, Any]
+COLOURS = report.COLOURS
+
+# Colour, marker, line of every row: a colour a library, a line a way to use it.
+STYLES: dict[str, tuple[str, str, Any]] = {
+    "omp_mlp": (COLOURS["blue"], "o", "solid"),
+    "omp_mlp-bytes": (COLOURS["blue"], "s", (0, (4, 1.6))),
+    "omp_mlp-csr": (COLOURS["blue"], "^", (0, (1, 1.2))),
+    "omp_mlp-periodic": (COLOURS["sky"], "D", "solid"),
+    "omp_mlp-bf16": (COLOURS["sky"], "o", (0, (4, 1.6))),
+    "omp_mlp-skip": (COLOURS["black"], "o", (0, (1, 1.2))),
+    "torch-nn": (COLOURS["red"], "o", "solid"),
+    "torch-manual": (COLOURS["red"], "s", (0, (4, 1.6))),
+    "sklearn": (COLOURS["orange"], "o", "solid"),
+    "sklearn-csr": (COLOURS["orange"], "^", (0, (1, 1.2))),
+    "numpy": (COLOURS["green"], "o", "solid"),
+    "numpy-blas": (COLOURS["green"], "s", (0, (4, 1.6))),
+    "jax": (COLOURS["purple"], "o", "solid"),
+}
+# A row that is new in the table and has no style yet.
+_NO_STYLE = (COLOURS["grey"], "x", "solid")
+_SERIES = (COLOURS["blue"], COLOURS["orange"], COLOURS["green"], COLOURS["purple"])
+_MARKERS = ("o", "s", "^", "D")
+
+
+def _look(peer: str) -> dict[str, Any]:
+    colour, marker, line = STYLES.get(peer, _NO_STYLE)
+    return {"color": colour, "marker": marker, "linestyle": line, "markeredgecolor": "white"}
+
+
+def _counts(value: float, _: object = None) -> str:
+    if value >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"
+
+
+def _with_range(
+    ax: Axes,
+    xs: Sequence[float],
+    spreads: Sequence[Result],
+    label: str,
+    **look: Any,  # noqa: ANN401 - what Matplotlib takes
+) -> None:
+    """Draw medians as a line, and ranges as bars."""
+    middle = [spread["median"] for spread in spreads]
+    low, high = ([spread[end] for spread in spreads] for end in ("min", "max"))
+    ax.plot(xs, middle, label=label, **look)
+    ax.vlines(xs, low, high, color=look["color"], linewidth=1)
+
+
+def _log_axes(ax: Axes, xs: Sequence[float]) -> None:
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(xs), [f"{x:g}" for x in xs])
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def speed(result: Result, data: str, notes: Sequence[str]) -> Figure:
+    """Draw samples a second over the batch size, a panel for each number of cores."""
+    entries = result["entries"]
+    cores = sorted({entry["cores"] for entry in entries})
+    fig = Figure(figsize=(5.2 * len(cores) + 0.6, 6.6))
+    panels = fig.subplots(1, len(cores), sharey=True, squeeze=False)[0]
+    for ax, count in zip(panels, cores, strict=True):
+        here = [entry for entry in entries if entry["cores"] == count]
+        for peer in dict.fromkeys(entry["peer"] for entry in here):
+            mine = [entry for entry in here if entry["peer"] == peer]
+            sizes = [entry["batch_size"] for entry in mine]
+            spreads = [entry["samples_per_second"] for entry in mine]
+            _with_range(ax, sizes, spreads, row(peer).label, **_look(peer))
+        _log_axes(ax, sorted({entry["batch_size"] for entry in here}))
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter(FuncFormatter(_counts))
+        ax.set_xlabel("batch size")
+        ax.set_title(f"{count} core" + ("s" if count > 1 else ""), fontsize=10.5)
+    panels[0].set_ylabel("samples a second")
+    subtitle = f"{data}. 784-128-10, plain SGD, the same for all. Medians and ranges."
+    report.caption(fig, "Training speed", subtitle, notes, legend=panels[-1])
+    return fig
+
+
+def accuracy(result: Result, data: str, notes: Sequence[str]) -> Figure:
+    """Draw seconds to each accuracy as bars; a hatched bar did not reach it."""
+    entries = result["entries"]
+    peers = list(dict.fromkeys(entry["peer"] for entry in entries))
+    fig = Figure(figsize=(8.6, 1.9 + 0.62 * max(1, len(peers))))
+    ax = fig.subplots()
+    height = 0.8 / len(TARGETS)
+    for number, target in enumerate(TARGETS):
+        here = [entry for entry in entries if entry["target_percent"] == target]
+        if not here:
+            continue
+        places = [peers.index(entry["peer"]) + (number - 1) * height for entry in here]
+        middle = [entry["seconds"]["median"] for entry in here]
+        bars = ax.barh(
+            places, middle, height * 0.92, color=_SERIES[number], label=f"{target:.1f} %"
+        )
+        for bar, entry, place in zip(bars, here, places, strict=True):
+            seconds = entry["seconds"]
+            ax.plot([seconds["min"], seconds["max"]], [place] * 2, color=COLOURS["black"], lw=1)
+            words = f" {seconds['median']:.2g} s"
+            if not entry["reached"]:
+                bar.set_hatch("///")
+                bar.set_alpha(0.45)
+                words += f" ({entry['accuracy_percent']['mean']:.2f} %)"
+            ax.text(seconds["max"], place, words, va="center", fontsize=8)
+    ax.set_yticks(range(len(peers)), [row(peer).label for peer in peers])
+    ax.invert_yaxis()
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ax.set_xlim(low, high * 2)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.grid(visible=False, axis="y")
+    ax.set_xlabel("seconds of training, one core")
+    title = "Time to test accuracy, each peer's best settings"
+    subtitle = f"{data}. 784-128-10. {len(result['seeds'])} seed(s): median and range."
+    report.caption(fig, title, subtitle, notes, legend=ax)
+    return fig
+
+
+def widths(result: Result, data: str, notes: Sequence[str]) -> Figure:
+    """Draw samples a second times weights over the number of hidden units."""
+    fig = Figure(figsize=(7.6, 5.2))
+    ax = fig.subplots()
+    entries = result["entries"]
+    # At equal distances: 127, 128 and 129 are what the picture is about.
+    hidden = sorted({entry["hidden"] for entry in entries})
+    for number, size in enumerate(dict.fromkeys(entry["batch_size"] for entry in entries)):
+        mine = [entry for entry in entries if entry["batch_size"] == size]
+        spreads = [
+            {k: entry["samples_per_second"][k] * entry["weights"] for k in ("median", "min", "max")}
+            for entry in mine
+        ]
+        look = {"color": _SERIES[number], "marker": _MARKERS[number], "markeredgecolor": "white"}
+        places = [hidden.index(entry["hidden"]) for entry in mine]
+        _with_range(ax, places, spreads, f"batch size {size}", **look)
+    ax.set_xticks(range(len(hidden)), [str(units) for units in hidden])
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e9:g}"))
+    ax.set_xlabel("hidden units")
+    ax.set_ylabel("samples a second x weights (10⁹)")
+    subtitle = f"{data}. omp_mlp, 784-h-10, one core. Medians and ranges."
+    report.caption(fig, "Speed over the width of the hidden layer", subtitle, notes, legend=ax)
+    return fig
+
+
+def density(result: Result, data: str, notes: Sequence[str]) -> Figure:
+    """Draw how much faster lists of nonzeros are than dense loops, over the share of nonzeros."""
+    del data
+    fig = Figure(figsize=(7.6, 5.2))
+    ax = fig.subplots()
+    ratios = result["sparse_to_dense"]
+    for number, size in enumerate(dict.fromkeys(entry["batch_size"] for entry in ratios)):
+        mine = [entry for entry in ratios if entry["batch_size"] == size]
+        shares = [100 * entry["density"] for entry in mine]
+        place = result["crossovers"].get(str(size))
+        words = "lists always faster" if place is None else f"equal at {100 * place:.0f} %"
+        look = {"color": _SERIES[number], "marker": _MARKERS[number], "markeredgecolor": "white"}
+        paired = [entry["paired"] for entry in mine]
+        _with_range(ax, shares, paired, f"batch size {size}: {words}", **look)
+    ax.axhline(1, color=COLOURS["grey"], linewidth=1)
+    ax.set_yscale("log", base=2)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.set_xlim(0, 102)
+    ax.set_xlabel("nonzero inputs (%)")
+    ax.set_ylabel("speed, lists of nonzeros / dense loops")
+    subtitle = "Random inputs, 784-128-10, one core. Medians and ranges of the ratio in a round."
+    report.caption(fig, "First layer: lists or dense loops", subtitle, notes, legend=ax)
+    return fig
+
+
+DRAWN = {"speed": speed, "accuracy": accuracy, "widths": widths, "density": density}

@@ -1,0 +1,161 @@
+// What one core can do, for compare_peers.py: multiply-adds, and bytes from the caches.
+//
+// Compiled on the machine that it measures (-O3 -march=native) and never shipped. Prints one line of
+// JSON. Every number is the best of some passes: a limit is what is reached when nothing disturbs.
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr std::size_t vector_bytes = 64;
+#elif defined(__AVX__)
+constexpr std::size_t vector_bytes = 32;
+#else
+constexpr std::size_t vector_bytes = 16;
+#endif
+constexpr std::size_t lanes = vector_bytes / sizeof(float);
+using Vector = float __attribute__((vector_size(vector_bytes), may_alias));
+
+// The compiler has to have the vector in a register here, and knows nothing of what becomes of it.
+#if defined(__AVX512F__)
+#define IN_REGISTER "v"
+#elif defined(__x86_64__) || defined(__i386__)
+#define IN_REGISTER "x"
+#else
+#define IN_REGISTER "w"
+#endif
+
+// Vectors in an unrolled step; both sizes below are multiples of it.
+constexpr std::size_t unrolled = 16;
+constexpr int passes = 7;
+constexpr double seconds_a_pass = 0.015;
+
+double now() {
+    using Clock = std::chrono::steady_clock;
+    return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+}
+
+// The rate of `work`, which says how much it did: the best of the passes.
+template <class Work>
+double best_rate(Work work) {
+    double best = 0.0;
+    for (int pass = 0; pass < passes; ++pass) {
+        double done = 0.0;
+        const double begin = now();
+        double elapsed = 0.0;
+        do {
+            done += work();
+            elapsed = now() - begin;
+        } while (elapsed < seconds_a_pass);
+        best = done / elapsed > best ? done / elapsed : best;
+    }
+    return best;
+}
+
+// Each addition waits for the one before it, which takes one cycle.
+double dependent_additions() {
+    constexpr int count = 100'000;
+    std::size_t sum = 0;
+    for (int i = 0; i < count; i += 10) {
+#define ADD                      \
+    sum += 3;                    \
+    asm volatile("" : "+r"(sum));
+        ADD ADD ADD ADD ADD ADD ADD ADD ADD ADD
+#undef ADD
+    }
+    return count;
+}
+
+// Twelve chains hide the latency of a multiply-add and leave registers for the factors.
+double multiply_adds() {
+    constexpr int chains = 12;
+    constexpr int count = 10'000;
+    Vector sums[chains];
+    Vector factor = {};
+    Vector term = {};
+    asm volatile("" : "+" IN_REGISTER(factor), "+" IN_REGISTER(term));
+    for (auto& sum : sums) {
+        sum = term;
+        asm volatile("" : "+" IN_REGISTER(sum));
+    }
+    for (int i = 0; i < count; ++i) {
+#pragma GCC unroll 12
+        for (int k = 0; k < chains; ++k) {
+            sums[k] = sums[k] * factor + term;
+        }
+    }
+    for (auto& sum : sums) {
+        asm volatile("" : : IN_REGISTER(sum));
+    }
+    return 2.0 * static_cast<double>(lanes) * chains * count;
+}
+
+// Loads and nothing else.
+double read(const float* data, std::size_t bytes, int times) {
+    const auto* vectors = reinterpret_cast<const Vector*>(data);
+    const std::size_t count = bytes / vector_bytes;
+    for (int time = 0; time < times; ++time) {
+        for (std::size_t i = 0; i < count; i += unrolled) {
+#pragma GCC unroll 16
+            for (std::size_t k = 0; k < unrolled; ++k) {
+                asm volatile("" : : IN_REGISTER(vectors[i + k]));
+            }
+        }
+    }
+    return static_cast<double>(bytes) * times;
+}
+
+// What a step does to the weights: w += a * x. Bytes of the array; each is read and written.
+double update(float* data, std::size_t bytes, int times) {
+    auto* vectors = reinterpret_cast<Vector*>(data);
+    const std::size_t count = bytes / vector_bytes;
+    for (int time = 0; time < times; ++time) {
+        Vector a = {};
+        Vector x = {};
+        asm volatile("" : "+" IN_REGISTER(a), "+" IN_REGISTER(x));
+        for (std::size_t i = 0; i < count; i += unrolled) {
+#pragma GCC unroll 16
+            for (std::size_t k = 0; k < unrolled; ++k) {
+                vectors[i + k] += a * x;
+                // Otherwise a * x is computed once.
+                asm volatile("" : "+" IN_REGISTER(a));
+            }
+        }
+        asm volatile("" : : "r"(data) : "memory");
+    }
+    return static_cast<double>(bytes) * times;
+}
+
+}  // namespace
+
+int main() {
+    constexpr std::size_t first_layer = std::size_t{784} * 128 * sizeof(float);
+    constexpr std::size_t in_l1 = std::size_t{16} * 1024;
+    static_assert(first_layer % (unrolled * vector_bytes) == 0);
+    static_assert(in_l1 % (unrolled * vector_bytes) == 0);
+    auto* data = static_cast<float*>(std::aligned_alloc(4096, (first_layer + 4095) / 4096 * 4096));
+    if (data == nullptr) {
+        return 1;
+    }
+    std::memset(data, 0, first_layer);
+
+    // The clock before and after: it may rise under load.
+    const double clock_before = best_rate(dependent_additions);
+    const double flops = best_rate(multiply_adds);
+    const double l1 = best_rate([=] { return read(data, in_l1, 100); });
+    const double l2 = best_rate([=] { return read(data, first_layer, 4); });
+    const double updated = best_rate([=] { return update(data, first_layer, 4); });
+    const double clock_after = best_rate(dependent_additions);
+    std::printf(
+        "{\"vector_bits\": %zu, \"cycles_per_second\": %.6g, \"flop_per_second\": %.6g, "
+        "\"l1_read_bytes_per_second\": %.6g, \"w1_read_bytes_per_second\": %.6g, "
+        "\"w1_update_bytes_per_second\": %.6g}\n",
+        8 * vector_bytes, clock_before > clock_after ? clock_before : clock_after, flops, l1, l2,
+        updated);
+    std::free(data);
+    return 0;
+}
