@@ -65,6 +65,6 @@ GRIDS = {
     "jax": Grid({"sgd": (0.02, 0.1, 0.2, 0.3)}, (1, 8, 16, 32)),
 }
 
-# The quickest of each grid on the validation split, as printed by --tune; a target that is not there
-# was not reached in the grid. Empty: not tuned yet, and the time to an accuracy is left out.
+# The quickest of each grid on the validation split, as printed by --tune; a target that is not
+# there was not reached in the grid. Empty: not tuned yet; the time to an accuracy is left out.
 SETTINGS: dict[str, dict[float, Training]] = {}
