@@ -90,15 +90,20 @@ def validation_split(arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     return X[:-held_out], y[:-held_out], X[-held_out:], y[-held_out:]
 
 
-def chosen_rows(names: Sequence[str] | None) -> tuple[list[Row], list[str]]:
+def chosen_rows(
+    names: Sequence[str] | None, *, always_ours: bool = True
+) -> tuple[list[Row], list[str]]:
     """Return the rows to compare, and what cannot be compared because it is not installed.
 
-    The rows of omp_mlp are always there. A name is that of a row or of its library.
+    A name is that of a row or of its library. The rows of omp_mlp need not be named.
     """
     wanted = [
         entry
         for entry in ROWS
-        if entry.ours or names is None or entry.name in names or entry.library in names
+        if names is None
+        or entry.name in names
+        or entry.library in names
+        or (always_ours and entry.ours)
     ]
     missing = sorted({entry.library for entry in wanted if not entry.installed})
     return [entry for entry in wanted if entry.installed], missing
@@ -124,8 +129,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="auto|mnist|digits|FOLDER",
         help="auto: MNIST, and augmented digits where it cannot be had; FOLDER: MNIST's four files",
     )
-    others = [entry for entry in ROWS if not entry.ours]
-    peers = sorted({name for entry in others for name in (entry.name, entry.library)})
+    peers = sorted({name for entry in ROWS for name in (entry.name, entry.library)})
     add("--peers", nargs="+", choices=peers, metavar="PEER", help="all installed, or: %(choices)s")
     add("--only", nargs="+", choices=PARTS, metavar="PART", help="all parts, or: %(choices)s")
     add("--limits", action="store_true", help="the part `limits`, alone or with those of --only")
@@ -189,7 +193,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "features": X.shape[1],
         "nonzero_share": float(np.count_nonzero(X) / X.size),
     }
-    rows, missing = chosen_rows(arguments.peers)
+    # To be compared with, omp_mlp is always there; to be tuned, it has to be meant.
+    rows, missing = chosen_rows(arguments.peers, always_ours=not arguments.tune)
     for library in missing:
         print(f"{library} is not installed: left out")
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -554,6 +554,7 @@ def test_rows_have_names_of_their_own_and_modules() -> None:
     rows, missing = compare.chosen_rows(["numpy"])
     assert rows == [*ours, row("numpy")]
     assert missing == []
+    assert compare.chosen_rows(["numpy"], always_ours=False)[0] == [row("numpy")]
     # By the name of a library come all of its rows.
     rows, missing = compare.chosen_rows(["torch"])
     wanted = len(rows) - len(ours) + len(missing)
@@ -582,7 +583,8 @@ def test_tuning_finds_settings_of_the_grid(
     grid = settings_module.Grid({"sgd": (0.0, 0.2)}, (8,), epochs=(1, 4))
     monkeypatch.setattr(tune_module, "GRIDS", {"omp_mlp": grid})
     monkeypatch.setattr(tune_module, "TARGETS", (20.0, 50.0))
-    results = run(tmp_path, "--tune")
+    results = run(tmp_path, "--tune", "--peers", "omp_mlp", "numpy")
+    assert results["tuning"].keys() == {"omp_mlp"}
     tuning = results["tuning"]["omp_mlp"]
     assert results["data"]["training_samples"] == LIMIT - LIMIT // 6
     for target in ("20.0", "50.0"):

@@ -64,7 +64,12 @@ BAD_OPTIONS = [
     ("threads", 2.0, TypeError, "threads must be an integer; got 2.0 of type float"),
     ("threads", "2", TypeError, "threads must be an integer; got '2' of type str"),
     ("threads", True, TypeError, "threads must be an integer; got True of type bool"),
-    ("threads", np.True_, TypeError, "threads must be an integer; got np.True_ of type bool"),
+    (
+        "threads",
+        np.True_,
+        TypeError,
+        "True_ of type bool" if np.__version__ >= "2" else "of type bool_",
+    ),
     ("threads", None, TypeError, "threads must be an integer; got None of type NoneType"),
     (
         "threads",
@@ -619,8 +624,13 @@ def test_features_that_differ_from_training(method, convert):
 
 
 def test_strings_and_bytes_are_different_labels():
-    with pytest.raises((TypeError, ValueError), match="labels"):
+    with pytest.raises(TypeError, match=r"of the training, of dtype <U3; got dtype \|S3"):
         STRINGS.score(X[:2], [b"no", b"yes"])
+    in_bytes = classifier([b"no", b"yes"])
+    with pytest.raises(TypeError, match=r"of the training, of dtype \|S3; got dtype <U3"):
+        in_bytes.score(X[:2], ["no", "yes"])
+    with pytest.raises(ValueError, match=r"must have the classes of models\[0\], \['no' 'yes'\]"):
+        omp_mlp.merge([STRINGS, in_bytes])
 
 
 # --------------------------------------------------------------------------------------- divergence

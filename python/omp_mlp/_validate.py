@@ -235,7 +235,7 @@ def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] 
     if labels is None:
         labels, indices = np.unique(array, return_inverse=True)
         return Targets(labels, indices.astype(np.int32), None)
-    if (array.dtype.kind in "US") != (labels.dtype.kind in "US"):
+    if _text_kind(array) != _text_kind(labels):
         raise TypeError(
             f"{name} must hold labels like those of the training, of dtype {labels.dtype}; "
             f"got dtype {array.dtype}"
@@ -254,6 +254,18 @@ def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] 
 def parameters(values: object, name: str) -> FloatArray:
     """Check that values are real numbers, and return them in float32."""
     return _float32(_numeric(values, name))
+
+
+def _text_kind(labels: npt.NDArray[Any]) -> str:
+    """Tell strings, bytes and all else apart: they are never equal, and NumPy may refuse to ask."""
+    return labels.dtype.kind if labels.dtype.kind in "US" else ""
+
+
+def same_labels(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None) -> bool:
+    """Tell whether two networks have the same classes."""
+    if one is None or other is None:
+        return one is other
+    return _text_kind(one) == _text_kind(other) and np.array_equal(one, other)
 
 
 def class_labels(classes: object, n_outputs: int) -> npt.NDArray[Any]:

@@ -117,9 +117,10 @@ def _check_alike(name: str, model: Model, first: Model) -> None:
             raise ValueError(
                 f"{name} must have the {attribute} of models[0], {expected!r}; got {got!r}"
             )
-    both = (model.classes, first.classes)
-    if (both[0] is None) != (both[1] is None) or not np.array_equal(*both):  # type: ignore[arg-type]
-        raise ValueError(f"{name} must have the classes of models[0], {both[1]}; got {both[0]}")
+    if not _validate.same_labels(model.classes, first.classes):
+        raise ValueError(
+            f"{name} must have the classes of models[0], {first.classes}; got {model.classes}"
+        )
 
 
 def _shares(shares: npt.ArrayLike | None, n_models: int) -> list[float]:

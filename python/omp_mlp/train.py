@@ -389,9 +389,7 @@ def _start(
             raise ValueError(
                 f"init must be a Model of {name} {expected!r}, as this training has; got {got!r}"
             )
-    if (init.classes is None) != (targets.labels is None) or (
-        targets.labels is not None and not np.array_equal(init.classes, targets.labels)  # type: ignore[arg-type]
-    ):
+    if not _validate.same_labels(init.classes, targets.labels):
         raise ValueError(
             f"init must be a Model of the classes in y, {targets.labels}; got {init.classes}"
         )
