@@ -31,9 +31,12 @@ BENCH := $(or $(wildcard $(TEST)),$(VENV)/.installed-bench)
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
   $(shell find cpp python -type f \( -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \))
 
+# Built without isolation, with the build requirements in .venv too: then only what changed is compiled again.
+BUILD_REQUIRES := $(shell sed -n '/^requires = \[/{ s/.*\[//; s/\].*//; s/,/ /g; p; }' pyproject.toml)
 $(VENV)/.installed-%: $(SOURCES) | $(VENV)/.created
 	@echo 'Installing omp_mlp with its extra "$*" into $(VENV) ...'
-	@$(PIP) install '.[$*]'
+	@$(PIP) install $(BUILD_REQUIRES) cmake ninja
+	@$(PIP) install --no-build-isolation '.[$*]'
 	@touch $@
 
 # The checks find what is missing now, with a name and a way to get it, and not within a build.

@@ -170,6 +170,10 @@ def imported_modules(tree):
     return found
 
 
+def strangers(names):
+    return {name.split(".")[0] for name in names} - {"omp_mlp", *sys.stdlib_module_names}
+
+
 def test_every_python_module_has_its_rule():
     assert {path.stem for path in PACKAGE.glob("*.py")} == set(MAY_IMPORT)
 
@@ -179,8 +183,14 @@ def test_modules_import_only_what_they_may_know(module):
     found = imported_modules(ast.parse((PACKAGE / f"{module}.py").read_text()))
     own = {name.split(".")[1] for name in found if name.startswith("omp_mlp.")}
     assert own <= MAY_IMPORT[module]
-    strangers = {name.split(".")[0] for name in found} - {"omp_mlp", *sys.stdlib_module_names}
-    assert strangers <= REQUIRED | OPTIONAL
+    assert strangers(found) <= REQUIRED | OPTIONAL
+
+
+@pytest.mark.parametrize("module", sorted(MAY_IMPORT))
+def test_what_is_optional_is_imported_where_it_is_used(module):
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    at_import = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert strangers(imported_modules(ast.Module(at_import, []))) <= REQUIRED
 
 
 def test_works_with_numpy_and_safetensors_alone(tmp_path):

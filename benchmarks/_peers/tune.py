@@ -1,12 +1,13 @@
 """The search for each peer's best settings, on a validation split.
 
 For every target the quickest settings of the peer's grid whose mean validation accuracy over the
-seeds is at least the target and a margin. Quickest by processor time, which other work on the
-machine changes less than wall-clock time; one core.
+seeds is at least the target. Quickest by processor time, which other work on the machine changes
+less than wall-clock time; one core. The comparison itself trains on the validation part too, and
+with so much more data the same settings do a little better.
 
-Epochs are tried from few to many. A candidate that cannot become the quickest for any target any
-more, by the time that its epochs took so far, is not tried further, so the result is that of the
-whole grid.
+Epochs are tried from few to many. Left out is a candidate that can no longer become the quickest
+for any target, by the time that its epochs took so far. A trial ends after its first seed if that
+is far below every target that is still to be had.
 """
 
 from __future__ import annotations
@@ -21,9 +22,7 @@ from .measure import Bench, Entry, describe
 from .process import PeerError
 from .settings import GRIDS, TARGETS
 
-SEEDS = (1_000, 1_001, 1_002)
-# Points that the mean validation accuracy has to be above the target: about its standard error.
-MARGIN = 0.05
+SEEDS = (1_000, 1_001, 1_002, 1_003, 1_004)
 # A first seed that is so far below the lowest target that it still misses ends the trial.
 HOPELESS = 0.3
 
@@ -56,7 +55,7 @@ def _search(bench: Bench, peer: Row) -> dict[str, Any]:
             seconds_an_epoch[candidate] = trial["seconds"] / epochs
             trials.append(trial)
             for target in TARGETS:
-                reached = trial["complete"] and trial["accuracy_percent"] >= target + MARGIN
+                reached = trial["complete"] and trial["accuracy_percent"] >= target
                 if reached and (target not in best or trial["seconds"] < best[target]["seconds"]):
                     best[target] = trial
     bench.end_processes()
