@@ -49,7 +49,7 @@ from typing import Any
 try:
     from tqdm import tqdm
 
-    import omp_mlp
+    import omp_mlp  # noqa: F401 - missing here is missing below
 except ImportError as missing:
     raise SystemExit(f"{missing}. From the project's root: pip install '.[bench]'") from missing
 
@@ -96,7 +96,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--quick", action="store_true", help="fewer replicas, seeds, budgets and changes")
     add("--limit", type=_positive, metavar="N", help="N training samples only, for a trial run")
     add("--docs", action="store_true", help="put tables and pictures into docs/")
-    add("--tune", action="store_true", help="choose settings on a validation split, nothing else")
+    add(
+        "--tune",
+        nargs="*",
+        choices=tuning.PURPOSES,
+        metavar="PURPOSE",
+        help="choose settings on a validation split, for score, time or both, and nothing else",
+    )
     add("--lines", nargs="+", metavar="LINE", help="the lines to tune")
     add(
         "--out",
@@ -133,12 +139,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         tqdm(bar_format="{desc}", dynamic_ncols=True, leave=False, disable=None) as progress,
         pool(progress.set_description_str) as workers,
     ):
-        if arguments.tune:
+        if arguments.tune is not None:
             chosen = tuning.tune(
                 workers,
                 source,
                 arguments.problems,
                 arguments.lines,
+                arguments.tune or tuning.PURPOSES,
                 progress.set_description_str,
             )
             write_chosen(chosen, about)

@@ -28,7 +28,7 @@ def _row(label: str, curve: Mapping[str, Any], threads: Sequence[int]) -> list[s
         n: _cell(mean, sd)
         for n, mean, sd in zip(curve["threads"], curve["mean"], curve["sd"], strict=True)
     }
-    return [label, *(cells.get(n, "–") for n in threads)]
+    return [label, *(cells.get(n, "-") for n in threads)]
 
 
 def score_table(result: Mapping[str, Any]) -> Table:
@@ -72,13 +72,13 @@ def time_table(result: Mapping[str, Any]) -> Table:
         cells = [
             labels[entry["line"]],
             str(entry["threads"]),
-            "–" if every is None else str(every),
+            "-" if every is None else str(every),
             f"{entry['cost']['merge_share']:.0%}",
         ]
         for target in result["targets"]:
             reach = entry["reach"][str(target)]
             if reach["epochs"] is None:
-                cells += ["–"] * 4
+                cells += ["-"] * 4
                 continue
             cells += [
                 f"{reach['epochs']:.2f}",
@@ -91,7 +91,7 @@ def time_table(result: Mapping[str, Any]) -> Table:
 
 
 def _times(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}×"
+    return "-" if value is None else f"{value:.1f}x"
 
 
 def change_table(result: Mapping[str, Any]) -> Table:
@@ -117,7 +117,7 @@ def settings_table(result: Mapping[str, Any]) -> Table:
     rows = []
     for line, by_threads in result["settings"].items():
         for n, options in by_threads.items():
-            cells = [str(options.get(key, "–")) for key in names]
+            cells = [str(options.get(key, "-")) for key in names]
             rows.append([labels.get(line, line), str(n), *cells])
     return ["", "n", *names.values()], rows
 
@@ -132,7 +132,7 @@ def floor_table(floors: Sequence[Mapping[str, Any]]) -> Table:
             [
                 floor["what"],
                 f"{floor['floor']:g} {floor['unit']}",
-                "–" if measured is None else f"{measured:.2f}",
+                "-" if measured is None else f"{measured:.2f}",
                 verdict,
             ]
         )

@@ -22,12 +22,18 @@ from typing import Any
 
 from .arithmetic import budget_to_reach, merges_an_epoch
 from .lines import SEQUENTIAL, Line, once_lines, periodic_lines
-from .settings import AXES, nearest
+from .settings import AXES, nearest, settings_for
 from .work import Pool, Source, score, training
+
+PURPOSES = ("score", "time")
 
 # Never those of a test.
 SEEDS = (1_000, 1_001)
-MORE_SEEDS = {"digits": tuple(range(1_000, 1_008)), "classification": tuple(range(1_000, 1_004))}
+MORE_SEEDS = {
+    "digits": tuple(range(1_000, 1_008)),
+    "classification": tuple(range(1_000, 1_004)),
+    "regression": tuple(range(1_000, 1_004)),
+}
 
 # Numbers of replicas that are tuned: all for the default method, some for the rest.
 TUNED_THREADS = {"gradient_diversity": (2, 4, 8, 16, 32, 64, 256, 1024)}
@@ -177,9 +183,10 @@ def tune(
     source: Source,
     slugs: Sequence[str],
     names: Sequence[str] | None,
+    purposes: Sequence[str],
     announce: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Search the settings of these problems and lines (None: all).
+    """Search the settings of these problems, lines (None: all) and purposes.
 
     Returns
     -------
@@ -206,10 +213,14 @@ def tune(
                 if n * 8 > samples or (n > 64 and slug != TIME_PROBLEM):
                     continue
                 seeds = MORE_SEEDS.get(slug, SEEDS)[: 1 if n > 64 else None]
-                search = Search(pool, source, slug, line, n, seeds)
-                best = search.walk(*start_of(line, n))
-                enter("score", slug, line, n, best, search)
-                if slug == TIME_PROBLEM and n <= 64 and (line.timed or line is SEQUENTIAL):
+                if "score" in purposes:
+                    search = Search(pool, source, slug, line, n, seeds)
+                    best = search.walk(*start_of(line, n))
+                    enter("score", slug, line, n, best, search)
+                else:
+                    best = settings_for(slug, line.name, n)
+                timed = slug == TIME_PROBLEM and n <= 64 and (line.timed or line is SEQUENTIAL)
+                if timed and "time" in purposes:
                     search = Search(pool, source, slug, line, n, seeds)
                     soonest = search.soonest(time_candidates(line, best))
                     # None: too slow for the target; then the settings for the score stand.

@@ -131,7 +131,7 @@ def train(
 
 
 @lru_cache(maxsize=2)
-def _centred_arrays(source, slug, held_out):
+def _centred_arrays(source, slug, held_out):  # noqa: ANN001, ANN202
     p = source.load(slug)
     if held_out:
         p = p.held_out()
@@ -141,7 +141,7 @@ def _centred_arrays(source, slug, held_out):
     return X - mu, T - mu
 
 
-def _centred(problem, job):  # TEMPORARY
+def _centred(problem, job):  # noqa: ANN001, ANN202 - TEMPORARY
     if "center_inputs" in known_options() or not {**COMMON, **job.options}["center_inputs"]:
         return problem
     if len(problem.X) != len(_centred_arrays(job.source, job.problem, job.held_out)[0]):
