@@ -110,7 +110,11 @@ def known_options() -> frozenset[str]:
 def periodic_lines() -> tuple[Line, ...]:
     """Return the periodic lines, with one for each periodic method of the installed build."""
     methods = {method.name: method for method in omp_mlp.merge_methods()}
-    named = [line for line in _PERIODIC if line.method in methods]
+    named = [
+        line
+        for line in _PERIODIC
+        if line.method in methods and set(line.options) <= known_options()
+    ]
     more = [
         Line(name, name.replace("_", " "), name, "green", "X")
         for name, method in methods.items()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -34,9 +32,7 @@ def score_once(job: Training) -> dict[str, float]:
         start = replace(job, epochs=0.0, options={**job.options, "merge_every": None})
         base, _ = train(start)
     rows = np.random.default_rng(job.seed).permutation(len(problem.X))[:DATA_SAMPLES]
-    given: dict[str, Any] = {"base": base, "X": problem.X[rows], "y": problem.y[rows]}
-    known = inspect.signature(omp_mlp.merge).parameters
-    given = {key: value for key, value in given.items() if key in known}
+    samples = {"X": problem.X[rows], "y": problem.y[rows]}
 
     methods = {method.name: method for method in omp_mlp.merge_methods()}
     replicas = model.replicas
@@ -46,10 +42,14 @@ def score_once(job: Training) -> dict[str, float]:
         )
     }
     for line in once_lines():
-        if methods[line.method].needs_base and base is None:
+        method = methods[line.method]
+        if method.needs_base and base is None:
             continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            merged = omp_mlp.merge(replicas, line.method, **given)
+        given: dict[str, Any] = {name: samples[name] for name in getattr(method, "needs_data", ())}
+        if method.needs_base:
+            given["base"] = base
+        if base is None and "align" in getattr(method, "options", {}):
+            given["merge_options"] = {"align": True}
+        merged = omp_mlp.merge(replicas, line.method, **given)
         scores[line.name] = 100.0 * merged.score(problem.X_test, problem.y_test)
     return scores

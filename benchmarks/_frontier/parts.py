@@ -100,7 +100,7 @@ def _scores_of(bench: Bench, slug: str) -> dict[str, Any]:
     used: dict[str, dict[str, Any]] = {}
 
     def trainings(line: Line, n: int, key: str, **more: Any) -> list[Training]:  # noqa: ANN401
-        settings = {**settings_for(slug, key, n), **more}
+        settings = {**settings_for(slug, key, n, line.options), **more}
         used.setdefault(key, {})[str(n)] = settings
         return [training(bench.source, slug, line, n, settings, seed=seed) for seed in seeds]
 
@@ -166,7 +166,9 @@ def measure_times(bench: Bench) -> dict[str, Any]:
     lines = [line for line in periodic_lines() if line.timed]
     several = [n for n in bench.threads_of(slug) if 1 < n <= 64]
     cells = [(SEQUENTIAL, 1), *((line, n) for line in lines for n in several)]
-    settings = {(line.name, n): settings_for(slug, line.name, n, "time") for line, n in cells}
+    settings = {
+        (line.name, n): settings_for(slug, line.name, n, line.options, "time") for line, n in cells
+    }
     jobs = [
         training(
             bench.source, slug, line, n, settings[line.name, n], seed=seed, epochs=float(budget)
@@ -268,7 +270,7 @@ def measure_changes(bench: Bench) -> dict[str, Any]:
     # The seeds of the search, not of the test.
     seeds = [1_000 + seed for seed in bench.seeds_of(slug)]
     line = next(line for line in periodic_lines() if line.name == "gradient_diversity")
-    base = settings_for(slug, line.name, n)
+    base = settings_for(slug, line.name, n, line.options)
     tried = [c for c in changes.CHANGES if changes.is_known(c)]
     if bench.quick:
         tried = tried[:4]

@@ -39,8 +39,52 @@ AXES: dict[str, tuple[Any, ...]] = {
 }
 
 
+# The line whose settings all methods of one merge share.
+ONCE = "once"
+# Hundreds of replicas are left with few samples each, and need merges that no machine could afford.
+LARGE_PERIODS = {256: 16, 1024: 4}
+
+_RATE = {"learning_rate": 0.028, "batch_size": 1}
+# The momentum that the library takes by itself, by the least number of replicas.
+_MOMENTUM = {1: 0.0, 4: 0.3, 16: 0.4, 32: 0.5}
+
+
+def start_of(
+    line: str, threads: int, fixed: Mapping[str, Any]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the axes of a line's search, and where it begins.
+
+    Parameters
+    ----------
+    line : str
+    threads : int
+    fixed : mapping
+        Options that the line has whatever its settings are.
+    """
+    if line == "sequential":
+        return ("learning_rate", "batch_size"), dict(_RATE)
+    if line == ONCE:
+        return ("learning_rate", "warmup_samples"), {**_RATE, "warmup_samples": 0}
+    if line == "local_sgd":
+        # Averages of updates that differ are short; a higher rate makes up for that in part.
+        rate = min(AXES["learning_rate"], key=lambda r: abs(math.log(r / (0.028 * threads**0.5))))
+        return ("learning_rate", "merge_every"), {**_RATE, "learning_rate": rate, "merge_every": 64}
+    momentum = _MOMENTUM[max(n for n in _MOMENTUM if n <= threads)]
+    if threads in LARGE_PERIODS:
+        period = LARGE_PERIODS[threads]
+        return ("outer_momentum",), {**_RATE, "merge_every": period, "outer_momentum": momentum}
+    if "outer_optimizer" not in fixed:
+        axes = ("learning_rate", "merge_every", "outer_momentum")
+        return axes, {**_RATE, "merge_every": 64, "outer_momentum": momentum}
+    axes = ("outer_learning_rate", "outer_momentum", "learning_rate", "merge_every")
+    outer = {"outer_momentum": 0.6, "outer_learning_rate": 1.0 if threads <= 16 else 2.0}
+    return axes, {**_RATE, "merge_every": 64, **outer}
+
+
 @lru_cache(maxsize=1)
 def _file() -> dict[str, Any]:
+    if not SETTINGS_FILE.exists():
+        return {"chosen": {}, "trials": {}}
     settings: dict[str, Any] = json.loads(SETTINGS_FILE.read_text(encoding="utf-8"))
     return settings
 
@@ -50,7 +94,13 @@ def nearest(threads: int, tuned: Iterable[int]) -> int:
     return min(tuned, key=lambda n: (abs(math.log(n / threads)), -n))
 
 
-def settings_for(problem: str, line: str, threads: int, purpose: str = "score") -> dict[str, Any]:
+def settings_for(
+    problem: str,
+    line: str,
+    threads: int,
+    fixed: Mapping[str, Any],
+    purpose: str = "score",
+) -> dict[str, Any]:
     """Return the chosen options of ``train_parallel``.
 
     Parameters
@@ -58,23 +108,26 @@ def settings_for(problem: str, line: str, threads: int, purpose: str = "score") 
     problem, line : str
     threads : int
         Where this number was not tuned, the settings are those of the nearest that was.
+    fixed : mapping
+        Options that the line has whatever its settings are.
     purpose : {"score", "time"}
         For the best score after the fixed number of epochs, or the least time to a score; the
-        former where there are none for the latter.
+        former where there are none for the latter. For a line that was not tuned, the settings are
+        those with which its search begins.
     """
     chosen: Mapping[str, Any] = _file()["chosen"]
-    by_threads = chosen.get(purpose, {}).get(problem, {}).get(line)
-    if by_threads is None:
-        by_threads = chosen["score"][problem][line]
-    tuned = {int(n): options for n, options in by_threads.items()}
-    return dict(tuned[nearest(threads, tuned)])
+    for wanted in (purpose, "score"):
+        by_threads = chosen.get(wanted, {}).get(problem, {}).get(line)
+        if by_threads:
+            tuned = {int(n): options for n, options in by_threads.items()}
+            return dict(tuned[nearest(threads, tuned)])
+    return start_of(line, threads, fixed)[1]
 
 
 def write_chosen(found: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     """Enter what --tune found into settings.json; what was not tuned stays."""
-    kept: dict[str, Any] = {"chosen": {}, "trials": {}}
-    if SETTINGS_FILE.exists():
-        kept = json.loads(SETTINGS_FILE.read_text(encoding="utf-8"))
+    _file.cache_clear()
+    kept = _file()
     for part in ("chosen", "trials"):
         _merge_into(kept.setdefault(part, {}), found[part])
     kept["axes"] = {axis: list(values) for axis, values in AXES.items()}

@@ -22,7 +22,7 @@ from typing import Any
 
 from .arithmetic import budget_to_reach, merges_an_epoch
 from .lines import SEQUENTIAL, Line, once_lines, periodic_lines
-from .settings import AXES, nearest, settings_for
+from .settings import AXES, LARGE_PERIODS, ONCE, nearest, settings_for, start_of
 from .work import Pool, Source, score, training
 
 PURPOSES = ("score", "time")
@@ -38,14 +38,7 @@ MORE_SEEDS = {
 # Numbers of replicas that are tuned: all for the default method, some for the rest.
 TUNED_THREADS = {"gradient_diversity": (2, 4, 8, 16, 32, 64, 256, 1024)}
 SOME_THREADS = (4, 16, 64)
-ONCE = "once"
 LEAST_PERIOD = 32
-# Hundreds of replicas are left with few samples each, and need merges that no machine could afford.
-LARGE_PERIODS = {256: 16, 1024: 4}
-
-_RATE = {"learning_rate": 0.028, "batch_size": 1}
-# The momentum that the library takes by itself, by the least number of replicas.
-_MOMENTUM = {1: 0.0, 4: 0.3, 16: 0.4, 32: 0.5}
 
 TIME_PROBLEM = "mnist"
 TIME_SCORE = 97.8
@@ -54,29 +47,6 @@ TIME_PERIODS = (32, 64, 128, 256)
 TIME_MOMENTA = (0.0, 0.3, 0.5, 0.6)
 TIME_RATES = (0.02, 0.028, 0.04, 0.056)
 MERGE_SAMPLES = {2: 20, 8: 20, 32: 30, 64: 40}
-
-
-def start_of(line: Line, threads: int) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return the axes of a line's search and where it begins."""
-    if line is SEQUENTIAL:
-        return ("learning_rate", "batch_size"), dict(_RATE)
-    if line.name == ONCE:
-        return ("learning_rate", "warmup_samples"), {**_RATE, "warmup_samples": 0}
-    if line.name == "local_sgd":
-        # Averages of updates that differ are short; a higher rate makes up for that in part.
-        axes, rate = ("learning_rate", "merge_every"), 0.028 * threads**0.5
-        rate = min(AXES["learning_rate"], key=lambda r: abs(math.log(r / rate)))
-        return axes, {**_RATE, "learning_rate": rate, "merge_every": 64}
-    momentum = _MOMENTUM[max(n for n in _MOMENTUM if n <= threads)]
-    if threads in LARGE_PERIODS:
-        period = LARGE_PERIODS[threads]
-        return ("outer_momentum",), {**_RATE, "merge_every": period, "outer_momentum": momentum}
-    if "outer_optimizer" not in line.options:
-        axes = ("learning_rate", "merge_every", "outer_momentum")
-        return axes, {**_RATE, "merge_every": 64, "outer_momentum": momentum}
-    axes = ("outer_learning_rate", "outer_momentum", "learning_rate", "merge_every")
-    outer = {"outer_momentum": 0.6, "outer_learning_rate": 1.0 if threads <= 16 else 2.0}
-    return axes, {**_RATE, "merge_every": 64, **outer}
 
 
 class Search:
@@ -215,10 +185,10 @@ def tune(
                 seeds = MORE_SEEDS.get(slug, SEEDS)[: 1 if n > 64 else None]
                 if "score" in purposes:
                     search = Search(pool, source, slug, line, n, seeds)
-                    best = search.walk(*start_of(line, n))
+                    best = search.walk(*start_of(line.name, n, line.options))
                     enter("score", slug, line, n, best, search)
                 else:
-                    best = settings_for(slug, line.name, n)
+                    best = settings_for(slug, line.name, n, line.options)
                 timed = slug == TIME_PROBLEM and n <= 64 and (line.timed or line is SEQUENTIAL)
                 if timed and "time" in purposes:
                     search = Search(pool, source, slug, line, n, seeds)
@@ -232,7 +202,7 @@ def time_candidates(line: Line, best: Mapping[str, Any]) -> list[dict[str, Any]]
     """Return what is tried for the least time, around the settings for the best score."""
     if line is SEQUENTIAL:
         return [{**best, "learning_rate": rate} for rate in TIME_RATES] + [
-            {**_RATE, "batch_size": 8, "learning_rate": rate} for rate in (0.11, 0.16, 0.22, 0.32)
+            {**best, "batch_size": 8, "learning_rate": rate} for rate in (0.11, 0.16, 0.22, 0.32)
         ]
     if line.name != "gradient_diversity":
         return [{**best, "merge_every": period} for period in TIME_PERIODS]
