@@ -47,6 +47,7 @@ from _frontier.arithmetic import (  # noqa: E402
     EpochCost,
     budget_to_reach,
     mean_and_sd,
+    mean_period,
     merges_an_epoch,
     speed_up,
 )
@@ -104,11 +105,12 @@ class TestBudgetToReach:
 
 class TestTimes:
     def test_merges_an_epoch(self) -> None:
-        # 1000 samples for 8 replicas are 125 each: 4 rounds of 32, the last of them shorter.
-        assert merges_an_epoch(1000, 8, 32, 1) == 4
-        # Over 4 epochs 500 samples each: 16 rounds, 4 an epoch.
-        assert merges_an_epoch(1000, 8, 32, 4) == 4
-        assert merges_an_epoch(1000, 8, None, 5) == 0.2
+        # 1000 samples for 8 replicas are 125 each.
+        assert merges_an_epoch(1000, 8, 25) == 5
+        # Ten thousand periods that grow from 16 to 256 in equal ratios.
+        periods = np.geomspace(16, 256, 10_000)
+        assert mean_period((16, 256)) == pytest.approx(periods.mean(), rel=1e-3)
+        assert mean_period([64, 64]) == 64
 
     def test_an_epoch_modelled_for_n_cores(self) -> None:
         cost = EpochCost(replica_seconds=0.03, merges=100, merge_seconds=1e-4, wall_seconds=0.5)
@@ -219,7 +221,7 @@ class TestSettings:
         search = Known(None, work.Source(), "digits", periodic_lines()[0], 2, [0])
         candidates = [{"merge_every": 64}, {"merge_every": 256}]
         monkeypatch.setattr(tune, "MERGE_SAMPLES", {64: 40})
-        # 599 samples a replica: 599 + 10 * 40 are more than 1.3 (599 + 3 * 40).
+        # 599 samples a replica: 599 + 9.4 * 40 are more than 1.3 (599 + 2.3 * 40).
         assert search.soonest(candidates) == {"merge_every": 256}
         monkeypatch.setattr(tune, "MERGE_SAMPLES", {64: 1})
         assert search.soonest(candidates) == {"merge_every": 64}

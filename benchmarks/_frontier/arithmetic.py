@@ -74,11 +74,17 @@ class EpochCost:
         return self.merges * self.merge_seconds / self.modelled_seconds
 
 
-def merges_an_epoch(samples: int, threads: int, merge_every: int | None, epochs: float) -> float:
-    """Return the merges in an epoch, when a replica trains ``merge_every`` samples between them."""
-    if merge_every is None:
-        return 1.0 / epochs
-    return math.ceil(epochs * samples / threads / merge_every) / epochs
+def mean_period(merge_every: int | Sequence[int]) -> float:
+    """Return the mean of the samples between merges, if they grow or fall in equal ratios."""
+    if isinstance(merge_every, int):
+        return float(merge_every)
+    first, last = merge_every
+    return float(first) if first == last else (last - first) / math.log(last / first)
+
+
+def merges_an_epoch(samples: int, threads: int, merge_every: int | Sequence[int]) -> float:
+    """Return about how many merges there are in an epoch."""
+    return samples / threads / mean_period(merge_every)
 
 
 def speed_up(reference: float | None, seconds: float | None) -> float | None:

@@ -83,7 +83,7 @@ class Problem:
         )
 
 
-def _mnist(path: str) -> Problem:
+def _mnist(path: str, limit: int | None) -> Problem:
     arrays: Any
     try:
         arrays = datasets.load_mnist(
@@ -93,14 +93,15 @@ def _mnist(path: str) -> Problem:
     except (datasets.DatasetNotFoundError, ImportError) as error:
         if path != "auto":
             raise SystemExit(str(error)) from error
-        arrays = datasets.load_augmented_digits(60_000, 10_000, dtype="uint8", seed=0)
+        n = 60_000 if limit is None else limit
+        arrays = datasets.load_augmented_digits(n, max(1, n // 3), dtype="uint8", seed=0)
         name, about = "augmented digits", "scikit-learn's digits, enlarged, shifted and rotated"
         return Problem("mnist", name, about, *arrays, hidden=(128,), epochs=5)
     about = "the official training and test images, as bytes"
     return Problem("mnist", "MNIST", about, *arrays, hidden=(128,), epochs=5)
 
 
-def _digits(path: str) -> Problem:  # noqa: ARG001 - all loaders are called alike
+def _digits(path: str, limit: int | None) -> Problem:  # noqa: ARG001 - called like the others
     return Problem(
         "digits",
         "digits, 8 by 8",
@@ -116,7 +117,7 @@ def _split(X: np.ndarray, y: np.ndarray, n_test: int) -> tuple[np.ndarray, ...]:
     return X[n_test:], y[n_test:], X[:n_test], y[:n_test]
 
 
-def _classification(path: str) -> Problem:  # noqa: ARG001
+def _classification(path: str, limit: int | None) -> Problem:  # noqa: ARG001
     from sklearn.datasets import make_classification
 
     options = {
@@ -143,7 +144,7 @@ def _classification(path: str) -> Problem:  # noqa: ARG001
     )
 
 
-def _regression(path: str) -> Problem:  # noqa: ARG001
+def _regression(path: str, limit: int | None) -> Problem:  # noqa: ARG001
     from sklearn.datasets import make_friedman1
 
     options = {"n_samples": 30_000, "n_features": 20, "noise": 1.0, "random_state": 0}
@@ -169,7 +170,7 @@ def _words(options: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in options.items())
 
 
-LOADERS: dict[str, Callable[[str], Problem]] = {
+LOADERS: dict[str, Callable[[str, int | None], Problem]] = {
     "mnist": _mnist,
     "digits": _digits,
     "classification": _classification,
@@ -190,7 +191,7 @@ def load(slug: str, path: str = "auto", limit: int | None = None) -> Problem:
     limit : int, optional
         The first so many training samples and a third as many test samples, for a trial run.
     """
-    problem = LOADERS[slug](path)
+    problem = LOADERS[slug](path, limit)
     if limit is None:
         return problem
     n_test = max(1, limit // 3)

@@ -72,7 +72,7 @@ def time_table(result: Mapping[str, Any]) -> Table:
         cells = [
             labels[entry["line"]],
             str(entry["threads"]),
-            "-" if every is None else str(every),
+            _period(every),
             f"{entry['cost']['merge_share']:.0%}",
         ]
         for target in result["targets"]:
@@ -88,6 +88,12 @@ def time_table(result: Mapping[str, Any]) -> Table:
             ]
         rows.append(cells)
     return header, rows
+
+
+def _period(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " to ".join(str(part) for part in value)
+    return "-" if value is None else str(value)
 
 
 def _times(value: float | None) -> str:
@@ -117,7 +123,7 @@ def settings_table(result: Mapping[str, Any]) -> Table:
     rows = []
     for line, by_threads in result["settings"].items():
         for n, options in by_threads.items():
-            cells = [str(options.get(key, "-")) for key in names]
+            cells = [_period(options.get(key)) for key in names]
             rows.append([labels.get(line, line), str(n), *cells])
     return ["", "n", *names.values()], rows
 

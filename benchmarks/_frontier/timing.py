@@ -56,7 +56,7 @@ def epoch_costs(
             EpochCost(
                 replica_seconds=median(run["replica"] for run in runs),
                 merges=runs[0]["merges"],
-                merge_seconds=merge_seconds(source, problem, line, n) if n > 1 else 0.0,
+                merge_seconds=merge_seconds(source, problem, line.method, n) if n > 1 else 0.0,
                 wall_seconds=median(run["wall"] for run in runs),
             )
         )
@@ -64,7 +64,7 @@ def epoch_costs(
 
 
 @cache
-def merge_seconds(source: Source, problem: str, line: Line, threads: int) -> float:
+def merge_seconds(source: Source, problem: str, method: str, threads: int) -> float:
     """Time of one merge when each of n cores merges its n-th of the parameters.
 
     The time of a whole merge by one worker, divided by n, and the time that a replica takes to copy
@@ -84,7 +84,7 @@ def merge_seconds(source: Source, problem: str, line: Line, threads: int) -> flo
     seconds = []
     for _ in range(9):
         begin = time.perf_counter()
-        omp_mlp.merge(models[1:], line.method, base=models[0])
+        omp_mlp.merge(models[1:], method, base=models[0])
         seconds.append(time.perf_counter() - begin)
     parameters = sum(a * b + b for a, b in pairwise(sizes))
     return median(seconds) / threads + copy_seconds(parameters)

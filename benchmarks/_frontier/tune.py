@@ -15,6 +15,7 @@ For the time to a score, on MNIST: for each line and n, the period and the momen
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
@@ -44,7 +45,9 @@ TIME_PROBLEM = "mnist"
 TIME_SCORE = 97.8
 TIME_BUDGETS = (2, 3, 5)
 TIME_PERIODS = (32, 64, 128, 256)
-TIME_MOMENTA = (0.0, 0.3, 0.5, 0.6)
+# From the first to the second, in equal ratios.
+TIME_GROWING = ((8, 128), (16, 256), (32, 512))
+TIME_MOMENTA = (0.3, 0.5)
 TIME_RATES = (0.02, 0.028, 0.04, 0.056)
 MERGE_SAMPLES = {2: 20, 8: 20, 32: 30, 64: 40}
 
@@ -64,11 +67,11 @@ class Search:
         self.pool, self.source, self.problem = pool, source, problem
         self.line, self.threads, self.seeds = line, threads, seeds
         self.trials: list[dict[str, Any]] = []
-        self._known: dict[tuple[Any, ...], float] = {}
+        self._known: dict[tuple[float | None, str], float] = {}
 
     def value(self, options: Mapping[str, Any], epochs: float | None = None) -> float:
         """Mean validation score over the seeds, percent; minus infinity if one diverged."""
-        key = (epochs, *sorted(options.items()))
+        key = (epochs, json.dumps(options, sort_keys=True))
         if key not in self._known:
             jobs = [
                 training(
@@ -124,7 +127,7 @@ class Search:
                 continue
             merges = 0.0
             if self.threads > 1:
-                merges = merges_an_epoch(samples, self.threads, options["merge_every"], 1.0)
+                merges = merges_an_epoch(samples, self.threads, options["merge_every"])
             cost = epochs * (samples / self.threads + merges * merge_samples)
             if best is None or cost < best[0]:
                 best = (cost, options)
@@ -204,11 +207,12 @@ def time_candidates(line: Line, best: Mapping[str, Any]) -> list[dict[str, Any]]
         return [{**best, "learning_rate": rate} for rate in TIME_RATES] + [
             {**best, "batch_size": 8, "learning_rate": rate} for rate in (0.11, 0.16, 0.22, 0.32)
         ]
+    growing = [list(pair) for pair in TIME_GROWING]
     if line.name != "gradient_diversity":
-        return [{**best, "merge_every": period} for period in TIME_PERIODS]
+        return [{**best, "merge_every": period} for period in (*TIME_PERIODS, *growing)]
     return [
         {**best, "merge_every": period, "outer_momentum": momentum}
-        for period, momentum in product(TIME_PERIODS, TIME_MOMENTA)
+        for period, momentum in product((*TIME_PERIODS, *growing), TIME_MOMENTA)
     ]
 
 

@@ -94,9 +94,9 @@ def training(
 def options_of(job: Training) -> dict[str, Any]:
     """Return all options of the training that the installed build knows."""
     options = {**COMMON, **job.options}
-    if options.get("merge_every") is not None:
-        # A period of less than a batch is one step.
-        options["merge_every"] = max(options["merge_every"], options.get("batch_size", 1))
+    if isinstance(options.get("merge_every"), Sequence):
+        # JSON has no tuples.
+        options["merge_every"] = tuple(options["merge_every"])
     return {key: value for key, value in options.items() if key in known_options()}
 
 
