@@ -199,7 +199,7 @@ struct PyNetwork {
                                              const std::string& first_layer) const {
         const Index rows = X.samples.rows;
         Workspace workspace{network, rows,
-                            choose_reading(named(first_layers, first_layer), X.samples, rows)};
+                            choose_reading(named(first_layers, first_layer), X.samples)};
         std::vector<Index> ids(static_cast<std::size_t>(rows));
         std::iota(ids.begin(), ids.end(), Index{0});
         workspace.load(kernels(), X.samples, ids);
