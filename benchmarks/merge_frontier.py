@@ -146,9 +146,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 arguments.problems,
                 arguments.lines,
                 arguments.tune or tuning.PURPOSES,
-                progress.set_description_str,
+                lambda found: write_chosen(found, about),
             )
-            write_chosen(chosen, about)
             print(f"Written in {time.perf_counter() - begin:.0f} s: {SETTINGS_FILE}")
             return chosen
         bench = parts.Bench(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 COLOURS = report.COLOURS
 SINGLE = Line("single_replica", "a replica by itself", "average", "grey", ".", DOTTED)
+# Of equal shards the weighted average is the average; it is in the tables.
+HIDDEN = ("weighted_average",)
 # Points below the best that the closer look shows.
 CLOSE = 1.6
 
@@ -83,7 +85,7 @@ def draw_scores(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
                     thick=line.name == "gradient_diversity",
                 )
     for line in once_lines():
-        if line.name in result["once"]:
+        if line.name in result["once"] and line.name not in HIDDEN:
             for ax in (whole, close):
                 _draw(ax, line, result["once"][line.name])
     best = max(max(curve["mean"]) for curve in result["periodic"].values())
@@ -171,7 +173,7 @@ def draw_once(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
     ):
         curves = result[key]
         for line in (*once_lines(), SINGLE):
-            if line.name in curves:
+            if line.name in curves and line.name not in HIDDEN:
                 _draw(ax, line, curves[line.name])
         ax.axhline(
             result["sequential"]["mean"][0],

@@ -132,15 +132,15 @@ def write_chosen(found: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         _merge_into(kept.setdefault(part, {}), found[part])
     kept["axes"] = {axis: list(values) for axis, values in AXES.items()}
     kept["common"] = COMMON
-    kept.setdefault("runs", []).append(
-        {key: about[key] for key in ("started", "machine", "build", "source")}
-    )
+    run = {key: about[key] for key in ("started", "machine", "build", "source")}
+    earlier = [other for other in kept.get("runs", ()) if other["started"] != run["started"]]
+    kept["runs"] = [*earlier, run]
     SETTINGS_FILE.write_text(compact(kept) + "\n", encoding="utf-8")
     _file.cache_clear()
 
 
-def _merge_into(kept: dict[str, Any], found: Mapping[str, Any], depth: int = 3) -> None:
-    """Replace what is ``depth`` levels down (purpose, problem, line), and leave its neighbours."""
+def _merge_into(kept: dict[str, Any], found: Mapping[str, Any], depth: int = 4) -> None:
+    """Replace what is ``depth`` levels down: purpose, problem, line, n. Its neighbours stay."""
     for key, value in found.items():
         if depth == 1:
             kept[key] = value

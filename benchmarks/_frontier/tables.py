@@ -20,6 +20,9 @@ def _labels() -> dict[str, str]:
 
 
 def _cell(mean: float, sd: float | None) -> str:
+    if mean < -100:
+        # R2 of networks that are n times too large.
+        return "below -100"
     return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
 
 

@@ -157,9 +157,11 @@ def tune(
     slugs: Sequence[str],
     names: Sequence[str] | None,
     purposes: Sequence[str],
-    announce: Callable[[str], None],
+    save: Callable[[Mapping[str, Any]], None],
 ) -> dict[str, Any]:
     """Search the settings of these problems, lines (None: all) and purposes.
+
+    ``save`` is called with what was found so far, whenever there is more of it.
 
     Returns
     -------
@@ -175,7 +177,7 @@ def tune(
         for part, value in (("chosen", options), ("trials", search.trials)):
             lines = found[part].setdefault(purpose, {}).setdefault(slug, {})
             lines.setdefault(line.name, {})[str(n)] = value
-        announce(f"{purpose} {slug}, {line.label}, n = {n}: {options}")
+        save(found)
 
     for slug in slugs:
         samples = len(source.load(slug).held_out().X)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -114,7 +113,6 @@ def train(
     if epochs < 1:
         problem = problem.part(epochs, job.seed)
         epochs = 1
-    problem = _centred(problem, job)
     model = omp_mlp.train_parallel(
         problem.X,
         problem.y,
@@ -128,28 +126,6 @@ def train(
         **more,
     )
     return model, problem
-
-
-@lru_cache(maxsize=2)
-def _centred_arrays(source, slug, held_out):  # noqa: ANN001, ANN202
-    p = source.load(slug)
-    if held_out:
-        p = p.held_out()
-    X = p.X.astype(np.float32) / np.float32(255 if p.X.dtype == np.uint8 else 1)
-    mu = X.mean(0, dtype=np.float64).astype(np.float32)
-    T = p.X_test.astype(np.float32) / np.float32(255 if p.X.dtype == np.uint8 else 1)
-    return X - mu, T - mu
-
-
-def _centred(problem, job):  # noqa: ANN001, ANN202 - TEMPORARY
-    if "center_inputs" in known_options() or not {**COMMON, **job.options}["center_inputs"]:
-        return problem
-    if len(problem.X) != len(_centred_arrays(job.source, job.problem, job.held_out)[0]):
-        return problem
-    X, T = _centred_arrays(job.source, job.problem, job.held_out)
-    from dataclasses import replace
-
-    return replace(problem, X=X, X_test=T)
 
 
 def score(job: Training) -> float:
