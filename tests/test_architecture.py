@@ -34,7 +34,9 @@ MAY_INCLUDE = {
     "heartbeat": BASICS,
     "optimizer": BASICS,
     "parallel": BASICS,
-    "merge": BASICS,
+    "merge_loops": BASICS,
+    "merge": BASICS | {"merge_loops"},
+    "rounds": BASICS,
     "samples": BASICS,
     "first_layer": BASICS | {"samples"},
     "shard": BASICS | {"permutation"},
@@ -47,7 +49,7 @@ MAY_INCLUDE = {
     "network": NETWORK,
     "replica": REPLICA,
     "predict": NETWORK | {"network", "dispatch", "parallel", "shard"},
-    "train": REPLICA | {"replica", "dispatch", "merge", "parallel"},
+    "train": REPLICA | {"replica", "dispatch", "merge", "parallel", "rounds"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
     "bindings": REPLICA | {"dispatch", "merge", "parallel", "predict", "train"},
 }
@@ -147,8 +149,12 @@ MAY_IMPORT = {
     "_config": {"_core", "_workers"},
     "_watch": {"_validate", "history"},
     "model": {"_core", "_validate", "_workers", "history"},
-    "merge": {"_core", "_validate", "model"},
-    "train": {"_core", "_validate", "_watch", "_workers", "history", "merge", "model"},
+    "merge": {"_core", "_errors", "_validate", "model"},
+    "_cadence": {"_core", "_validate", "merge"},
+    "train": {
+        *("_cadence", "_core", "_errors", "_validate", "_watch", "_workers"),
+        *("history", "merge", "model"),
+    },
     "__init__": {"_config", "_core", "_errors", "datasets", "history", "merge", "model", "train"},
 }
 REQUIRED = {"numpy", "safetensors"}
