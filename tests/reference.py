@@ -455,6 +455,8 @@ def rounds(
     longest = lengths[0]
     if longest == 0:
         return []
+    if isinstance(merge_every, tuple) and merge_every[0] == merge_every[1]:
+        merge_every = merge_every[0]
     if merge_every is None:
         ends = [longest]
     elif isinstance(merge_every, int):
@@ -472,8 +474,6 @@ def growing_ends(length: int, first: int, last: int, batch_size: int) -> list[in
     growth = math.log(last / first)
 
     def rounds_until(p: float) -> float:
-        if growth == 0:
-            return p / first
         return length / (first * growth) * (1 - math.exp(-growth * p / length))
 
     ends = []

@@ -791,7 +791,7 @@ def test_growing_rounds() -> None:
     ends = [4, 9, 14, 21, 29, 40, 48]
     assert ref.growing_ends(48, 4, 16, 1) == ends
     assert ref.growing_ends(48, 4, 16, 4) == [4, 8, 12, 20, 28, 40, 48]
-    assert ref.growing_ends(48, 8, 8, 1) == [8, 16, 24, 32, 40, 48]
+    assert ref.rounds(48, 1, 1, (20, 20), 3) == ref.rounds(48, 1, 1, 20)
     spans = ref.rounds(95, 2, 1, (4, 16), 1)
     assert [span[0][1] for span in spans] == ends
     assert [span[1] for span in spans][-1] == (40, 47)

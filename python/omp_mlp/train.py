@@ -125,10 +125,11 @@ def train_parallel(
         Samples that each replica trains between merges, at least ``batch_size``. A pair lets them
         grow from first to last in equal ratios over the training, rounded to whole batches, as in
         ``(16, 256)``. None: one merge, at the end. "auto": what suits the method. One merge for
-        those that are applied once, if there is no outer optimiser; for the periodic ones as many
-        samples as let a merge cost about a tenth of the time between merges, by the number of
-        threads, the layer sizes and the nonzeros in X, but at least 64 merges in the training. With
-        one thread, an epoch. The steps of ``history.samples`` show what was chosen.
+        those that are applied once, if there is no outer optimiser. For the periodic ones a pair of
+        which last is 16 times first, with a mean that lets a merge cost about a tenth of the time
+        between merges, by the number of threads, the layer sizes and the nonzeros in X; but 256
+        merges at least, unless first gets shorter than 8 samples or a batch. With one thread, an
+        epoch. The steps of ``history.samples`` show what was chosen.
     merge_options : mapping, optional
         Settings of the merge method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"``; the
         method's ``options`` in :func:`omp_mlp.merge_methods` lists them.
@@ -269,8 +270,8 @@ def train_parallel(
     total_samples = epochs * samples.n_samples + warmup_samples
     if total_samples >= 2**63:
         raise ValueError(
-            "epochs times samples, and the warm-up, must be less than 2^63; "
-            f"got {epochs} epochs and {warmup_samples} samples"
+            f"epochs times samples must be less than 2^63; got {epochs} epochs and "
+            f"{warmup_samples} samples of warm-up"
         )
     samples_a_replica = epochs * -(-samples.n_samples // threads)
     period = _cadence.merge_period(
