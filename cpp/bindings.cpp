@@ -19,6 +19,7 @@
 
 #include "omp_mlp/dispatch.hpp"
 #include "omp_mlp/merge.hpp"
+#include "omp_mlp/merge_cost.hpp"
 #include "omp_mlp/parallel.hpp"
 #include "omp_mlp/predict.hpp"
 #include "omp_mlp/train.hpp"
@@ -370,6 +371,23 @@ py::list list_merge_methods() {
     return methods;
 }
 
+py::dict merge_cost(const std::string& method, const std::vector<PyOption>& options,
+                    const std::vector<Index>& layer_sizes, double outer_momentum, Index replicas,
+                    int workers, int passes) {
+    const Shape shape{layer_sizes};
+    std::vector<Index> layer_ends;
+    for (const LayerShape& layer : shape.layers()) {
+        layer_ends.push_back(layer.end());
+    }
+    const py::gil_scoped_release release;
+    const MergeCost cost =
+        measure_merge_cost(merge_method(method), option_values(options), layer_ends,
+                           OuterStep{1.0, outer_momentum, false}, replicas, workers, passes);
+    const py::gil_scoped_acquire acquire;
+    return py::dict("share_seconds"_a = cost.share_seconds, "load_seconds"_a = cost.load_seconds,
+                    "loop_seconds"_a = cost.loop_seconds, "loops"_a = cost.loops);
+}
+
 // ---- The build tells on itself ----------------------------------------------------------------------
 
 py::dict build_config() {
@@ -441,6 +459,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("count_rounds", &count_rounds, py::kw_only(), "length"_a, "merge_every"_a, "batch_size"_a);
     m.def("merge", &merge_networks, py::kw_only(), "method"_a, "options"_a, "replicas"_a.noconvert(),
           "base"_a.noconvert(), "sample_share"_a, "layer_ends"_a, "workers"_a);
+    m.def("merge_cost", &merge_cost, py::kw_only(), "method"_a, "options"_a, "layer_sizes"_a,
+          "outer_momentum"_a, "replicas"_a, "workers"_a, "passes"_a);
     m.def("merge_methods", &list_merge_methods);
     m.def("kernel_names", &kernel_names);
     m.def("kernels_in_use", [] { return kernels().name; });

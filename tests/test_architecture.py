@@ -36,6 +36,7 @@ MAY_INCLUDE = {
     "parallel": BASICS,
     "merge_loops": BASICS,
     "merge": BASICS | {"merge_loops"},
+    "merge_cost": BASICS | {"clock", "merge", "parallel", "random"},
     "rounds": BASICS,
     "samples": BASICS,
     "first_layer": BASICS | {"samples"},
@@ -51,7 +52,7 @@ MAY_INCLUDE = {
     "predict": NETWORK | {"network", "dispatch", "parallel", "shard"},
     "train": REPLICA | {"replica", "dispatch", "merge", "parallel", "rounds"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
-    "bindings": REPLICA | {"dispatch", "merge", "parallel", "predict", "train"},
+    "bindings": REPLICA | {"dispatch", "merge", "merge_cost", "parallel", "predict", "train"},
 }
 # These know nothing of each other, not even through others.
 STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]
