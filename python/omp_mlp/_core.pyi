@@ -78,6 +78,7 @@ def train(
     first_layer: str,
     bfloat16_forward: bool,
     skip_confident: float,
+    center_inputs: bool,
     warmup_samples: int,
     merge_every: tuple[int, int],
     merge: str,
