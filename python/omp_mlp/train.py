@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -10,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core, _validate
+from omp_mlp._methods import MergeMethod, PythonMethod, apply, check_options, find_method
 from omp_mlp._validate import FloatArray, Matrix
-from omp_mlp._watch import Callback, Score, Watcher
+from omp_mlp._watch import Callback, Watcher
 from omp_mlp._workers import effective_workers
+from omp_mlp.ensemble import Ensemble
 from omp_mlp.history import History
-from omp_mlp.merge import MergeMethod, find_method
 from omp_mlp.model import ACTIVATIONS, OUTPUT_ACTIVATIONS, Model
+from omp_mlp.predictor import Predictor
 
 PAPER: Mapping[str, Any] = MappingProxyType(
     {
@@ -61,6 +64,7 @@ def train_parallel(
     learning_rate_schedule: str = "linear",
     merge_every: int | str | None = "auto",
     outer_momentum: float | str = "auto",
+    merge_options: Mapping[str, Any] | None = None,
     init: str | Model = "shared",
     init_scale: float | str = "auto",
     shuffle: str | bool = "global",
@@ -74,7 +78,7 @@ def train_parallel(
     callback: Callback | None = None,
     progress: bool = False,
     keep_replicas: bool = False,
-) -> Model:
+) -> Model | Any:  # noqa: ANN401 - an Ensemble for one method, else a Model
     """Train a multilayer perceptron on the CPU, data-parallel.
 
     Each of ``threads`` replicas of the network trains by stochastic gradient descent on its own
@@ -119,10 +123,14 @@ def train_parallel(
         Samples that each replica trains between merges, at least ``batch_size``. None: one merge,
         at the end. "auto": what suits the method, one merge for those that are applied once, every
         64 samples (rounded up to whole batches) for the periodic ones; with one thread, an epoch.
+        Methods that see layers as matrices (``"weight_matching"`` and the like) merge once only.
     outer_momentum : float in [0, 1) or "auto", default "auto"
         Momentum of the master: M = outer_momentum M + (merged - base), master = base + M. "auto": 0
         for methods that are applied once and for eight or fewer merges; else 0 below 4 threads, 0.3
         up to 8, 0.4 up to 16, 0.5 above.
+    merge_options : mapping, optional
+        Options of the merge method, as in :func:`omp_mlp.merge`. Methods that look at data get
+        ``X`` and ``y``.
     init : {"shared", "independent"} or Model, default "shared"
         Whether all replicas start from the same random weights, or each from its own, or from the
         parameters of a network of the same shape.
@@ -166,6 +174,7 @@ def train_parallel(
     Returns
     -------
     Model
+        Or, for ``merge="ensemble"``, an :class:`omp_mlp.Ensemble` of the replicas.
 
     Raises
     ------
@@ -228,6 +237,10 @@ def train_parallel(
     samples_a_replica = epochs * -(-samples.n_samples // threads)
     rounds = _rounds(period, samples_a_replica)
     momentum = _outer_momentum(outer_momentum, method, threads, rounds)
+    options: dict[str, Any] = {}
+    if isinstance(method, PythonMethod):
+        _check_one_merge(method, rounds, merge_every, momentum)
+        options = check_options(method, merge_options)
     start = _start(init, layer_sizes, activation, output, targets, samples.scale)
     starts_apart = not isinstance(init, Model) and init == "independent"
     if starts_apart and (method.needs_base or momentum > 0):
@@ -242,12 +255,15 @@ def train_parallel(
         packed[: layer_sizes[0] * layer_sizes[1]] *= np.float32(samples.scale)
         return Model._of(layer_sizes, packed, activation, output, targets.labels, **more)
 
+    evaluate = _evaluation(validation_data, samples.n_features, targets)
+    # Methods in Python merge the only round's replicas after the core has returned.
+    merges_here = isinstance(method, PythonMethod)
     watcher = Watcher(
         rounds,
         epochs * samples.n_samples,
         callback,
         progress,
-        _score_function(validation_data, samples.n_features, targets, model_of),
+        None if evaluate is None or merges_here else lambda packed: evaluate(model_of(packed)),
     )
     with watcher:
         packed, replicas, columns = _core.train(
@@ -270,7 +286,7 @@ def train_parallel(
             skip_confident=skip_confident,
             # Longer than the training is as long as it.
             merge_every=min(period, samples_a_replica) if period is not None else 0,
-            merge=method.name,
+            merge="average" if merges_here else method.name,
             outer_momentum=momentum,
             learning_rate=learning_rate,
             learning_rate_schedule=learning_rate_schedule,
@@ -279,15 +295,25 @@ def train_parallel(
             init_scale=init_factor,
             init="given" if isinstance(init, Model) else init,
             seed=seed,
-            keep_replicas=keep_replicas,
-            after_round=watcher.after_round if watcher.watches_rounds else None,
+            keep_replicas=keep_replicas or merges_here,
+            after_round=watcher.after_round if watcher.watches_rounds and not merges_here else None,
             during_round=watcher.during_round if watcher.watches_within else None,
         )
-    return model_of(
-        packed,
-        history=_history(columns, watcher.validation),
-        replicas=tuple(model_of(replica) for replica in replicas),
-    )
+        models = tuple(model_of(replica) for replica in replicas)
+        master = model_of(packed)
+        merged: Model | Ensemble = master
+        if isinstance(method, PythonMethod):
+            began = time.perf_counter()
+            # Without a round there is the start alone, which is its own merge.
+            merged = apply(method, models or [master], X, y, options)
+            if len(columns):
+                columns[-1, 3] += time.perf_counter() - began
+                watcher.merged(
+                    int(columns[-1, 0]),
+                    float(columns[-1, 1]),
+                    None if evaluate is None else evaluate(merged),
+                )
+    return merged._with(_history(columns, watcher.validation), models if keep_replicas else ())
 
 
 def _output_function(loss: str, output_activation: str, targets: _validate.Targets) -> str:
@@ -342,6 +368,8 @@ def _merge_period(
         return None
     if isinstance(merge_every, str):
         _validate.choice("merge_every", merge_every, ("auto",))
+        if isinstance(method, PythonMethod):
+            return None
         if threads == 1:
             return n_samples
         return None if method.cadence == "once" else -(-_PERIOD // batch_size) * batch_size
@@ -355,6 +383,20 @@ def _rounds(period: int | None, samples_a_replica: int) -> int:
     if samples_a_replica == 0:
         return 0
     return 1 if period is None else -(-samples_a_replica // period)
+
+
+def _check_one_merge(
+    method: PythonMethod, rounds: int, merge_every: int | str | None, momentum: float
+) -> None:
+    if rounds > 1:
+        raise ValueError(
+            f"merge={method.name!r} merges once, at the end, and needs merge_every=None or 'auto'; "
+            f"got {merge_every}, which makes {rounds} rounds"
+        )
+    if momentum > 0:
+        raise ValueError(
+            f"merge={method.name!r} merges once and has no use for outer_momentum; got {momentum:g}"
+        )
 
 
 def _outer_momentum(
@@ -408,13 +450,10 @@ def _init_scale(init_scale: float | str, activation: str) -> tuple[str, float]:
     return init_scale, 0.0
 
 
-def _score_function(
-    validation_data: object,
-    n_features: int,
-    targets: _validate.Targets,
-    model_of: Callable[[FloatArray], Model],
-) -> Score | None:
-    """Check the validation data, and return what scores a master's parameters on them."""
+def _evaluation(
+    validation_data: object, n_features: int, targets: _validate.Targets
+) -> Callable[[Predictor], tuple[float, float]] | None:
+    """Check the validation data, and return what gives loss and score on them."""
     if validation_data is None:
         return None
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
@@ -426,7 +465,7 @@ def _score_function(
     expected = _validate.targets(
         y, inputs.n_samples, name="validation_data[1]", like=(targets.labels, targets.n_outputs)
     )
-    return lambda packed: model_of(packed)._evaluate(inputs, expected)
+    return lambda model: model._evaluate(inputs, expected)
 
 
 def _history(columns: npt.NDArray[np.float64], validation: list[tuple[float, float]]) -> History:

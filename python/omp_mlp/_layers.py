@@ -1,0 +1,74 @@
+"""A network as matrices: what the merge methods work on that look at more than single weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp._validate import Matrix
+from omp_mlp.model import Model, layer_ends
+
+Array = npt.NDArray[np.float64]
+Layers = list[tuple[Array, Array]]  # (W, b) of each layer, in double
+
+# Rows of X at a time: what is kept of them is small, whatever the length of X.
+_BLOCK = 4096
+
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda z: np.maximum(z, 0.0),
+    "tanh": np.tanh,
+    "logistic": lambda z: 0.5 + 0.5 * np.tanh(0.5 * z),
+    "identity": lambda z: z,
+}
+
+
+def layers_of(model: Model) -> Layers:
+    """Return the parameters in double precision, as arrays of their own."""
+    return [
+        (W.astype(np.float64), b.astype(np.float64))
+        for W, b in zip(model.weights, model.biases, strict=True)
+    ]
+
+
+def with_layers(model: Model, layers: Layers) -> Model:
+    """Build a model that differs in its parameters only, rounded to float32 once."""
+    packed = np.concatenate([part.ravel() for layer in layers for part in layer])
+    return model._like(packed.astype(np.float32))
+
+
+def average(networks: Sequence[Layers]) -> Layers:
+    """Return the mean of every parameter, summed in the order of the networks."""
+    return [
+        (
+            np.add.reduce([network[layer][0] for network in networks]) / len(networks),
+            np.add.reduce([network[layer][1] for network in networks]) / len(networks),
+        )
+        for layer in range(len(networks[0]))
+    ]
+
+
+def row_blocks(X: Matrix) -> Iterator[tuple[slice, Matrix]]:
+    """Go through X in blocks of rows."""
+    rows = X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
+    for begin in range(0, rows.shape[0], _BLOCK):
+        block = slice(begin, min(begin + _BLOCK, rows.shape[0]))
+        yield block, rows[block]
+
+
+def layer_inputs(model: Model, rows: Matrix) -> list[Array]:
+    """Return what each layer but the first one gets, with a column of ones for its bias.
+
+    The first layer is the core's, which knows how to read every kind of X.
+    """
+    function = ACTIVATION_FUNCTIONS[model.activation]
+    sizes = model.layer_sizes[:2]
+    first = Model._of(sizes, model._packed[: layer_ends(sizes)[0]], "identity", "identity", None)
+    inputs = []
+    z = first.decision_function(rows).astype(np.float64)
+    for W, b in zip(model.weights[1:], model.biases[1:], strict=True):
+        a = function(z)
+        inputs.append(np.column_stack([a, np.ones(len(a))]))
+        z = a @ W + b
+    return inputs
