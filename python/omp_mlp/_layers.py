@@ -15,6 +15,8 @@ Layers = list[tuple[Array, Array]]  # (W, b) of each layer, in double
 
 # Rows of X at a time: what is kept of them is small, whatever the length of X.
 _BLOCK = 4096
+# Of a Gram matrix: the square of what float32 inputs tell apart, with some room.
+_RANK = 1e-10
 
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda z: np.maximum(z, 0.0),
@@ -72,3 +74,9 @@ def layer_inputs(model: Model, rows: Matrix) -> list[Array]:
         inputs.append(np.column_stack([a, np.ones(len(a))]))
         z = a @ W + b
     return inputs
+
+
+def solve(gram: Array, right: Array) -> Array:
+    """Solve normal equations; of several solutions, return the smallest."""
+    solution: Array = np.linalg.lstsq(gram, right, rcond=_RANK)[0]
+    return solution

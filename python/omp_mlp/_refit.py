@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from omp_mlp._layers import Array, layer_inputs, layers_of, row_blocks, with_layers
+from omp_mlp._layers import Array, layer_inputs, layers_of, row_blocks, solve, with_layers
 from omp_mlp._line_search import line_search
 from omp_mlp._validate import Matrix, Targets
 from omp_mlp.model import Model
@@ -49,7 +49,7 @@ def refit_output(model: Model, X: Matrix, targets: Targets, ridge: float) -> Mod
     mean, mean_fitted = gram[-1, :-1] / count, right[-1] / count
     covariance = gram[:-1, :-1] - count * np.outer(mean, mean)
     covariance[np.diag_indices(units)] += ridge * np.trace(covariance) / units
-    W = np.linalg.lstsq(covariance, right[:-1] - count * np.outer(mean, mean_fitted), rcond=None)[0]
+    W = solve(covariance, right[:-1] - count * np.outer(mean, mean_fitted))
     b = mean_fitted - mean @ W
     if bends:
         z = np.vstack([_last_inputs(model, rows) @ np.vstack([W, b]) for _, rows in row_blocks(X)])
