@@ -659,12 +659,15 @@ def merge_refit_output(
     X: FloatArray,
     targets: FloatArray,
     ridge: float,
+    steps: int,
 ) -> Parameters:
     """Average, then fit the last layer to targets (N, n_outputs), one-hot for classes.
 
-    Identity: min sum |t - W^T a - b|^2 + r |W|^2, r = ridge times the mean over the units of
-    sum (a - mean(a))^2. Softmax and logistic: the same with 2 t - 1, then times the factor with the
-    least loss, which is looked for by trying very many.
+    Each step solves a least squares problem for the change (D, d) of the last layer, with a row for
+    each sample, D^T a + d = -g / k, and one for each unit, sqrt(r) D = 0. g is the derivative of
+    the loss by the pre-activations, k the curvature that it has at most (1/2 for cross-entropy,
+    0.0771 for the squared error of logistic outputs, 1 for that of identity outputs),
+    r = ridge times the mean over the units of sum a^2.
     """
     averaged: Parameters = [
         (
@@ -674,28 +677,19 @@ def merge_refit_output(
         for layer in range(len(networks[0]))
     ]
     a = forward(averaged, X, activation, "identity").a[-2]
-    t = targets if output_activation == "identity" else 2 * targets - 1
-    centred = a - a.mean(axis=0)
-    penalty = np.sqrt(ridge * (centred**2).sum(axis=0).mean()) * np.eye(a.shape[1])
-    rows = np.vstack([centred, penalty])
-    wanted = np.vstack([t - t.mean(axis=0), np.zeros((a.shape[1], t.shape[1]))])
-    W = np.linalg.lstsq(rows, wanted, rcond=None)[0]
-    b = t.mean(axis=0) - a.mean(axis=0) @ W
-    factor = 1.0
-    if output_activation != "identity":
-        z = a @ W + b
-
-        def loss(factor: float) -> float:
-            o = activate(output_activation, factor * z)
-            if output_activation == "softmax":
-                return float(-np.mean(np.sum(targets * np.log(o), axis=1)))
-            return float(np.mean(np.sum((o - targets) ** 2, axis=1)))
-
-        coarse = np.linspace(0.125, 100, 2000)
-        near = coarse[int(np.argmin([loss(factor) for factor in coarse]))]
-        fine = np.linspace(max(near - 0.06, 0.125), near + 0.06, 2001)
-        factor = fine[int(np.argmin([loss(factor) for factor in fine]))]
-    return [*averaged[:-1], (factor * W, factor * b)]
+    samples = np.column_stack([a, np.ones(len(a))])
+    r = ridge * (a**2).sum(axis=0).mean()
+    units = np.sqrt(r) * np.eye(a.shape[1], a.shape[1] + 1)
+    last = np.vstack(averaged[-1])
+    for _ in range(steps):
+        z = samples @ last
+        g = activate(output_activation, z) - targets
+        if output_activation != "softmax":
+            g = g * activation_derivative(output_activation, z)
+        k = {"softmax": 0.5, "logistic": 0.0771, "identity": 1.0}[output_activation]
+        wanted = np.vstack([-g / k, np.zeros((len(units), g.shape[1]))])
+        last = last + np.linalg.lstsq(np.vstack([samples, units]), wanted, rcond=1e-5)[0]
+    return [*averaged[:-1], (last[:-1], last[-1])]
 
 
 def ensemble_decision(networks: Sequence[Parameters], activation: str, X: FloatArray) -> FloatArray:

@@ -76,7 +76,6 @@ def layer_inputs(model: Model, rows: Matrix) -> list[Array]:
     return inputs
 
 
-def solve(gram: Array, right: Array) -> Array:
-    """Solve normal equations; of several solutions, return the smallest."""
-    solution: Array = np.linalg.lstsq(gram, right, rcond=_RANK)[0]
-    return solution
+def pseudo_inverse(gram: Array) -> Array:
+    """Return what solves normal equations; of several solutions, the smallest."""
+    return np.asarray(np.linalg.pinv(gram, rcond=_RANK, hermitian=True), dtype=np.float64)

@@ -99,7 +99,13 @@ def _refit_output(models: list[Model], given: Given) -> Model:
     if given.options["align"]:
         models = _matched(models, given)
     assert given.targets is not None
-    return refit_output(_average(models), given.X, given.targets, given.options["ridge"])
+    return refit_output(
+        _average(models),
+        given.X,
+        given.targets,
+        given.options["ridge"],
+        given.options["steps"],
+    )
 
 
 def _flag(name: str, value: object) -> bool:
@@ -141,14 +147,16 @@ _PYTHON_METHODS = (
     ),
     PythonMethod(
         name="refit_output",
-        summary="The mean of the replicas' parameters, with an output layer fitted anew by least "
-        "squares to what its hidden layers give.",
-        formula="hidden layers: W = (1/n) sum_i w_i; output layer: "
-        "argmin sum |t - W^T a - b|^2 + r |W|^2 over the samples",
-        reference="least squares on fixed features, as in Huang, Zhu & Siew 2006",
+        summary="The mean of the replicas' parameters, with an output layer fitted anew to what "
+        "the hidden layers give, by least squares (repeated for softmax and logistic outputs).",
+        formula="W = (1/n) sum_i w_i; output layer, once or repeated: W <- W + argmin_D "
+        "sum |D^T a + g / k|^2 + r |D|^2 over the samples, with a what the layer gets, "
+        "g the slope of the loss and k its largest curvature",
+        reference="Boehning 1992; least squares on fixed features: Huang, Zhu & Siew 2006",
         needs_data=("X", "y"),
         options={
             "ridge": Option(1e-6, lambda name, value: _validate.real(name, value, 0.0)),
+            "steps": Option(30, lambda name, value: _validate.integer(name, value, 0)),
             "align": _ALIGN,
         },
         function=_refit_output,

@@ -2,63 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from omp_mlp._layers import Array, layer_inputs, layers_of, row_blocks, solve, with_layers
-from omp_mlp._line_search import line_search
+from omp_mlp._layers import Array, layer_inputs, layers_of, pseudo_inverse, row_blocks, with_layers
 from omp_mlp._validate import Matrix, Targets
 from omp_mlp.model import Model
-from omp_mlp.predictor import loss_and_score
+from omp_mlp.predictor import OUTPUT_FUNCTIONS
 
-# Where the factor of a bent output layer is looked for: a fit to -1 and 1 is of about unit size.
-_FACTORS = np.geomspace(2.0**-3, 2.0**10, 27)
+# The derivative of the loss by the pre-activations z, from the outputs o and the targets t; and a
+# bound k of the second derivative: the loss is at most its parabola of that curvature.
+# Softmax with cross-entropy: the Hessian is at most 1/2 (Boehning 1992). Logistic with squared
+# error: the largest of s^2 (2 - 3 s) (1 - s), for targets in [0, 1]. Identity: the loss itself.
+_DERIVATIVES: dict[str, tuple[Callable[[Array, Array], Array], float]] = {
+    "softmax": (lambda o, t: o - t, 0.5),
+    "logistic": (lambda o, t: (o - t) * o * (1 - o), 0.0771),
+    "identity": (lambda o, t: o - t, 1.0),
+}
 
 
-def refit_output(model: Model, X: Matrix, targets: Targets, ridge: float) -> Model:
-    """Replace the last layer by one that is fitted to the data by least squares.
+def refit_output(model: Model, X: Matrix, targets: Targets, ridge: float, steps: int) -> Model:
+    """Fit the last layer anew to the data, by least squares, the hidden layers as they are.
 
-    With a what the last layer gets of a sample, it minimises
+    The network's own loss is approached by steps of least squares (Boehning 1992). With a what the
+    last layer gets of a sample, and g the derivative of the sample's loss by z = W^T a + b, a step
+    adds to (W, b) the (D, d) that minimises
 
-        sum |t - W^T a - b|^2 + r |W|^2,    r = ridge * mean over the units of sum (a - mean(a))^2.
+        sum |D^T a + d + g / k|^2 + r |D|^2,    r = ridge * mean over the units of sum a^2,
 
-    With identity outputs t are the targets themselves, and the network's squared error is
-    minimal. Softmax and logistic outputs bend what they get, so t is 1 for the right class and -1
-    for the others (2 y - 1 for values y), which decides between the classes as the least squares to
-    0 and 1 do; one factor of W and b then brings the outputs' mean loss to its least, and leaves
-    the order of the outputs, and so the accuracy, as it is.
+    over the samples, with k the largest curvature of the loss: no step makes the loss larger. With
+    identity outputs k = 1, and the first step ends at the least squares solution itself. What the
+    data leave open stays as it is.
     """
-    bends = model.output_activation != "identity"
-    n_outputs = model.layer_sizes[-1]
+    derivative, curvature = _DERIVATIVES[model.output_activation]
+    output = OUTPUT_FUNCTIONS[model.output_activation]
+    layers = layers_of(model)
+    last = np.vstack(layers[-1])
     if targets.indices is not None:
-        wanted = np.eye(n_outputs)[targets.indices]
+        wanted = np.eye(last.shape[1])[targets.indices]
     else:
         assert targets.values is not None
         wanted = targets.values.astype(np.float64)
-    fitted = 2 * wanted - 1 if bends else wanted
 
-    units = layers_of(model)[-1][0].shape[0]
-    gram = np.zeros((units + 1, units + 1))
-    right = np.zeros((units + 1, n_outputs))
-    for block, rows in row_blocks(X):
-        inputs = _last_inputs(model, rows)
-        gram += inputs.T @ inputs
-        right += inputs.T @ fitted[block]
-
-    # Centred, so that the bias drops out of the penalised problem.
-    count = gram[-1, -1]
-    mean, mean_fitted = gram[-1, :-1] / count, right[-1] / count
-    covariance = gram[:-1, :-1] - count * np.outer(mean, mean)
-    covariance[np.diag_indices(units)] += ridge * np.trace(covariance) / units
-    W = solve(covariance, right[:-1] - count * np.outer(mean, mean_fitted))
-    b = mean_fitted - mean @ W
-    if bends:
-        z = np.vstack([_last_inputs(model, rows) @ np.vstack([W, b]) for _, rows in row_blocks(X)])
-        factor = line_search(
-            lambda factor: loss_and_score(model.output_activation, factor * z, targets)[0],
-            _FACTORS,
-        )
-        W, b = factor * W, factor * b
-    return with_layers(model, [*layers_of(model)[:-1], (W, b)])
+    # Kept, not computed anew for every step: 4 bytes for each sample and unit.
+    blocks = [
+        (block, _last_inputs(model, rows).astype(np.float32)) for block, rows in row_blocks(X)
+    ]
+    gram = np.zeros((len(last), len(last)))
+    for _, inputs in blocks:
+        a = inputs.astype(np.float64)
+        gram += a.T @ a
+    units = np.arange(len(last) - 1)
+    gram[units, units] += ridge * gram[units, units].mean()
+    inverse = pseudo_inverse(gram)
+    for _ in range(1 if model.output_activation == "identity" else steps):
+        slope = np.zeros_like(last)
+        for block, inputs in blocks:
+            a = inputs.astype(np.float64)
+            slope += a.T @ derivative(output(a @ last), wanted[block])
+        last = last - inverse @ slope / curvature
+    return with_layers(model, [*layers[:-1], (last[:-1], last[-1])])
 
 
 def _last_inputs(model: Model, rows: Matrix) -> Array:

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from omp_mlp._layers import Array, average, layer_inputs, layers_of, row_blocks, solve, with_layers
+from omp_mlp._layers import (
+    Array,
+    average,
+    layer_inputs,
+    layers_of,
+    pseudo_inverse,
+    row_blocks,
+    with_layers,
+)
 from omp_mlp._validate import Matrix
 from omp_mlp.model import Model
 
@@ -33,7 +41,7 @@ def regmean(models: Sequence[Model], X: Matrix, non_diagonal: float) -> Model:
             shrunk = non_diagonal * gram + (1 - non_diagonal) * np.diag(np.diag(gram))
             total += shrunk
             right += shrunk @ (np.vstack(network[layer]) - mean)
-        solution = mean + solve(total, right)
+        solution = mean + pseudo_inverse(total) @ right
         merged[layer] = (solution[:-1], solution[-1])
     return with_layers(models[0], merged)
 

@@ -53,9 +53,10 @@ def merge(
         Their labels or values, for ``"refit_output"``.
     merge_options : mapping, optional
         Options of the method. ``"regmean"``: ``non_diagonal`` in [0, 1] (default 0.9), the factor
-        of the Gram matrices off the diagonal; ``"refit_output"``: ``ridge`` (default 1e-6), the
-        penalty in units of the hidden units' mean variance; both: ``align`` (default False),
-        whether hidden units are matched first, as ``"weight_matching"`` does.
+        of the Gram matrices off the diagonal. ``"refit_output"``: ``steps`` of least squares
+        (default 30; one is enough with identity outputs), ``ridge`` (default 1e-6), the penalty on
+        what a step changes, in units of the hidden units' mean square. Both: ``align`` (default
+        False), whether hidden units are matched first, as ``"weight_matching"`` does.
     activation, output_activation, classes
         Of networks that are given as arrays; as in :class:`Model`.
 
