@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -40,15 +41,15 @@ def with_layers(model: Model, layers: Layers) -> Model:
     return model._like(packed.astype(np.float32))
 
 
+def combine(one: Layers, other: Layers, factor: float) -> Layers:
+    """Return one + factor * other."""
+    return [(W + factor * V, b + factor * c) for (W, b), (V, c) in zip(one, other, strict=True)]
+
+
 def average(networks: Sequence[Layers]) -> Layers:
     """Return the mean of every parameter, summed in the order of the networks."""
-    return [
-        (
-            np.add.reduce([network[layer][0] for network in networks]) / len(networks),
-            np.add.reduce([network[layer][1] for network in networks]) / len(networks),
-        )
-        for layer in range(len(networks[0]))
-    ]
+    total = reduce(lambda one, other: combine(one, other, 1.0), networks)
+    return [(W / len(networks), b / len(networks)) for W, b in total]
 
 
 def row_blocks(X: Matrix) -> Iterator[tuple[slice, Matrix]]:

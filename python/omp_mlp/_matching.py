@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp._layers import Array, Layers, average
+from omp_mlp._layers import Array, Layers, combine
 
 # A change that gains less than this part of what could be gained at most is rounding.
 _LEAST_GAIN = 1e-12
@@ -33,9 +33,10 @@ def require_scipy() -> None:
 def match(networks: Sequence[Layers], activation: str) -> list[Layers]:
     """Bring the hidden units of all networks into the order of the first one's.
 
-    Each network is matched to the mean of those before it; then each one in turn to the mean of all
-    others, until none changes (the paper's Algorithm 3, in a fixed order). Every change makes the
-    sum of the inner products of all pairs larger, so that this ends.
+    Each network is matched to the sum of those before it; then each one in turn to the sum of all
+    others, until none changes (the paper's Algorithm 3, in a fixed order; it has the mean, for
+    which the best order is the same). Every change makes the sum of the inner products of all pairs
+    larger, so that this ends.
 
     Units of odd activations (tanh, identity) may change their sign too: phi(-z) = -phi(z). So may
     logistic ones, whose phi - 1/2 is odd; they are matched with the 1/2 moved to the next layer's
@@ -45,15 +46,19 @@ def match(networks: Sequence[Layers], activation: str) -> list[Layers]:
     shift = 0.5 if activation == "logistic" else 0.0
     centred = [_move_to_biases(network, shift) for network in networks]
     matched = [centred[0]]
+    total = centred[0]
     for network in centred[1:]:
-        matched.append(_match_one(average(matched), network, signed))
+        matched.append(_match_one(total, network, signed))
+        total = combine(total, matched[-1], 1.0)
     changed = len(matched) > 1
     while changed:
         changed = False
         for i, network in enumerate(matched):
-            others = average([*matched[:i], *matched[i + 1 :]])
+            others = combine(total, network, -1.0)
             matched[i], gained = _improve(others, network, signed)
-            changed = changed or gained
+            if gained:
+                total = combine(others, matched[i], 1.0)
+                changed = True
     return [_move_to_biases(network, -shift) for network in matched]
 
 
