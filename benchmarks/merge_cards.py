@@ -45,6 +45,8 @@ MEASURED = DOCS / "merge_methods.json"
 
 REPLICAS = (8, 32)
 STARTS = ("shared", "independent")
+_ALIGNED = "independent, aligned"
+_ALIGNABLE = ("regmean", "refit_output")
 SEEDS = (0, 1, 2)
 EPOCHS = 5
 
@@ -91,17 +93,18 @@ def measured_line(name: str, measured: Mapping[str, Any]) -> str:
     if not rows:
         return "see [frontier.md](frontier.md)."
     parts = []
-    for start in STARTS:
+    for start in (*STARTS, _ALIGNED):
         scores = [
             f"{100 * np.mean(runs):.1f} ± {100 * np.std(runs, ddof=1):.1f}"
             for count in REPLICAS
             if (runs := rows["scores"].get(f"{count} {start}"))
         ]
         if scores:
-            parts.append(f"{' and '.join(scores)} % from {start} starts")
-    line = f"with n = {' and '.join(map(str, REPLICAS))} replicas: {'; '.join(parts)}"
-    if rows.get("seconds") is not None:
-        line += f"; {1000 * rows['seconds']:.2g} ms for n = {REPLICAS[0]}"
+            parts.append(f"{' and '.join(scores)} % ({start})")
+    line = f"n = {' and '.join(map(str, REPLICAS))}: {'; '.join(parts)}"
+    if (seconds := rows.get("seconds")) is not None:
+        shown = f"{seconds:.2g} s" if seconds >= 1 else f"{1000 * seconds:.2g} ms"
+        line += f"; {shown} for n = {REPLICAS[0]}"
     return line + "."
 
 
@@ -125,8 +128,8 @@ def setting(measured: Mapping[str, Any]) -> str:
         f"on all samples: {one_network(measured)}), from "
         "`python benchmarks/merge_cards.py --measure` on "
         f"{report.machine_line(measured['machine'])}; times on one core. The same replicas for "
-        "every method that is applied once; a run of its own, with a shared start, for a periodic "
-        "one."
+        "every method that is applied once, from a shared or from independent starts (*aligned*: "
+        'with `merge_options={"align": True}`); a run of its own for a periodic one.'
     )
 
 
@@ -159,7 +162,7 @@ def measure() -> dict[str, Any]:
     def note(name: str, setting: str, network: Any) -> None:  # noqa: ANN401 - Model or Ensemble
         score = network.score(X_test, y_test)
         rows[name]["scores"].setdefault(setting, []).append(score)
-        print(f"{setting:15} {name:20} {100 * score:.2f} %", flush=True)
+        print(f"{setting:24} {name:20} {100 * score:.2f} %", flush=True)
 
     alone = []
     for seed in SEEDS:
@@ -179,6 +182,11 @@ def measure() -> dict[str, Any]:
                             best = rows[method.name]["seconds"]
                             rows[method.name]["seconds"] = min(seconds, best or seconds)
                         note(method.name, f"{count} {start}", merged)
+                        if start == "independent" and method.name in _ALIGNABLE:
+                            merged = omp_mlp.merge(
+                                replicas, method.name, X=X, y=y, merge_options={"align": True}
+                            )
+                            note(method.name, f"{count} {_ALIGNED}", merged)
             for method in methods:
                 if method.cadence == "periodic":
                     merged = omp_mlp.train_parallel(X, y, count, method.name, seed=seed, **options)
