@@ -210,7 +210,7 @@ struct PyNetwork {
         Parameters gradient{network.shape};
         const float scale = 1.0F / static_cast<float>(rows);
         add_upper_gradient(kernels(), network, parameters, scale, workspace, gradient);
-        add_first_gradient(kernels(), network, scale, workspace, gradient);
+        add_first_gradient(kernels(), network, workspace, gradient);
         return {loss / static_cast<double>(rows), packed(network.shape, gradient)};
     }
 };

@@ -124,11 +124,10 @@ private:
         }
     }
 
-    // Pairs cannot lose a sample, and have no bfloat16 kernel.
+    // bfloat16 has a kernel for lists only.
     static Reading reading(const BatchOptions& batch, const Samples& X) {
         const Reading chosen = choose_reading(batch.first_layer, X, batch.batch_size);
-        const bool lists_only = batch.bfloat16_forward || batch.skip_confident > 0.0;
-        return chosen == Reading::pairs && lists_only ? Reading::lists : chosen;
+        return chosen == Reading::marks && batch.bfloat16_forward ? Reading::lists : chosen;
     }
 
     static std::vector<Index> layer_ends(const Shape& shape) {
