@@ -151,10 +151,10 @@ MAY_IMPORT = {
     # A training may end in an ensemble, and an ensemble in a training (distill).
     "ensemble": {"_validate", "history", "model", "predictor", "train"},
     "_layers": {"_validate", "model"},
-    "_line_search": set(),
+    "_line_search": {"model"},
     "_matching": {"_layers"},
     "_regmean": {"_layers", "_validate", "model"},
-    "_refit": {"_layers", "_line_search", "_validate", "model", "predictor"},
+    "_refit": {"_layers", "_validate", "model", "predictor"},
     "_methods": {
         *("_core", "_layers", "_matching", "_refit", "_regmean", "_validate"),
         *("ensemble", "model"),

@@ -449,6 +449,34 @@ def test_line_search_stays_on_the_grid_and_minds_no_nan() -> None:
     assert nan_above == pytest.approx(1)
 
 
+@pytest.mark.parametrize("n_models", [1, 2, 5])
+def test_the_best_alpha_is_better_than_any_other(n_models: int) -> None:
+    X, y = labelled(300, 6, 3)
+    options: dict[str, Any] = {"hidden_layer_sizes": (12,), "learning_rate": 0.02, "seed": 1}
+    base = omp_mlp.train_parallel(X, y, 1, epochs=0, **options)
+    models = [
+        omp_mlp.train_parallel(X[i::n_models], y[i::n_models], 1, epochs=4, init=base, **options)
+        for i in range(n_models)
+    ]
+
+    def loss(alpha: float) -> float:
+        moved = [
+            (W + alpha * sum(V - W for V in others_W), b + alpha * sum(c - b for c in others_b))
+            for (W, b), others_W, others_b in zip(
+                layers_of(base),
+                zip(*(model.weights for model in models), strict=True),
+                zip(*(model.biases for model in models), strict=True),
+                strict=True,
+            )
+        ]
+        return model_of(moved, classes=range(3)).evaluate(X, y)[0]
+
+    found = _line_search.best_alpha(models, base, lambda model: model.evaluate(X, y)[0])
+    assert 0.5 / n_models <= found <= 2
+    tried = np.linspace(0.5 / n_models, 2, 200)
+    assert loss(found) <= min(loss(alpha) for alpha in tried) + 1e-5
+
+
 # ---------------------------------------------------------------------------------------- ensemble
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from omp_mlp.model import Model
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _STEPS = 20  # each narrows the interval to 0.618 of it: to 7e-5 of a step of the grid
@@ -45,3 +47,20 @@ def line_search(loss: Callable[[float], float], grid: npt.ArrayLike) -> float:
             right = low + _GOLDEN * (high - low)
             at_right = at(right)
     return min(seen, key=lambda pair: pair[0])[1]
+
+
+def best_alpha(models: Sequence[Model], base: Model, loss: Callable[[Model], float]) -> float:
+    """Return the alpha for which base + alpha sum_i (w_i - base) has the least loss.
+
+    Looked for between 1/(2 n) and 2, with the average of the updates (1/n), their sum (1) and
+    1/sqrt(n) among those that are tried first.
+    """
+    n = len(models)
+    start = base._packed.astype(np.float64)
+    total = np.zeros_like(start)
+    for model in models:
+        total += model._packed - start
+    grid = [*np.geomspace(0.5 / n, 2.0, 17), 1 / n, 1 / math.sqrt(n), 1.0]
+    return line_search(
+        lambda alpha: loss(base._like((start + alpha * total).astype(np.float32))), grid
+    )
