@@ -77,8 +77,8 @@ BAD_OPTIONS = [
         TypeError,
         "threads must be an integer; got array([2]) of type ndarray",
     ),
-    ("merge", "median", ValueError, "merge must be one of 'average', 'sum', "),
-    ("merge", "median", ValueError, "; got 'median'"),
+    ("merge", "mean", ValueError, "merge must be one of 'average', 'sum', "),
+    ("merge", "mean", ValueError, "; got 'mean'"),
     ("merge", "Average", ValueError, "; got 'Average'"),
     ("merge", None, ValueError, "; got None"),
     ("merge", ["sum"], ValueError, "; got ['sum']"),
@@ -263,7 +263,7 @@ def test_bad_option(train, option, value, error, message):
 
 def test_unknown_merge_lists_every_method(train):
     with pytest.raises(ValueError, match="merge must be one of") as caught:
-        train(merge="median")
+        train(merge="mean")
     for method in omp_mlp.merge_methods():
         assert repr(method.name) in str(caught.value)
 
