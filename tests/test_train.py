@@ -1272,7 +1272,7 @@ def test_defaults_resolve_as_documented() -> None:
     resolved = {
         "output_activation": "softmax",
         "loss": "cross_entropy",
-        "merge_every": (8, 128),  # the shortest: 750 samples a replica for 256 merges
+        "merge_every": (8, 128),  # the shortest: 750 samples a replica for 512 merges
         "outer_optimizer": "momentum",
         "outer_learning_rate": 1.0,
         "outer_momentum": 0.3,
@@ -1301,28 +1301,28 @@ def automatic_period(
 
 
 def test_automatic_period_by_hand() -> None:
-    # Half of 512 inputs are nonzero: a sample takes 2 * 256 * 64 + 3 * 64 * 4 = 33,536 multiply-adds,
-    # and a merge of two replicas 12 * (513 * 64 + 65 * 4) + 2 * 10,000 = 417,104, a tenth of 124.37
-    # samples. A period that grows from A to 16 A has as many merges as one of A log(16) / (15/16).
-    X = np.tile(np.float32([0, 1]), (8192, 256))
+    # Half of 512 inputs are nonzero: a sample takes 2 * 256 * 64 + 3 * 64 * 4 = 33,536 multiply-
+    # adds, a merge of two replicas 12 * (513 * 64 + 65 * 4) + 2 * 10,000 = 417,104, a tenth of
+    # 124.37 samples. As many merges has a period that grows from A to 16 A, if A is 0.338 of it.
+    X = np.tile(np.float32([0, 1]), (16_384, 256))
     sizes = (512, 64, 4)
     assert _cadence.work_a_sample(X, sizes) == 33_536
     assert _cadence.work_a_sample(scipy.sparse.csr_array(X[:300]), sizes) == 33_536
     assert _cadence.cheap_period(2, sizes, 33_536) == pytest.approx(124.37, abs=0.01)
     factor = (15 / 16) / np.log(16)
-    # Two threads: 40,960 samples a replica; 160 for 256 merges are more than 124.4.
+    # Two threads: 81,920 samples a replica; 160 for 512 merges are more than 124.4.
     assert factor * 124.37 == pytest.approx(42.05, abs=0.01)
-    assert automatic_period(X, 2, 1, sizes) == (43, 688)
-    assert automatic_period(X, 2, 8, sizes) == (48, 768)
-    # Eight threads: 10,240 samples a replica; 40 for 256 merges.
+    assert automatic_period(X, 2, 1, sizes) == (42, 672)
+    assert automatic_period(X, 2, 8, sizes) == (40, 640)
+    # Eight threads: 20,480 samples a replica; 40 for 512 merges.
     assert factor * 40 == pytest.approx(13.53, abs=0.01)
     assert automatic_period(X, 8, 1, sizes) == (14, 224)
-    assert automatic_period(X, 8, 20, sizes) == (20, 320)
-    # A hundred threads: 820 samples a replica, for which 8 samples are the shortest.
+    assert automatic_period(X, 8, 30, sizes) == (30, 480)
+    # A hundred threads: 1,640 samples a replica, for which 8 samples are the shortest.
     assert automatic_period(X, 100, 1, sizes) == (8, 128)
     # One thread: an epoch. A method that is applied once: all of it.
-    assert automatic_period(X, 1, 8, sizes) == (8192, 8192)
-    assert automatic_period(X, 8, 8, sizes, is_periodic=False) == (10240, 10240)
+    assert automatic_period(X, 1, 8, sizes) == (16_384, 16_384)
+    assert automatic_period(X, 8, 8, sizes, is_periodic=False) == (20_480, 20_480)
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,11 @@ _MERGE_WORK_A_REPLICA = 10_000
 # A merge should take at most this part of the time between merges, on the mean ...
 _MERGE_SHARE = 0.1
 # ... but fewer merges than this in a training lose accuracy ...
-_ENOUGH_MERGES = 256
+_ENOUGH_MERGES = 512
 # ... and this few samples are too short to part for.
 _SHORTEST = 8
-# Rounds at the end are as many times longer than at the start: a training learns most at its start, and
-# reaches the same accuracy with two thirds of the merges that rounds of one length take.
+# Rounds at the end are as many times longer than at the start: that takes two thirds of the merges
+# that rounds of one length need for the same accuracy.
 _GROWTH = 16
 
 
@@ -105,7 +105,7 @@ def _growing(mean: float, batch_size: int) -> tuple[int, int]:
     """Return a period that grows, with as many merges as one of ``mean`` samples has."""
     # A training of L samples has L / (first log(growth)) (1 - 1 / growth) of them.
     first = mean * (1 - 1 / _GROWTH) / math.log(_GROWTH)
-    batches = math.ceil(max(first, _SHORTEST) / batch_size)
+    batches = max(round(max(first, _SHORTEST) / batch_size), 1)
     return batches * batch_size, _GROWTH * batches * batch_size
 
 

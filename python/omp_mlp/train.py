@@ -139,9 +139,9 @@ def train_parallel(
         ``(16, 256)``. None: one merge, at the end. "auto": what suits the method. One merge for
         those that are applied once, if there is no outer optimiser. For the periodic ones a pair of
         which last is 16 times first, with a mean that lets a merge cost about a tenth of the time
-        between merges, by the number of threads, the layer sizes and the nonzeros in X; but 256
-        merges at least, unless first gets shorter than 8 samples or a batch. With one thread, an
-        epoch. The steps of ``history.samples`` show what was chosen. Methods that see layers as
+        between merges, by the number of threads, the layer sizes and the nonzeros in X; but about
+        512 merges at least, unless first gets shorter than 8 samples or a batch. With one thread,
+        an epoch. The steps of ``history.samples`` show what was chosen. Methods that see layers as
         matrices (``"weight_matching"`` and the like) merge once only, and so does a line search.
     merge_options : mapping, optional
         Settings of the merge method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"``; the
