@@ -133,8 +133,11 @@ def _refit_output(models: list[Model], given: Given) -> Model:
     )
 
 
-def _flag(name: str, value: object) -> bool:
-    return _validate.choice(name, value, (False, True))
+def _align(name: str, value: object) -> bool:
+    if _validate.choice(name, value, (False, True)):
+        require_scipy()
+        return True
+    return False
 
 
 def _share(name: str, value: object) -> float:
@@ -149,7 +152,7 @@ _ALIGN = PythonOption(
     summary="Whether hidden units are matched first, as weight_matching does: False (the default) "
     "or True.",
     default=False,
-    check=_flag,
+    check=_align,
 )
 LINE_SEARCH = "line_search"
 """A word for alpha of delta_sum: the number with the least loss, which needs data to be found."""
@@ -264,12 +267,7 @@ def option_values(method: MergeMethod, merge_options: object) -> list[Any]:
                 f"{', '.join(map(repr, takes)) or 'none'}; got {name!r}"
             )
     values = [_option_value(option, given.get(option.name)) for option in method.options]
-    if isinstance(method, PythonMethod) and (
-        method.needs_scipy
-        or any(
-            option is _ALIGN for option, value in zip(method.options, values, strict=True) if value
-        )
-    ):
+    if isinstance(method, PythonMethod) and method.needs_scipy:
         require_scipy()
     return values
 

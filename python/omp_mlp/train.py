@@ -146,7 +146,8 @@ def train_parallel(
     merge_options : mapping, optional
         Settings of the merge method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"``; the
         method's ``options`` in :func:`omp_mlp.merge_methods` lists them. Methods that look at data
-        get ``X`` and ``y``, ``{"alpha": "line_search"}`` the ``validation_data``.
+        get ``X`` and ``y`` (not ``sample_weight``), ``{"alpha": "line_search"}`` the
+        ``validation_data``.
     outer_optimizer : {"auto", "momentum", "nesterov", "bmuf", "slowmo"}, default "auto"
         What becomes of the merged parameters. With u = merged - base and M starting at 0,
         M = outer_momentum M + u, and master = base + outer_learning_rate M, for all but "nesterov":
