@@ -19,6 +19,7 @@
 
 #include "omp_mlp/dispatch.hpp"
 #include "omp_mlp/merge.hpp"
+#include "omp_mlp/merge_cost.hpp"
 #include "omp_mlp/parallel.hpp"
 #include "omp_mlp/predict.hpp"
 #include "omp_mlp/train.hpp"
@@ -199,8 +200,7 @@ struct PyNetwork {
                                              const std::optional<Array<float>>& sample_weight,
                                              const std::string& first_layer) const {
         const Index rows = X.samples.rows;
-        Workspace workspace{network, rows,
-                            choose_reading(named(first_layers, first_layer), X.samples, rows)};
+        Workspace workspace{network, rows, choose_reading(named(first_layers, first_layer), X.samples)};
         std::vector<Index> ids(static_cast<std::size_t>(rows));
         std::iota(ids.begin(), ids.end(), Index{0});
         workspace.load(kernels(), X.samples, ids);
@@ -261,7 +261,7 @@ py::tuple train_network(
     const PyNetwork& start, const PySamples& X, const std::optional<Array<std::int32_t>>& classes,
     const std::optional<Array<float>>& values, const std::optional<Array<float>>& sample_weight,
     Index threads, int workers, Index epochs, Index batch_size, const std::string& first_layer,
-    bool bfloat16_forward, double skip_confident, Index warmup_samples,
+    bool bfloat16_forward, double skip_confident, bool center_inputs, Index warmup_samples,
     const std::pair<Index, Index>& merge_every, const std::string& merge,
     const std::vector<PyOption>& merge_options, const std::optional<std::string>& last_merge,
     double outer_learning_rate, double outer_momentum, bool outer_nesterov, bool momentum_follows_rate,
@@ -277,6 +277,7 @@ py::tuple train_network(
                                          .first_layer = named(first_layers, first_layer),
                                          .bfloat16_forward = bfloat16_forward,
                                          .skip_confident = skip_confident},
+                               .center_inputs = center_inputs,
                                .warmup_samples = warmup_samples,
                                .merge_every = {merge_every.first, merge_every.second},
                                .method = &merge_method(merge),
@@ -370,6 +371,23 @@ py::list list_merge_methods() {
     return methods;
 }
 
+py::dict merge_cost(const std::string& method, const std::vector<PyOption>& options,
+                    const std::vector<Index>& layer_sizes, double outer_momentum, Index replicas,
+                    int workers, int passes) {
+    const Shape shape{layer_sizes};
+    std::vector<Index> layer_ends;
+    for (const LayerShape& layer : shape.layers()) {
+        layer_ends.push_back(layer.end());
+    }
+    const py::gil_scoped_release release;
+    const MergeCost cost =
+        measure_merge_cost(merge_method(method), option_values(options), layer_ends,
+                           OuterStep{1.0, outer_momentum, false}, replicas, workers, passes);
+    const py::gil_scoped_acquire acquire;
+    return py::dict("share_seconds"_a = cost.share_seconds, "load_seconds"_a = cost.load_seconds,
+                    "loop_seconds"_a = cost.loop_seconds, "loops"_a = cost.loops);
+}
+
 // ---- The build tells on itself ----------------------------------------------------------------------
 
 py::dict build_config() {
@@ -433,14 +451,16 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "classes"_a.noconvert(),
           "values"_a.noconvert(), "sample_weight"_a.noconvert(), "threads"_a, "workers"_a, "epochs"_a,
-          "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a, "warmup_samples"_a,
-          "merge_every"_a, "merge"_a, "merge_options"_a, "last_merge"_a, "outer_learning_rate"_a,
-          "outer_momentum"_a, "outer_nesterov"_a, "momentum_follows_rate"_a, "skip_nonfinite"_a,
-          "learning_rate"_a, "learning_rate_schedule"_a, "shuffle"_a, "init_rule"_a, "init_scale"_a,
-          "init"_a, "seed"_a, "keep_replicas"_a, "after_round"_a, "during_round"_a);
+          "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a, "center_inputs"_a,
+          "warmup_samples"_a, "merge_every"_a, "merge"_a, "merge_options"_a, "last_merge"_a,
+          "outer_learning_rate"_a, "outer_momentum"_a, "outer_nesterov"_a, "momentum_follows_rate"_a,
+          "skip_nonfinite"_a, "learning_rate"_a, "learning_rate_schedule"_a, "shuffle"_a, "init_rule"_a,
+          "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a, "after_round"_a, "during_round"_a);
     m.def("count_rounds", &count_rounds, py::kw_only(), "length"_a, "merge_every"_a, "batch_size"_a);
     m.def("merge", &merge_networks, py::kw_only(), "method"_a, "options"_a, "replicas"_a.noconvert(),
           "base"_a.noconvert(), "sample_share"_a, "layer_ends"_a, "workers"_a);
+    m.def("merge_cost", &merge_cost, py::kw_only(), "method"_a, "options"_a, "layer_sizes"_a,
+          "outer_momentum"_a, "replicas"_a, "workers"_a, "passes"_a);
     m.def("merge_methods", &list_merge_methods);
     m.def("kernel_names", &kernel_names);
     m.def("kernels_in_use", [] { return kernels().name; });

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "python" / "omp_mlp"
 
 # What each part of the core may include; its header and its source file count as one.
 BASICS = {"buffer"}
-NETWORK = BASICS | {"kernels", "parameters", "samples", "first_layer"}
+NETWORK = BASICS | {"kernels", "parameters", "samples", "first_layer", "centering"}
 REPLICA = NETWORK | {"network", "optimizer", "shard", "heartbeat", "clock"}
 MAY_INCLUDE = {
     "buffer": set(),
@@ -36,8 +36,10 @@ MAY_INCLUDE = {
     "parallel": BASICS,
     "merge_loops": BASICS,
     "merge": BASICS | {"merge_loops"},
+    "merge_cost": BASICS | {"clock", "merge", "parallel", "random"},
     "rounds": BASICS,
     "samples": BASICS,
+    "centering": BASICS | {"samples"},
     "first_layer": BASICS | {"samples"},
     "shard": BASICS | {"permutation"},
     "parameters": BASICS | {"random"},
@@ -51,7 +53,7 @@ MAY_INCLUDE = {
     "predict": NETWORK | {"network", "dispatch", "parallel", "shard"},
     "train": REPLICA | {"replica", "dispatch", "merge", "parallel", "rounds"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
-    "bindings": REPLICA | {"dispatch", "merge", "parallel", "predict", "train"},
+    "bindings": REPLICA | {"dispatch", "merge", "merge_cost", "parallel", "predict", "train"},
 }
 # These know nothing of each other, not even through others.
 STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]

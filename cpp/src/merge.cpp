@@ -42,8 +42,9 @@ constexpr Measure diversity = {
     .count = [](Index /*replicas*/) { return Index{2}; },
     .slice =
         [](const MergeInput& input, const ReplicaSlice& slice, double* updates, double* sums) {
-            sums[0] = add_updates(slice, input.base, updates);
-            sums[1] = squared_norm({updates, static_cast<std::size_t>(slice.size)});
+            const UpdateNorms norms = add_updates(slice, input.base, updates);
+            sums[0] = norms.squares;
+            sums[1] = norms.square_of_sum;
         },
     .adds_updates = true};
 
@@ -226,7 +227,10 @@ void Merger::merge(const MergeInput& input, double momentum_factor, const ForEac
         const Slice& slice = slices_[static_cast<std::size_t>(i)];
         std::array<double, slice_floats> merged;
         combine(input, slice, merged.data());
-        step(input.base, slice, merged.data(), momentum_factor, master);
+        step(input.base, slice, momentum_factor, merged.data());
+        // Only now, for `master` may be the base.
+        std::transform(merged.data(), merged.data() + (slice.end - slice.begin), master + slice.begin,
+                       [](double value) { return static_cast<float>(value); });
     });
 }
 
@@ -268,39 +272,51 @@ void Merger::combine(const MergeInput& input, const Slice& slice, double* merged
         return;
     }
     const auto weights = std::span{weights_}.subspan(slice.layer * n, n);
+    if (!method_->needs_base) {
+        std::fill_n(merged, size, 0.0);
+        add_weighted(replicas, weights, merged);
+        return;
+    }
+    const float* W = input.base + slice.begin;
     if (!updates_.empty()) {
+        const double weight = weights.front();
+        const double* updates = updates_.data() + slice.begin;
         for (Index j = 0; j < size; ++j) {
-            merged[j] = static_cast<double>(input.base[slice.begin + j]) +
-                        weights[0] * updates_[static_cast<std::size_t>(slice.begin + j)];
+            merged[j] = static_cast<double>(W[j]) + weight * updates[j];
         }
         return;
     }
-    const double rest =
-        method_->needs_base ? 1.0 - std::accumulate(weights.begin(), weights.end(), 0.0) : 0.0;
-    for (Index j = 0; j < size; ++j) {
-        merged[j] = method_->needs_base ? rest * static_cast<double>(input.base[slice.begin + j]) : 0.0;
-    }
+    const double rest = 1.0 - std::accumulate(weights.begin(), weights.end(), 0.0);
+    std::transform(W, W + size, merged, [rest](float w) { return rest * static_cast<double>(w); });
     add_weighted(replicas, weights, merged);
 }
 
-void Merger::step(const float* base, const Slice& slice, const double* merged, double momentum_factor,
-                  float* master) {
-    const double beta = outer_.momentum;
-    for (Index j = slice.begin; j < slice.end; ++j) {
-        const double target = merged[j - slice.begin];
-        if (outer_.takes_merged_as_it_is()) {
-            master[j] = static_cast<float>(target);
-            continue;
+// Turns the merged parameters of a slice into those of the next master.
+void Merger::step(const float* base, const Slice& slice, double momentum_factor, double* merged) {
+    if (outer_.takes_merged_as_it_is()) {
+        return;
+    }
+    const auto [learning_rate, beta, nesterov] = outer_;
+    const Index size = slice.end - slice.begin;
+    const float* W = base + slice.begin;
+    if (velocity_.empty()) {
+        for (Index j = 0; j < size; ++j) {
+            const auto start = static_cast<double>(W[j]);
+            merged[j] = start + learning_rate * (merged[j] - start);
         }
-        const auto start = static_cast<double>(base[j]);
-        double update = target - start;
-        if (!velocity_.empty()) {
-            float& velocity = velocity_[static_cast<std::size_t>(j)];
-            const double M = momentum_factor * beta * static_cast<double>(velocity) + update;
-            velocity = static_cast<float>(M);
-            update = outer_.nesterov ? update + beta * M : M;
-        }
-        master[j] = static_cast<float>(start + outer_.learning_rate * update);
+        return;
+    }
+    float* velocity = velocity_.data() + slice.begin;
+    const double keep = momentum_factor * beta;
+    // u + beta M, or 0 u + 1 M.
+    const double of_update = nesterov ? 1.0 : 0.0;
+    const double of_velocity = nesterov ? beta : 1.0;
+    for (Index j = 0; j < size; ++j) {
+        const auto start = static_cast<double>(W[j]);
+        const double update = merged[j] - start;
+        const double M = keep * static_cast<double>(velocity[j]) + update;
+        velocity[j] = static_cast<float>(M);
+        merged[j] = start + learning_rate * (of_update * update + of_velocity * M);
     }
 }
 

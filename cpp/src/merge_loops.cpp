@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <numeric>
+#include <cstring>
 #include <vector>
 
 namespace omp_mlp {
@@ -33,24 +33,6 @@ std::array<const float*, count> group(const ReplicaSlice& slice, std::size_t fir
     return rows;
 }
 
-// The sum of fn(values[j]), in independent partial sums of a fixed pattern: the compiler may keep them in
-// vector registers, and none waits for the other.
-template <typename Fn>
-double sum(const double* values, Index size, const Fn& fn) {
-    constexpr Index lanes = 8;
-    std::array<double, lanes> sums{};
-    Index j = 0;
-    for (; j + lanes <= size; j += lanes) {
-        for (Index lane = 0; lane < lanes; ++lane) {
-            sums[static_cast<std::size_t>(lane)] += fn(values[j + lane]);
-        }
-    }
-    for (; j < size; ++j) {
-        sums[0] += fn(values[j]);
-    }
-    return std::accumulate(sums.begin(), sums.end(), 0.0);
-}
-
 }  // namespace
 
 void add_weighted(const ReplicaSlice& slice, std::span<const double> weights, double* total) {
@@ -68,32 +50,57 @@ void add_weighted(const ReplicaSlice& slice, std::span<const double> weights, do
     });
 }
 
-double add_updates(const ReplicaSlice& slice, const float* base, double* total) {
-    std::array<double, slice_floats> squares;
-    std::fill_n(squares.data(), slice.size, 0.0);
-    std::fill_n(total, slice.size, 0.0);
-    double* square = squares.data();
+UpdateNorms add_updates(const ReplicaSlice& slice, const float* base, double* total) {
+    // Pairs of numbers, which every processor has in one register, and several sums of squares, so that none
+    // waits for another; plain loops would have to go through memory for the squares.
+    using Pair = double __attribute__((vector_size(2 * sizeof(double))));
+    constexpr std::size_t sums = 4;
+    constexpr Index step = 2 * sums;
     const float* W = base + slice.begin;
-    for_each_group(slice.replicas.size(), [&]<std::size_t count>(std::size_t first) {
+    const std::size_t n = slice.replicas.size();
+    std::array<Pair, sums> squares{};
+    std::array<Pair, sums> squares_of_total{};
+    UpdateNorms norms{};
+    for_each_group(n, [&]<std::size_t count>(std::size_t first) {
         const auto w = group<count>(slice, first);
-        for (Index j = 0; j < slice.size; ++j) {
-            double sum = total[j];
-            double sum_of_squares = square[j];
+        const bool is_first = first == 0;
+        const bool is_last = first + count == n;
+        Index j = 0;
+        for (; j + step <= slice.size; j += step) {
+            for (std::size_t k = 0; k < sums; ++k) {
+                const Index at = j + static_cast<Index>(2 * k);
+                const Pair start{W[at], W[at + 1]};
+                Pair sum{};
+                if (!is_first) {
+                    std::memcpy(&sum, total + at, sizeof sum);
+                }
+                for (std::size_t i = 0; i < count; ++i) {
+                    const Pair update = Pair{w[i][at], w[i][at + 1]} - start;
+                    sum += update;
+                    squares[k] += update * update;
+                }
+                std::memcpy(total + at, &sum, sizeof sum);
+                if (is_last) {
+                    squares_of_total[k] += sum * sum;
+                }
+            }
+        }
+        for (; j < slice.size; ++j) {
+            double sum = is_first ? 0.0 : total[j];
             for (std::size_t i = 0; i < count; ++i) {
                 const double update = static_cast<double>(w[i][j]) - static_cast<double>(W[j]);
                 sum += update;
-                sum_of_squares += update * update;
+                norms.squares += update * update;
             }
             total[j] = sum;
-            square[j] = sum_of_squares;
+            norms.square_of_sum += is_last ? sum * sum : 0.0;
         }
     });
-    return sum(square, slice.size, [](double value) { return value; });
-}
-
-double squared_norm(std::span<const double> values) {
-    return sum(values.data(), static_cast<Index>(values.size()),
-               [](double value) { return value * value; });
+    for (std::size_t k = 0; k < sums; ++k) {
+        norms.squares += squares[k][0] + squares[k][1];
+        norms.square_of_sum += squares_of_total[k][0] + squares_of_total[k][1];
+    }
+    return norms;
 }
 
 void dot_updates(const ReplicaSlice& slice, const float* base, double* gram) {

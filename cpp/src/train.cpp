@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "omp_mlp/centering.hpp"
 #include "omp_mlp/clock.hpp"
 #include "omp_mlp/dispatch.hpp"
 #include "omp_mlp/parallel.hpp"
@@ -53,6 +54,8 @@ public:
         }
     }
 
+    void center(Team& team) { centering_ = measure_centering(X_, in_parallel(team)); }
+
     // One replica trains on the first samples of its own order of all samples, at the rate of the start;
     // where it arrives, all others start.
     RoundReport warm_up(Team& team) {
@@ -66,7 +69,13 @@ public:
                 const Index epochs = (samples + X_.rows - 1) / X_.rows;
                 const Shard order{X_.rows, 1, 0, epochs, options_.shuffle, options_.seed};
                 const Sgd constant{options_.sgd.learning_rate, Schedule::constant};
-                Replica replica{kernels(), network_, constant, order, options_.batch, reading_};
+                Replica replica{kernels(),
+                                network_,
+                                constant,
+                                order,
+                                options_.batch,
+                                reading_,
+                                centering_ ? &*centering_ : nullptr};
                 std::ranges::copy(master.flat(), replica.parameters.flat().begin());
                 trained = replica.train(X_, targets_, 0, samples, heartbeat_);
                 std::ranges::copy(replica.parameters.flat(), master.flat().begin());
@@ -91,7 +100,7 @@ public:
                 if (begin == 0) {
                     // Made by its own thread, so that its memory is near that thread's core.
                     replicas_[r].emplace(kernels(), network_, options_.sgd, shard(i), options_.batch,
-                                         reading_);
+                                         reading_, centering_ ? &*centering_ : nullptr);
                 }
                 const auto parameters = replicas_[r]->parameters.flat();
                 if (begin == 0 && !is_warm_) {
@@ -142,10 +151,8 @@ public:
         const double momentum_factor = options_.momentum_follows_rate && begin > 0 ? rate / rate_ : 1.0;
         rate_ = rate;
         Merger& merger = last && last_merger_ ? *last_merger_ : merger_;
-        merger.merge(
-            {replicas, share, master.flat().data()}, momentum_factor,
-            [&team](Index count, const std::function<void(Index)>& fn) { team.for_each(count, fn); },
-            master.flat().data());
+        merger.merge({replicas, share, master.flat().data()}, momentum_factor, in_parallel(team),
+                     master.flat().data());
         report.merge_seconds = wall_seconds() - start;
     }
 
@@ -189,6 +196,10 @@ private:
         return report;
     }
 
+    static ForEach in_parallel(Team& team) {
+        return [&team](Index count, const std::function<void(Index)>& fn) { team.for_each(count, fn); };
+    }
+
     Shard shard(Index i) const {
         return {X_.rows, options_.replicas, i, options_.epochs, options_.shuffle, options_.seed};
     }
@@ -204,7 +215,7 @@ private:
 
     // bfloat16 has a kernel for lists only.
     static Reading reading(const BatchOptions& batch, const Samples& X) {
-        const Reading chosen = choose_reading(batch.first_layer, X, batch.batch_size);
+        const Reading chosen = choose_reading(batch.first_layer, X);
         return chosen == Reading::marks && batch.bfloat16_forward ? Reading::lists : chosen;
     }
 
@@ -222,6 +233,7 @@ private:
     const TrainOptions& options_;
     Reading reading_;
     const std::optional<Parameters>& start_;
+    std::optional<Centering> centering_;
     std::vector<std::optional<Replica>> replicas_;
     std::vector<Replica::Trained> trained_;
     std::vector<char> is_finite_;  // not bool: entries are written by several threads
@@ -250,6 +262,9 @@ TrainResult train(const Network& network, const Samples& X, const Targets& targe
         return observer.after_round(history.back(), replicas.master) || replicas.stopped();
     };
     Team::run(options.workers, [&](Team& team) {
+        if (options.center_inputs) {
+            replicas.center(team);
+        }
         if (options.warmup_samples > 0 && reported(replicas.warm_up(team))) {
             return;
         }

@@ -23,6 +23,12 @@ class _MergeMethod(TypedDict):
     may_skip: bool
     options: list[_MergeOption]
 
+class _MergeCost(TypedDict):
+    share_seconds: list[float]
+    load_seconds: list[float]
+    loop_seconds: list[float]
+    loops: int
+
 class Samples:
     @staticmethod
     def dense_float32(*, X: _Float32) -> Samples: ...
@@ -72,6 +78,7 @@ def train(
     first_layer: str,
     bfloat16_forward: bool,
     skip_confident: float,
+    center_inputs: bool,
     warmup_samples: int,
     merge_every: tuple[int, int],
     merge: str,
@@ -104,6 +111,16 @@ def merge(
     layer_ends: list[int],
     workers: int,
 ) -> _Float32: ...
+def merge_cost(
+    *,
+    method: str,
+    options: list[float | str],
+    layer_sizes: list[int],
+    outer_momentum: float,
+    replicas: int,
+    workers: int,
+    passes: int,
+) -> _MergeCost: ...
 def merge_methods() -> list[_MergeMethod]: ...
 def kernel_names() -> list[str]: ...
 def kernels_in_use() -> str: ...

@@ -106,8 +106,7 @@ private:
     void measure(const MergeInput& input, const ForEach& for_each);
     void weigh(const MergeInput& input);
     void combine(const MergeInput& input, const Slice& slice, double* merged) const;
-    void step(const float* base, const Slice& slice, const double* merged, double momentum_factor,
-              float* master);
+    void step(const float* base, const Slice& slice, double momentum_factor, double* merged);
 
     const MergeMethod* method_;
     std::vector<OptionValue> options_;

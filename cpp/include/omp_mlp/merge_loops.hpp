@@ -23,11 +23,13 @@ struct ReplicaSlice {
 // total[j] += sum_i weights[i] w_i[j].
 void add_weighted(const ReplicaSlice& slice, std::span<const double> weights, double* total);
 
-// total[j] = sum_i d_i[j], with the updates d_i = w_i - base; returns sum_i |d_i|^2.
-double add_updates(const ReplicaSlice& slice, const float* base, double* total);
+struct UpdateNorms {
+    double squares;        // sum_i |d_i|^2
+    double square_of_sum;  // |sum_i d_i|^2
+};
 
-// |values|^2.
-double squared_norm(std::span<const double> values);
+// total[j] = sum_i d_i[j], with the updates d_i = w_i - base.
+UpdateNorms add_updates(const ReplicaSlice& slice, const float* base, double* total);
 
 // The updates' dot products, gram[i (i + 1) / 2 + j] = d_i . d_j for j <= i.
 void dot_updates(const ReplicaSlice& slice, const float* base, double* gram);

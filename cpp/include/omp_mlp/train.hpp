@@ -23,6 +23,7 @@ struct TrainOptions {
     int workers;
     Index epochs;
     BatchOptions batch;
+    bool center_inputs;
     Index warmup_samples;  // trained on by one replica, from which all others start
     Period merge_every;
     const MergeMethod* method;
