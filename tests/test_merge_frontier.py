@@ -160,8 +160,10 @@ class TestTimes:
         assert mean_and_sd(np.array([97.0, 98.0, 99.0])) == (98.0, 1.0)
         assert mean_and_sd(np.array([97.0])) == (97.0, None)
 
-    def test_copy_and_merge_take_time(self) -> None:
-        assert timing.copy_seconds(10_000, copies=4) > 0
+    def test_sizes_of_the_layers(self) -> None:
+        source = work.Source(limit=LIMIT)
+        assert timing.layer_sizes(source.load("digits")) == (64, 128, 10)
+        assert timing.layer_sizes(source.load("regression")) == (20, 64, 1)
 
 
 class TestSettings:

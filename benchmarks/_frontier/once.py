@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -32,24 +31,28 @@ def score_once(job: Training) -> dict[str, float]:
         start = replace(job, epochs=0.0, options={**job.options, "merge_every": None})
         base, _ = train(start)
     rows = np.random.default_rng(job.seed).permutation(len(problem.X))[:DATA_SAMPLES]
-    samples = {"X": problem.X[rows], "y": problem.y[rows]}
+    data = {"X": problem.X[rows], "y": problem.y[rows]}
 
-    methods = {method.name: method for method in omp_mlp.merge_methods()}
     replicas = model.replicas
     scores = {
         "single_replica": float(
             np.mean([100 * r.score(problem.X_test, problem.y_test) for r in replicas])
         )
     }
+    methods = {method.name: method for method in omp_mlp.merge_methods()}
     for line in once_lines():
         method = methods[line.method]
         if method.needs_base and base is None:
             continue
-        given: dict[str, Any] = {name: samples[name] for name in getattr(method, "needs_data", ())}
-        if method.needs_base:
-            given["base"] = base
-        if base is None and "align" in getattr(method, "options", {}):
-            given["merge_options"] = {"align": True}
-        merged = omp_mlp.merge(replicas, line.method, **given)
+        options = dict(line.options)
+        if base is None and "align" in {option.name for option in method.options}:
+            options["align"] = True
+        merged = omp_mlp.merge(
+            replicas,
+            line.method,
+            base=base,
+            merge_options=options,
+            **(data if line.sees_data else {}),
+        )
         scores[line.name] = 100.0 * merged.score(problem.X_test, problem.y_test)
     return scores

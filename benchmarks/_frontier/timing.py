@@ -7,19 +7,17 @@ them; medians over the passes.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from itertools import pairwise
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-import omp_mlp
+import merge_cost
 
 from .arithmetic import EpochCost
 from .lines import Line
+from .problems import Problem
 from .work import Source, train, training
 
 # Epochs of a timed training.
@@ -50,54 +48,30 @@ def epoch_costs(
                 }
             )
     costs = []
+    sizes = layer_sizes(source.load(problem))
     for (line, n, _), runs in zip(cells, timed, strict=True):
         announce(f"time of a merge: {line.label}, n = {n}")
         costs.append(
             EpochCost(
                 replica_seconds=median(run["replica"] for run in runs),
                 merges=runs[0]["merges"],
-                merge_seconds=merge_seconds(source, problem, line.method, n) if n > 1 else 0.0,
+                merge_seconds=merge_seconds(sizes, line, n) if n > 1 else 0.0,
                 wall_seconds=median(run["wall"] for run in runs),
             )
         )
     return costs
 
 
-@cache
-def merge_seconds(source: Source, problem: str, method: str, threads: int) -> float:
-    """Time of one merge when each of n cores merges its n-th of the parameters.
+def merge_seconds(sizes: Sequence[int], line: Line, threads: int) -> float:
+    """Time that one of n workers spends on a merge, each with a core to itself.
 
-    The time of a whole merge by one worker, divided by n, and the time that a replica takes to copy
-    the new master, which lies in the other cores' caches: here, out of this core's.
+    Its share of the parameters of all replicas, the loading of the new master, and waiting for the
+    others: see merge_cost.py.
     """
-    loaded = source.load(problem)
-    outputs = len(np.unique(loaded.y)) if loaded.measure == "accuracy" else 1
-    sizes = (loaded.X.shape[1], *loaded.hidden, outputs)
-    rng = np.random.default_rng(0)
-    models = [
-        omp_mlp.Model(
-            [rng.standard_normal(shape).astype(np.float32) for shape in pairwise(sizes)],
-            [np.zeros(size, np.float32) for size in sizes[1:]],
-        )
-        for _ in range(threads + 1)
-    ]
-    seconds = []
-    for _ in range(9):
-        begin = time.perf_counter()
-        omp_mlp.merge(models[1:], method, base=models[0])
-        seconds.append(time.perf_counter() - begin)
-    parameters = sum(a * b + b for a, b in pairwise(sizes))
-    return median(seconds) / threads + copy_seconds(parameters)
+    return merge_cost.measure(line.method, threads, sizes).seconds
 
 
-@cache
-def copy_seconds(parameters: int, copies: int = 64) -> float:
-    """Time to copy so many floats that are not in this core's own cache."""
-    masters = np.ones((copies, parameters), np.float32)
-    replica = np.zeros(parameters, np.float32)
-    seconds = []
-    for master in np.concatenate([masters, masters]):
-        begin = time.perf_counter()
-        np.copyto(replica, master)
-        seconds.append(time.perf_counter() - begin)
-    return median(seconds)
+def layer_sizes(problem: Problem) -> tuple[int, ...]:
+    """Return the sizes of the network's layers."""
+    outputs = len(np.unique(problem.y)) if problem.measure == "accuracy" else 1
+    return (problem.X.shape[1], *problem.hidden, outputs)
