@@ -246,10 +246,6 @@ class TestLines:
         for lines in (periodic_lines(), once_lines()):
             assert len({line.name for line in lines}) == len(lines)
 
-    def test_options_are_known_to_train_parallel(self) -> None:
-        for line in periodic_lines():
-            assert set(line.options) <= work.known_options()
-
 
 def test_changes_are_made() -> None:
     change = ablation.Change("", {"batch_size": 4}, scale={"merge_every": 2, "learning_rate": 0.5})
@@ -387,7 +383,7 @@ class TestSmallRun:
             hidden_layer_sizes=problem.hidden,
             epochs=problem.epochs,
             seed=0,
-            **{key: value for key, value in options.items() if key in work.known_options()},
+            **options,
         )
         assert curve["runs"][2][0] == 100 * model.score(problem.X_test, problem.y_test)
 

@@ -9,10 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import omp_mlp
-
-from .lines import known_options
-
 THREADS = 64
 
 
@@ -78,10 +74,3 @@ def changed(settings: Mapping[str, Any], change: Change) -> dict[str, Any]:
         value = options[key] * factor
         options[key] = round(value) if isinstance(options[key], int) else value
     return options
-
-
-def is_known(change: Change) -> bool:
-    """Whether the installed build has the method and the options of a change."""
-    return change.method in {m.name for m in omp_mlp.merge_methods()} and all(
-        key in known_options() for key in change.options
-    )

@@ -7,10 +7,8 @@ here gets one, so that nothing that ``omp_mlp.merge_methods()`` lists is left ou
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import omp_mlp
@@ -35,7 +33,9 @@ class Line:
     colour, marker, dash
         In pictures; colour is a key of ``_report.COLOURS``.
     options : mapping
-        Of ``train_parallel``, for this line whatever the settings are.
+        Whatever the settings are: of ``train_parallel``, or of the method for one merge.
+    sees_data : bool
+        Whether one merge is given samples of the training part.
     periodic : bool
         Merged every so many samples, or once at the end.
     timed : bool
@@ -51,6 +51,7 @@ class Line:
     options: Mapping[str, Any] = field(default_factory=dict)
     periodic: bool = True
     timed: bool = False
+    sees_data: bool = False
 
 
 # With one replica all periodic lines are this, so it stands at n = 1 for all of them.
@@ -85,60 +86,65 @@ _PERIODIC = (
     ),
 )
 
-# The order in which further methods take their looks.
-_LOOKS = (
-    ("orange", "s"),
-    ("purple", "D"),
-    ("red", "v"),
-    ("sky", "P"),
-    ("grey", "X"),
-    ("black", "<"),
-    ("orange", ">"),
-)
+
+def _once(
+    name: str,
+    label: str,
+    look: tuple[str, str, Any],
+    method: str = "",
+    **more: Any,  # noqa: ANN401 - fields of many types
+) -> Line:
+    return Line(name, label, method or name, *look, periodic=False, **more)
+
+
 _ONCE = (
-    Line("average", "average once (Eq. 1)", "average", "blue", "o", DASHED, periodic=False),
-    Line("sum", "sum once (Eq. 2)", "sum", "green", "^", DASHED, periodic=False),
+    _once("average", "average once (Eq. 1)", ("blue", "o", DASHED)),
+    _once("sum", "sum once (Eq. 2)", ("green", "^", DASHED)),
+    _once("weighted_average", "weighted average once", ("grey", "x", DOTTED)),
+    _once("median", "median once", ("sky", "v", DASHED)),
+    _once(
+        "delta_sum",
+        "sum of updates / \N{SQUARE ROOT}n, once",
+        ("orange", "s", DASHED),
+        options={"alpha": "1/sqrt(n)"},
+    ),
+    _once(
+        "delta_sum_searched",
+        "sum of updates, best factor, once",
+        ("orange", "D", DOTTED),
+        "delta_sum",
+        options={"alpha": "line_search"},
+        sees_data=True,
+    ),
+    # On bytes, its X says how large they are.
+    _once("weight_matching", "weight matching once", ("purple", "D", DASHED), sees_data=True),
+    _once("regmean", "RegMean once", ("red", "^", DOTTED), sees_data=True),
+    _once("refit_output", "refitted output once", ("red", "P", DASHED), sees_data=True),
+    _once("ensemble", "ensemble (no merge)", ("black", "X", DOTTED)),
 )
-
-
-@lru_cache(maxsize=1)
-def known_options() -> frozenset[str]:
-    """Return the options of the installed ``train_parallel``."""
-    return frozenset(inspect.signature(omp_mlp.train_parallel).parameters)
 
 
 def periodic_lines() -> tuple[Line, ...]:
-    """Return the periodic lines, with one for each periodic method of the installed build."""
-    methods = {method.name: method for method in omp_mlp.merge_methods()}
-    named = [
-        line
-        for line in _PERIODIC
-        if line.method in methods and set(line.options) <= known_options()
-    ]
-    more = [
-        Line(name, name.replace("_", " "), name, "green", "X")
-        for name, method in methods.items()
-        if method.cadence == "periodic" and name not in {line.method for line in named}
-    ]
-    return (*named, *more)
+    """Return the periodic lines, with one for each periodic method that is not named above."""
+    return (*_PERIODIC, *_unnamed("periodic", _PERIODIC))
 
 
 def once_lines() -> tuple[Line, ...]:
     """Return a line for each method that is best applied once, at the end."""
-    names = [m.name for m in omp_mlp.merge_methods() if m.cadence == "once"]
-    named = {line.method: line for line in _ONCE}
-    looks = iter(_LOOKS)
-    lines = []
-    for name in names:
-        if name in named:
-            lines.append(named[name])
-        else:
-            colour, marker = next(looks, ("grey", "."))
-            label = name.replace("_", " ")
-            lines.append(Line(name, label, name, colour, marker, DOTTED, periodic=False))
-    return tuple(lines)
+    return (*_ONCE, *_unnamed("once", _ONCE))
 
 
-def chosen(lines: Sequence[Line], names: Sequence[str] | None) -> tuple[Line, ...]:
-    """Return the lines of these names, or all."""
-    return tuple(line for line in lines if names is None or line.name in names)
+def _unnamed(cadence: str, named: Sequence[Line]) -> list[Line]:
+    return [
+        Line(
+            method.name,
+            method.name.replace("_", " "),
+            method.name,
+            "grey",
+            ".",
+            periodic=cadence == "periodic",
+            sees_data=True,
+        )
+        for method in omp_mlp.merge_methods()
+        if method.cadence == cadence and method.name not in {line.method for line in named}
+    ]

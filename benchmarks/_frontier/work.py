@@ -19,7 +19,7 @@ import numpy as np
 import omp_mlp
 
 from . import problems
-from .lines import Line, known_options
+from .lines import Line
 from .settings import COMMON
 
 Job = TypeVar("Job")
@@ -62,7 +62,7 @@ class Training:
         Of ``train_parallel``; ``COMMON`` ones need not be there.
     seed : int
     epochs : float, optional
-        In place of the problem's; less than 1 is one epoch over a random part.
+        In place of the problem's; between 0 and 1, one epoch over a random part.
     held_out : bool
         Train on the first part of the training samples and score on the rest of them.
     """
@@ -91,12 +91,12 @@ def training(
 
 
 def options_of(job: Training) -> dict[str, Any]:
-    """Return all options of the training that the installed build knows."""
+    """Return all options of the training."""
     options = {**COMMON, **job.options}
     if isinstance(options.get("merge_every"), Sequence):
         # JSON has no tuples.
         options["merge_every"] = tuple(options["merge_every"])
-    return {key: value for key, value in options.items() if key in known_options()}
+    return options
 
 
 def train(
@@ -110,7 +110,7 @@ def train(
     if job.held_out:
         problem = problem.held_out()
     epochs = problem.epochs if job.epochs is None else job.epochs
-    if epochs < 1:
+    if 0 < epochs < 1:
         problem = problem.part(epochs, job.seed)
         epochs = 1
     model = omp_mlp.train_parallel(
