@@ -112,6 +112,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="where pictures and tables go",
     )
     arguments = parser.parse_args(argv)
+    arguments.only_threads = arguments.threads
     if arguments.threads is None:
         arguments.threads = [1, 8, 64] if arguments.quick else list(THREADS)
     extra = LARGE if arguments.large else ()
@@ -146,6 +147,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 arguments.problems,
                 arguments.lines,
                 arguments.tune or tuning.PURPOSES,
+                arguments.only_threads,
                 lambda found: write_chosen(found, about),
             )
             print(f"Written in {time.perf_counter() - begin:.0f} s: {SETTINGS_FILE}")

@@ -49,7 +49,7 @@ TIME_PERIODS = (32, 64, 128, 256)
 TIME_GROWING = ((8, 128), (16, 256), (32, 512))
 TIME_MOMENTA = (0.3, 0.5)
 TIME_RATES = (0.02, 0.028, 0.04, 0.056)
-MERGE_SAMPLES = {2: 20, 8: 20, 32: 30, 64: 40}
+MERGE_SAMPLES = {2: 60, 8: 40, 32: 45, 64: 60}
 
 
 class Search:
@@ -157,9 +157,10 @@ def tune(
     slugs: Sequence[str],
     names: Sequence[str] | None,
     purposes: Sequence[str],
+    threads: Sequence[int] | None,
     save: Callable[[Mapping[str, Any]], None],
 ) -> dict[str, Any]:
-    """Search the settings of these problems, lines (None: all) and purposes.
+    """Search the settings of these problems, lines, purposes and numbers of replicas (None: all).
 
     ``save`` is called with what was found so far, whenever there is more of it.
 
@@ -184,7 +185,7 @@ def tune(
         for line in (SEQUENTIAL, *periodic_lines(), once_line()):
             if names is not None and line.name not in names:
                 continue
-            for n in threads_of(line):
+            for n in threads_of(line, threads):
                 if n * 8 > samples or (n > 64 and slug != TIME_PROBLEM):
                     continue
                 seeds = MORE_SEEDS.get(slug, SEEDS)[: 1 if n > 64 else None]
@@ -224,6 +225,7 @@ def once_line() -> Line:
     return Line(ONCE, "one merge", average.method, average.colour, average.marker, periodic=False)
 
 
-def threads_of(line: Line) -> tuple[int, ...]:
-    """Return the numbers of replicas that are tuned."""
-    return (1,) if line is SEQUENTIAL else TUNED_THREADS.get(line.name, SOME_THREADS)
+def threads_of(line: Line, wanted: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the numbers of replicas that are tuned, all or those that are wanted."""
+    tuned = (1,) if line is SEQUENTIAL else TUNED_THREADS.get(line.name, SOME_THREADS)
+    return tuple(n for n in tuned if wanted is None or n in wanted)
