@@ -189,7 +189,7 @@ class TestSettings:
 
     def test_a_line_that_was_not_tuned_begins_where_its_search_would(self) -> None:
         found = settings.settings_for("mnist", "no such line", 32, {})
-        assert found == settings.start_of("no such line", 32, {})[1]
+        assert found == settings.start_of("mnist", "no such line", 32, {})[1]
         assert found["outer_momentum"] == 0.5
 
     def test_what_was_chosen_is_the_best_of_what_was_tried(self) -> None:

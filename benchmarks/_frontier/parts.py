@@ -13,7 +13,7 @@ from . import timing
 from .arithmetic import EpochCost, budget_to_reach, mean_and_sd, speed_up
 from .lines import SEQUENTIAL, Line, once_lines, periodic_lines
 from .once import score_once
-from .settings import settings_for
+from .settings import is_tuned, settings_for
 from .work import Pool, Source, Training, score, training
 
 PARTS = ("score", "time", "ablation")
@@ -152,6 +152,7 @@ def _scores_of(bench: Bench, slug: str) -> dict[str, Any]:
         "once": curves(once["shared"], False),
         "once_independent": curves(once["independent"], False),
         "settings": used,
+        "not_tuned": [name for name in used if not is_tuned(slug, name)],
     }
 
 

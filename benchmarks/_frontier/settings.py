@@ -44,41 +44,51 @@ ONCE = "once"
 # Hundreds of replicas are left with few samples each, and need merges that no machine could afford.
 LARGE_PERIODS = {256: 16, 1024: 4}
 
-_RATE = {"learning_rate": 0.028, "batch_size": 1}
+_RATE: dict[str, Any] = {"learning_rate": 0.028, "batch_size": 1}
+_PERIODIC_AXES = ("learning_rate", "merge_every", "outer_momentum")
 # The momentum that the library takes by itself, by the least number of replicas.
 _MOMENTUM = {1: 0.0, 4: 0.3, 16: 0.4, 32: 0.5}
 
 
 def start_of(
-    line: str, threads: int, fixed: Mapping[str, Any]
+    problem: str, line: str, threads: int, fixed: Mapping[str, Any]
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Return the axes of a line's search, and where it begins.
 
+    All but the sequential training begin with its learning rate and batch size.
+
     Parameters
     ----------
-    line : str
+    problem, line : str
     threads : int
     fixed : mapping
         Options that the line has whatever its settings are.
     """
     if line == "sequential":
         return ("learning_rate", "batch_size"), dict(_RATE)
+    sequential = _file()["chosen"].get("score", {}).get(problem, {}).get("sequential", {})
+    begin = {**_RATE, **sequential.get("1", {})}
     if line == ONCE:
-        return ("learning_rate", "warmup_samples"), {**_RATE, "warmup_samples": 0}
+        return ("learning_rate", "warmup_samples"), {**begin, "warmup_samples": 0}
+    begin["merge_every"] = 64
     if line == "local_sgd":
         # Averages of updates that differ are short; a higher rate makes up for that in part.
-        rate = min(AXES["learning_rate"], key=lambda r: abs(math.log(r / (0.028 * threads**0.5))))
-        return ("learning_rate", "merge_every"), {**_RATE, "learning_rate": rate, "merge_every": 64}
+        begin["learning_rate"] = nearest_rate(begin["learning_rate"] * threads**0.5)
+        return ("learning_rate", "merge_every"), begin
     momentum = _MOMENTUM[max(n for n in _MOMENTUM if n <= threads)]
     if threads in LARGE_PERIODS:
-        period = LARGE_PERIODS[threads]
-        return ("outer_momentum",), {**_RATE, "merge_every": period, "outer_momentum": momentum}
+        begin["merge_every"] = max(LARGE_PERIODS[threads], begin["batch_size"])
+        return ("outer_momentum",), {**begin, "outer_momentum": momentum}
     if "outer_optimizer" not in fixed:
-        axes = ("learning_rate", "merge_every", "outer_momentum")
-        return axes, {**_RATE, "merge_every": 64, "outer_momentum": momentum}
-    axes = ("outer_learning_rate", "outer_momentum", "learning_rate", "merge_every")
+        return _PERIODIC_AXES, {**begin, "outer_momentum": momentum}
     outer = {"outer_momentum": 0.6, "outer_learning_rate": 1.0 if threads <= 16 else 2.0}
-    return axes, {**_RATE, "merge_every": 64, **outer}
+    return ("outer_learning_rate", "outer_momentum", *_PERIODIC_AXES[:2]), {**begin, **outer}
+
+
+def nearest_rate(rate: float) -> float:
+    """Return the learning rate of the grid that is nearest by ratio."""
+    rates: tuple[float, ...] = AXES["learning_rate"]
+    return min(rates, key=lambda r: abs(math.log(r / rate)))
 
 
 @lru_cache(maxsize=1)
@@ -121,7 +131,12 @@ def settings_for(
         if by_threads:
             tuned = {int(n): options for n, options in by_threads.items()}
             return dict(tuned[nearest(threads, tuned)])
-    return start_of(line, threads, fixed)[1]
+    return start_of(problem, line, threads, fixed)[1]
+
+
+def is_tuned(problem: str, line: str) -> bool:
+    """Whether the settings of a line come from a search, for at least one number of replicas."""
+    return bool(_file()["chosen"].get("score", {}).get(problem, {}).get(line))
 
 
 def write_chosen(found: Mapping[str, Any], about: Mapping[str, Any]) -> None:

@@ -127,8 +127,9 @@ def settings_table(result: Mapping[str, Any]) -> Table:
     for line, by_threads in result["settings"].items():
         for n, options in by_threads.items():
             cells = [_period(options.get(key)) for key in names]
-            rows.append([labels.get(line, line), str(n), *cells])
-    return ["", "n", *names.values()], rows
+            source = "not tuned" if line in result["not_tuned"] else "validation split"
+            rows.append([labels.get(line, line), str(n), *cells, source])
+    return ["", "n", *names.values(), "chosen on"], rows
 
 
 def floor_table(floors: Sequence[Mapping[str, Any]]) -> Table:

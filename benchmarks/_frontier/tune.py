@@ -23,7 +23,15 @@ from typing import Any
 
 from .arithmetic import budget_to_reach, merges_an_epoch
 from .lines import SEQUENTIAL, Line, once_lines, periodic_lines
-from .settings import AXES, LARGE_PERIODS, ONCE, nearest, settings_for, start_of
+from .settings import (
+    AXES,
+    LARGE_PERIODS,
+    ONCE,
+    nearest,
+    nearest_rate,
+    settings_for,
+    start_of,
+)
 from .work import Pool, Source, score, training
 
 PURPOSES = ("score", "time")
@@ -147,7 +155,7 @@ def neighbour(
     moved = {**options, axis: values[at]}
     if axis == "batch_size":
         rate = options["learning_rate"] * values[at] / options[axis]
-        moved["learning_rate"] = min(AXES["learning_rate"], key=lambda r: abs(math.log(r / rate)))
+        moved["learning_rate"] = nearest_rate(rate)
     return moved
 
 
@@ -191,7 +199,7 @@ def tune(
                 seeds = MORE_SEEDS.get(slug, SEEDS)[: 1 if n > 64 else None]
                 if "score" in purposes:
                     search = Search(pool, source, slug, line, n, seeds)
-                    best = search.walk(*start_of(line.name, n, line.options))
+                    best = search.walk(*start_of(slug, line.name, n, line.options))
                     enter("score", slug, line, n, best, search)
                 else:
                     best = settings_for(slug, line.name, n, line.options)
@@ -210,7 +218,7 @@ def time_candidates(line: Line, best: Mapping[str, Any]) -> list[dict[str, Any]]
         return [{**best, "learning_rate": rate} for rate in TIME_RATES] + [
             {**best, "batch_size": 8, "learning_rate": rate} for rate in (0.11, 0.16, 0.22, 0.32)
         ]
-    growing = [list(pair) for pair in TIME_GROWING]
+    growing = [list(pair) for pair in TIME_GROWING if pair[0] >= best["batch_size"]]
     if line.name != "gradient_diversity":
         return [{**best, "merge_every": period} for period in (*TIME_PERIODS, *growing)]
     return [
