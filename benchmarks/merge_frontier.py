@@ -7,6 +7,7 @@ simple average across weights will not yield satisfactory results". This script 
     python benchmarks/merge_frontier.py --quick    # under two minutes, to see that all works
     python benchmarks/merge_frontier.py --large    # 256 and 1024 replicas as well
     python benchmarks/merge_frontier.py --docs     # and puts tables and pictures into docs/
+    python benchmarks/merge_frontier.py --redraw results/frontier.json --docs    # without measuring
     python benchmarks/merge_frontier.py --tune     # choose all settings again, and nothing else
 
 Parts (--only)
@@ -39,6 +40,7 @@ share. *Measured* is wall-clock time with the cores that there are.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -95,6 +97,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--large", action="store_true", help="256 and 1024 replicas as well")
     add("--quick", action="store_true", help="fewer replicas, seeds, budgets and changes")
     add("--limit", type=_positive, metavar="N", help="N training samples only, for a trial run")
+    add(
+        "--redraw", type=Path, metavar="FILE", help="measure nothing: draw an earlier frontier.json"
+    )
     add("--docs", action="store_true", help="put tables and pictures into docs/")
     add(
         "--tune",
@@ -125,6 +130,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the parts, write all files, print the tables and return the results."""
     arguments = parse_arguments(argv)
     begin = time.perf_counter()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.redraw is not None:
+        return finish(json.loads(arguments.redraw.read_text(encoding="utf-8")), arguments, begin)
     about = {
         "script": Path(__file__).name,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -134,7 +142,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "build": report.describe_build(),
         "source": report.describe_source(),
     }
-    arguments.out.mkdir(parents=True, exist_ok=True)
     source = Source(arguments.data, arguments.limit)
     with (
         tqdm(bar_format="{desc}", dynamic_ncols=True, leave=False, disable=None) as progress,
@@ -177,6 +184,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "floors": judge(measured),
         }
     )
+    return finish(results, arguments, begin)
+
+
+def finish(results: dict[str, Any], arguments: argparse.Namespace, begin: float) -> dict[str, Any]:
+    """Write all files, print the tables and return the results."""
     paths = write_files(results, arguments.out)
     named_tables = tables.all_tables(results)
 

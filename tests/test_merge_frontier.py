@@ -413,6 +413,16 @@ class TestSmallRun:
         )
         assert len(rows) == expected
 
+    def test_drawn_again_without_measuring(
+        self, small_run: tuple[Path, dict[str, Any]], tmp_path: Path
+    ) -> None:
+        out, results = small_run
+        again = frontier.main(["--redraw", str(out / "frontier.json"), "--out", str(tmp_path)])
+        assert {**again, "files": None} == {**results, "files": None}
+        for path in out.iterdir():
+            if path.suffix != ".png":
+                assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
     def test_times_are_positive(self, small_run: tuple[Path, dict[str, Any]]) -> None:
         _, results = small_run
         for entry in results["parts"]["time"]["entries"]:

@@ -71,7 +71,7 @@ def _spread_note(seeds: Sequence[int]) -> str:
 
 def draw_scores(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
     """Draw the test accuracy of every line against n, and a closer look at the top."""
-    fig = Figure(figsize=(9.8, 7.4))
+    fig = Figure(figsize=(9.8, 8.4))
     whole, close = fig.subplots(1, 2)
     threads = _all_threads(result["periodic"])
     top = result["sequential"]["mean"][0]
@@ -163,7 +163,7 @@ def draw_speed_ups(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
 
 def draw_once(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
     """Draw the methods of one merge side by side, for shared and for independent starts."""
-    fig = Figure(figsize=(9.8, 6.4))
+    fig = Figure(figsize=(9.8, 6.9))
     panels = fig.subplots(1, 2)
     for ax, key, title in zip(
         panels,
