@@ -217,6 +217,8 @@ def notes_of(results: dict[str, Any]) -> list[str]:
 
 def write_files(results: dict[str, Any], out: Path) -> list[Path]:
     """Write pictures, CSV and JSON; return their paths."""
+    # First, so that no hour of measuring is lost to a picture.
+    report.write_json(out / "frontier.json", results)
     notes = notes_of(results)
     measured = results["parts"]
     cores = results["machine"]["cores_available"]

@@ -42,7 +42,18 @@ def load_script() -> ModuleType:
 frontier = load_script()
 
 # After the script, which makes them importable.
-from _frontier import ablation, judge, parts, settings, tables, timing, tune, work  # noqa: E402
+import _report as report  # noqa: E402
+from _frontier import (  # noqa: E402
+    ablation,
+    judge,
+    parts,
+    pictures,
+    settings,
+    tables,
+    timing,
+    tune,
+    work,
+)
 from _frontier.arithmetic import (  # noqa: E402
     EpochCost,
     budget_to_reach,
@@ -326,6 +337,17 @@ class TestJudge:
 
     def test_nothing_measured_is_nothing_reached(self) -> None:
         assert {floor["reached"] for floor in judge.judge({})} == {None}
+
+
+def test_a_training_that_diverged_has_no_score() -> None:
+    job = work.Training(
+        work.Source(limit=LIMIT), "regression", "average", 2, {"learning_rate": 1e4}
+    )
+    assert math.isnan(work.score(job))
+    curve = report.plain(parts.curve([2, 8], [[math.nan, 90.0], [95.0, 96.0]]))
+    assert curve["mean"] == [None, 95.5]
+    assert tables._row("x", curve, [2, 8]) == ["x", "diverged", "95.50 ± 0.71"]
+    assert pictures._means(curve).tolist() == [95.5]
 
 
 class TestDocument:

@@ -26,7 +26,7 @@ TIMED_PROBLEM = "mnist"
 # Of the small problems a seed costs next to nothing, and their scores are coarse.
 SEEDS_OF_SMALL = {"digits": 10, "classification": 5, "regression": 5}
 # Lines that go on beyond 64 replicas.
-LARGE_LINES = ("gradient_diversity", "local_sgd", "average", "sum")
+LARGE_LINES = ("gradient_diversity", "local_sgd")
 
 
 @dataclass(frozen=True)

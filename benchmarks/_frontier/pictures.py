@@ -39,7 +39,7 @@ def _replica_axis(ax: Axes, threads: Sequence[int]) -> None:
 def _draw(ax: Axes, line: Line, curve: Mapping[str, Any], *, thick: bool = False) -> None:
     colour = COLOURS[line.colour]
     mean = np.array(curve["mean"], dtype=np.float64)
-    if curve["sd"][0] is not None:
+    if any(sd is not None for sd in curve["sd"]):
         sd = np.array(curve["sd"], dtype=np.float64)
         ax.fill_between(
             curve["threads"], mean - sd, mean + sd, color=colour, alpha=0.13, linewidth=0
@@ -57,6 +57,12 @@ def _draw(ax: Axes, line: Line, curve: Mapping[str, Any], *, thick: bool = False
         label=line.label,
         zorder=3 if thick else 2,
     )
+
+
+def _means(curve: Mapping[str, Any]) -> np.ndarray:
+    """Means of a curve, without those of trainings that diverged."""
+    mean = np.array(curve["mean"], dtype=np.float64)
+    return mean[np.isfinite(mean)]
 
 
 def _all_threads(curves: Mapping[str, Mapping[str, Any]]) -> list[int]:
@@ -88,7 +94,7 @@ def draw_scores(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
         if line.name in result["once"] and line.name not in HIDDEN:
             for ax in (whole, close):
                 _draw(ax, line, result["once"][line.name])
-    best = max(max(curve["mean"]) for curve in result["periodic"].values())
+    best = max(_means(curve).max() for curve in result["periodic"].values())
     close.set_ylim(best - CLOSE, best + 0.12 * CLOSE)
     for ax in (whole, close):
         ax.axhline(
@@ -219,11 +225,11 @@ def draw_others(results: Mapping[str, Mapping[str, Any]], notes: Sequence[str]) 
         )
         # The sum, and many replicas on few samples, may be far below.
         low = min(
-            min(curve["mean"])
+            _means(curve).min()
             for curve in (*result["periodic"].values(), result["once"].get("average"))
             if curve is not None
         )
-        best = max(top, *(max(curve["mean"]) for curve in result["periodic"].values()))
+        best = max(top, *(_means(curve).max() for curve in result["periodic"].values()))
         ax.set_ylim(max(low, best - 25) - 0.06 * (best - low), best + 0.08 * (best - low))
         _replica_axis(ax, _all_threads(result["periodic"]))
         ax.set_title(result["problem"]["name"], loc="left", fontsize=10)

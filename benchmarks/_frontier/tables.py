@@ -19,7 +19,9 @@ def _labels() -> dict[str, str]:
     return {line.name: line.label for line in lines}
 
 
-def _cell(mean: float, sd: float | None) -> str:
+def _cell(mean: float | None, sd: float | None) -> str:
+    if mean is None:
+        return "diverged"
     if mean < -100:
         # R2 of networks that are n times too large.
         return "below -100"
