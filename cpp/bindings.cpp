@@ -8,15 +8,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdint>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "omp_mlp/dispatch.hpp"
+#include "omp_mlp/examine.hpp"
 #include "omp_mlp/merge.hpp"
 #include "omp_mlp/parallel.hpp"
 #include "omp_mlp/predict.hpp"
@@ -103,52 +102,21 @@ struct PySamples {
     }
 
     // Where X is not finite first, as (row, column), or None.
-    py::object first_nonfinite() const {
-        if (samples.kind == Samples::Kind::dense_uint8) {
-            return py::none();
-        }
-        const bool sparse = samples.kind == Samples::Kind::csr;
-        const Index count = sparse ? samples.starts[samples.rows] : samples.rows * samples.columns;
-        Index found = 0;
+    py::object first_nonfinite(int workers) const {
+        Index place = 0;
         {
             const py::gil_scoped_release release;
-            found = first_nonfinite_value(samples.values, count);
+            place = find_nonfinite(samples, workers);
         }
-        if (found == count) {
+        if (place < 0) {
             return py::none();
         }
-        if (!sparse) {
-            return py::make_tuple(found / samples.columns, found % samples.columns);
+        if (samples.kind != Samples::Kind::csr) {
+            return py::make_tuple(place / samples.columns, place % samples.columns);
         }
         const std::int64_t* after =
-            std::upper_bound(samples.starts, samples.starts + samples.rows + 1, found);
-        return py::make_tuple(after - samples.starts - 1, samples.indices[found]);
-    }
-
-private:
-    static Index first_nonfinite_value(const float* values, Index count) {
-        // x * 0 is 0 unless x is infinite or NaN: a sum of such terms is quick to tell.
-        constexpr Index piece = 4096;
-        for (Index begin = 0; begin < count; begin += piece) {
-            const Index end = std::min(begin + piece, count);
-            std::array<float, 16> sums{};
-            Index k = begin;
-            for (; k + 16 <= end; k += 16) {
-                for (Index lane = 0; lane < 16; ++lane) {
-                    sums[static_cast<std::size_t>(lane)] += values[k + lane] * 0.0F;
-                }
-            }
-            bool finite = std::accumulate(sums.begin(), sums.end(), 0.0F) == 0.0F;
-            for (; k < end; ++k) {
-                finite = finite && std::isfinite(values[k]);
-            }
-            if (!finite) {
-                return std::find_if(values + begin, values + end,
-                                    [](float value) { return !std::isfinite(value); }) -
-                       values;
-            }
-        }
-        return count;
+            std::upper_bound(samples.starts, samples.starts + samples.rows + 1, place);
+        return py::make_tuple(after - samples.starts - 1, samples.indices[place]);
     }
 };
 
@@ -198,8 +166,7 @@ struct PyNetwork {
                                              const std::optional<Array<float>>& sample_weight,
                                              const std::string& first_layer) const {
         const Index rows = X.samples.rows;
-        Workspace workspace{network, rows,
-                            choose_reading(named(first_layers, first_layer), X.samples)};
+        Workspace workspace{network, rows, choose_reading(named(first_layers, first_layer), X.samples)};
         std::vector<Index> ids(static_cast<std::size_t>(rows));
         std::iota(ids.begin(), ids.end(), Index{0});
         workspace.load(kernels(), X.samples, ids);
@@ -244,10 +211,10 @@ py::tuple train_network(
     const PyNetwork& start, const PySamples& X, const std::optional<Array<std::int32_t>>& classes,
     const std::optional<Array<float>>& values, const std::optional<Array<float>>& sample_weight,
     Index threads, int workers, Index epochs, Index batch_size, const std::string& first_layer,
-    bool bfloat16_forward, double skip_confident, bool center_inputs, Index merge_every, const std::string& merge,
-    double outer_momentum, double learning_rate, const std::string& schedule, const std::string& shuffle,
-    const std::string& init_rule, double init_scale, const std::string& init, std::uint64_t seed,
-    bool keep_replicas, const std::optional<py::function>& after_round,
+    bool bfloat16_forward, double skip_confident, bool center_inputs, Index merge_every,
+    const std::string& merge, double outer_momentum, double learning_rate, const std::string& schedule,
+    const std::string& shuffle, const std::string& init_rule, double init_scale, const std::string& init,
+    std::uint64_t seed, bool keep_replicas, const std::optional<py::function>& after_round,
     const std::optional<py::function>& during_round) {
     const Network& network = start.network;
     const TrainOptions options{.replicas = threads,
@@ -380,7 +347,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def_static("dense_uint8", &PySamples::dense_uint8, py::kw_only(), "X"_a.noconvert(), "scale"_a)
         .def_static("csr", &PySamples::csr, py::kw_only(), "starts"_a.noconvert(),
                     "indices"_a.noconvert(), "values"_a.noconvert(), "columns"_a)
-        .def("first_nonfinite", &PySamples::first_nonfinite);
+        .def("first_nonfinite", &PySamples::first_nonfinite, py::kw_only(), "workers"_a);
 
     py::class_<PyNetwork>(m, "Network")
         .def(py::init<const std::vector<Index>&, const std::string&, const std::string&,
@@ -392,10 +359,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "classes"_a.noconvert(),
           "values"_a.noconvert(), "sample_weight"_a.noconvert(), "threads"_a, "workers"_a, "epochs"_a,
-          "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a, "center_inputs"_a, "merge_every"_a,
-          "merge"_a, "outer_momentum"_a, "learning_rate"_a, "learning_rate_schedule"_a, "shuffle"_a,
-          "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a, "after_round"_a,
-          "during_round"_a);
+          "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a, "center_inputs"_a,
+          "merge_every"_a, "merge"_a, "outer_momentum"_a, "learning_rate"_a, "learning_rate_schedule"_a,
+          "shuffle"_a, "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a,
+          "after_round"_a, "during_round"_a);
     m.def("merge", &merge_networks, py::kw_only(), "method"_a, "replicas"_a.noconvert(),
           "base"_a.noconvert(), "sample_share"_a, "layer_ends"_a, "workers"_a);
     m.def("merge_methods", &list_merge_methods);

@@ -37,6 +37,7 @@ MAY_INCLUDE = {
     "merge": BASICS,
     "samples": BASICS,
     "centering": BASICS | {"samples"},
+    "examine": BASICS | {"samples", "parallel"},
     "first_layer": BASICS | {"samples"},
     "shard": BASICS | {"permutation"},
     "parameters": BASICS | {"random"},
@@ -50,7 +51,7 @@ MAY_INCLUDE = {
     "predict": NETWORK | {"network", "dispatch", "parallel", "shard"},
     "train": REPLICA | {"replica", "dispatch", "merge", "parallel"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
-    "bindings": REPLICA | {"dispatch", "merge", "parallel", "predict", "train"},
+    "bindings": REPLICA | {"dispatch", "examine", "merge", "parallel", "predict", "train"},
 }
 # These know nothing of each other, not even through others.
 STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]
