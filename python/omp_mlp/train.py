@@ -262,7 +262,8 @@ def train_parallel(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable; got {type(callback).__name__}")
 
-    samples = _validate.inputs(X, for_training=True)
+    workers = effective_workers(workers, threads)
+    samples = _validate.inputs(X, for_training=True, workers=workers)
     targets = _validate.targets(y, samples.n_samples)
     weights = _validate.sample_weight(sample_weight, samples.n_samples)
     output = _output_function(loss, output_activation, targets)
@@ -344,7 +345,7 @@ def train_parallel(
             values=targets.values,
             sample_weight=weights,
             threads=threads,
-            workers=effective_workers(workers, threads),
+            workers=workers,
             epochs=epochs,
             batch_size=core_batch_size,
             first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
