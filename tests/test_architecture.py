@@ -34,7 +34,10 @@ MAY_INCLUDE = {
     "heartbeat": BASICS,
     "optimizer": BASICS,
     "parallel": BASICS,
-    "merge": BASICS,
+    "merge_loops": BASICS,
+    "merge": BASICS | {"merge_loops"},
+    "merge_cost": BASICS | {"clock", "merge", "parallel", "random"},
+    "rounds": BASICS,
     "samples": BASICS,
     "centering": BASICS | {"samples"},
     "examine": BASICS | {"samples", "parallel"},
@@ -49,9 +52,10 @@ MAY_INCLUDE = {
     "network": NETWORK,
     "replica": REPLICA,
     "predict": NETWORK | {"network", "dispatch", "parallel", "shard"},
-    "train": REPLICA | {"replica", "dispatch", "merge", "parallel"},
+    "train": REPLICA | {"replica", "dispatch", "merge", "parallel", "rounds"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
-    "bindings": REPLICA | {"dispatch", "examine", "merge", "parallel", "predict", "train"},
+    "bindings": REPLICA
+    | {"dispatch", "examine", "merge", "merge_cost", "parallel", "predict", "train"},
 }
 # These know nothing of each other, not even through others.
 STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]
@@ -149,8 +153,12 @@ MAY_IMPORT = {
     "_config": {"_core", "_workers"},
     "_watch": {"_validate", "history"},
     "model": {"_core", "_validate", "_workers", "history"},
-    "merge": {"_core", "_validate", "model"},
-    "train": {"_core", "_validate", "_watch", "_workers", "history", "merge", "model"},
+    "merge": {"_core", "_errors", "_validate", "model"},
+    "_cadence": {"_core", "_validate", "merge"},
+    "train": {
+        *("_cadence", "_core", "_errors", "_validate", "_watch", "_workers"),
+        *("history", "merge", "model"),
+    },
     "__init__": {"_config", "_core", "_errors", "datasets", "history", "merge", "model", "train"},
 }
 REQUIRED = {"numpy", "safetensors"}

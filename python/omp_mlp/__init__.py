@@ -9,9 +9,9 @@ import os as _os
 
 from omp_mlp import _core, datasets
 from omp_mlp._config import build_config, show_config
-from omp_mlp._errors import TrainingDivergedError
+from omp_mlp._errors import SkippedReplicaWarning, TrainingDivergedError
 from omp_mlp.history import History, Progress
-from omp_mlp.merge import MergeMethod, merge, merge_methods
+from omp_mlp.merge import MergeMethod, MergeOption, merge, merge_methods
 from omp_mlp.model import Model, load
 from omp_mlp.train import PAPER, train_parallel
 
@@ -21,8 +21,10 @@ __all__ = [
     "PAPER",
     "History",
     "MergeMethod",
+    "MergeOption",
     "Model",
     "Progress",
+    "SkippedReplicaWarning",
     "TrainingDivergedError",
     "__version__",
     "build_config",

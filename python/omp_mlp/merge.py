@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core, _validate
+from omp_mlp._errors import SkippedReplicaWarning
 from omp_mlp.model import Model, layer_ends
+
+
+@dataclass(frozen=True)
+class MergeOption:
+    """A setting of a merge method, given in ``merge_options``.
+
+    Attributes
+    ----------
+    name, summary : str
+    words : tuple of str
+        What it may be besides a number that is not negative; the first is the default.
+    """
+
+    name: str
+    summary: str
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -25,6 +44,10 @@ class MergeMethod:
         Whether the method is best applied once, at the end, or over and over during the training.
     needs_base : bool
         Whether it needs the network that all replicas started from.
+    may_skip : bool
+        Whether ``on_nonfinite="skip"`` may leave out replicas that are not finite.
+    options : tuple of MergeOption
+        What ``merge_options`` takes.
     """
 
     name: str
@@ -33,11 +56,21 @@ class MergeMethod:
     reference: str
     cadence: str
     needs_base: bool
+    may_skip: bool
+    options: tuple[MergeOption, ...]
 
 
 def merge_methods() -> tuple[MergeMethod, ...]:
     """Return every merge method that there is, with its formula and its reference."""
-    return tuple(MergeMethod(**row) for row in _core.merge_methods())
+    return tuple(_method(row) for row in _core.merge_methods())
+
+
+def _method(row: _core._MergeMethod) -> MergeMethod:
+    options = tuple(
+        MergeOption(option["name"], option["summary"], tuple(option["words"]))
+        for option in row["options"]
+    )
+    return MergeMethod(**{**row, "options": options})  # type: ignore[arg-type]
 
 
 def find_method(name: object, *, parameter: str = "merge") -> MergeMethod:
@@ -46,12 +79,55 @@ def find_method(name: object, *, parameter: str = "merge") -> MergeMethod:
     return methods[_validate.choice(parameter, name, methods)]
 
 
+def option_values(method: MergeMethod, merge_options: object) -> list[float | str]:
+    """Check ``merge_options``, and return a value for each option of the method, in order."""
+    given = {} if merge_options is None else merge_options
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"merge_options must be a mapping, such as {{'alpha': '1/n'}}; "
+            f"got {type(given).__name__}"
+        )
+    takes = [option.name for option in method.options]
+    for name in given:
+        if name not in takes:
+            raise ValueError(
+                f"merge_options of {method.name!r}: it takes "
+                f"{', '.join(map(repr, takes)) or 'none'}; got {name!r}"
+            )
+    return [_option_value(option, given.get(option.name)) for option in method.options]
+
+
+def _option_value(option: MergeOption, value: object) -> float | str:
+    if value is None:
+        return option.words[0]
+    name = f"merge_options[{option.name!r}]"
+    if isinstance(value, str):
+        if value not in option.words:
+            listed = ", ".join(map(repr, option.words))
+            raise ValueError(f"{name} must be a number or one of {listed}; got {value!r}")
+        return value
+    return _validate.real(name, value, 0.0)
+
+
+def skips(method: MergeMethod, on_nonfinite: object) -> bool:
+    """Check ``on_nonfinite``, and return whether replicas may be left out."""
+    skip = _validate.choice("on_nonfinite", on_nonfinite, ("raise", "skip")) == "skip"
+    if skip and not method.may_skip:
+        raise ValueError(
+            f"on_nonfinite='skip' goes with methods that mean the same without a replica, and "
+            f"{method.name!r} does not; got on_nonfinite='skip'"
+        )
+    return skip
+
+
 def merge(
     models: Sequence[Model],
     method: str = "average",
     *,
     base: Model | None = None,
     sample_share: npt.ArrayLike | None = None,
+    merge_options: Mapping[str, Any] | None = None,
+    on_nonfinite: str = "raise",
 ) -> Model:
     """Merge networks of one shape into one.
 
@@ -66,6 +142,13 @@ def merge(
     sample_share : array-like of shape (n_models,), optional
         How many samples each model has seen, or any numbers in that proportion; for
         ``"weighted_average"``. Default: equal shares.
+    merge_options : mapping, optional
+        Settings of the method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"``; the
+        method's ``options`` in :func:`merge_methods` lists them.
+    on_nonfinite : {"raise", "skip"}, default "raise"
+        What to do about models with parameters that are infinite or not a number. "skip": merge the
+        others, with a :class:`omp_mlp.SkippedReplicaWarning`; for methods whose ``may_skip`` is
+        true.
 
     Returns
     -------
@@ -75,8 +158,9 @@ def merge(
     Raises
     ------
     TypeError, ValueError
-        If there is no model, the networks differ in more than their parameters, the method is
-        unknown, it needs a base and there is none, or a merged parameter is infinite.
+        If there is no model, the networks differ in more than their parameters, the method or an
+        option of it is unknown, it needs a base and there is none, a model or the base is not
+        finite, or a merged parameter is infinite.
     """
     row = find_method(method, parameter="method")
     models = list(models)
@@ -94,11 +178,16 @@ def merge(
             f"method {method!r} merges updates and needs base=, the network that all models "
             "started from; got none"
         )
+    options = option_values(row, merge_options)
+    shares = _shares(sample_share, len(models))
+    finite = _finite(models, base, skip=skips(row, on_nonfinite))
+    models = [models[i] for i in finite]
     merged = _core.merge(
         method=method,
+        options=options,
         replicas=[model._packed for model in models],
         base=None if base is None else base._packed,
-        sample_share=_shares(sample_share, len(models)),
+        sample_share=_shares([shares[i] for i in finite], len(models)),
         layer_ends=layer_ends(models[0].layer_sizes),
         workers=1,
     )
@@ -108,6 +197,34 @@ def merge(
             f"for float32; the largest is {max(abs(model._packed).max() for model in models):g}"
         )
     return models[0]._like(merged)
+
+
+def _finite(models: Sequence[Model], base: Model | None, *, skip: bool) -> list[int]:
+    """Return the indices of the finite models; complain of the others, or warn if they may go."""
+    if base is not None and not np.isfinite(base._packed).all():
+        raise ValueError(f"base must be finite; got {_nonfinite(base)}")
+    finite = [i for i, model in enumerate(models) if np.isfinite(model._packed).all()]
+    skipped = [i for i in range(len(models)) if i not in finite]
+    if skipped and not (skip and finite):
+        raise ValueError(
+            f"models[{skipped[0]}] must be finite; got {_nonfinite(models[skipped[0]])}"
+            + ("; no other model is finite" if skip else "")
+        )
+    if skipped:
+        listed = ", ".join(f"models[{i}]" for i in skipped)
+        warnings.warn(f"merged without {listed}: not finite", SkippedReplicaWarning, stacklevel=3)
+    return finite
+
+
+def _nonfinite(model: Model) -> str:
+    """Tell the first parameter that is not finite."""
+    for layer, (W, b) in enumerate(zip(model.weights, model.biases, strict=True)):
+        for name, array in ((f"weights[{layer}]", W), (f"biases[{layer}]", b)):
+            bad = np.argwhere(~np.isfinite(array))
+            if len(bad):
+                entry = tuple(bad[0].tolist())
+                return f"{array[entry]} in {name}[{', '.join(map(str, entry))}]"
+    raise AssertionError("all parameters are finite")
 
 
 def _check_alike(name: str, model: Model, first: Model) -> None:
