@@ -24,7 +24,7 @@ PACKAGE = ROOT / "python" / "omp_mlp"
 
 # What each part of the core may include; its header and its source file count as one.
 BASICS = {"buffer"}
-NETWORK = BASICS | {"kernels", "parameters", "samples", "first_layer"}
+NETWORK = BASICS | {"kernels", "parameters", "samples", "first_layer", "centering"}
 REPLICA = NETWORK | {"network", "optimizer", "shard", "heartbeat", "clock"}
 MAY_INCLUDE = {
     "buffer": set(),
@@ -36,6 +36,7 @@ MAY_INCLUDE = {
     "parallel": BASICS,
     "merge": BASICS,
     "samples": BASICS,
+    "centering": BASICS | {"samples"},
     "first_layer": BASICS | {"samples"},
     "shard": BASICS | {"permutation"},
     "parameters": BASICS | {"random"},

@@ -28,8 +28,7 @@ using VBits = std::uint32_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), ma
 
 constexpr Index lanes = OMP_MLP_VECTOR_BYTES / 4;
 // Vectors that a loop over rows keeps in registers, next to what it needs besides.
-constexpr Index tile_vectors = 8;
-constexpr Index tile_floats = tile_vectors * lanes;
+constexpr Index tile_vectors = OMP_MLP_REGISTERS == 32 ? 12 : 8;
 // Filling makes every width a multiple of 16 floats, so the last tile has a multiple of this many vectors.
 constexpr Index vectors_per_line = cache_line_floats / lanes;
 
@@ -41,25 +40,28 @@ void store(float* p, V v) {
     *reinterpret_cast<V*>(p) = v;
 }
 
-// Calls fn.template operator()<N>(first column) for tiles of N vectors that cover `width` floats.
+// Calls fn.template operator()<N>(first column) with N = vectors.
 template <Index N, typename Fn>
-void last_tile(Index vectors, Index column, const Fn& fn) {
-    if constexpr (N > 0) {
-        if (vectors == N) {
-            fn.template operator()<N>(column);
-        } else {
-            last_tile<N - vectors_per_line>(vectors, column, fn);
-        }
+void with_vectors(Index vectors, Index column, const Fn& fn) {
+    if (vectors == N) {
+        fn.template operator()<N>(column);
+    } else if constexpr (N > vectors_per_line) {
+        with_vectors<N - vectors_per_line>(vectors, column, fn);
     }
 }
 
+// The same for tiles of about equal widths that cover `width` floats: one of 128 floats and one of 16 would
+// take longer than two of 80 and 64.
 template <typename Fn>
 void for_each_tile(Index width, const Fn& fn) {
-    Index column = 0;
-    for (; column + tile_floats <= width; column += tile_floats) {
-        fn.template operator()<tile_vectors>(column);
+    constexpr Index lines_a_tile = tile_vectors / vectors_per_line;
+    const Index lines = width / cache_line_floats;
+    const Index tiles = (lines + lines_a_tile - 1) / lines_a_tile;
+    for (Index tile = 0; tile < tiles; ++tile) {
+        const Index begin = tile * lines / tiles;
+        const Index end = (tile + 1) * lines / tiles;
+        with_vectors<tile_vectors>((end - begin) * vectors_per_line, begin * cache_line_floats, fn);
     }
-    last_tile<tile_vectors - vectors_per_line>((width - column) / lanes, column, fn);
 }
 
 // ---- Lists of nonzeros ------------------------------------------------------------------------------
@@ -554,6 +556,7 @@ void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, 
                     const float* bias, Index width, float* z) {
     const Index words = (x.columns + 63) / 64;
     for_each_tile(width, [&]<Index N>(Index column) {
+        std::uint32_t begun = 0;  // a bit for each sample that has sums in z
         for (Index first = 0; first < words; first += words_a_visit) {
             const Index count = first + words_a_visit < words ? words_a_visit : words - first;
             for (Index s = 0; s < x.samples; ++s) {
@@ -562,9 +565,20 @@ void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, 
                 if (x.upcoming != nullptr && column == 0) {
                     prefetch_block<decltype(*values.row)>(x.upcoming[s], first, count, x.columns);
                 }
+                const std::uint64_t* marks = x.marks + s * x.words + first;
+                if (count == 1 && *marks == 0) {
+                    continue;
+                }
                 float* z_s = z + s * width + column;
-                visit<N>(x.marks + s * x.words + first, count, values, W + 64 * first * width + column,
-                         width, first == 0 ? bias + column : z_s, z_s);
+                const bool is_first = (begun >> s & 1) == 0;
+                begun |= std::uint32_t{1} << s;
+                visit<N>(marks, count, values, W + 64 * first * width + column, width,
+                         is_first ? bias + column : z_s, z_s);
+            }
+        }
+        for (Index s = 0; s < x.samples; ++s) {
+            if ((begun >> s & 1) == 0) {
+                memcpy(z + s * width + column, bias + column, N * sizeof(V));
             }
         }
     });

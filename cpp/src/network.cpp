@@ -7,9 +7,10 @@
 
 namespace omp_mlp {
 
-Workspace::Workspace(const Network& network, Index samples, Reading reading)
+Workspace::Workspace(const Network& network, Index samples, Reading reading, const Centering* centering)
     : input_stride{padded(network.shape.features())},
       features_{network.shape.features()},
+      centering_{centering},
       reading_{reading},
       words_{(network.shape.features() + 511) / 512 * 8} {
     const auto count = static_cast<std::size_t>(samples);
@@ -39,6 +40,9 @@ Workspace::Workspace(const Network& network, Index samples, Reading reading)
         widest = std::max(widest, layer.stride);
     }
     panel.resize(static_cast<std::size_t>(64 * widest));
+    if (centering != nullptr && reading != Reading::matrix) {
+        shift.resize(static_cast<std::size_t>(strides_.front()));
+    }
 }
 
 namespace {
@@ -82,6 +86,12 @@ void Workspace::load(const Kernels& kernels, const Samples& X, std::span<const I
     loaded_ = static_cast<Index>(ids.size());
     begin_batch(0, loaded_);
     is_dropped_.clear();
+    if (!shift.empty()) {
+        projections.clear();
+        for (const Index id : ids) {
+            projections.push_back(centering_->projection[static_cast<std::size_t>(id)]);
+        }
+    }
     switch (reading_) {
         case Reading::lists:
             load_lists(kernels, X, ids, next);
@@ -202,6 +212,9 @@ void Workspace::load_matrix(const Kernels& kernels, const Samples& X, std::span<
                 }
                 break;
         }
+        if (centering_ != nullptr) {
+            std::transform(row, row + X.columns, centering_->mean.begin(), row, std::minus<>{});
+        }
     }
 }
 
@@ -271,6 +284,9 @@ void Workspace::move_sample(Index from, Index to) {
     const auto f = static_cast<std::size_t>(from);
     const auto t = static_cast<std::size_t>(to);
     move_row(all_deltas(), strides_.front(), from, to);
+    if (!shift.empty()) {
+        projections[t] = projections[f];
+    }
     switch (reading_) {
         case Reading::lists:
             rows[t] = rows[f];
@@ -291,6 +307,17 @@ void Workspace::move_sample(Index from, Index to) {
 
 namespace {
 
+// biases += sign * W^T mu.
+void move_means(const Network& network, const Centering& centering, float sign, Parameters& parameters) {
+    const auto layer = parameters.layer(network.shape[0]);
+    for (Index k = 0; k < layer.fan_in; ++k) {
+        const float factor = sign * centering.mean[static_cast<std::size_t>(k)];
+        const float* row = layer.weights + k * layer.stride;
+        std::transform(layer.biases, layer.biases + layer.stride, row, layer.biases,
+                       [factor](float bias, float weight) { return bias + factor * weight; });
+    }
+}
+
 // Calls fn(first, count) for the loaded samples, as many at a time as have their bits in one word.
 template <typename Fn>
 void for_each_marked(const Workspace& workspace, const Fn& fn) {
@@ -300,6 +327,29 @@ void for_each_marked(const Workspace& workspace, const Fn& fn) {
 }
 
 }  // namespace
+
+void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters) {
+    if (workspace.reading() == Reading::matrix) {
+        move_means(network, *workspace.centering(), 1.0F, parameters);
+    }
+}
+
+void end_centered(const Network& network, Workspace& workspace, Parameters& parameters) {
+    if (workspace.reading() == Reading::matrix) {
+        move_means(network, *workspace.centering(), -1.0F, parameters);
+        return;
+    }
+    const auto layer = parameters.layer(network.shape[0]);
+    for (Index k = 0; k < layer.fan_in; ++k) {
+        const float mean = workspace.centering()->mean[static_cast<std::size_t>(k)];
+        float* row = layer.weights + k * layer.stride;
+        if (mean != 0.0F) {
+            std::transform(workspace.shift.begin(), workspace.shift.end(), row, row,
+                           [mean](float shift, float weight) { return weight + mean * shift; });
+        }
+    }
+    std::ranges::fill(workspace.shift, 0.0F);
+}
 
 void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
                    Workspace& workspace) {
@@ -328,6 +378,10 @@ void first_forward(const Kernels& kernels, const Network& network, const Paramet
                                   layer.fan_in, layer.weights, layer.biases, layer.stride, z);
             break;
     }
+    if (!workspace.shift.empty()) {
+        kernels.add_product(workspace.projections.data(), 1, workspace.loaded(), 1,
+                            workspace.shift.data(), layer.stride, z);
+    }
 }
 
 void multiply_samples(const Kernels& kernels, const Network& network, Index batch,
@@ -341,8 +395,16 @@ void multiply_samples(const Kernels& kernels, const Network& network, Index batc
         kernels.gram_float32(workspace.float_rows(), workspace.loaded(), batch, features,
                              workspace.products.data());
     }
-    for (float& product : workspace.products) {
-        product += 1.0F;  // the bias's input
+    const Centering* centering = workspace.shift.empty() ? nullptr : workspace.centering();
+    for (Index s = 0; s < workspace.loaded(); ++s) {
+        for (Index t = 0; t < s; ++t) {
+            float& product = workspace.products[static_cast<std::size_t>(s * MarkedRows::most + t)];
+            product += 1.0F;  // the bias's input
+            if (centering != nullptr) {
+                product += centering->squared_norm - workspace.projections[static_cast<std::size_t>(s)] -
+                           workspace.projections[static_cast<std::size_t>(t)];
+            }
+        }
     }
 }
 
@@ -532,6 +594,18 @@ void add_first_gradient(const Kernels& kernels, const Network& network, Workspac
             kernels.dense_update(workspace.inputs.data(), workspace.input_stride, samples, layer.fan_in,
                                  delta, 1.0F, layer.weights, layer.biases, layer.stride);
             break;
+    }
+    if (!workspace.shift.empty()) {
+        // The kernels have added each step to the biases once; what is left is mu . mu - mu . x of it.
+        const float squared_norm = workspace.centering()->squared_norm;
+        for (float& projection : workspace.projections) {
+            projection = squared_norm - projection;
+        }
+        kernels.add_product(workspace.projections.data(), 0, 1, samples, delta, layer.stride,
+                            layer.biases);
+        std::ranges::fill(workspace.projections, -1.0F);
+        kernels.add_product(workspace.projections.data(), 0, 1, samples, delta, layer.stride,
+                            workspace.shift.data());
     }
 }
 

@@ -18,7 +18,7 @@ Index stretch(Index batch_size, Reading reading) {
 }  // namespace
 
 Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-                 const BatchOptions& options, Reading reading)
+                 const BatchOptions& options, Reading reading, const Centering* centering)
     : parameters{network.shape},
       kernels_{&kernels},
       network_{&network},
@@ -27,7 +27,7 @@ Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd,
       batch_size_{std::min(options.batch_size, std::max<Index>(shard.epoch_size(), 1))},
       stretch_{stretch(batch_size_, reading)},
       skip_confident_{static_cast<float>(options.skip_confident)},
-      workspace_{network, stretch_, reading} {
+      workspace_{network, stretch_, reading, centering} {
     if (options.bfloat16_forward) {
         first_weights_.resize(static_cast<std::size_t>(network.shape[0].size()));
         workspace_.first_weights = first_weights_;
@@ -39,6 +39,9 @@ Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index 
     const double start = thread_cpu_seconds();
     Trained trained;
     reported_ = {};
+    if (workspace_.centering() != nullptr) {
+        begin_centered(*network_, workspace_, parameters);
+    }
     if (!first_weights_.empty()) {
         kernels_->round_to_bfloat16(parameters.flat().data(), network_->shape[0].size(),
                                     first_weights_.data());
@@ -55,6 +58,9 @@ Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index 
     }
     if (has_transposed_output) {
         restore_output(*network_, workspace_, parameters);
+    }
+    if (workspace_.centering() != nullptr) {
+        end_centered(*network_, workspace_, parameters);
     }
     trained.cpu_seconds = thread_cpu_seconds() - start;
     return trained;

@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "omp_mlp/centering.hpp"
 #include "omp_mlp/first_layer.hpp"
 #include "omp_mlp/kernels.hpp"
 #include "omp_mlp/parameters.hpp"
@@ -48,8 +49,10 @@ public:
     // Small batches are read together up to this many samples.
     static constexpr Index most_together = MarkedRows::most;
 
-    // For stretches of up to `samples` samples.
-    Workspace(const Network& network, Index samples, Reading reading);
+    // For stretches of up to `samples` samples. `centering`: null, or what is taken off the inputs; see
+    // begin_centered.
+    Workspace(const Network& network, Index samples, Reading reading,
+              const Centering* centering = nullptr);
 
     // Reads the samples `ids` of X into the workspace as one batch, and has the memory start on `next`,
     // which will be read after them.
@@ -79,6 +82,12 @@ public:
     // Rows of all loaded samples in the first layer.
     float* all_activations() { return activations_.front().data(); }
     float* all_deltas() { return deltas_.front().data(); }
+
+    // With centering, of the loaded samples: mu . x; and s of centering.hpp, or empty for a matrix, whose rows
+    // are centered when they are loaded.
+    const Centering* centering() const { return centering_; }
+    std::vector<float> projections;
+    Buffer shift;
 
     std::vector<SparseRow> rows;  // lists: the loaded samples
     // Lists only: a copy of the first layer's weights in bfloat16, or empty.
@@ -112,6 +121,7 @@ private:
     void move_sample(Index from, Index to);
 
     Index features_;
+    const Centering* centering_;
     std::vector<Index> strides_;  // of each layer
     std::vector<Buffer> activations_;
     std::vector<Buffer> deltas_;
@@ -135,6 +145,11 @@ private:
     std::array<float, 256> byte_value_{};
     float byte_scale_ = 0.0F;
 };
+
+// Between these two, the workspace trains on centered inputs, and `parameters` are those of centering.hpp:
+// (W, v), or (Wc, bc) for a matrix. Before and after, they are a network on raw inputs.
+void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters);
+void end_centered(const Network& network, Workspace& workspace, Parameters& parameters);
 
 // The first layer's z of all loaded samples.
 void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,

@@ -22,7 +22,7 @@ struct BatchOptions {
 class Replica {
 public:
     Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-            const BatchOptions& options, Reading reading);
+            const BatchOptions& options, Reading reading, const Centering* centering);
 
     struct Trained {
         Index samples = 0;
