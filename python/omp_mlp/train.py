@@ -289,6 +289,7 @@ def train_parallel(
         )
     layer_sizes = _layer_sizes(samples.n_features, hidden_layer_sizes, targets.n_outputs)
     warmup_samples = _validate.integer("warmup_samples", warmup_samples, 0)
+    _validate.choice("outer_optimizer", outer_optimizer, _cadence.OUTER_OPTIMIZERS)
     total_samples = epochs * samples.n_samples + warmup_samples
     if total_samples >= 2**63:
         raise ValueError(
