@@ -81,10 +81,19 @@ def facts(method: omp_mlp.MergeMethod, measured: Mapping[str, Any]) -> str:
         *("    " + part.strip() for part in method.formula.split(";")),
         "",
         f"- **Applied**: {method.cadence}. **Needs**: {needs(method)}.",
+        *(f"- **Option** `{option.name}`: {described(option)}" for option in method.options),
         f"- **Reference**: {method.reference}.",
         f"- **Measured**: {measured_line(method.name, measured)}",
     ]
     return "\n".join(lines)
+
+
+def described(option: omp_mlp.MergeOption) -> str:
+    """Say what an option is, and what it may be if that is not said already."""
+    if not option.words:
+        return option.summary
+    default, *others = (f"`{word!r}`" for word in option.words)
+    return f"{option.summary} {default} (the default), {', '.join(others)} or a number."
 
 
 def measured_line(name: str, measured: Mapping[str, Any]) -> str:
@@ -103,7 +112,7 @@ def measured_line(name: str, measured: Mapping[str, Any]) -> str:
             parts.append(f"{' and '.join(scores)} % ({start})")
     line = f"n = {' and '.join(map(str, REPLICAS))}: {'; '.join(parts)}"
     if (seconds := rows.get("seconds")) is not None:
-        shown = f"{seconds:.2g} s" if seconds >= 1 else f"{1000 * seconds:.2g} ms"
+        shown = f"{seconds:.1f} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
         line += f"; {shown} for n = {REPLICAS[0]}"
     return line + "."
 
@@ -173,10 +182,13 @@ def measure() -> dict[str, Any]:
                 replicas = omp_mlp.train_parallel(
                     X, y, count, "ensemble", init=start, seed=seed, **options
                 ).models
+                base = omp_mlp.train_parallel(
+                    X, y, count, "average", seed=seed, **{**options, "epochs": 0}
+                )
                 for method in methods:
-                    if method.cadence == "once" and not method.needs_base:
+                    if method.cadence == "once" and not (method.needs_base and start != "shared"):
                         began = time.perf_counter()
-                        merged = omp_mlp.merge(replicas, method.name, X=X, y=y)
+                        merged = omp_mlp.merge(replicas, method.name, base=base, X=X, y=y)
                         seconds = time.perf_counter() - began
                         if count == REPLICAS[0]:
                             best = rows[method.name]["seconds"]

@@ -34,7 +34,10 @@ MAY_INCLUDE = {
     "heartbeat": BASICS,
     "optimizer": BASICS,
     "parallel": BASICS,
-    "merge": BASICS,
+    "merge_loops": BASICS,
+    "merge": BASICS | {"merge_loops"},
+    "merge_cost": BASICS | {"clock", "merge", "parallel", "random"},
+    "rounds": BASICS,
     "samples": BASICS,
     "centering": BASICS | {"samples"},
     "first_layer": BASICS | {"samples"},
@@ -48,9 +51,9 @@ MAY_INCLUDE = {
     "network": NETWORK,
     "replica": REPLICA,
     "predict": NETWORK | {"network", "dispatch", "parallel", "shard"},
-    "train": REPLICA | {"replica", "dispatch", "merge", "parallel"},
+    "train": REPLICA | {"replica", "dispatch", "merge", "parallel", "rounds"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
-    "bindings": REPLICA | {"dispatch", "merge", "parallel", "predict", "train"},
+    "bindings": REPLICA | {"dispatch", "merge", "merge_cost", "parallel", "predict", "train"},
 }
 # These know nothing of each other, not even through others.
 STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]
@@ -160,10 +163,11 @@ MAY_IMPORT = {
         *("_core", "_layers", "_matching", "_refit", "_regmean", "_validate"),
         *("ensemble", "model"),
     },
-    "merge": {"_core", "_methods", "_validate", "model"},
+    "merge": {"_core", "_errors", "_line_search", "_methods", "_validate", "model"},
+    "_cadence": {"_core", "_methods", "_validate"},
     "train": {
-        *("_core", "_methods", "_validate", "_watch", "_workers"),
-        *("ensemble", "history", "model", "predictor"),
+        *("_cadence", "_core", "_errors", "_methods", "_validate", "_watch", "_workers"),
+        *("ensemble", "history", "merge", "model", "predictor"),
     },
     "__init__": {
         *("_config", "_core", "_errors", "_methods"),

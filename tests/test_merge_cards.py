@@ -55,7 +55,7 @@ def test_a_new_method_gets_a_card_and_a_changed_one_is_noticed() -> None:
     methods = omp_mlp.merge_methods()
     new = omp_mlp.MergeMethod(
         name="mode", summary="Most of all.", formula="W = mode_i w_i", reference="Nobody 2001",
-        cadence="once", needs_base=True,
+        cadence="once", needs_base=True, may_skip=True, options=(),
     )  # fmt: skip
     page = cards.render(PAGE, [*methods, new], MEASURED)
     assert "| [`mode`](#mode) | once | base | Most of all. |" in page

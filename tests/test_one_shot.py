@@ -477,6 +477,61 @@ def test_the_best_alpha_is_better_than_any_other(n_models: int) -> None:
     assert loss(found) <= min(loss(alpha) for alpha in tried) + 1e-5
 
 
+@pytest.mark.parametrize("warmup_samples", [0, 50])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_line_search_in_a_training_and_after_it(threads: int, warmup_samples: int) -> None:
+    X, y = labelled(330, 6, 3)
+    held_out = (X[240:], y[240:])
+    options: dict[str, Any] = {
+        "hidden_layer_sizes": (12,), "epochs": 3, "seed": 1, "warmup_samples": warmup_samples
+    }  # fmt: skip
+    model = omp_mlp.train_parallel(
+        X[:240],
+        y[:240],
+        threads,
+        "delta_sum",
+        merge_options={"alpha": "line_search"},
+        validation_data=held_out,
+        keep_replicas=True,
+        **options,
+    )
+    assert len(model.history) == 1 + (warmup_samples > 0)
+    assert model.history.validation_loss[-1] == model.evaluate(*held_out)[0]
+    assert len(model.replicas) == threads
+    # A factor of 0 leaves the base.
+    base = omp_mlp.train_parallel(
+        X[:240],
+        y[:240],
+        threads,
+        "delta_sum",
+        merge_options={"alpha": 0},
+        merge_every=None,
+        **options,
+    )
+    merged = omp_mlp.merge(
+        model.replicas,
+        "delta_sum",
+        base=base,
+        X=held_out[0],
+        y=held_out[1],
+        merge_options={"alpha": "line_search"},
+    )
+    assert bits(merged) == bits(model)
+    for alpha in ("1/n", "1/sqrt(n)", 0.9, 1):
+        other = omp_mlp.merge(
+            model.replicas, "delta_sum", base=base, merge_options={"alpha": alpha}
+        )
+        assert other.evaluate(*held_out)[0] >= merged.evaluate(*held_out)[0] - 1e-6
+
+
+def test_line_search_needs_data_and_a_base() -> None:
+    options: dict[str, Any] = {"merge_options": {"alpha": "line_search"}, "method": "delta_sum"}
+    with pytest.raises(ValueError, match=r"needs base=.*got none"):
+        omp_mlp.merge([alike()], X=X_4, y=Y_2, **options)
+    with pytest.raises(ValueError, match="'delta_sum' looks at data and needs X= and y=; got no y"):
+        omp_mlp.merge([alike()], base=alike(), X=X_4, **options)
+
+
 # ---------------------------------------------------------------------------------------- ensemble
 
 
@@ -625,7 +680,7 @@ def test_rows_in_python_have_what_the_cores_have() -> None:
 # ------------------------------------------------------------------------- as part of a training
 
 
-@pytest.mark.parametrize("kind", ["classes", "values", "bytes", "csr", "logistic"])
+@pytest.mark.parametrize("kind", ["classes", "values", "bytes", "csr", "logistic", "centred"])
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("method", sorted(ref.ONE_SHOT_MERGES))
 def test_merging_kept_replicas_is_what_the_training_did(
@@ -643,6 +698,8 @@ def test_merging_kept_replicas_is_what_the_training_did(
         X = rng.integers(0, 200, (41, 6), dtype=np.uint8)
     elif kind == "csr":
         X = scipy.sparse.csr_matrix(np.where(np.abs(X) > 0.5, X, 0))
+    elif kind == "centred":
+        X, options = X + 3, options | {"center_inputs": True}
     elif kind == "logistic":
         options |= {"activation": "logistic", "loss": "squared_error"}
     model = omp_mlp.train_parallel(X, y, threads, method, validation_data=(X, y), **options)
@@ -823,13 +880,13 @@ FINE = [np.ones((2, 2)), np.ones(2)]
             [alike()],
             {"merge_options": {"align": True}, "method": "ensemble"},
             ValueError,
-            "merge_options of 'ensemble' may hold nothing; got 'align'",
+            "merge_options of 'ensemble': it takes none; got 'align'",
         ),
         (
             [alike()],
             {"merge_options": {"aligned": True}, "method": "regmean", "X": X_4},
             ValueError,
-            "'regmean' may hold 'non_diagonal', 'align'; got 'aligned'",
+            "'regmean': it takes 'non_diagonal', 'align'; got 'aligned'",
         ),
         (
             [alike()],
@@ -853,10 +910,10 @@ FINE = [np.ones((2, 2)), np.ones(2)]
             [alike()],
             {"merge_options": ["align"], "method": "regmean", "X": X_4},
             TypeError,
-            "merge_options must be a mapping; got list",
+            "merge_options must be a mapping.*got list",
         ),
-        ([FINE, NAN], {}, ValueError, r"models\[1\]: weights and biases must be finite"),
-        ([FINE], {"base": NAN}, ValueError, "base: weights and biases must be finite"),
+        ([FINE, NAN], {}, ValueError, r"models\[1\] must be finite; got nan in biases\[0\]\[1\]"),
+        ([FINE], {"base": NAN}, ValueError, r"base must be finite; got nan in biases\[0\]\[1\]"),
         ([FINE, [np.ones((2, 2)), np.ones(3)]], {}, ValueError, r"models\[1\]: biases\[0\] must"),
         ([FINE, FINE[:1]], {}, TypeError, r"models\[1\] must be a Model.*got list of 1"),
         ([FINE, alike()], {}, ValueError, r"models\[1\] must have the layer_sizes"),
@@ -876,17 +933,42 @@ def test_errors(
         (
             {"merge": "weight_matching", "merge_every": 16},
             ValueError,
-            "merge='weight_matching' merges once, at the end.*got 16, which makes 13 rounds",
+            "merge='weight_matching' merges once here, at the end.*got 16, which makes 13 merges",
         ),
         (
             {"merge": "ensemble", "outer_momentum": 0.5},
             ValueError,
-            "merge='ensemble' merges once and has no use for outer_momentum; got 0.5",
+            "merge='ensemble' merges once here.*got outer_momentum=0.5",
+        ),
+        (
+            {"merge": "regmean", "outer_optimizer": "nesterov", "outer_learning_rate": 0.5},
+            ValueError,
+            "merge='regmean' merges once here.*outer_learning_rate=0.5",
+        ),
+        (
+            {"merge": "refit_output", "last_merge": "average"},
+            ValueError,
+            "merge='refit_output' merges once here.*last_merge='average'",
+        ),
+        (
+            {"merge": "delta_sum", "merge_options": {"alpha": "line_search"}},
+            ValueError,
+            "looks for the least loss on validation_data; got none",
+        ),
+        (
+            {
+                "merge": "delta_sum",
+                "merge_options": {"alpha": "line_search"},
+                "validation_data": (np.zeros((2, 4), np.float32), [0, 1]),
+                "merge_every": 8,
+            },
+            ValueError,
+            "merge='delta_sum' merges once here.*got 8, which makes 25 merges",
         ),
         (
             {"merge": "regmean", "merge_options": {"ridge": 1}},
             ValueError,
-            "merge_options of 'regmean' may hold",
+            "merge_options of 'regmean': it takes",
         ),
     ],
 )
@@ -899,6 +981,63 @@ def test_training_refuses_before_any_work(
     X, y = labelled(40, 4, 2)
     with pytest.raises(error, match=message):
         omp_mlp.train_parallel(X, y, 2, epochs=10, callback=work, **options)
+
+
+@pytest.mark.parametrize("method", sorted(ref.ONE_SHOT_MERGES))
+def test_replicas_that_are_not_finite_may_be_left_out(method: str) -> None:
+    X, y = labelled(64, 4, 2)
+    X[40:] *= 1e20  # in the second half only
+    options: dict[str, Any] = {"shuffle": False, "learning_rate": 0.01, "epochs": 2}
+    with pytest.warns(omp_mlp.SkippedReplicaWarning, match="replica 1 in round 0"):
+        model = omp_mlp.train_parallel(
+            X, y * 1.0, 2, method, on_nonfinite="skip", keep_replicas=True, **options
+        )
+    replica = omp_mlp.train_parallel(
+        X[:32], y[:32] * 1.0, 1, "average", merge_every=None, **options
+    )
+    if method == "ensemble":
+        assert [bits(m) for m in model.models] == [bits(replica)]
+        return
+    assert len(model.replicas) == 2
+    if method == "weight_matching":
+        assert bits(model) == bits(replica)
+    # On arrays, likewise.
+    arrays = [[m.weights, m.biases] for m in model.replicas]
+    with pytest.raises(ValueError, match=r"models\[1\] must be finite; got (nan|-?inf)"):
+        omp_mlp.merge(arrays, method, X=X[:32], y=y[:32] * 1.0)
+    with pytest.warns(omp_mlp.SkippedReplicaWarning, match=r"without models\[1\]"):
+        merged = omp_mlp.merge(
+            arrays,
+            method,
+            X=X[:32],
+            y=y[:32] * 1.0,
+            on_nonfinite="skip",
+            output_activation="identity",
+        )
+    expected = omp_mlp.merge([replica], method, X=X[:32], y=y[:32] * 1.0)
+    assert bits(merged) == bits(expected)
+
+
+@pytest.mark.parametrize("method", sorted(ref.ONE_SHOT_MERGES))
+def test_a_warm_up_is_a_round_of_its_own(method: str) -> None:
+    X, y = labelled(200, 5, 3)
+    reports: list[omp_mlp.Progress] = []
+    options: dict[str, Any] = {"warmup_samples": 37, "epochs": 2, "validation_data": (X, y)}
+    model = omp_mlp.train_parallel(
+        X, y, 3, method, callback=reports.append, keep_replicas=True, **options
+    )
+    assert model.history.samples.tolist() == [37, 437]
+    assert [report.samples for report in reports if report.merged] == [37, 437]
+    assert model.history.validation_score[-1] == model.score(X, y)
+    assert reports[-1].validation_score == model.score(X, y)
+    averaged = omp_mlp.train_parallel(X, y, 3, "average", keep_replicas=True, **options)
+    assert model.history.validation_score[0] == averaged.history.validation_score[0]
+    replicas = model.models if method == "ensemble" else model.replicas
+    assert [bits(m) for m in replicas] == [bits(m) for m in averaged.replicas]
+    stopped = omp_mlp.train_parallel(
+        X, y, 3, method, callback=lambda report: report.merged, **options
+    )
+    assert stopped.history.samples.tolist() == [37]
 
 
 def test_a_long_enough_period_is_one_merge() -> None:

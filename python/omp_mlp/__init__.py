@@ -9,8 +9,8 @@ import os as _os
 
 from omp_mlp import _core, datasets
 from omp_mlp._config import build_config, show_config
-from omp_mlp._errors import TrainingDivergedError
-from omp_mlp._methods import MergeMethod, merge_methods
+from omp_mlp._errors import SkippedReplicaWarning, TrainingDivergedError
+from omp_mlp._methods import MergeMethod, MergeOption, merge_methods
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.history import History, Progress
 from omp_mlp.merge import merge
@@ -24,8 +24,10 @@ __all__ = [
     "Ensemble",
     "History",
     "MergeMethod",
+    "MergeOption",
     "Model",
     "Progress",
+    "SkippedReplicaWarning",
     "TrainingDivergedError",
     "__version__",
     "build_config",

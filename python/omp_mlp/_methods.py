@@ -19,6 +19,23 @@ from omp_mlp.model import Model
 
 
 @dataclass(frozen=True)
+class MergeOption:
+    """A setting of a merge method, given in ``merge_options``.
+
+    Attributes
+    ----------
+    name, summary : str
+    words : tuple of str
+        What it may be besides a number that is not negative; the first is the default. Empty for
+        options whose summary says what they may be.
+    """
+
+    name: str
+    summary: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class MergeMethod:
     """A way to merge replicas into one network.
 
@@ -31,6 +48,10 @@ class MergeMethod:
         Whether the method is best applied once, at the end, or over and over during the training.
     needs_base : bool
         Whether it needs the network that all replicas started from.
+    may_skip : bool
+        Whether ``on_nonfinite="skip"`` may leave out replicas that are not finite.
+    options : tuple of MergeOption
+        What ``merge_options`` takes.
     needs_data : tuple of str
         What it needs to see besides the networks: nothing, ("X",), or ("X", "y").
     """
@@ -41,6 +62,8 @@ class MergeMethod:
     reference: str
     cadence: str
     needs_base: bool
+    may_skip: bool
+    options: tuple[MergeOption, ...]
     needs_data: tuple[str, ...] = ()
 
 
@@ -54,10 +77,11 @@ class Given:
     options: Mapping[str, Any]  # all that the method has
 
 
-@dataclass(frozen=True)
-class Option:
-    """What ``merge_options`` may hold under a name: its default, and what checks another value."""
+@dataclass(frozen=True, kw_only=True)
+class PythonOption(MergeOption):
+    """An option of a method in Python: its default, and what checks another value."""
 
+    words: tuple[str, ...] = ()
     default: Any
     check: Callable[[str, object], Any]
 
@@ -68,7 +92,8 @@ class PythonMethod(MergeMethod):
 
     cadence: str = "once"
     needs_base: bool = False
-    options: Mapping[str, Option]
+    may_skip: bool = True
+    options: tuple[MergeOption, ...] = ()
     function: Callable[[list[Model], Given], Model | Ensemble]
     needs_scipy: bool = False
 
@@ -108,8 +133,11 @@ def _refit_output(models: list[Model], given: Given) -> Model:
     )
 
 
-def _flag(name: str, value: object) -> bool:
-    return _validate.choice(name, value, (False, True))
+def _align(name: str, value: object) -> bool:
+    if _validate.choice(name, value, (False, True)):
+        require_scipy()
+        return True
+    return False
 
 
 def _share(name: str, value: object) -> float:
@@ -119,7 +147,15 @@ def _share(name: str, value: object) -> float:
     return share
 
 
-_ALIGN = Option(False, _flag)
+_ALIGN = PythonOption(
+    name="align",
+    summary="Whether hidden units are matched first, as weight_matching does: False (the default) "
+    "or True.",
+    default=False,
+    check=_align,
+)
+LINE_SEARCH = "line_search"
+"""A word for alpha of delta_sum: the number with the least loss, which needs data to be found."""
 
 # ---- The table of methods in Python -------------------------------------------------------------
 _PYTHON_METHODS = (
@@ -130,7 +166,6 @@ _PYTHON_METHODS = (
         formula="P_i = argmax sum_{i<j} <P_i w_i, P_j w_j> over reorderings of hidden units; "
         "W = (1/n) sum_i P_i w_i",
         reference="Ainsworth, Hayase & Srinivasa 2023 (Git Re-Basin)",
-        options={},
         function=lambda models, given: _average(_matched(models, given)),
         needs_scipy=True,
     ),
@@ -142,7 +177,15 @@ _PYTHON_METHODS = (
         "W = (sum_i G~_i)^-1 sum_i G~_i w_i for each layer",
         reference="Jin, Ren, Preotiuc-Pietro & Cheng 2023 (RegMean)",
         needs_data=("X",),
-        options={"non_diagonal": Option(0.9, _share), "align": _ALIGN},
+        options=(
+            PythonOption(
+                name="non_diagonal",
+                summary="Factor a of the Gram matrices off their diagonal, 0 to 1 (default 0.9).",
+                default=0.9,
+                check=_share,
+            ),
+            _ALIGN,
+        ),
         function=_regmean,
     ),
     PythonMethod(
@@ -154,11 +197,23 @@ _PYTHON_METHODS = (
         "g the slope of the loss and k its largest curvature",
         reference="Boehning 1992; least squares on fixed features: Huang, Zhu & Siew 2006",
         needs_data=("X", "y"),
-        options={
-            "ridge": Option(1e-6, lambda name, value: _validate.real(name, value, 0.0)),
-            "steps": Option(30, lambda name, value: _validate.integer(name, value, 0)),
-            "align": _ALIGN,
-        },
+        options=(
+            PythonOption(
+                name="ridge",
+                summary="Penalty on what a step changes, in units of the hidden units' mean square "
+                "(default 1e-6).",
+                default=1e-6,
+                check=lambda name, value: _validate.real(name, value, 0.0),
+            ),
+            PythonOption(
+                name="steps",
+                summary="Steps of least squares (default 30); with identity outputs one is enough, "
+                "and is all.",
+                default=30,
+                check=lambda name, value: _validate.integer(name, value, 0),
+            ),
+            _ALIGN,
+        ),
         function=_refit_output,
     ),
     PythonMethod(
@@ -167,7 +222,6 @@ _PYTHON_METHODS = (
         "pre-activations; distill trains one network from that.",
         formula="W = {w_1, ..., w_n}; z(x) = (1/n) sum_i z_i(x)",
         reference="Hansen & Salamon 1990; distill: Ba & Caruana 2014",
-        options={},
         function=lambda models, given: Ensemble(models),  # noqa: ARG005
     ),
 )
@@ -176,7 +230,19 @@ _PYTHON_METHODS = (
 
 def merge_methods() -> tuple[MergeMethod, ...]:
     """Return every merge method that there is, with its formula and its reference."""
-    return (*(MergeMethod(**row) for row in _core.merge_methods()), *_PYTHON_METHODS)
+    return (*(_core_method(row) for row in _core.merge_methods()), *_PYTHON_METHODS)
+
+
+def _core_method(row: _core._MergeMethod) -> MergeMethod:
+    options = tuple(
+        MergeOption(
+            option["name"],
+            option["summary"],
+            (*option["words"], *([LINE_SEARCH] if row["name"] == "delta_sum" else [])),
+        )
+        for option in row["options"]
+    )
+    return MergeMethod(**{**row, "options": options})  # type: ignore[arg-type]
 
 
 def find_method(name: object, *, parameter: str = "merge") -> MergeMethod:
@@ -185,33 +251,50 @@ def find_method(name: object, *, parameter: str = "merge") -> MergeMethod:
     return methods[_validate.choice(parameter, name, methods)]
 
 
-def check_options(method: PythonMethod, merge_options: object) -> dict[str, Any]:
-    """Check the options of a method, and fill in the defaults."""
-    given = _mapping(merge_options)
-    unknown = [name for name in given if name not in method.options]
-    if unknown:
-        raise ValueError(
-            f"merge_options of {method.name!r} may hold "
-            + (", ".join(map(repr, method.options)) or "nothing")
-            + f"; got {unknown[0]!r}"
+def option_values(method: MergeMethod, merge_options: object) -> list[Any]:
+    """Check ``merge_options``, and return a value for each option of the method, in order."""
+    given = {} if merge_options is None else merge_options
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"merge_options must be a mapping, such as {{'alpha': '1/n'}}; "
+            f"got {type(given).__name__}"
         )
-    options = {
-        name: option.check(f"merge_options[{name!r}]", given[name])
-        if name in given
-        else option.default
-        for name, option in method.options.items()
-    }
-    if method.needs_scipy or options.get("align"):
+    takes = [option.name for option in method.options]
+    for name in given:
+        if name not in takes:
+            raise ValueError(
+                f"merge_options of {method.name!r}: it takes "
+                f"{', '.join(map(repr, takes)) or 'none'}; got {name!r}"
+            )
+    values = [_option_value(option, given.get(option.name)) for option in method.options]
+    if isinstance(method, PythonMethod) and method.needs_scipy:
         require_scipy()
-    return options
+    return values
 
 
-def _mapping(merge_options: object) -> Mapping[str, Any]:
-    if merge_options is None:
-        return {}
-    if not isinstance(merge_options, Mapping):
-        raise TypeError(f"merge_options must be a mapping; got {type(merge_options).__name__}")
-    return merge_options
+def _option_value(option: MergeOption, value: object) -> Any:  # noqa: ANN401 - its own kind each
+    name = f"merge_options[{option.name!r}]"
+    if isinstance(option, PythonOption):
+        return option.default if value is None else option.check(name, value)
+    if value is None:
+        return option.words[0]
+    if isinstance(value, str):
+        if value not in option.words:
+            listed = ", ".join(map(repr, option.words))
+            raise ValueError(f"{name} must be a number or one of {listed}; got {value!r}")
+        return value
+    return _validate.real(name, value, 0.0)
+
+
+def skips(method: MergeMethod, on_nonfinite: object) -> bool:
+    """Check ``on_nonfinite``, and return whether replicas may be left out."""
+    skip = _validate.choice("on_nonfinite", on_nonfinite, ("raise", "skip")) == "skip"
+    if skip and not method.may_skip:
+        raise ValueError(
+            f"on_nonfinite='skip' goes with methods that mean the same without a replica, and "
+            f"{method.name!r} does not; got on_nonfinite='skip'"
+        )
+    return skip
 
 
 def apply(
@@ -219,9 +302,9 @@ def apply(
     models: Sequence[Model],
     X: Matrix | None,
     y: object,
-    options: Mapping[str, Any],
+    values: Sequence[Any],
 ) -> Model | Ensemble:
-    """Merge networks of one kind by a method in Python, with checked options."""
+    """Merge networks of one kind by a method in Python, with a value for each of its options."""
     first = models[0]
     scale, targets = 1.0, None
     if X is not None:
@@ -230,6 +313,7 @@ def apply(
         if "y" in method.needs_data:
             like = (first.classes, first.layer_sizes[-1])
             targets = _validate.targets(y, inputs.n_samples, like=like)
+    options = {option.name: value for option, value in zip(method.options, values, strict=True)}
     merged = method.function(list(models), Given(X, scale, targets, options))
     if isinstance(merged, Model) and not np.isfinite(merged._packed).all():
         raise ValueError(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _core
-from omp_mlp._methods import PythonMethod, apply, check_options, find_method
+from omp_mlp import _core, _validate
+from omp_mlp._errors import SkippedReplicaWarning
+from omp_mlp._line_search import best_alpha
+from omp_mlp._methods import LINE_SEARCH, PythonMethod, apply, find_method, option_values, skips
 from omp_mlp._validate import Matrix
 from omp_mlp.model import Model, check_alike, layer_ends
 
@@ -25,6 +28,7 @@ def merge(
     X: Matrix | None = None,
     y: object = None,
     merge_options: Mapping[str, Any] | None = None,
+    on_nonfinite: str = "raise",
     activation: str = "relu",
     output_activation: str = "auto",
     classes: npt.ArrayLike | None = None,
@@ -46,17 +50,21 @@ def merge(
         How many samples each model has seen, or any numbers in that proportion; for
         ``"weighted_average"``. Default: equal shares.
     X : array-like or SciPy sparse matrix of shape (n_samples, n_features), optional
-        Samples for the methods that need some: ``"regmean"``, ``"refit_output"``. Networks that
-        were trained on bytes have a first layer of another size than its biases;
-        ``"weight_matching"`` takes that into account if it is given X as bytes too.
+        Samples for the methods that need some: ``"regmean"``, ``"refit_output"``, and
+        ``"delta_sum"`` with ``{"alpha": "line_search"}``, which takes the factor with the least
+        loss on them (they should not be those of the training). Networks that were trained on bytes
+        have a first layer of another size than its biases; ``"weight_matching"`` takes that into
+        account if it is given X as bytes too.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
-        Their labels or values, for ``"refit_output"``.
+        Their labels or values, for ``"refit_output"`` and the line search.
     merge_options : mapping, optional
-        Options of the method. ``"regmean"``: ``non_diagonal`` in [0, 1] (default 0.9), the factor
-        of the Gram matrices off the diagonal. ``"refit_output"``: ``steps`` of least squares
-        (default 30; one is enough with identity outputs), ``ridge`` (default 1e-6), the penalty on
-        what a step changes, in units of the hidden units' mean square. Both: ``align`` (default
-        False), whether hidden units are matched first, as ``"weight_matching"`` does.
+        Settings of the method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"`` or
+        ``{"align": True}`` of ``"regmean"``; the method's ``options`` in
+        :func:`omp_mlp.merge_methods` lists them.
+    on_nonfinite : {"raise", "skip"}, default "raise"
+        What to do about models with parameters that are infinite or not a number. "skip": merge the
+        others, with a :class:`omp_mlp.SkippedReplicaWarning`; for methods whose ``may_skip`` is
+        true.
     activation, output_activation, classes
         Of networks that are given as arrays; as in :class:`Model`.
 
@@ -69,8 +77,9 @@ def merge(
     Raises
     ------
     TypeError, ValueError
-        If there is no model, the networks differ in more than their parameters, the method is
-        unknown, it needs a base or data and there are none, or a merged parameter is infinite.
+        If there is no model, the networks differ in more than their parameters, the method or an
+        option of it is unknown, it needs a base or data and there are none, a model or the base is
+        not finite, or a merged parameter is infinite.
     ImportError
         If hidden units are to be matched and SciPy is missing.
 
@@ -99,29 +108,58 @@ def merge(
             f"method {method!r} merges updates and needs base=, the network that all models "
             "started from; got none"
         )
+    options = option_values(row, merge_options)
+    searches = LINE_SEARCH in options
+    needed = ("X", "y") if searches else row.needs_data
     for name, data in (("X", X), ("y", y)):
-        if name in row.needs_data and data is None:
+        if name in needed and data is None:
             raise ValueError(
                 f"method {method!r} looks at data and needs "
-                + " and ".join(f"{needed}=" for needed in row.needs_data)
+                + " and ".join(f"{argument}=" for argument in needed)
                 + f"; got no {name}"
             )
+    shares = _shares(sample_share, len(networks))
+    finite = _finite(networks, start, skip=skips(row, on_nonfinite))
+    networks = [networks[i] for i in finite]
     if isinstance(row, PythonMethod):
-        return apply(row, networks, X, y, check_options(row, merge_options))
+        return apply(row, networks, X, y, options)
+    if searches:
+        assert start is not None
+        inputs = _validate.inputs(X, n_features=first.layer_sizes[0])
+        like = (first.classes, first.layer_sizes[-1])
+        targets = _validate.targets(y, inputs.n_samples, like=like)
+        return search_alpha(networks, start, lambda model: model._evaluate(inputs, targets)[0])
+    return _merge_in_core(method, options, networks, start, [shares[i] for i in finite])
+
+
+def search_alpha(models: Sequence[Model], base: Model, loss: Callable[[Model], float]) -> Model:
+    """Merge by ``delta_sum`` with the alpha of the least loss."""
+    alpha = best_alpha(models, base, loss)
+    return _merge_in_core("delta_sum", [alpha], models, base, None)
+
+
+def _merge_in_core(
+    method: str,
+    options: list[Any],
+    models: Sequence[Model],
+    base: Model | None,
+    sample_share: npt.ArrayLike | None,
+) -> Model:
     merged = _core.merge(
         method=method,
-        replicas=[network._packed for network in networks],
-        base=None if start is None else start._packed,
-        sample_share=_shares(sample_share, len(networks)),
-        layer_ends=layer_ends(first.layer_sizes),
+        options=options,
+        replicas=[model._packed for model in models],
+        base=None if base is None else base._packed,
+        sample_share=_shares(sample_share, len(models)),
+        layer_ends=layer_ends(models[0].layer_sizes),
         workers=1,
     )
     if not np.isfinite(merged).all():
         raise ValueError(
             f"method {method!r} made a parameter infinite: the models' parameters are too large "
-            f"for float32; the largest is {max(abs(n._packed).max() for n in networks):g}"
+            f"for float32; the largest is {max(abs(model._packed).max() for model in models):g}"
         )
-    return first._like(merged)
+    return models[0]._like(merged)
 
 
 def as_model(
@@ -147,15 +185,48 @@ def as_model(
             f"arrays [W1, b1, W2, b2, ...]; got {got}"
         )
     try:
-        return Model(
-            weights,
-            biases,
+        layers = [_validate.parameters(array, "parameters") for array in (*weights, *biases)]
+        finite = [np.where(np.isfinite(array), array, 0) for array in layers]
+        model = Model(
+            finite[: len(weights)],
+            finite[len(weights) :],
             activation=activation,
             output_activation=output_activation,
             classes=classes,
         )
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
+    # Whether it is finite is asked where it is known what to do if not.
+    pairs = zip(layers[: len(weights)], layers[len(weights) :], strict=True)
+    return model._like(np.concatenate([part.ravel() for pair in pairs for part in pair]))
+
+
+def _finite(models: Sequence[Model], base: Model | None, *, skip: bool) -> list[int]:
+    """Return the indices of the finite models; complain of the others, or warn if they may go."""
+    if base is not None and not np.isfinite(base._packed).all():
+        raise ValueError(f"base must be finite; got {_nonfinite(base)}")
+    finite = [i for i, model in enumerate(models) if np.isfinite(model._packed).all()]
+    skipped = [i for i in range(len(models)) if i not in finite]
+    if skipped and not (skip and finite):
+        raise ValueError(
+            f"models[{skipped[0]}] must be finite; got {_nonfinite(models[skipped[0]])}"
+            + ("; no other model is finite" if skip else "")
+        )
+    if skipped:
+        listed = ", ".join(f"models[{i}]" for i in skipped)
+        warnings.warn(f"merged without {listed}: not finite", SkippedReplicaWarning, stacklevel=3)
+    return finite
+
+
+def _nonfinite(model: Model) -> str:
+    """Tell the first parameter that is not finite."""
+    for layer, (W, b) in enumerate(zip(model.weights, model.biases, strict=True)):
+        for name, array in ((f"weights[{layer}]", W), (f"biases[{layer}]", b)):
+            bad = np.argwhere(~np.isfinite(array))
+            if len(bad):
+                entry = tuple(bad[0].tolist())
+                return f"{array[entry]} in {name}[{', '.join(map(str, entry))}]"
+    raise AssertionError("all parameters are finite")
 
 
 def _shares(shares: npt.ArrayLike | None, n_models: int) -> list[float]:

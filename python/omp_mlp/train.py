@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -10,13 +11,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _core, _validate
-from omp_mlp._methods import MergeMethod, PythonMethod, apply, check_options, find_method
+from omp_mlp import _cadence, _core, _validate
+from omp_mlp._errors import SkippedReplicaWarning
+from omp_mlp._methods import (
+    LINE_SEARCH,
+    MergeMethod,
+    PythonMethod,
+    apply,
+    find_method,
+    option_values,
+    skips,
+)
 from omp_mlp._validate import FloatArray, Matrix
 from omp_mlp._watch import Callback, Watcher
 from omp_mlp._workers import effective_workers
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.history import History
+from omp_mlp.merge import search_alpha
 from omp_mlp.model import ACTIVATIONS, OUTPUT_ACTIVATIONS, Model
 from omp_mlp.predictor import Predictor
 
@@ -43,8 +54,6 @@ The note leaves activation, loss, learning rate, initialisation and epochs open;
 how these were found.
 """
 
-# Samples a replica trains between two merges of a periodic method.
-_PERIOD = 64
 _OUTPUTS_OF_LOSS = {"cross_entropy": ("softmax",), "squared_error": ("identity", "logistic")}
 
 
@@ -62,9 +71,14 @@ def train_parallel(
     batch_size: int = 8,
     learning_rate: float = 0.05,
     learning_rate_schedule: str = "linear",
-    merge_every: int | str | None = "auto",
-    outer_momentum: float | str = "auto",
+    merge_every: int | tuple[int, int] | str | None = "auto",
     merge_options: Mapping[str, Any] | None = None,
+    outer_optimizer: str = "auto",
+    outer_learning_rate: float | str = "auto",
+    outer_momentum: float | str = "auto",
+    last_merge: str | None = "auto",
+    on_nonfinite: str = "raise",
+    warmup_samples: int = 0,
     init: str | Model = "shared",
     init_scale: float | str = "auto",
     shuffle: str | bool = "global",
@@ -120,18 +134,50 @@ def train_parallel(
     learning_rate : float, default 0.05
     learning_rate_schedule : {"linear", "constant"}, default "linear"
         "linear" falls from ``learning_rate`` at the first sample to 0 after the last.
-    merge_every : int, None or "auto", default "auto"
-        Samples that each replica trains between merges, at least ``batch_size``. None: one merge,
-        at the end. "auto": what suits the method, one merge for those that are applied once, every
-        64 samples (rounded up to whole batches) for the periodic ones; with one thread, an epoch.
-        Methods that see layers as matrices (``"weight_matching"`` and the like) merge once only.
-    outer_momentum : float in [0, 1) or "auto", default "auto"
-        Momentum of the master: M = outer_momentum M + (merged - base), master = base + M. "auto": 0
-        for methods that are applied once and for eight or fewer merges; else 0 below 4 threads, 0.3
-        up to 8, 0.4 up to 16, 0.5 above.
+    merge_every : int, pair (first, last) of int, None or "auto", default "auto"
+        Samples that each replica trains between merges, at least ``batch_size``. A pair lets them
+        grow from first to last in equal ratios over the training, rounded to whole batches, as in
+        ``(16, 256)``. None: one merge, at the end. "auto": what suits the method. One merge for
+        those that are applied once, if there is no outer optimiser. For the periodic ones a pair of
+        which last is 16 times first, with a mean that lets a merge cost about a tenth of the time
+        between merges, by the number of threads, the layer sizes and the nonzeros in X; but about
+        512 merges at least, unless first gets shorter than 8 samples or a batch. With one thread,
+        an epoch. The steps of ``history.samples`` show what was chosen. Methods that see layers as
+        matrices (``"weight_matching"`` and the like) merge once only, and so does a line search.
     merge_options : mapping, optional
-        Options of the merge method, as in :func:`omp_mlp.merge`. Methods that look at data get
-        ``X`` and ``y``.
+        Settings of the merge method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"``; the
+        method's ``options`` in :func:`omp_mlp.merge_methods` lists them. Methods that look at data
+        get ``X`` and ``y`` (not ``sample_weight``), ``{"alpha": "line_search"}`` the
+        ``validation_data``.
+    outer_optimizer : {"auto", "momentum", "nesterov", "bmuf", "slowmo"}, default "auto"
+        What becomes of the merged parameters. With u = merged - base and M starting at 0,
+        M = outer_momentum M + u, and master = base + outer_learning_rate M, for all but "nesterov":
+        master = base + outer_learning_rate (u + outer_momentum M) (Douillard et al. 2023, DiLoCo).
+        "bmuf" (blockwise model-update filtering, Chen & Huo 2016, with classical block momentum) is
+        "momentum" with defaults of its own. "slowmo" (Wang et al. 2020) keeps M in units of the
+        learning rate: M is multiplied by this round's learning rate over that of the last, each
+        taken at the start of the round. "auto": "momentum".
+    outer_learning_rate : float or "auto", default "auto"
+        "auto": 0.7 for "nesterov", else 1.
+    outer_momentum : float in [0, 1) or "auto", default "auto"
+        "auto": for "momentum" 0 below 4 threads, 0.3 up to 8, 0.4 up to 16, 0.5 above; 0.9 for
+        "nesterov", 1 - 1/threads for "bmuf", 0.7 for "slowmo". With eight or fewer merges or one
+        thread, and for methods that are applied once if there is no outer optimiser: 0, and
+        ``outer_learning_rate`` 1.
+    last_merge : {"auto", "average", None}, default "auto"
+        "average": the last merge is a plain average without an outer step. None: it is like all
+        others. "auto": "average" for trainings with two to eight merges by a periodic method whose
+        ``outer_momentum`` is "auto" too, else None.
+    on_nonfinite : {"raise", "skip"}, default "raise"
+        What to do about replicas with a loss or a parameter that is infinite or not a number.
+        "raise": TrainingDivergedError. "skip": leave them out of that round's merge and its loss,
+        with a :class:`omp_mlp.SkippedReplicaWarning` after the training; from the new master they
+        go on. For methods whose ``may_skip`` is true.
+    warmup_samples : int, default 0
+        Samples that one replica trains on before the replicas part: the first of the order that a
+        training with one thread would have. All replicas start from where it arrives. They come on
+        top of ``epochs``, at the constant ``learning_rate``; a schedule begins when the replicas
+        part. The first entry of the history is the warm-up.
     init : {"shared", "independent"} or Model, default "shared"
         Whether all replicas start from the same random weights, or each from its own, or from the
         parameters of a network of the same shape.
@@ -186,14 +232,17 @@ def train_parallel(
     TypeError, ValueError
         Before any work, if an argument is not what is described here.
     TrainingDivergedError
-        If a loss or a parameter becomes infinite or not a number.
+        If a loss or a parameter becomes infinite or not a number; with ``on_nonfinite="skip"``, in
+        all replicas of a round or by a merge.
     KeyboardInterrupt
         Within about 50 ms of Ctrl-C, or at the end of a batch that takes longer.
 
     References
     ----------
     J. A. Ott, "Training Neural Networks in Parallel" (2017): Eq. 1 is ``merge="average"``, Eq. 2 is
-    ``merge="sum"``.
+    ``merge="sum"``. A. Douillard et al., "DiLoCo" (2023). K. Chen & Q. Huo, "Scalable training of
+    deep learning machines by incremental block training with intra-block parallel optimization and
+    blockwise model-update filtering" (2016). J. Wang et al., "SlowMo" (2020).
 
     Examples
     --------
@@ -205,6 +254,8 @@ def train_parallel(
     """
     threads = _validate.integer("threads", threads, 1)
     method = find_method(merge)
+    method_options = option_values(method, merge_options)
+    skip_nonfinite = skips(method, on_nonfinite)
     epochs = _validate.integer("epochs", epochs, 0)
     batch_size = _validate.integer("batch_size", batch_size, 1)
     learning_rate = _validate.real("learning_rate", learning_rate, 0.0)
@@ -237,22 +288,55 @@ def train_parallel(
             f"got output_activation={output!r}"
         )
     layer_sizes = _layer_sizes(samples.n_features, hidden_layer_sizes, targets.n_outputs)
-    period = _merge_period(merge_every, method, threads, batch_size, samples.n_samples)
-    if epochs * samples.n_samples >= 2**63:
-        raise ValueError(f"epochs times samples must be less than 2^63; got {epochs} epochs")
+    warmup_samples = _validate.integer("warmup_samples", warmup_samples, 0)
+    _validate.choice("outer_optimizer", outer_optimizer, _cadence.OUTER_OPTIMIZERS)
+    total_samples = epochs * samples.n_samples + warmup_samples
+    if total_samples >= 2**63:
+        raise ValueError(
+            f"epochs times samples must be less than 2^63; got {epochs} epochs and "
+            f"{warmup_samples} samples of warm-up"
+        )
     samples_a_replica = epochs * -(-samples.n_samples // threads)
-    rounds = _rounds(period, samples_a_replica)
-    momentum = _outer_momentum(outer_momentum, method, threads, rounds)
-    options: dict[str, Any] = {}
-    if isinstance(method, PythonMethod):
-        _check_one_merge(method, rounds, merge_every, momentum)
-        options = check_options(method, merge_options)
+    # Merged in Python, after the core has returned, from the replicas of the only round.
+    searches = LINE_SEARCH in method_options
+    merges_here = searches or isinstance(method, PythonMethod)
+    period = _cadence.merge_period(
+        None if merges_here and merge_every == "auto" else merge_every,
+        is_periodic=method.cadence == "periodic" or outer_optimizer != "auto",
+        threads=threads,
+        batch_size=batch_size,
+        n_samples=samples.n_samples,
+        samples_a_replica=samples_a_replica,
+        layer_sizes=layer_sizes,
+        X=X,
+    )
+    core_batch_size = min(batch_size, samples.n_samples)
+    merges = _cadence.count_merges(samples_a_replica, period, core_batch_size)
+    outer = _cadence.outer_step(
+        outer_optimizer,
+        outer_learning_rate,
+        outer_momentum,
+        method=method,
+        threads=threads,
+        merges=merges,
+    )
+    if outer.follows_rate and learning_rate == 0.0:
+        raise ValueError("outer_optimizer='slowmo' needs learning_rate greater than 0; got 0.0")
+    last_average = _ends_in_average(last_merge, method, outer_momentum, threads, merges)
+    if merges_here:
+        _check_one_merge(merge, merges, merge_every, outer, last_average)
     start = _start(init, layer_sizes, activation, output, targets, samples.scale)
     starts_apart = not isinstance(init, Model) and init == "independent"
-    if starts_apart and (method.needs_base or momentum > 0):
+    if starts_apart and (method.needs_base or outer.needs_base):
         raise ValueError(
-            f"merge={merge!r} with outer_momentum={momentum:g} merges updates of one common start "
-            "and needs init='shared' or a Model; got init='independent'"
+            f"merge={merge!r} with outer_momentum={outer.momentum:g} and outer_learning_rate="
+            f"{outer.learning_rate:g} merges updates of one common start and needs init='shared' "
+            "or a Model; got init='independent'"
+        )
+    if starts_apart and warmup_samples:
+        raise ValueError(
+            f"warmup_samples={warmup_samples} trains one common start and needs init='shared' "
+            "or a Model; got init='independent'"
         )
     init_rule, init_factor = _init_scale(init_scale, activation)
 
@@ -262,17 +346,25 @@ def train_parallel(
         return Model._of(layer_sizes, packed, activation, output, targets.labels, **more)
 
     evaluate = _evaluation(validation_data, samples.n_features, targets)
-    # Methods in Python merge the only round's replicas after the core has returned.
-    merges_here = isinstance(method, PythonMethod)
+    if searches and evaluate is None:
+        raise ValueError(
+            "merge_options={'alpha': 'line_search'} looks for the least loss on validation_data; "
+            "got none"
+        )
     watcher = Watcher(
-        rounds,
-        epochs * samples.n_samples,
+        merges + (warmup_samples > 0),
+        total_samples,
         callback,
         progress,
-        None if evaluate is None or merges_here else lambda packed: evaluate(model_of(packed)),
+        None if evaluate is None else lambda packed: evaluate(model_of(packed)),
     )
+
+    def after_round(samples_so_far: int, *report: Any) -> bool:  # noqa: ANN401 - handed on
+        is_warmup = samples_so_far <= warmup_samples
+        return (is_warmup or not merges_here) and watcher.after_round(samples_so_far, *report)
+
     with watcher:
-        packed, replicas, columns = _core.train(
+        packed, replicas, columns, skipped = _core.train(
             network=_core.Network(
                 layer_sizes=list(layer_sizes),
                 activation=activation,
@@ -286,15 +378,22 @@ def train_parallel(
             threads=threads,
             workers=effective_workers(workers, threads),
             epochs=epochs,
-            batch_size=min(batch_size, samples.n_samples),
+            batch_size=core_batch_size,
             first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
             bfloat16_forward=forward_precision == "bfloat16",
             skip_confident=skip_confident,
             center_inputs=bool(center_inputs),
-            # Longer than the training is as long as it.
-            merge_every=min(period, samples_a_replica) if period is not None else 0,
-            merge="average" if merges_here else method.name,
-            outer_momentum=momentum,
+            warmup_samples=warmup_samples,
+            merge_every=period,
+            # A factor of 0 gives the base back, which the search starts from.
+            merge=method.name if searches or not merges_here else "average",
+            merge_options=[0.0] if searches else [] if merges_here else method_options,
+            last_merge="average" if last_average else None,
+            outer_learning_rate=outer.learning_rate,
+            outer_momentum=outer.momentum,
+            outer_nesterov=outer.nesterov,
+            momentum_follows_rate=outer.follows_rate,
+            skip_nonfinite=skip_nonfinite,
             learning_rate=learning_rate,
             learning_rate_schedule=learning_rate_schedule,
             shuffle="none" if shuffle is False else str(shuffle),
@@ -303,24 +402,50 @@ def train_parallel(
             init="given" if isinstance(init, Model) else init,
             seed=seed,
             keep_replicas=keep_replicas or merges_here,
-            after_round=watcher.after_round if watcher.watches_rounds and not merges_here else None,
+            after_round=after_round if watcher.watches_rounds else None,
             during_round=watcher.during_round if watcher.watches_within else None,
         )
         models = tuple(model_of(replica) for replica in replicas)
         master = model_of(packed)
         merged: Model | Ensemble = master
-        if isinstance(method, PythonMethod):
+        if merges_here:
             began = time.perf_counter()
-            # Without a round there is the start alone, which is its own merge.
-            merged = apply(method, models or [master], X, y, options)
-            if len(columns):
+            left_out = {replica for _, replica in skipped}
+            parted = len(columns) > (warmup_samples > 0)  # else it ended or was stopped before
+            finite = [model for i, model in enumerate(models) if parted and i not in left_out]
+            if isinstance(method, PythonMethod):
+                # Without a round there is the start alone, which is its own merge.
+                merged = apply(method, finite or [master], X, y, method_options)
+            elif finite:
+                assert evaluate is not None
+                loss_of = evaluate
+                merged = search_alpha(finite, master, lambda model: loss_of(model)[0])
+            if parted:
                 columns[-1, 3] += time.perf_counter() - began
                 watcher.merged(
                     int(columns[-1, 0]),
                     float(columns[-1, 1]),
                     None if evaluate is None else evaluate(merged),
                 )
+    if skipped:
+        _warn_of(skipped)
     return merged._with(_history(columns, watcher.validation), models if keep_replicas else ())
+
+
+def _check_one_merge(
+    name: str, merges: int, merge_every: object, outer: _cadence.OuterStep, last_average: bool
+) -> None:
+    if merges > 1:
+        raise ValueError(
+            f"merge={name!r} merges once here, at the end, and needs merge_every=None or 'auto'; "
+            f"got {merge_every}, which makes {merges} merges"
+        )
+    if outer.needs_base or last_average:
+        raise ValueError(
+            f"merge={name!r} merges once here, without an outer step or another last merge; got "
+            f"outer_momentum={outer.momentum:g}, outer_learning_rate={outer.learning_rate:g} and "
+            f"last_merge={'average' if last_average else None!r}"
+        )
 
 
 def _output_function(loss: str, output_activation: str, targets: _validate.Targets) -> str:
@@ -363,58 +488,25 @@ def _layer_sizes(n_features: int, hidden_layer_sizes: object, n_outputs: int) ->
     return (n_features, *hidden, n_outputs)
 
 
-def _merge_period(
-    merge_every: int | str | None,
-    method: MergeMethod,
-    threads: int,
-    batch_size: int,
-    n_samples: int,
-) -> int | None:
-    """Return the samples that each replica trains between merges; None for one merge at the end."""
-    if merge_every is None:
-        return None
-    if isinstance(merge_every, str):
-        _validate.choice("merge_every", merge_every, ("auto",))
-        if isinstance(method, PythonMethod):
-            return None
-        if threads == 1:
-            return n_samples
-        return None if method.cadence == "once" else -(-_PERIOD // batch_size) * batch_size
-    period = _validate.integer("merge_every", merge_every, 1)
-    if period < batch_size:
-        raise ValueError(f"merge_every must be at least batch_size, {batch_size}; got {period}")
-    return period
+def _ends_in_average(
+    last_merge: object, method: MergeMethod, outer_momentum: object, threads: int, merges: int
+) -> bool:
+    last_merge = _validate.choice("last_merge", last_merge, ("auto", "average", None))
+    if last_merge != "auto":
+        return last_merge == "average"
+    is_short = threads > 1 and 1 < merges <= _cadence.FEW_MERGES
+    return is_short and method.cadence == "periodic" and outer_momentum == "auto"
 
 
-def _rounds(period: int | None, samples_a_replica: int) -> int:
-    if samples_a_replica == 0:
-        return 0
-    return 1 if period is None else -(-samples_a_replica // period)
-
-
-def _check_one_merge(
-    method: PythonMethod, rounds: int, merge_every: int | str | None, momentum: float
-) -> None:
-    if rounds > 1:
-        raise ValueError(
-            f"merge={method.name!r} merges once, at the end, and needs merge_every=None or 'auto'; "
-            f"got {merge_every}, which makes {rounds} rounds"
-        )
-    if momentum > 0:
-        raise ValueError(
-            f"merge={method.name!r} merges once and has no use for outer_momentum; got {momentum:g}"
-        )
-
-
-def _outer_momentum(
-    outer_momentum: float | str, method: MergeMethod, threads: int, rounds: int
-) -> float:
-    if not isinstance(outer_momentum, str):
-        return _validate.real("outer_momentum", outer_momentum, 0.0, below=1.0)
-    _validate.choice("outer_momentum", outer_momentum, ("auto",))
-    if method.cadence == "once" or rounds <= 8 or threads < 4:
-        return 0.0
-    return 0.3 if threads <= 8 else 0.4 if threads <= 16 else 0.5
+def _warn_of(skipped: list[tuple[int, int]]) -> None:
+    shown = ", ".join(f"replica {replica} in round {round_}" for round_, replica in skipped[:5])
+    more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+    warnings.warn(
+        f"left out of the merge, with an infinite loss or weight, or one that is not a number: "
+        f"{shown}{more}",
+        SkippedReplicaWarning,
+        stacklevel=3,
+    )
 
 
 def _start(
