@@ -15,8 +15,9 @@ Conventions
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -675,6 +676,151 @@ MERGES: dict[str, Callable[[MergeInput], FloatArray]] = {
     "delta_sum": merge_delta_sum,
     "gradient_diversity": merge_gradient_diversity,
     "adasum": merge_adasum,
+}
+
+# ------------------------------------------------------- merges that see layers as matrices, once
+
+
+def reorderings(network: Parameters, activation: str) -> Iterator[Parameters]:
+    """Go through every network that computes the same, by order and sign of its hidden units.
+
+    Order: unit j of a layer takes its column of W_l, its entry of b_l and its row of W_{l+1} along.
+    Sign: tanh(-z) = -tanh(z), and the same for identity, so all of these may be negated; with
+    logistic(-z) = 1 - logistic(z) the next biases then grow by the row that is negated.
+    """
+    hidden = [len(biases) for _, biases in network[:-1]]
+    signs_of = [[1.0] if activation == "relu" else [1.0, -1.0]] * sum(hidden)
+    for orders in itertools.product(*(itertools.permutations(range(h)) for h in hidden)):
+        for signs in itertools.product(*signs_of):
+            changed = [(weights.copy(), biases.copy()) for weights, biases in network]
+            remaining = list(signs)
+            for layer, order in enumerate(orders):
+                (W, b), (V, c) = changed[layer], changed[layer + 1]
+                W, b, V = W[:, list(order)], b[list(order)], V[list(order)]
+                for j in range(len(b)):
+                    if remaining.pop(0) < 0:
+                        if activation == "logistic":
+                            c = c + V[j]
+                        W[:, j], b[j], V[j] = -W[:, j], -b[j], -V[j]
+                changed[layer], changed[layer + 1] = (W, b), (V, c)
+            yield changed
+
+
+def matching_similarity(networks: Sequence[Parameters], activation: str) -> float:
+    """Return sum_{i<j} <w_i, w_j>, with logistic written as 1/2 + an odd function."""
+
+    def odd(network: Parameters) -> FloatArray:
+        moved = [
+            (W, b + 0.5 * W.sum(axis=0) if activation == "logistic" and layer > 0 else b)
+            for layer, (W, b) in enumerate(network)
+        ]
+        return flatten(moved)
+
+    return sum(float(odd(a) @ odd(b)) for a, b in itertools.combinations(networks, 2))
+
+
+def merge_weight_matching(networks: Sequence[Parameters], activation: str) -> Parameters:
+    """Average the networks in those orders (and signs) that are the most similar, of all there are.
+
+    The first network keeps its order. For the tiniest networks only.
+    """
+    choices = [list(reorderings(network, activation)) for network in networks[1:]]
+    best = max(
+        itertools.product(*choices),
+        key=lambda chosen: matching_similarity([networks[0], *chosen], activation),
+    )
+    aligned = [networks[0], *best]
+    return [
+        (
+            sum(network[layer][0] for network in aligned) / len(aligned),
+            sum(network[layer][1] for network in aligned) / len(aligned),
+        )
+        for layer in range(len(networks[0]))
+    ]
+
+
+def merge_regmean(
+    networks: Sequence[Parameters], activation: str, X: FloatArray, non_diagonal: float
+) -> Parameters:
+    """Solve min_W sum_i a |A_i W - A_i W_i|^2 + (1 - a) sum_k G_i[k, k] |W[k] - W_i[k]|^2.
+
+    Each layer is one least squares problem, with a row for each sample and for each penalty. A_i
+    has the inputs of the layer in network i, and a column of ones; G_i = A_i^T A_i. Of several
+    solutions, the one next to the mean of the W_i.
+    """
+    merged: Parameters = []
+    for layer in range(len(networks[0])):
+        rows, wanted = [], []
+        for network in networks:
+            inputs = forward(network, X, activation, "identity").a[layer]
+            A = np.column_stack([inputs, np.ones(len(inputs))])
+            W = np.vstack(network[layer])
+            rows += [np.sqrt(non_diagonal) * A]
+            wanted += [np.sqrt(non_diagonal) * A @ W]
+            penalty = np.diag(np.sqrt((1 - non_diagonal) * (A**2).sum(axis=0)))
+            rows += [penalty]
+            wanted += [penalty @ W]
+        mean = sum(np.vstack(network[layer]) for network in networks) / len(networks)
+        residual = np.vstack(wanted) - np.vstack(rows) @ mean
+        # Inputs that differ by less than float32's rounding say nothing.
+        solution = mean + np.linalg.lstsq(np.vstack(rows), residual, rcond=1e-5)[0]
+        merged.append((solution[:-1], solution[-1]))
+    return merged
+
+
+def merge_refit_output(
+    networks: Sequence[Parameters],
+    activation: str,
+    output_activation: str,
+    X: FloatArray,
+    targets: FloatArray,
+    ridge: float,
+    steps: int,
+) -> Parameters:
+    """Average, then fit the last layer to targets (N, n_outputs), one-hot for classes.
+
+    Each step solves a least squares problem for the change (D, d) of the last layer, with a row for
+    each sample, D^T a + d = -g / k, and one for each unit, sqrt(r) D = 0. g is the derivative of
+    the loss by the pre-activations, k the curvature that it has at most (1/2 for cross-entropy,
+    0.0771 for the squared error of logistic outputs, 1 for that of identity outputs),
+    r = ridge times the mean over the units of sum a^2.
+    """
+    averaged: Parameters = [
+        (
+            sum(network[layer][0] for network in networks) / len(networks),
+            sum(network[layer][1] for network in networks) / len(networks),
+        )
+        for layer in range(len(networks[0]))
+    ]
+    a = forward(averaged, X, activation, "identity").a[-2]
+    samples = np.column_stack([a, np.ones(len(a))])
+    r = ridge * (a**2).sum(axis=0).mean()
+    units = np.sqrt(r) * np.eye(a.shape[1], a.shape[1] + 1)
+    last = np.vstack(averaged[-1])
+    for _ in range(steps):
+        z = samples @ last
+        g = activate(output_activation, z) - targets
+        if output_activation != "softmax":
+            g = g * activation_derivative(output_activation, z)
+        k = {"softmax": 0.5, "logistic": 0.0771, "identity": 1.0}[output_activation]
+        wanted = np.vstack([-g / k, np.zeros((len(units), g.shape[1]))])
+        last = last + np.linalg.lstsq(np.vstack([samples, units]), wanted, rcond=1e-5)[0]
+    return [*averaged[:-1], (last[:-1], last[-1])]
+
+
+def ensemble_decision(networks: Sequence[Parameters], activation: str, X: FloatArray) -> FloatArray:
+    """Return the mean of the networks' last pre-activations."""
+    decisions = [forward(network, X, activation, "identity").decision for network in networks]
+    result: FloatArray = np.mean(decisions, axis=0)
+    return result
+
+
+# In double. They take what they need, and not all of them give a network.
+ONE_SHOT_MERGES: dict[str, Callable[..., Any]] = {
+    "weight_matching": merge_weight_matching,
+    "regmean": merge_regmean,
+    "refit_output": merge_refit_output,
+    "ensemble": ensemble_decision,
 }
 
 # ---------------------------------------------------------------------------------------- training

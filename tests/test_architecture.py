@@ -152,14 +152,29 @@ MAY_IMPORT = {
     "_workers": {"_core"},
     "_config": {"_core", "_workers"},
     "_watch": {"_validate", "history"},
-    "model": {"_core", "_validate", "_workers", "history"},
-    "merge": {"_core", "_errors", "_validate", "model"},
-    "_cadence": {"_core", "_validate", "merge"},
-    "train": {
-        *("_cadence", "_core", "_errors", "_validate", "_watch", "_workers"),
-        *("history", "merge", "model"),
+    "predictor": {"_validate"},
+    "model": {"_core", "_validate", "_workers", "history", "predictor"},
+    # A training may end in an ensemble, and an ensemble in a training (distill).
+    "ensemble": {"_validate", "history", "model", "predictor", "train"},
+    "_layers": {"_validate", "model"},
+    "_line_search": {"model"},
+    "_matching": {"_layers"},
+    "_regmean": {"_layers", "_validate", "model"},
+    "_refit": {"_layers", "_validate", "model", "predictor"},
+    "_methods": {
+        *("_core", "_layers", "_matching", "_refit", "_regmean", "_validate"),
+        *("ensemble", "model"),
     },
-    "__init__": {"_config", "_core", "_errors", "datasets", "history", "merge", "model", "train"},
+    "merge": {"_core", "_errors", "_line_search", "_methods", "_validate", "model"},
+    "_cadence": {"_core", "_methods", "_validate"},
+    "train": {
+        *("_cadence", "_core", "_errors", "_methods", "_validate", "_watch", "_workers"),
+        *("ensemble", "history", "merge", "model", "predictor"),
+    },
+    "__init__": {
+        *("_config", "_core", "_errors", "_methods"),
+        *("datasets", "ensemble", "history", "merge", "model", "train"),
+    },
 }
 REQUIRED = {"numpy", "safetensors"}
 OPTIONAL = {"matplotlib", "pooch", "scipy", "sklearn", "threadpoolctl", "tqdm"}
@@ -216,6 +231,14 @@ model.save("network.safetensors")
 loaded = omp_mlp.load("network.safetensors")
 assert (loaded.predict(X) == model.predict(X)).all()
 omp_mlp.merge([model, loaded])
+omp_mlp.merge([model, loaded], "refit_output", X=X, y=X[:, 0] > 0)
+omp_mlp.merge([model, loaded], "ensemble").distill(X, epochs=1)
+try:
+    omp_mlp.train_parallel(X, X[:, 0] > 0, 2, "weight_matching", callback=lambda p: 1 / 0)
+except ImportError as error:
+    assert "pip install omp_mlp[merge]" in str(error)
+else:
+    raise AssertionError
 omp_mlp.show_config()
 """
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, timeout=120)
@@ -284,7 +307,8 @@ def test_stub_has_the_arguments_of_the_functions():
 
 def test_merge_methods_have_a_row_and_an_oracle():
     methods = omp_mlp.merge_methods()
-    assert sorted(method.name for method in methods) == sorted(reference.MERGES)
+    oracles = [*reference.MERGES, *reference.ONE_SHOT_MERGES]
+    assert sorted(method.name for method in methods) == sorted(oracles)
     for method in methods:
         assert method.name.isidentifier()
         assert method.name.islower()

@@ -15,7 +15,8 @@ import omp_mlp
 import reference as ref
 from omp_mlp import _core
 
-METHODS = sorted(ref.MERGES)
+METHODS = sorted(ref.MERGES)  # the core's; test_one_shot.py has those in Python
+ALL_METHODS = [*ref.MERGES, *ref.ONE_SHOT_MERGES]
 SHAPES = [(1, 1), (3, 2), (7, 5, 3), (2, 33, 17, 4), (70, 31, 10)]  # the last: 2,521 parameters
 
 
@@ -70,7 +71,7 @@ def merge_oracle(
 
 
 def test_every_method_has_an_oracle_and_every_oracle_a_method() -> None:
-    assert sorted(method.name for method in omp_mlp.merge_methods()) == METHODS
+    assert sorted(method.name for method in omp_mlp.merge_methods()) == sorted(ALL_METHODS)
 
 
 def test_rows_of_the_table() -> None:
@@ -87,9 +88,10 @@ def test_rows_of_the_table() -> None:
     # Without some of its terms, the sum of all is another network.
     assert {name for name, row in rows.items() if not row.may_skip} == {"sum"}
     options = {name: [option.name for option in row.options] for name, row in rows.items()}
-    assert {name for name, names in options.items() if names} == {"delta_sum"}
+    with_options = {"delta_sum", "regmean", "refit_output"}
+    assert {name for name, names in options.items() if names} == with_options
     assert options["delta_sum"] == ["alpha"]
-    assert rows["delta_sum"].options[0].words == ("1/sqrt(n)", "1/n")
+    assert rows["delta_sum"].options[0].words == ("1/sqrt(n)", "1/n", "line_search")
     assert rows["delta_sum"].options[0].summary.endswith(".")
     assert "Eq. 1" in rows["average"].reference
     assert "Eq. 2" in rows["sum"].reference
@@ -407,7 +409,7 @@ def alike(**changed: Any) -> omp_mlp.Model:
             [alike()],
             {"method": "mean"},
             ValueError,
-            "must be one of " + ", ".join(map(repr, ref.MERGES)) + "; got 'mean'",
+            "must be one of " + ", ".join(map(repr, ALL_METHODS)) + "; got 'mean'",
             id="unknown_method",
         ),
         pytest.param([alike()], {"method": None}, ValueError, "got None", id="no_method"),
@@ -415,7 +417,7 @@ def alike(**changed: Any) -> omp_mlp.Model:
             [alike(), "model"],
             {},
             TypeError,
-            r"models\[1\] must be a Model; got str",
+            r"models\[1\] must be a Model, .*a list of arrays \[W1, b1.*; got str",
             id="not_a_model",
         ),
         pytest.param(
@@ -475,7 +477,8 @@ def alike(**changed: Any) -> omp_mlp.Model:
                     (
                         {"alpha": "n"},
                         ValueError,
-                        r"'alpha'\] must be a number or one of '1/sqrt\(n\)', '1/n'; got 'n'",
+                        r"'alpha'\] must be a number or one of '1/sqrt\(n\)', '1/n', "
+                        "'line_search'; got 'n'",
                     ),
                     ({"alpha": -1}, ValueError, r"\['alpha'\] must be at least 0 .*got -1"),
                     ({"alpha": np.nan}, ValueError, "finite; got nan"),
@@ -501,7 +504,7 @@ def alike(**changed: Any) -> omp_mlp.Model:
             [alike(), alike()],
             {"base": np.zeros(3)},
             TypeError,
-            "base must be a Model; got ndarray",
+            "base must be a Model, .*; got ndarray",
             id="base_is_no_model",
         ),
         pytest.param(

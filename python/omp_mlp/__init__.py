@@ -10,8 +10,10 @@ import os as _os
 from omp_mlp import _core, datasets
 from omp_mlp._config import build_config, show_config
 from omp_mlp._errors import SkippedReplicaWarning, TrainingDivergedError
+from omp_mlp._methods import MergeMethod, MergeOption, merge_methods
+from omp_mlp.ensemble import Ensemble
 from omp_mlp.history import History, Progress
-from omp_mlp.merge import MergeMethod, MergeOption, merge, merge_methods
+from omp_mlp.merge import merge
 from omp_mlp.model import Model, load
 from omp_mlp.train import PAPER, train_parallel
 
@@ -19,6 +21,7 @@ __version__ = _core.build_config()["version"]
 
 __all__ = [
     "PAPER",
+    "Ensemble",
     "History",
     "MergeMethod",
     "MergeOption",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from omp_mlp import _core, _validate
-from omp_mlp.merge import MergeMethod
+from omp_mlp._methods import MergeMethod
 
 OUTER_OPTIMIZERS = ("auto", "momentum", "nesterov", "bmuf", "slowmo")
 

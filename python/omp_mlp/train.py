@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -12,12 +13,23 @@ import numpy.typing as npt
 
 from omp_mlp import _cadence, _core, _validate
 from omp_mlp._errors import SkippedReplicaWarning
+from omp_mlp._methods import (
+    LINE_SEARCH,
+    MergeMethod,
+    PythonMethod,
+    apply,
+    find_method,
+    option_values,
+    skips,
+)
 from omp_mlp._validate import FloatArray, Matrix
-from omp_mlp._watch import Callback, Score, Watcher
+from omp_mlp._watch import Callback, Watcher
 from omp_mlp._workers import effective_workers
+from omp_mlp.ensemble import Ensemble
 from omp_mlp.history import History
-from omp_mlp.merge import MergeMethod, find_method, option_values, skips
+from omp_mlp.merge import search_alpha
 from omp_mlp.model import ACTIVATIONS, OUTPUT_ACTIVATIONS, Model
+from omp_mlp.predictor import Predictor
 
 PAPER: Mapping[str, Any] = MappingProxyType(
     {
@@ -81,7 +93,7 @@ def train_parallel(
     callback: Callback | None = None,
     progress: bool = False,
     keep_replicas: bool = False,
-) -> Model:
+) -> Model | Any:  # noqa: ANN401 - an Ensemble for one method, else a Model
     """Train a multilayer perceptron on the CPU, data-parallel.
 
     Each of ``threads`` replicas of the network trains by stochastic gradient descent on its own
@@ -130,10 +142,13 @@ def train_parallel(
         which last is 16 times first, with a mean that lets a merge cost about a tenth of the time
         between merges, by the number of threads, the layer sizes and the nonzeros in X; but about
         512 merges at least, unless first gets shorter than 8 samples or a batch. With one thread,
-        an epoch. The steps of ``history.samples`` show what was chosen.
+        an epoch. The steps of ``history.samples`` show what was chosen. Methods that see layers as
+        matrices (``"weight_matching"`` and the like) merge once only, and so does a line search.
     merge_options : mapping, optional
         Settings of the merge method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"``; the
-        method's ``options`` in :func:`omp_mlp.merge_methods` lists them.
+        method's ``options`` in :func:`omp_mlp.merge_methods` lists them. Methods that look at data
+        get ``X`` and ``y`` (not ``sample_weight``), ``{"alpha": "line_search"}`` the
+        ``validation_data``.
     outer_optimizer : {"auto", "momentum", "nesterov", "bmuf", "slowmo"}, default "auto"
         What becomes of the merged parameters. With u = merged - base and M starting at 0,
         M = outer_momentum M + u, and master = base + outer_learning_rate M, for all but "nesterov":
@@ -210,6 +225,7 @@ def train_parallel(
     Returns
     -------
     Model
+        Or, for ``merge="ensemble"``, an :class:`omp_mlp.Ensemble` of the replicas.
 
     Raises
     ------
@@ -282,8 +298,11 @@ def train_parallel(
             f"{warmup_samples} samples of warm-up"
         )
     samples_a_replica = epochs * -(-samples.n_samples // threads)
+    # Merged in Python, after the core has returned, from the replicas of the only round.
+    searches = LINE_SEARCH in method_options
+    merges_here = searches or isinstance(method, PythonMethod)
     period = _cadence.merge_period(
-        merge_every,
+        None if merges_here and merge_every == "auto" else merge_every,
         is_periodic=method.cadence == "periodic" or outer_optimizer != "auto",
         threads=threads,
         batch_size=batch_size,
@@ -305,6 +324,8 @@ def train_parallel(
     if outer.follows_rate and learning_rate == 0.0:
         raise ValueError("outer_optimizer='slowmo' needs learning_rate greater than 0; got 0.0")
     last_average = _ends_in_average(last_merge, method, outer_momentum, threads, merges)
+    if merges_here:
+        _check_one_merge(merge, merges, merge_every, outer, last_average)
     start = _start(init, layer_sizes, activation, output, targets, samples.scale)
     starts_apart = not isinstance(init, Model) and init == "independent"
     if starts_apart and (method.needs_base or outer.needs_base):
@@ -325,13 +346,24 @@ def train_parallel(
         packed[: layer_sizes[0] * layer_sizes[1]] *= np.float32(samples.scale)
         return Model._of(layer_sizes, packed, activation, output, targets.labels, **more)
 
+    evaluate = _evaluation(validation_data, samples.n_features, targets)
+    if searches and evaluate is None:
+        raise ValueError(
+            "merge_options={'alpha': 'line_search'} looks for the least loss on validation_data; "
+            "got none"
+        )
     watcher = Watcher(
         merges + (warmup_samples > 0),
         total_samples,
         callback,
         progress,
-        _score_function(validation_data, samples.n_features, targets, model_of),
+        None if evaluate is None else lambda packed: evaluate(model_of(packed)),
     )
+
+    def after_round(samples_so_far: int, *report: Any) -> bool:  # noqa: ANN401 - handed on
+        is_warmup = samples_so_far <= warmup_samples
+        return (is_warmup or not merges_here) and watcher.after_round(samples_so_far, *report)
+
     with watcher:
         packed, replicas, columns, skipped = _core.train(
             network=_core.Network(
@@ -354,8 +386,9 @@ def train_parallel(
             center_inputs=bool(center_inputs),
             warmup_samples=warmup_samples,
             merge_every=period,
-            merge=method.name,
-            merge_options=method_options,
+            # A factor of 0 gives the base back, which the search starts from.
+            merge=method.name if searches or not merges_here else "average",
+            merge_options=[0.0] if searches else [] if merges_here else method_options,
             last_merge="average" if last_average else None,
             outer_learning_rate=outer.learning_rate,
             outer_momentum=outer.momentum,
@@ -369,17 +402,51 @@ def train_parallel(
             init_scale=init_factor,
             init="given" if isinstance(init, Model) else init,
             seed=seed,
-            keep_replicas=keep_replicas,
-            after_round=watcher.after_round if watcher.watches_rounds else None,
+            keep_replicas=keep_replicas or merges_here,
+            after_round=after_round if watcher.watches_rounds else None,
             during_round=watcher.during_round if watcher.watches_within else None,
         )
+        models = tuple(model_of(replica) for replica in replicas)
+        master = model_of(packed)
+        merged: Model | Ensemble = master
+        if merges_here:
+            began = time.perf_counter()
+            left_out = {replica for _, replica in skipped}
+            parted = len(columns) > (warmup_samples > 0)  # else it ended or was stopped before
+            finite = [model for i, model in enumerate(models) if parted and i not in left_out]
+            if isinstance(method, PythonMethod):
+                # Without a round there is the start alone, which is its own merge.
+                merged = apply(method, finite or [master], X, y, method_options)
+            elif finite:
+                assert evaluate is not None
+                loss_of = evaluate
+                merged = search_alpha(finite, master, lambda model: loss_of(model)[0])
+            if parted:
+                columns[-1, 3] += time.perf_counter() - began
+                watcher.merged(
+                    int(columns[-1, 0]),
+                    float(columns[-1, 1]),
+                    None if evaluate is None else evaluate(merged),
+                )
     if skipped:
         _warn_of(skipped)
-    return model_of(
-        packed,
-        history=_history(columns, watcher.validation),
-        replicas=tuple(model_of(replica) for replica in replicas),
-    )
+    return merged._with(_history(columns, watcher.validation), models if keep_replicas else ())
+
+
+def _check_one_merge(
+    name: str, merges: int, merge_every: object, outer: _cadence.OuterStep, last_average: bool
+) -> None:
+    if merges > 1:
+        raise ValueError(
+            f"merge={name!r} merges once here, at the end, and needs merge_every=None or 'auto'; "
+            f"got {merge_every}, which makes {merges} merges"
+        )
+    if outer.needs_base or last_average:
+        raise ValueError(
+            f"merge={name!r} merges once here, without an outer step or another last merge; got "
+            f"outer_momentum={outer.momentum:g}, outer_learning_rate={outer.learning_rate:g} and "
+            f"last_merge={'average' if last_average else None!r}"
+        )
 
 
 def _output_function(loss: str, output_activation: str, targets: _validate.Targets) -> str:
@@ -483,13 +550,10 @@ def _init_scale(init_scale: float | str, activation: str) -> tuple[str, float]:
     return init_scale, 0.0
 
 
-def _score_function(
-    validation_data: object,
-    n_features: int,
-    targets: _validate.Targets,
-    model_of: Callable[[FloatArray], Model],
-) -> Score | None:
-    """Check the validation data, and return what scores a master's parameters on them."""
+def _evaluation(
+    validation_data: object, n_features: int, targets: _validate.Targets
+) -> Callable[[Predictor], tuple[float, float]] | None:
+    """Check the validation data, and return what gives loss and score on them."""
     if validation_data is None:
         return None
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
@@ -501,7 +565,7 @@ def _score_function(
     expected = _validate.targets(
         y, inputs.n_samples, name="validation_data[1]", like=(targets.labels, targets.n_outputs)
     )
-    return lambda packed: model_of(packed)._evaluate(inputs, expected)
+    return lambda model: model._evaluate(inputs, expected)
 
 
 def _history(columns: npt.NDArray[np.float64], validation: list[tuple[float, float]]) -> History:
