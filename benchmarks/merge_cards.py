@@ -112,7 +112,7 @@ def measured_line(name: str, measured: Mapping[str, Any]) -> str:
             parts.append(f"{' and '.join(scores)} % ({start})")
     line = f"n = {' and '.join(map(str, REPLICAS))}: {'; '.join(parts)}"
     if (seconds := rows.get("seconds")) is not None:
-        shown = f"{seconds:.2g} s" if seconds >= 1 else f"{1000 * seconds:.2g} ms"
+        shown = f"{seconds:.1f} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
         line += f"; {shown} for n = {REPLICAS[0]}"
     return line + "."
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import _report as report
 from omp_mlp import _core, merge_methods
-from omp_mlp.merge import option_values
+from omp_mlp._methods import option_values
 
 THREADS = (2, 4, 8, 16, 32, 64)
 
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    names = [row.name for row in merge_methods()]
+    names = [row["name"] for row in _core.merge_methods()]  # those in Python have no slices
     add("--threads", type=int, nargs="+", default=list(THREADS), metavar="N")
     add("--methods", nargs="+", default=names, choices=names, metavar="NAME")
     add("--layers", type=int, nargs="+", default=[784, 128, 10], metavar="SIZE")

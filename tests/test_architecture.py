@@ -40,6 +40,7 @@ MAY_INCLUDE = {
     "rounds": BASICS,
     "samples": BASICS,
     "centering": BASICS | {"samples"},
+    "examine": BASICS | {"samples", "parallel"},
     "first_layer": BASICS | {"samples"},
     "shard": BASICS | {"permutation"},
     "parameters": BASICS | {"random"},
@@ -53,7 +54,8 @@ MAY_INCLUDE = {
     "predict": NETWORK | {"network", "dispatch", "parallel", "shard"},
     "train": REPLICA | {"replica", "dispatch", "merge", "parallel", "rounds"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
-    "bindings": REPLICA | {"dispatch", "merge", "merge_cost", "parallel", "predict", "train"},
+    "bindings": REPLICA
+    | {"dispatch", "examine", "merge", "merge_cost", "parallel", "predict", "train"},
 }
 # These know nothing of each other, not even through others.
 STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]

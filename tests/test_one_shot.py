@@ -680,7 +680,7 @@ def test_rows_in_python_have_what_the_cores_have() -> None:
 # ------------------------------------------------------------------------- as part of a training
 
 
-@pytest.mark.parametrize("kind", ["classes", "values", "bytes", "csr", "logistic"])
+@pytest.mark.parametrize("kind", ["classes", "values", "bytes", "csr", "logistic", "centred"])
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("method", sorted(ref.ONE_SHOT_MERGES))
 def test_merging_kept_replicas_is_what_the_training_did(
@@ -698,6 +698,8 @@ def test_merging_kept_replicas_is_what_the_training_did(
         X = rng.integers(0, 200, (41, 6), dtype=np.uint8)
     elif kind == "csr":
         X = scipy.sparse.csr_matrix(np.where(np.abs(X) > 0.5, X, 0))
+    elif kind == "centred":
+        X, options = X + 3, options | {"center_inputs": True}
     elif kind == "logistic":
         options |= {"activation": "logistic", "loss": "squared_error"}
     model = omp_mlp.train_parallel(X, y, threads, method, validation_data=(X, y), **options)

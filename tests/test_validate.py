@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import omp_mlp
 from omp_mlp import Model, TrainingDivergedError, _core, _validate
@@ -132,6 +134,25 @@ BAD_OPTIONS = [
     ("merge_every", 8.0, TypeError, "merge_every must be an integer; got 8.0 of type float"),
     ("merge_every", True, TypeError, "merge_every must be an integer; got True of type bool"),
     ("merge_every", "never", ValueError, "merge_every must be one of 'auto'; got 'never'"),
+    ("merge_every", (8, 3), ValueError, "merge_every[1] must be at least batch_size, 4; got 3"),
+    ("merge_every", (8.0, 16), TypeError, "merge_every[0] must be an integer; got 8.0"),
+    ("merge_every", (8, 16, 32), ValueError, "or a pair (first, last) of them; got 3 entries"),
+    ("merge_options", 1, TypeError, "merge_options must be a mapping, such as {'alpha': '1/n'}"),
+    ("merge_options", {"beta": 1}, ValueError, "it takes none; got 'beta'"),
+    (
+        "outer_optimizer",
+        "adam",
+        ValueError,
+        "outer_optimizer must be one of 'auto', 'momentum', 'nesterov', 'bmuf', 'slowmo'; got",
+    ),
+    ("outer_optimizer", X, ValueError, "outer_optimizer must be one of 'auto', 'momentum'"),
+    ("outer_learning_rate", -1, ValueError, "outer_learning_rate must be at least 0 and finite"),
+    ("outer_learning_rate", "big", ValueError, "must be one of 'auto'; got 'big'"),
+    ("last_merge", "sum", ValueError, "last_merge must be one of 'auto', 'average', None; got"),
+    ("on_nonfinite", "stop", ValueError, "on_nonfinite must be one of 'raise', 'skip'; got 'stop'"),
+    ("warmup_samples", -1, ValueError, "warmup_samples must be at least 0; got -1"),
+    ("warmup_samples", 2.5, TypeError, "warmup_samples must be an integer; got 2.5"),
+    ("warmup_samples", 2**63, ValueError, "must be less than 2^63; got 1 epochs and 92233"),
     (
         "outer_momentum",
         -0.1,
@@ -300,6 +321,23 @@ def test_numbers_beyond_the_data_are_as_good_as_the_data():
         )
         np.testing.assert_array_equal(model.weights[0], expected.weights[0])
         assert len(model.history) == 1
+
+
+def test_a_sum_means_nothing_without_a_replica(train):
+    with pytest.raises(ValueError, match="'sum' does not; got on_nonfinite='skip'"):
+        train(merge="sum", on_nonfinite="skip")
+
+
+def test_slowmo_divides_by_the_learning_rate(train):
+    with pytest.raises(ValueError, match="needs learning_rate greater than 0"):
+        train(outer_optimizer="slowmo", learning_rate=0)
+
+
+def test_warmup_and_outer_steps_have_a_common_start(train):
+    with pytest.raises(ValueError, match="warmup_samples=5 trains one common start"):
+        train(merge="average", init="independent", warmup_samples=5)
+    with pytest.raises(ValueError, match=r"outer_learning_rate=0\.5 merges updates"):
+        train(merge="average", init="independent", outer_learning_rate=0.5)
 
 
 @pytest.mark.parametrize(
@@ -659,3 +697,31 @@ def test_error_survives_pickling(replica):
     error = TrainingDivergedError(3, replica)
     again = pickle.loads(pickle.dumps(error))
     assert (again.round, again.replica, str(again)) == (3, replica, str(error))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_labels_of_integers_are_those_of_unique(dtype: str, data: st.DataObject) -> None:
+    """With gaps, negative, one label only, and at the ends of the type."""
+    limits = np.iinfo(dtype)
+    first = data.draw(st.sampled_from([limits.min, limits.max - 20, 7]))
+    offsets = data.draw(st.lists(st.integers(0, 20), min_size=1, max_size=40))
+    far = data.draw(st.booleans())
+    y = np.array([first + offset for offset in offsets] + [3] * far, dtype=dtype)
+    got = _validate.targets(y, len(y))
+    labels, indices = np.unique(y, return_inverse=True)
+    assert got.labels is not None
+    assert got.indices is not None
+    assert got.labels.dtype == labels.dtype
+    np.testing.assert_array_equal(got.labels, labels)
+    np.testing.assert_array_equal(got.indices, indices)
+
+
+@pytest.mark.parametrize("largest", [0, 1, 128, 129, 255])
+def test_scale_of_bytes_follows_the_largest(largest: int) -> None:
+    """It may be anywhere, the last rows of a large array included."""
+    X = np.zeros((1000, 3), dtype=np.uint8)
+    X[-1, 1] = largest
+    expected = {0: 1.0, 1: 1.0, 128: 2.0**-7, 129: 2.0**-8, 255: 2.0**-8}
+    assert _validate.inputs(X, for_training=True).scale == expected[largest]

@@ -216,7 +216,7 @@ Merger::Merger(const MergeMethod& method, std::vector<OptionValue> options,
 
 void Merger::merge(const MergeInput& input, double momentum_factor, const ForEach& for_each,
                    float* master) {
-    assert(input.base != nullptr || !(method_->needs_base || !outer_.takes_merged_as_it_is()));
+    assert(input.base != nullptr || (!method_->needs_base && outer_.takes_merged_as_it_is()));
     if (method_->measure != nullptr) {
         measure(input, for_each);
     }

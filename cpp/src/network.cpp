@@ -148,8 +148,13 @@ void Workspace::load_marks(const Kernels& kernels, const Samples& X, std::span<c
         const Index offset = next[s] * X.columns;
         upcoming_[s] = is_float ? static_cast<const void*>(X.values + offset) : X.bytes + offset;
     }
+    // The forward pass before this has brought the rows as near as the second cache; from there to the first.
+    constexpr std::size_t ahead = 3;
     Index marked = 0;
     for (std::size_t s = 0; s < ids.size(); ++s) {
+        if (s + ahead < ids.size()) {
+            prefetch_sample(X, ids[s + ahead]);
+        }
         const Index offset = ids[s] * X.columns;
         std::uint64_t* marks = marks_.data() + static_cast<Index>(s) * words_;
         if (is_float) {
@@ -328,7 +333,7 @@ void for_each_marked(const Workspace& workspace, const Fn& fn) {
 
 }  // namespace
 
-void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters) {
+void begin_centered(const Network& network, const Workspace& workspace, Parameters& parameters) {
     if (workspace.reading() == Reading::matrix) {
         move_means(network, *workspace.centering(), 1.0F, parameters);
     }
@@ -344,8 +349,8 @@ void end_centered(const Network& network, Workspace& workspace, Parameters& para
         const float mean = workspace.centering()->mean[static_cast<std::size_t>(k)];
         float* row = layer.weights + k * layer.stride;
         if (mean != 0.0F) {
-            std::transform(workspace.shift.begin(), workspace.shift.end(), row, row,
-                           [mean](float shift, float weight) { return weight + mean * shift; });
+            std::ranges::transform(workspace.shift, std::span{row, workspace.shift.size()}, row,
+                                   [mean](float shift, float weight) { return weight + mean * shift; });
         }
     }
     std::ranges::fill(workspace.shift, 0.0F);

@@ -143,7 +143,7 @@ class OuterStep:
 
 
 def outer_step(
-    optimizer: object,
+    optimizer: str,
     learning_rate: object,
     momentum: object,
     *,
@@ -151,11 +151,9 @@ def outer_step(
     threads: int,
     merges: int,
 ) -> OuterStep:
-    """Check the outer optimiser and its numbers, and resolve "auto" in all three."""
-    name = _validate.choice("outer_optimizer", optimizer, OUTER_OPTIMIZERS)
-    is_periodic = method.cadence == "periodic" or name != "auto"
-    if name == "auto":
-        name = "momentum"
+    """Check the numbers of an outer optimiser, and resolve "auto" in all three."""
+    is_periodic = method.cadence == "periodic" or optimizer != "auto"
+    name = "momentum" if optimizer == "auto" else optimizer
     default_rate, default_momentum = 1.0, 0.0
     if is_periodic and merges > FEW_MERGES and threads > 1:
         default_rate = 0.7 if name == "nesterov" else 1.0

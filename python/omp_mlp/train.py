@@ -278,7 +278,8 @@ def train_parallel(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable; got {type(callback).__name__}")
 
-    samples = _validate.inputs(X, for_training=True)
+    workers = effective_workers(workers, threads)
+    samples = _validate.inputs(X, for_training=True, workers=workers)
     targets = _validate.targets(y, samples.n_samples)
     weights = _validate.sample_weight(sample_weight, samples.n_samples)
     output = _output_function(loss, output_activation, targets)
@@ -289,6 +290,7 @@ def train_parallel(
         )
     layer_sizes = _layer_sizes(samples.n_features, hidden_layer_sizes, targets.n_outputs)
     warmup_samples = _validate.integer("warmup_samples", warmup_samples, 0)
+    _validate.choice("outer_optimizer", outer_optimizer, _cadence.OUTER_OPTIMIZERS)
     total_samples = epochs * samples.n_samples + warmup_samples
     if total_samples >= 2**63:
         raise ValueError(
@@ -375,7 +377,7 @@ def train_parallel(
             values=targets.values,
             sample_weight=weights,
             threads=threads,
-            workers=effective_workers(workers, threads),
+            workers=workers,
             epochs=epochs,
             batch_size=core_batch_size,
             first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
