@@ -62,7 +62,7 @@ from _frontier import parts, pictures, tables
 from _frontier import tune as tuning
 from _frontier.judge import judge
 from _frontier.problems import LOADERS
-from _frontier.settings import COMMON, SETTINGS_FILE, write_chosen
+from _frontier.settings import COMMON, SETTINGS_FILE, searched_periods, write_chosen
 from _frontier.work import Source, pool
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
@@ -180,6 +180,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "threads": arguments.threads,
             "run_seconds": time.perf_counter() - begin,
             "common_options": COMMON,
+            "searched": searched_periods(),
             "parts": measured,
             "floors": judge(measured),
         }

@@ -350,6 +350,25 @@ def test_a_training_that_diverged_has_no_score() -> None:
     assert pictures._means(curve).tolist() == [95.5]
 
 
+def test_table_of_the_periods_that_were_searched() -> None:
+    trials = {
+        "32": [
+            {"epochs": 2.0, "merge_every": 64, "outer_momentum": 0.3, "scores": [97.0, 98.0]},
+            {"epochs": 5.0, "merge_every": 64, "outer_momentum": 0.3, "scores": [98.0, 98.5]},
+            {
+                "epochs": 2.0,
+                "merge_every": [16, 256],
+                "outer_momentum": 0.5,
+                "scores": [97.0, None],
+            },
+        ]
+    }
+    assert tables.period_table(trials) == (
+        ["merged every", "outer momentum", "n = 32, 2 epochs", "n = 32, 5 epochs"],
+        [["64", "0.3", "97.50", "98.25"], ["16 to 256", "0.5", "diverged", "-"]],
+    )
+
+
 class TestDocument:
     def test_blocks_are_filled_and_the_rest_is_left(self, tmp_path: Path) -> None:
         page = tmp_path / "page.md"

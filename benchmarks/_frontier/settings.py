@@ -134,6 +134,12 @@ def settings_for(
     return start_of(problem, line, threads, fixed)[1]
 
 
+def searched_periods(counts: Iterable[int] = (32, 64)) -> dict[str, Any]:
+    """Return the trials of gradient diversity's search for the least time, for these n."""
+    trials = _file()["trials"].get("time", {}).get("mnist", {}).get("gradient_diversity", {})
+    return {str(n): trials[str(n)] for n in counts if str(n) in trials}
+
+
 def is_tuned(problem: str, line: str) -> bool:
     """Whether the settings of a line come from a search, for at least one number of replicas."""
     return bool(_file()["chosen"].get("score", {}).get(problem, {}).get(line))

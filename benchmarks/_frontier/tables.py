@@ -114,6 +114,30 @@ def change_table(result: Mapping[str, Any]) -> Table:
     return [f"n = {result['threads']}, validation split", "accuracy %", "points"], rows
 
 
+def period_table(trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """Lay out the search for the least time: periods and momenta against epochs, for each n.
+
+    Parameters
+    ----------
+    trials : mapping
+        By number of replicas, as settings.json has them.
+    """
+    counts = sorted(int(n) for n in trials)
+    columns: list[tuple[int, float]] = sorted(
+        {(n, trial["epochs"]) for n in counts for trial in trials[str(n)]}
+    )
+    means: dict[tuple[str, str], dict[tuple[int, float], str]] = {}
+    for n in counts:
+        for trial in trials[str(n)]:
+            row = (_period(trial["merge_every"]), str(trial["outer_momentum"]))
+            scores = trial["scores"]
+            mean = None if None in scores else sum(scores) / len(scores)
+            means.setdefault(row, {})[n, trial["epochs"]] = _cell(mean, None)
+    header = ["merged every", "outer momentum"]
+    header += [f"n = {n}, {epochs:g} epochs" for n, epochs in columns]
+    return header, [[*row, *(cells.get(c, "-") for c in columns)] for row, cells in means.items()]
+
+
 def settings_table(result: Mapping[str, Any]) -> Table:
     """Lay out the settings that the lines were given."""
     labels = {**_labels(), "once": "one merge at the end"}
@@ -179,6 +203,9 @@ def all_tables(results: Mapping[str, Any]) -> dict[str, tuple[str, Table]]:
         )
     if "ablation" in parts:
         tables["ablation"] = ("One change at a time", change_table(parts["ablation"]))
+    if results.get("searched"):
+        heading = "The search for the least time: gradient diversity, validation accuracy"
+        tables["periods"] = (heading, period_table(results["searched"]))
     tables["floors"] = ("What was to be reached", floor_table(results["floors"]))
     return tables
 
