@@ -208,11 +208,18 @@ def finish(results: dict[str, Any], arguments: argparse.Namespace, begin: float)
 def notes_of(results: dict[str, Any]) -> list[str]:
     """Return the small print of every picture."""
     settings = ", ".join(f"{key}={value}" for key, value in results["common_options"].items())
+    untuned = "; ".join(
+        f"{slug}: {', '.join(result['not_tuned'])}"
+        for slug, result in results["parts"].get("score", {}).items()
+        if result.get("not_tuned")
+    )
     return [
-        "Settings of each line chosen for each n on a validation split of the training samples; "
-        f"all: {settings}.",
+        "Settings of each line chosen by n on a validation split of the training samples"
+        + (f" (not yet: {untuned})" if untuned else "")
+        + f"; all: {settings}.",
         f"Machine: {report.machine_line(results['machine'])}. "
-        f"Build: {report.build_line(results['build'])}.",
+        f"Build: {report.build_line(results['build'])}."
+        + (" A quick run." if results["quick"] or results["limit"] else ""),
     ]
 
 

@@ -22,6 +22,8 @@ SINGLE = Line("single_replica", "a replica by itself", "average", "grey", ".", D
 HIDDEN = ("weighted_average",)
 # Points below the best that the closer look shows.
 CLOSE = 1.6
+# Points below the best that are shown of the other problems: a regression may be anywhere.
+MOST = 25.0
 
 
 def _log_axis(axis: Any, values: Sequence[float]) -> None:  # noqa: ANN401 - XAxis or YAxis
@@ -160,7 +162,7 @@ def draw_speed_ups(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
         _replica_axis(ax, threads)
         ax.set_title(f"to {target:g} %", loc="left", fontsize=10)
     _log_axis(panels[0].yaxis, [0.25, 0.5, *threads])
-    panels[0].set_ylim(0.6, threads[-1] * 1.25)
+    panels[0].set_ylim(0.4, threads[-1] * 1.25)
     panels[0].set_ylabel("speed-up over one replica (times)")
     title = "Speed-up at equal test accuracy"
     report.caption(fig, title, result["line"], notes, panels[0])
@@ -230,7 +232,8 @@ def draw_others(results: Mapping[str, Mapping[str, Any]], notes: Sequence[str]) 
             if curve is not None
         )
         best = max(top, *(_means(curve).max() for curve in result["periodic"].values()))
-        ax.set_ylim(max(low, best - 25) - 0.06 * (best - low), best + 0.08 * (best - low))
+        low = max(low, best - MOST)
+        ax.set_ylim(low - 0.06 * (best - low), best + 0.08 * (best - low))
         _replica_axis(ax, _all_threads(result["periodic"]))
         ax.set_title(result["problem"]["name"], loc="left", fontsize=10)
         ax.set_ylabel(f"test {_measure(result)}")
