@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def score_once(job: Training) -> dict[str, float]:
         start = replace(job, epochs=0.0, options={**job.options, "merge_every": None})
         base, _ = train(start)
     rows = np.random.default_rng(job.seed).permutation(len(problem.X))[:DATA_SAMPLES]
-    data = {"X": problem.X[rows], "y": problem.y[rows]}
+    data: dict[str, Any] = {"X": problem.X[rows], "y": problem.y[rows]}
 
     replicas = model.replicas
     scores = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -83,6 +83,17 @@ class Problem:
         )
 
 
+def _problem(
+    slug: str,
+    name: str,
+    about: str,
+    arrays: Sequence[np.ndarray],
+    **more: Any,  # noqa: ANN401 - fields of many types
+) -> Problem:
+    X, y, X_test, y_test = arrays
+    return Problem(slug, name, about, X, y, X_test, y_test, **more)
+
+
 def _mnist(path: str, limit: int | None) -> Problem:
     arrays: Any
     try:
@@ -96,17 +107,17 @@ def _mnist(path: str, limit: int | None) -> Problem:
         n = 60_000 if limit is None else limit
         arrays = datasets.load_augmented_digits(n, max(1, n // 3), dtype="uint8", seed=0)
         name, about = "augmented digits", "scikit-learn's digits, enlarged, shifted and rotated"
-        return Problem("mnist", name, about, *arrays, hidden=(128,), epochs=5)
+        return _problem("mnist", name, about, arrays, hidden=(128,), epochs=5)
     about = "the official training and test images, as bytes"
-    return Problem("mnist", "MNIST", about, *arrays, hidden=(128,), epochs=5)
+    return _problem("mnist", "MNIST", about, arrays, hidden=(128,), epochs=5)
 
 
 def _digits(path: str, limit: int | None) -> Problem:  # noqa: ARG001 - called like the others
-    return Problem(
+    return _problem(
         "digits",
         "digits, 8 by 8",
         "sklearn.datasets.load_digits, a fifth of them for testing",
-        *datasets.load_digits(seed=0),
+        datasets.load_digits(seed=0),
         hidden=(128,),
         epochs=60,
     )
@@ -134,11 +145,11 @@ def _classification(path: str, limit: int | None) -> Problem:  # noqa: ARG001
     # About unit size for each input, by the training part.
     X = X / X[6_000:].std(axis=0)
     about = f"sklearn.datasets.make_classification({_words(options)}), each input of unit spread"
-    return Problem(
+    return _problem(
         "classification",
         "eight generated classes",
         about,
-        *_split(X, y.astype(np.int64), 6_000),
+        _split(X, y.astype(np.int64), 6_000),
         hidden=(128,),
         epochs=20,
     )

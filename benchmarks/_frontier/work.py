@@ -189,7 +189,7 @@ def _stay_on_a_core(cores: Any) -> None:  # noqa: ANN401 - the type of a queue i
 @contextmanager
 def pool(announce: Callable[[str], None]) -> Iterator[Pool]:
     """Open a pool with a process for each core of this process."""
-    cores: list[int | None]
+    cores: Sequence[int | None]
     if hasattr(os, "sched_getaffinity"):
         cores = sorted(os.sched_getaffinity(0))
     else:
