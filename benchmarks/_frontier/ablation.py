@@ -47,6 +47,10 @@ CHANGES = (
     Change("merged a quarter as often", scale={"merge_every": 4}),
     Change("merged twice as often", scale={"merge_every": 0.5}),
     Change("16 samples between merges, growing to 256", {"merge_every": (16, 256)}),
+    Change(
+        "8 samples between merges, growing to 128, outer momentum 0.3",
+        {"merge_every": (8, 128), "outer_momentum": 0.3},
+    ),
     Change("16 samples between merges, growing to 64", {"merge_every": (16, 64)}),
     Change("64 samples between merges, falling to 16", {"merge_every": (64, 16)}),
     Change("half the learning rate", scale={"learning_rate": 0.5}),

@@ -54,8 +54,8 @@ TIME_SCORE = 97.8
 TIME_BUDGETS = (2, 3, 5)
 TIME_PERIODS = (32, 64, 128, 256)
 # From the first to the second, in equal ratios.
-TIME_GROWING = ((8, 128), (16, 256), (32, 512))
-TIME_MOMENTA = (0.3, 0.5)
+GROWING = ((8, 128), (16, 256), (32, 512))
+MOMENTA = (0.3, 0.5)
 TIME_RATES = (0.02, 0.028, 0.04, 0.056)
 MERGE_SAMPLES = {2: 60, 8: 40, 32: 45, 64: 60}
 
@@ -200,6 +200,9 @@ def tune(
                 if "score" in purposes:
                     search = Search(pool, source, slug, line, n, seeds)
                     best = search.walk(*start_of(slug, line.name, n, line.options))
+                    if line.name == "gradient_diversity" and n <= 64:
+                        # Periods that grow are no neighbours of any other.
+                        best = max([best, *growing_candidates(best)], key=search.value)
                     enter("score", slug, line, n, best, search)
                 else:
                     best = settings_for(slug, line.name, n, line.options)
@@ -218,12 +221,20 @@ def time_candidates(line: Line, best: Mapping[str, Any]) -> list[dict[str, Any]]
         return [{**best, "learning_rate": rate} for rate in TIME_RATES] + [
             {**best, "batch_size": 8, "learning_rate": rate} for rate in (0.11, 0.16, 0.22, 0.32)
         ]
-    growing = [list(pair) for pair in TIME_GROWING if pair[0] >= best["batch_size"]]
     if line.name != "gradient_diversity":
-        return [{**best, "merge_every": period} for period in (*TIME_PERIODS, *growing)]
+        return [{**best, "merge_every": period} for period in (*TIME_PERIODS, *GROWING)]
     return [
         {**best, "merge_every": period, "outer_momentum": momentum}
-        for period, momentum in product((*TIME_PERIODS, *growing), TIME_MOMENTA)
+        for period, momentum in product(TIME_PERIODS, MOMENTA)
+    ] + growing_candidates(best)
+
+
+def growing_candidates(best: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return periods that grow, with weak and with stronger momentum."""
+    return [
+        {**best, "merge_every": list(pair), "outer_momentum": momentum}
+        for pair, momentum in product(GROWING, MOMENTA)
+        if pair[0] >= best["batch_size"]
     ]
 
 
