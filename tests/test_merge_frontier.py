@@ -271,6 +271,9 @@ def test_changes_are_made() -> None:
     after = ablation.changed(before, change)
     assert after == {"learning_rate": 0.01, "batch_size": 4, "merge_every": 128}
     assert before["batch_size"] == 1
+    grows = {"learning_rate": 0.02, "batch_size": 8, "merge_every": [8, 128]}
+    twice_as_often = ablation.Change("", scale={"merge_every": 0.5})
+    assert ablation.changed(grows, twice_as_often)["merge_every"] == [8, 64]
 
 
 def test_half_an_epoch_is_one_over_half_the_samples() -> None:

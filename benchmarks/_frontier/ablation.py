@@ -72,9 +72,19 @@ CHANGES = (
 
 
 def changed(settings: Mapping[str, Any], change: Change) -> dict[str, Any]:
-    """Return the settings with the change made."""
+    """Return the settings with the change made; no period is shorter than a batch."""
     options = {**settings, **change.options}
     for key, factor in change.scale.items():
-        value = options[key] * factor
-        options[key] = round(value) if isinstance(options[key], int) else value
+        options[key] = _scaled(options[key], factor)
+    period, batch = options["merge_every"], options["batch_size"]
+    if isinstance(period, int):
+        options["merge_every"] = max(period, batch)
+    else:
+        options["merge_every"] = [max(part, batch) for part in period]
     return options
+
+
+def _scaled(value: Any, factor: float) -> Any:  # noqa: ANN401 - a number, or a pair of them
+    if isinstance(value, list | tuple):
+        return [_scaled(part, factor) for part in value]
+    return round(value * factor) if isinstance(value, int) else value * factor
