@@ -207,7 +207,7 @@ def test_options_of_speed(
 ) -> None:
     """One replica, step by step in NumPy: a rounded first layer, confident samples left out.
 
-    Small batches are read together, up to 32 samples, and see the first layer as it was rounded
+    Small batches are read together, up to 16 samples, and see the first layer as it was rounded
     before them, with their steps since then added exactly.
     """
     X = to_bfloat16(np.abs(sparse_rows(160, 21, seed=2)))
@@ -220,7 +220,7 @@ def test_options_of_speed(
         first_layer="sparse", forward_precision=forward_precision, skip_confident=skip,
     )  # fmt: skip
     parameters = [(W.copy(), b.copy()) for W, b in zip(start.weights, start.biases, strict=True)]
-    together = max(1, 32 // batch_size) * batch_size
+    together = max(1, 16 // batch_size) * batch_size
     skipped = 0
     for begin in [*range(0, len(X), batch_size)] * 2:
         batch = slice(begin, min(begin + batch_size, len(X)))

@@ -38,4 +38,11 @@ Reading choose_reading(FirstLayer wish, const Samples& X) {
     return X.kind == Samples::Kind::csr ? Reading::lists : Reading::marks;
 }
 
+Index samples_together(Reading reading, Samples::Kind kind) {
+    if (reading == Reading::lists) {
+        return 1;
+    }
+    return kind == Samples::Kind::dense_uint8 && reading == Reading::marks ? 32 : 16;
+}
+
 }  // namespace omp_mlp

@@ -7,25 +7,16 @@
 
 namespace omp_mlp {
 
-namespace {
-
-// Small batches are read together, as many as fit; lists, of CSR, are not.
-Index stretch(Index batch_size, Reading reading) {
-    const Index together = reading == Reading::lists ? 1 : Workspace::most_together / batch_size;
-    return std::max<Index>(together, 1) * batch_size;
-}
-
-}  // namespace
-
 Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-                 const BatchOptions& options, Reading reading, const Centering* centering)
+                 const BatchOptions& options, Reading reading, Index together,
+                 const Centering* centering)
     : parameters{network.shape},
       kernels_{&kernels},
       network_{&network},
       sgd_{sgd},
       shard_{shard},
       batch_size_{std::min(options.batch_size, std::max<Index>(shard.epoch_size(), 1))},
-      stretch_{stretch(batch_size_, reading)},
+      stretch_{std::max<Index>(together / batch_size_, 1) * batch_size_},
       skip_confident_{static_cast<float>(options.skip_confident)},
       bfloat16_forward_{options.bfloat16_forward},
       workspace_{network, stretch_, reading, centering} {}

@@ -75,6 +75,7 @@ public:
                                 order,
                                 options_.batch,
                                 reading_,
+                                samples_together(reading_, X_.kind),
                                 centering_ ? &*centering_ : nullptr};
                 std::ranges::copy(master.flat(), replica.parameters.flat().begin());
                 trained = replica.train(X_, targets_, 0, samples, heartbeat_);
@@ -100,7 +101,8 @@ public:
                 if (begin == 0) {
                     // Made by its own thread, so that its memory is near that thread's core.
                     replicas_[r].emplace(kernels(), network_, options_.sgd, shard(i), options_.batch,
-                                         reading_, centering_ ? &*centering_ : nullptr);
+                                         reading_, samples_together(reading_, X_.kind),
+                                         centering_ ? &*centering_ : nullptr);
                 }
                 const auto parameters = replicas_[r]->parameters.flat();
                 if (begin == 0 && !is_warm_) {

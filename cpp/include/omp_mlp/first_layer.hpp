@@ -21,4 +21,8 @@ double density(const Samples& X);
 // Resolves `automatic`; the other wishes are obeyed.
 Reading choose_reading(FirstLayer wish, const Samples& X);
 
+// Small batches are read together up to so many samples. More share the visits to W, and need more products
+// with each other, which are cheaper for bytes; lists are not read together at all.
+Index samples_together(Reading reading, Samples::Kind kind);
+
 }  // namespace omp_mlp

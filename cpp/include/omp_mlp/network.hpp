@@ -46,9 +46,6 @@ void prefetch_sample(const Samples& X, Index id);
 // begin_batch. Reused from stretch to stretch.
 class Workspace {
 public:
-    // Small batches are read together up to this many samples.
-    static constexpr Index most_together = MarkedRows::most;
-
     // For stretches of up to `samples` samples. `centering`: null, or what is taken off the inputs; see
     // begin_centered.
     Workspace(const Network& network, Index samples, Reading reading,
@@ -99,7 +96,7 @@ public:
     Buffer inputs;  // matrix: the loaded samples, loaded x input_stride
     Index input_stride;
     Buffer panel;     // scratch of dense_backward
-    Buffer products;  // of the loaded samples with each other, most_together x most_together
+    Buffer products;  // of the loaded samples with each other, MarkedRows::most x MarkedRows::most
 
     BatchTranspose transpose() { return {present_.data(), transposed_.data(), inputs_.data()}; }
 

@@ -21,8 +21,9 @@ struct BatchOptions {
 
 class Replica {
 public:
+    // together: samples_together of first_layer.hpp.
     Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-            const BatchOptions& options, Reading reading, const Centering* centering);
+            const BatchOptions& options, Reading reading, Index together, const Centering* centering);
 
     struct Trained {
         Index samples = 0;
