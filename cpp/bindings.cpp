@@ -18,6 +18,7 @@
 
 #include "omp_mlp/dispatch.hpp"
 #include "omp_mlp/merge.hpp"
+#include "omp_mlp/one_network.hpp"
 #include "omp_mlp/parallel.hpp"
 #include "omp_mlp/predict.hpp"
 #include "omp_mlp/train.hpp"
@@ -56,6 +57,9 @@ constexpr std::array schedules{std::pair{"constant", Schedule::constant},
 constexpr std::array first_layers{std::pair{"auto", FirstLayer::automatic},
                                   std::pair{"sparse", FirstLayer::sparse},
                                   std::pair{"dense", FirstLayer::dense}};
+constexpr std::array strategies{std::pair{"section", Strategy::section},
+                                std::pair{"synchronous", Strategy::synchronous},
+                                std::pair{"hogwild", Strategy::hogwild}};
 constexpr std::array init_rules{std::pair{"fixed", InitScale::fixed},
                                 std::pair{"glorot", InitScale::glorot}, std::pair{"he", InitScale::he}};
 
@@ -221,15 +225,15 @@ struct PyNetwork {
 Observer make_observer(const Network& network, const std::optional<py::function>& after_round,
                        const std::optional<py::function>& during_round) {
     Observer observer;
-    observer.after_round = [&](const RoundReport& report, const Parameters& master) {
-        if (!after_round) {
-            return false;
-        }
-        const py::gil_scoped_acquire acquire;
-        return (*after_round)(report.samples, report.loss, report.train_seconds, report.merge_seconds,
-                              report.slowest_replica_seconds, packed(network.shape, master))
-            .cast<bool>();
-    };
+    if (after_round) {
+        observer.after_round = [&](const RoundReport& report, const Parameters& master) {
+            const py::gil_scoped_acquire acquire;
+            return (*after_round)(report.samples, report.loss, report.train_seconds,
+                                  report.merge_seconds, report.slowest_replica_seconds,
+                                  packed(network.shape, master))
+                .cast<bool>();
+        };
+    }
     observer.during_round = [&](const Progress& progress) {
         const py::gil_scoped_acquire acquire;
         if (PyErr_CheckSignals() != 0) {
@@ -243,11 +247,11 @@ Observer make_observer(const Network& network, const std::optional<py::function>
 py::tuple train_network(
     const PyNetwork& start, const PySamples& X, const std::optional<Array<std::int32_t>>& classes,
     const std::optional<Array<float>>& values, const std::optional<Array<float>>& sample_weight,
-    Index threads, int workers, Index epochs, Index batch_size, const std::string& first_layer,
-    bool bfloat16_forward, double skip_confident, Index merge_every, const std::string& merge,
-    double outer_momentum, double learning_rate, const std::string& schedule, const std::string& shuffle,
-    const std::string& init_rule, double init_scale, const std::string& init, std::uint64_t seed,
-    bool keep_replicas, const std::optional<py::function>& after_round,
+    const std::string& strategy, Index threads, int workers, Index epochs, Index batch_size,
+    const std::string& first_layer, bool bfloat16_forward, double skip_confident, Index merge_every,
+    const std::string& merge, double outer_momentum, double learning_rate, const std::string& schedule,
+    const std::string& shuffle, const std::string& init_rule, double init_scale, const std::string& init,
+    std::uint64_t seed, bool keep_replicas, const std::optional<py::function>& after_round,
     const std::optional<py::function>& during_round) {
     const Network& network = start.network;
     const TrainOptions options{.replicas = threads,
@@ -270,10 +274,13 @@ py::tuple train_network(
     const Observer observer = make_observer(network, after_round, during_round);
     const std::optional<Parameters> given =
         init == "given" ? std::optional{start.parameters} : std::nullopt;
+    const std::optional<Strategy> of_one =
+        strategy != "replica" ? std::optional{named(strategies, strategy)} : std::nullopt;
     const auto run = [&] {
         // From here to the end of the training no Python object is touched, except by the observer.
         const py::gil_scoped_release release;
-        return train(network, X.samples, targets, options, given, observer);
+        return of_one ? train_one_network(*of_one, network, X.samples, targets, options, given, observer)
+                      : train(network, X.samples, targets, options, given, observer);
     };
     const TrainResult result = run();
 
@@ -390,11 +397,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
              "values"_a.noconvert(), "sample_weight"_a.noconvert(), "first_layer"_a);
 
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "classes"_a.noconvert(),
-          "values"_a.noconvert(), "sample_weight"_a.noconvert(), "threads"_a, "workers"_a, "epochs"_a,
-          "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a, "merge_every"_a,
-          "merge"_a, "outer_momentum"_a, "learning_rate"_a, "learning_rate_schedule"_a, "shuffle"_a,
-          "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a, "after_round"_a,
-          "during_round"_a);
+          "values"_a.noconvert(), "sample_weight"_a.noconvert(), "strategy"_a, "threads"_a, "workers"_a,
+          "epochs"_a, "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a,
+          "merge_every"_a, "merge"_a, "outer_momentum"_a, "learning_rate"_a, "learning_rate_schedule"_a,
+          "shuffle"_a, "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a,
+          "after_round"_a, "during_round"_a);
     m.def("merge", &merge_networks, py::kw_only(), "method"_a, "replicas"_a.noconvert(),
           "base"_a.noconvert(), "sample_share"_a, "layer_ends"_a, "workers"_a);
     m.def("merge_methods", &list_merge_methods);

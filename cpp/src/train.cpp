@@ -178,7 +178,7 @@ TrainResult train(const Network& network, const Samples& X, const Targets& targe
             samples += report.samples;
             report.samples = samples;
             history.push_back(report);
-            if (observer.after_round(report, replicas.master)) {
+            if (observer.after_round && observer.after_round(report, replicas.master)) {
                 break;
             }
         }

@@ -58,6 +58,7 @@ def train(
     classes: npt.NDArray[np.int32] | None,
     values: _Float32 | None,
     sample_weight: _Float32 | None,
+    strategy: str,
     threads: int,
     workers: int,
     epochs: int,

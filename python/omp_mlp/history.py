@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,9 @@ class Progress:
 class History:
     """The rounds of a training, one entry a round in each column.
 
+    A round ends with a merge; for the strategies that train one network without replicas, it is an
+    epoch.
+
     Attributes
     ----------
     samples : ndarray of int64, shape (rounds,)
@@ -60,7 +64,15 @@ class History:
         Wall-clock time of the merge.
     slowest_replica_seconds : ndarray of float64
         CPU time of the round's slowest replica: what the round would take, but for the merge, on a
-        machine with a free core for every replica.
+        machine with a free core for every replica. Without replicas: of the slowest thread, its
+        short waits for the others included.
+    predicted_seconds : ndarray of float64
+        What the cost model (:mod:`omp_mlp.costs`) predicted for ``train_seconds`` and
+        ``merge_seconds`` together; NaN if it was not asked.
+    strategy : str
+        How the training was parallel: what ``strategy="auto"`` chose, or else what was asked for.
+    threads : int
+        For how many threads; for replicas, their number. 0: never trained.
     """
 
     samples: npt.NDArray[np.int64]
@@ -70,6 +82,9 @@ class History:
     train_seconds: Column
     merge_seconds: Column
     slowest_replica_seconds: Column
+    predicted_seconds: Column
+    strategy: str = "replica"
+    threads: int = 0
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -83,18 +98,34 @@ class History:
             text += f", last validation score {self.validation_score[-1]:.4g}"
         return text + f", {self.train_seconds.sum() + self.merge_seconds.sum():.3g} s)"
 
-    def as_dict(self) -> dict[str, list[float]]:
-        """Return the columns as lists of plain numbers, for JSON or ``pandas.DataFrame``."""
-        return {field.name: getattr(self, field.name).tolist() for field in fields(self)}
+    def as_dict(self) -> dict[str, Any]:
+        """Return the columns as lists of plain numbers, and what is said once as it is.
+
+        For JSON or ``pandas.DataFrame``.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in values.items()
+        }
 
     @classmethod
-    def from_dict(cls, columns: dict[str, list[float]]) -> History:
+    def from_dict(cls, columns: dict[str, Any]) -> History:
         """Undo :meth:`as_dict`."""
         counts = np.asarray(columns["samples"], dtype=np.int64)
-        others = [field.name for field in fields(cls) if field.name != "samples"]
-        return cls(counts, *(np.asarray(columns[name], dtype=np.float64) for name in others))
+        # Files of older versions have no predictions.
+        columns = {"predicted_seconds": [np.nan] * len(counts), **columns}
+        return cls(
+            counts,
+            *(np.asarray(columns[name], dtype=np.float64) for name in _FLOAT_COLUMNS),
+            columns.get("strategy", "replica"),
+            columns.get("threads", 0),
+        )
 
     @classmethod
     def empty(cls) -> History:
         """Return the history of a network that was never trained."""
-        return cls.from_dict({field.name: [] for field in fields(cls)})
+        return cls.from_dict({name: [] for name in ("samples", *_FLOAT_COLUMNS)})
+
+
+_FLOAT_COLUMNS = [field.name for field in fields(History) if field.type == "Column"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _core, _validate
+from omp_mlp import _core, _strategy, _validate
 from omp_mlp._validate import FloatArray, Matrix
 from omp_mlp._watch import Callback, Score, Watcher
 from omp_mlp._workers import effective_workers
@@ -69,6 +70,8 @@ def train_parallel(
     first_layer: str = "auto",
     forward_precision: str = "float32",
     skip_confident: float = 0.0,
+    strategy: str = "replica",
+    costs: Any = None,
     workers: int | None = None,
     seed: int = 0,
     callback: Callback | None = None,
@@ -148,8 +151,39 @@ def train_parallel(
     skip_confident : float in [0, 1), default 0.0
         No step for samples whose 1 - p(correct) is below this: selective backpropagation (Jiang
         et al. 2019), another algorithm than gradient descent, and a faster one. Cross-entropy only.
+    strategy : {"replica", "section", "synchronous", "hogwild", "pattern", "auto"}, default "replica"
+        How the work is made parallel (docs/strategies.md):
+
+        "replica"
+            A network for each thread, merged now and then: the note's Figure 2. Only here do the
+            options of merging apply; ``init="independent"``, ``keep_replicas`` and
+            ``forward_precision="bfloat16"`` too.
+        "section"
+            One network; each thread owns a section of the hidden units of every layer: the note's
+            Figure 1. The samples come in the order of ``threads=1``, and the parameters are the
+            same up to the rounding of float32 sums.
+        "synchronous"
+            One network; each batch is split over the threads, which then take one step. The same
+            promise as "section".
+        "hogwild"
+            One network, shared without locks (Niu et al. 2011). Not reproducible: the result
+            depends on the clock.
+        "pattern"
+            "replica" with a merge after every epoch and without outer momentum, after the abstract
+            of Dahl et al. (2008).
+        "auto"
+            Of "replica" and, without options that go with replicas only, "section" and
+            "synchronous", on up to ``threads`` threads, the one that the cost model says is the
+            quickest; ``model.history`` names it. The same bits come again where the model makes
+            the same choice, or that strategy is asked for.
+    costs : omp_mlp.costs.Costs, bool or None, default None
+        What this machine's work costs, for ``strategy="auto"`` and for the predictions in
+        ``model.history``. None: "auto" looks into the user's cache and, if there is nothing, spends
+        up to 5 s on measuring and leaves the result there; other strategies ask nobody. True: the
+        same, for any strategy. False: "auto" uses the figures of a typical machine
+        (:data:`omp_mlp.costs.TYPICAL`); nothing is measured, read or written.
     workers : int, optional
-        Operating-system threads that run the replicas. Default: as many as this process has cores
+        Operating-system threads that do the work of ``threads``. Default: as many as this process has cores
         (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but not more
         than ``threads``. An explicit number is obeyed.
     seed : int, default 0
@@ -180,6 +214,10 @@ def train_parallel(
     ----------
     J. A. Ott, "Training Neural Networks in Parallel" (2017): Eq. 1 is ``merge="average"``, Eq. 2 is
     ``merge="sum"``.
+    F. Niu, B. Recht, C. Re, S. Wright, "Hogwild: A Lock-Free Approach to Parallelizing Stochastic
+    Gradient Descent", NeurIPS 2011.
+    G. Dahl, A. McAvinney, T. Newhall, "Parallelizing Neural Network Training for Cluster Systems",
+    PDCN 2008.
 
     Examples
     --------
@@ -191,6 +229,15 @@ def train_parallel(
     """
     threads = _validate.integer("threads", threads, 1)
     method = find_method(merge)
+    of_replicas = {
+        "merge": merge,
+        "merge_every": merge_every,
+        "outer_momentum": outer_momentum,
+        "init": init,
+        "keep_replicas": keep_replicas,
+        "forward_precision": forward_precision,
+    }
+    strategy = _strategy.check(strategy, of_replicas, _defaults())
     epochs = _validate.integer("epochs", epochs, 0)
     batch_size = _validate.integer("batch_size", batch_size, 1)
     learning_rate = _validate.real("learning_rate", learning_rate, 0.0)
@@ -222,12 +269,17 @@ def train_parallel(
             f"got output_activation={output!r}"
         )
     layer_sizes = _layer_sizes(samples.n_features, hidden_layer_sizes, targets.n_outputs)
-    period = _merge_period(merge_every, method, threads, batch_size, samples.n_samples)
     if epochs * samples.n_samples >= 2**63:
         raise ValueError(f"epochs times samples must be less than 2^63; got {epochs} epochs")
-    samples_a_replica = epochs * -(-samples.n_samples // threads)
-    rounds = _rounds(period, samples_a_replica)
-    momentum = _outer_momentum(outer_momentum, method, threads, rounds)
+    of_one = strategy in _strategy.ONE_NETWORK
+    an_epoch = -(-samples.n_samples // (1 if of_one else threads))  # of the largest shard
+    period: int | None = an_epoch
+    if strategy == "replica":
+        period = _merge_period(merge_every, method, threads, batch_size, samples.n_samples)
+    rounds = _rounds(period, epochs * an_epoch)
+    momentum = 0.0
+    if strategy == "replica":
+        momentum = _outer_momentum(outer_momentum, method, threads, rounds)
     start = _start(init, layer_sizes, activation, output, targets, samples.scale)
     starts_apart = not isinstance(init, Model) and init == "independent"
     if starts_apart and (method.needs_base or momentum > 0):
@@ -261,6 +313,7 @@ def train_parallel(
             classes=targets.indices,
             values=targets.values,
             sample_weight=weights,
+            strategy=strategy if of_one else "replica",
             threads=threads,
             workers=effective_workers(workers, threads),
             epochs=epochs,
@@ -269,7 +322,7 @@ def train_parallel(
             bfloat16_forward=forward_precision == "bfloat16",
             skip_confident=skip_confident,
             # Longer than the training is as long as it.
-            merge_every=min(period, samples_a_replica) if period is not None else 0,
+            merge_every=min(period, epochs * an_epoch) if period is not None else 0,
             merge=method.name,
             outer_momentum=momentum,
             learning_rate=learning_rate,
@@ -285,7 +338,7 @@ def train_parallel(
         )
     return model_of(
         packed,
-        history=_history(columns, watcher.validation),
+        history=_history(columns, watcher.validation, strategy, threads),
         replicas=tuple(model_of(replica) for replica in replicas),
     )
 
@@ -429,7 +482,17 @@ def _score_function(
     return lambda packed: model_of(packed)._evaluate(inputs, expected)
 
 
-def _history(columns: npt.NDArray[np.float64], validation: list[tuple[float, float]]) -> History:
+def _defaults() -> dict[str, object]:
+    parameters = inspect.signature(train_parallel).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
+
+
+def _history(
+    columns: npt.NDArray[np.float64],
+    validation: list[tuple[float, float]],
+    strategy: str,
+    threads: int,
+) -> History:
     nan = [(np.nan, np.nan)] * len(columns)
     validation_loss, validation_score = np.array(validation or nan).reshape(-1, 2).T
     return History(
@@ -440,4 +503,7 @@ def _history(columns: npt.NDArray[np.float64], validation: list[tuple[float, flo
         train_seconds=columns[:, 2],
         merge_seconds=columns[:, 3],
         slowest_replica_seconds=columns[:, 4],
+        predicted_seconds=np.full(len(columns), np.nan),
+        strategy=strategy,
+        threads=threads,
     )

@@ -41,7 +41,7 @@ struct RoundReport {
     double slowest_replica_seconds;  // CPU time
 };
 
-// Both return true to stop the training.
+// Both return true to stop the training. Without after_round nobody asks for the master in between.
 struct Observer {
     std::function<bool(const RoundReport&, const Parameters& master)> after_round;
     std::function<bool(const Progress&)> during_round;

@@ -1,0 +1,59 @@
+"""Which strategies there are, and which options of a training go with which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from omp_mlp import _validate
+
+STRATEGIES = ("replica", "section", "synchronous", "hogwild", "pattern", "auto")
+ONE_NETWORK = ("section", "synchronous", "hogwild")
+"""Those that train one network with several threads, without replicas to merge."""
+
+# What a merge needs to know, and what only replicas can do.
+_OF_MERGES = ("merge", "merge_every", "outer_momentum")
+_OF_REPLICAS = (*_OF_MERGES, "init", "keep_replicas", "forward_precision")
+_FIXED_BY_PATTERN = ("merge_every", "outer_momentum")
+
+
+def check(strategy: object, options: Mapping[str, object], defaults: Mapping[str, object]) -> str:
+    """Check that a strategy exists and that the options given go with it.
+
+    Options that have their default value count as not given.
+    """
+    name = _validate.choice("strategy", strategy, STRATEGIES)
+    given = asked_of_replicas(options, defaults)
+    if name in ONE_NETWORK and given:
+        raise ValueError(
+            f"strategy={name!r} trains one network, with nothing to merge, and goes without "
+            f"{', '.join(_OF_MERGES)}, keep_replicas, init='independent' and "
+            f"forward_precision='bfloat16'; these go with strategy='replica' (and merge, "
+            f"keep_replicas, init and forward_precision with 'pattern'). Got {_listed(given)}"
+        )
+    fixed = {option: given[option] for option in _FIXED_BY_PATTERN if option in given}
+    if name == "pattern" and fixed:
+        raise ValueError(
+            "strategy='pattern' merges after every epoch and without outer momentum; "
+            f"{' and '.join(_FIXED_BY_PATTERN)} go with strategy='replica'. Got {_listed(fixed)}"
+        )
+    return name
+
+
+def asked_of_replicas(
+    options: Mapping[str, object], defaults: Mapping[str, object]
+) -> dict[str, object]:
+    """Return those of the options that only a training with replicas can have."""
+    return {
+        name: options[name]
+        for name in _OF_REPLICAS
+        # A start from a network goes with every strategy.
+        if (
+            options[name] == "independent"
+            if name == "init"
+            else not (options[name] is defaults[name] or options[name] == defaults[name])
+        )
+    }
+
+
+def _listed(given: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in given.items())
