@@ -106,6 +106,14 @@ struct PySamples {
                 py::make_tuple(starts, indices, values)};
     }
 
+    // The share of nonzeros, if the first layer reads lists of them, or None if it reads a matrix.
+    std::optional<double> list_density(const std::string& first_layer, Index batch_size) const {
+        const py::gil_scoped_release release;
+        const bool matrix =
+            choose_reading(named(first_layers, first_layer), samples, batch_size) == Reading::matrix;
+        return matrix ? std::nullopt : std::optional{density(samples)};
+    }
+
     // Where X is not finite first, as (row, column), or None.
     py::object first_nonfinite() const {
         if (samples.kind == Samples::Kind::dense_uint8) {
@@ -386,6 +394,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def_static("dense_uint8", &PySamples::dense_uint8, py::kw_only(), "X"_a.noconvert(), "scale"_a)
         .def_static("csr", &PySamples::csr, py::kw_only(), "starts"_a.noconvert(),
                     "indices"_a.noconvert(), "values"_a.noconvert(), "columns"_a)
+        .def("list_density", &PySamples::list_density, py::kw_only(), "first_layer"_a, "batch_size"_a)
         .def("first_nonfinite", &PySamples::first_nonfinite);
 
     py::class_<PyNetwork>(m, "Network")

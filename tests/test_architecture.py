@@ -26,6 +26,8 @@ PACKAGE = ROOT / "python" / "omp_mlp"
 BASICS = {"buffer"}
 NETWORK = BASICS | {"kernels", "parameters", "samples", "first_layer"}
 REPLICA = NETWORK | {"network", "optimizer", "shard", "heartbeat", "clock"}
+TRAIN = REPLICA | {"replica", "dispatch", "merge", "parallel"}
+ONE_NETWORK = REPLICA | {"replica", "train", "parallel", "one_network", "output_stage", "shared_batch"}
 MAY_INCLUDE = {
     "buffer": set(),
     "clock": set(),
@@ -33,7 +35,9 @@ MAY_INCLUDE = {
     "permutation": {"random"},
     "heartbeat": BASICS,
     "optimizer": BASICS,
-    "parallel": BASICS,
+    "wait": set(),
+    "lockstep": BASICS | {"wait"},
+    "parallel": BASICS | {"wait"},
     "merge": BASICS,
     "samples": BASICS,
     "first_layer": BASICS | {"samples"},
@@ -47,9 +51,15 @@ MAY_INCLUDE = {
     "network": NETWORK,
     "replica": REPLICA,
     "predict": NETWORK | {"network", "dispatch", "parallel", "shard"},
-    "train": REPLICA | {"replica", "dispatch", "merge", "parallel"},
+    "train": TRAIN,
+    "shared_batch": NETWORK | {"network"},
+    "output_stage": NETWORK | {"network"},
+    "section": ONE_NETWORK | {"lockstep"},
+    "synchronous": ONE_NETWORK | {"lockstep"},
+    "hogwild": ONE_NETWORK,
+    "one_network": TRAIN | {"train", "section", "synchronous", "hogwild"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
-    "bindings": REPLICA | {"dispatch", "merge", "parallel", "predict", "train"},
+    "bindings": REPLICA | {"dispatch", "merge", "one_network", "parallel", "predict", "train"},
 }
 # These know nothing of each other, not even through others.
 STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]
@@ -148,8 +158,30 @@ MAY_IMPORT = {
     "_watch": {"_validate", "history"},
     "model": {"_core", "_validate", "_workers", "history"},
     "merge": {"_core", "_validate", "model"},
-    "train": {"_core", "_validate", "_watch", "_workers", "history", "merge", "model"},
-    "__init__": {"_config", "_core", "_errors", "datasets", "history", "merge", "model", "train"},
+    "_strategy": {"_validate"},
+    "costs": {"_core", "_strategy", "_validate", "_workers", "model"},
+    "train": {
+        "_core",
+        "_strategy",
+        "_validate",
+        "_watch",
+        "_workers",
+        "costs",
+        "history",
+        "merge",
+        "model",
+    },
+    "__init__": {
+        "_config",
+        "_core",
+        "_errors",
+        "costs",
+        "datasets",
+        "history",
+        "merge",
+        "model",
+        "train",
+    },
 }
 REQUIRED = {"numpy", "safetensors"}
 OPTIONAL = {"matplotlib", "pooch", "scipy", "sklearn", "threadpoolctl", "tqdm"}

@@ -5,6 +5,7 @@
 
 #include "omp_mlp/clock.hpp"
 #include "omp_mlp/lockstep.hpp"
+#include "omp_mlp/output_stage.hpp"
 #include "omp_mlp/shared_batch.hpp"
 
 namespace omp_mlp {

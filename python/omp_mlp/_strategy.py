@@ -10,6 +10,9 @@ STRATEGIES = ("replica", "section", "synchronous", "hogwild", "pattern", "auto")
 ONE_NETWORK = ("section", "synchronous", "hogwild")
 """Those that train one network with several threads, without replicas to merge."""
 
+PERIOD = 64
+"""Samples a replica trains between two merges of a periodic method."""
+
 # What a merge needs to know, and what only replicas can do.
 _OF_MERGES = ("merge", "merge_every", "outer_momentum")
 _OF_REPLICAS = (*_OF_MERGES, "init", "keep_replicas", "forward_precision")
@@ -48,7 +51,7 @@ def asked_of_replicas(
         for name in _OF_REPLICAS
         # A start from a network goes with every strategy.
         if (
-            options[name] == "independent"
+            isinstance(options[name], str) and options[name] == "independent"
             if name == "init"
             else not (options[name] is defaults[name] or options[name] == defaults[name])
         )

@@ -2,19 +2,27 @@
 
 The formulas are our own derivation. Pethick et al. (2003), who chose between exemplar and node
 parallelism by cost equations, and Dahl et al. (2008), who counted the cost of communication on a
-cluster, could be read as abstracts only. Symbols: P threads on C cores, N samples, E epochs, B samples
-a batch, W floats of weights of b = 4 bytes, F flop a sample, s flop/s of a core, L = ceil(log2 P), and M
-merges. With alpha, the seconds of a barrier or merge of nothing, or of a message::
+cluster, could be read as abstracts only. For P threads on C cores, N samples, E epochs, batches of
+B, W floats of weights of b = 4 bytes, F flop a sample, s flop/s of a core, and M merges::
 
-    one thread    E N F/s
     replica       ceil(P/C) E ceil(N/P) F/s + M (alpha_merge(P) + (P + 1) b W / bandwidth)
+    pattern       replica with M = E
     section       ceil(P/C) E N F_1/s + E ceil(N/B) (2 hidden layers - 1) alpha(P)
-    synchronous   ceil(P/C) E ceil(N/B) (ceil(B/P) F_pass/s + B F_step/(P s))
+    synchronous   ceil(P/C) E N/B (ceil(B/P) F_pass/s + B/P F_step/s)
                     + E ceil(N/B) (2 alpha(P) + (P-1)/P b W / bandwidth)
+    hogwild       ceil(P/C) E ceil(N/P) F/s
 
-F_1 is what a section has to do, in whole cache lines of 16 hidden units; F_pass is forward and
-back, F_step the update. s was measured for these kernels, at this size of the weights and of the batch.
-On a cluster (:class:`Cluster`), messages take the place of the memory.
+alpha is the time of a barrier, alpha_merge that of a merge of nothing. F_1 is what the largest
+section has to do, in whole cache lines of 16 hidden units; F_pass is forward and back, F_step the
+update. s was measured for these kernels, at this size of the weights and of the batch; to that
+comes the time to get the network ready, in proportion to W. On a cluster (:class:`Cluster`) of P
+nodes, with L = ceil(log2 P) and messages of alpha + bytes beta seconds::
+
+    replica       E ceil(N/P) F/s + L (alpha + b W beta) + M L (2 alpha + 2 b W beta + W gamma)
+    section       E N F_1/s + E ceil(N/B) 2 hidden layers L alpha + E N bytes beta, of which each
+                    sample has 2 (P-1)/P b for each unit of the hidden layers but the last, and
+                    2 L b for each output
+    synchronous   E N/B ceil(B/P) F/s + E ceil(N/B) L (2 alpha + 2 b W beta + W gamma)
 """
 
 from __future__ import annotations
@@ -34,13 +42,17 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core, _validate
+from omp_mlp._strategy import PERIOD
 from omp_mlp._workers import available_cores
 from omp_mlp.model import Model
 
 _BYTES = 4  # of a weight
 _LINE = 16  # floats of a cache line
 _FORMAT = 1  # of the cached file
-STRATEGIES = ("replica", "section", "synchronous")
+STRATEGIES = ("replica", "section", "synchronous", "hogwild", "pattern")
+CHOICES = ("replica", "section", "synchronous")
+"""What ``strategy="auto"`` chooses from: with the same options, the same number of merges and, for
+one network, the same result. "pattern" is "replica" with fewer merges, and never slower."""
 
 # Where rates are measured: features and hidden units of networks with 10 outputs, and batch sizes.
 # From what fits in the first-level cache to what fits in none.
@@ -66,7 +78,8 @@ class Costs:
         Batch sizes for which rates are known, ascending.
     rates : mapping of str to tuple of tuples
         Flop/s of one thread, ``rates[kind][size][batch]``. Kinds: "replica dense", "replica
-        sparse" (a training by replicas), "one dense", "one sparse" (one network for all threads).
+        sparse" (a training by replicas), "one dense", "one sparse" (one network for all threads),
+        "hogwild dense", "hogwild sparse" (with all cores at it).
     crowding : tuple of tuples of float
         ``crowding[size][batch]``: by what a thread is slower while all cores are busy, at least 1.
     barriers : mapping of int to float
@@ -108,7 +121,11 @@ class Costs:
             cores=cores,
             sizes=(1.0,),
             batches=(1,),
-            rates={f"{who} {how}": row for who in ("replica", "one") for how in ("dense", "sparse")},
+            rates={
+                f"{who} {how}": row
+                for who in ("replica", "one", "hogwild")
+                for how in ("dense", "sparse")
+            },
             crowding=((1.0,),),
             barriers={2: barrier},
             merges={2: merge},
@@ -121,7 +138,8 @@ class Costs:
         ``crowd``: from 0 (the other cores are idle) to 1 (all are busy with the same).
         """
         alone = self._interpolated(self.rates[kind], size, batch)
-        return alone / self._interpolated(self.crowding, size, batch) ** crowd
+        slower = self._interpolated(self.crowding, size, batch)
+        return alone / math.pow(slower, crowd)
 
     def barrier(self, threads: int) -> float:
         """Return the seconds of a barrier."""
@@ -152,9 +170,9 @@ class Costs:
     def _interpolated(
         self, table: tuple[tuple[float, ...], ...], size: float, batch: float
     ) -> float:
-        logs = np.log(table)
+        logs: npt.NDArray[np.float64] = np.log(table)
         by_size = [np.interp(math.log(batch), np.log(self.batches), row) for row in logs]
-        return math.exp(np.interp(math.log(size), np.log(self.sizes), by_size))
+        return float(np.exp(np.interp(math.log(size), np.log(self.sizes), by_size)))
 
 
 @dataclass(frozen=True)
@@ -231,7 +249,9 @@ class Work:
         return self.forward + self.backward + self.update
 
 
-def work(network: Model | Sequence[int], *, density: float | None = None, sections: int = 1) -> Work:
+def work(
+    network: Model | Sequence[int], *, density: float | None = None, sections: int = 1
+) -> Work:
     """Count the flop a sample; multiply and add are two, rows are whole cache lines of 16 floats.
 
     Parameters
@@ -271,7 +291,7 @@ def predict(
     epochs: int,
     threads: int,
     strategy: str = "replica",
-    merge_every: int | None = None,
+    merge_every: int | str | None = None,
     *,
     batch_size: int = 8,
     density: float | None = None,
@@ -286,9 +306,10 @@ def predict(
     network : Model or sequence of int
         A network, or its layer sizes: features, hidden units of each layer, outputs.
     n_samples, epochs, threads : int
-    strategy : {"replica", "section", "synchronous"}, default "replica"
-    merge_every : int, optional
-        Samples a replica trains between merges; None: one merge, at the end.
+    strategy : {"replica", "section", "synchronous", "hogwild", "pattern"}, default "replica"
+    merge_every : int, None or "auto", default None
+        Samples a replica trains between merges; None: one merge, at the end; "auto": what
+        ``train_parallel`` does by default. Matters to "replica" only.
     batch_size : int, default 8
     density : float, optional
         Share of nonzeros in X, where the first layer reads lists of them; None: it reads a matrix.
@@ -329,8 +350,13 @@ def predict(
         crowd=0.0 if cluster else (min(threads, cores) - 1) / max(cores - 1, 1),
     )
     if strategy == "replica":
-        period = None if merge_every is None else _validate.integer("merge_every", merge_every, 1)
-        parts = _replica(task, period, cluster)
+        parts = _replica(task, _period(merge_every, task), cluster)
+    elif strategy == "pattern":
+        parts = _replica(task, -(-n_samples // threads), cluster)
+    elif strategy == "hogwild":
+        if cluster is not None:
+            raise ValueError("strategy='hogwild' needs one memory; got a cluster")
+        parts = _hogwild(task)
     elif strategy == "section" and len(task.layers) > 2:
         parts = _section(task, cluster)
     else:  # without hidden units there are no sections, and rows are split instead
@@ -344,7 +370,7 @@ def extrapolate(
     epochs: int,
     threads: Iterable[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
     strategy: str = "replica",
-    merge_every: int | None = None,
+    merge_every: int | str | None = None,
     **options: Any,  # noqa: ANN401 - handed on to predict
 ) -> Curve:
     """Predict a training on more and more cores, or with ``cluster=`` on more and more nodes.
@@ -375,9 +401,9 @@ def choose(
     n_samples: int,
     epochs: int,
     threads: int,
-    merge_every: int | None = None,
+    merge_every: int | str | None = None,
     *,
-    strategies: Sequence[str] = STRATEGIES,
+    strategies: Sequence[str] = CHOICES,
     margin: float = 0.1,
     **options: Any,  # noqa: ANN401 - handed on to predict
 ) -> Prediction:
@@ -433,6 +459,21 @@ class _Task:
         return self.costs.rate(f"{who} {self.kind}", size, max(batch, 1), crowd=self.crowd)
 
 
+def _period(merge_every: int | str | None, task: _Task) -> int | None:
+    if isinstance(merge_every, str):
+        _validate.choice("merge_every", merge_every, ("auto",))
+        return task.samples if task.threads == 1 else -(-PERIOD // task.batch) * task.batch
+    return None if merge_every is None else _validate.integer("merge_every", merge_every, 1)
+
+
+def _hogwild(task: _Task) -> tuple[float, float, float]:
+    shard = -(-task.samples // task.threads)
+    # Its rates were measured with all cores at it.
+    rate = task.costs.rate(f"hogwild {task.kind}", task.whole.size, task.batch)
+    compute = task.turns * task.epochs * shard * task.whole.flop / rate
+    return compute + task.costs.setup_one * task.whole.size, 0.0, 0.0
+
+
 def _replica(
     task: _Task, merge_every: int | None, cluster: Cluster | None
 ) -> tuple[float, float, float]:
@@ -466,8 +507,8 @@ def _section(task: _Task, cluster: Cluster | None) -> tuple[float, float, float]
     barriers = 2 * (len(task.layers) - 2) - 1
     if cluster is None:
         return compute, task.batches * barriers * costs.barrier(task.threads), 0.0
-    # Of each sample, the activations of the hidden layers below the last, and as many deltas, reach every
-    # node, and the outputs' sums go up and down a tree.
+    # Of each sample, the activations of the hidden layers below the last, and as many deltas, reach
+    # every node, and the outputs' sums go up and down a tree.
     inner = 2 * sum(task.layers[1:-2]) * _BYTES * (task.threads - 1) / task.threads
     outputs = 2 * task.levels * task.layers[-1] * _BYTES
     latency = task.batches * (barriers + 1) * task.levels * cluster.latency
@@ -482,7 +523,9 @@ def _synchronous(task: _Task, cluster: Cluster | None) -> tuple[float, float, fl
     steps = task.epochs * task.samples / task.batch
     passes = part * (whole.forward + whole.backward) / task.rate("one", whole.size, part)
     if cluster is None:
-        updates = task.batch / task.threads * whole.update / task.rate("one", whole.size, task.batch)
+        updates = (
+            task.batch / task.threads * whole.update / task.rate("one", whole.size, task.batch)
+        )
     else:  # every node sums up the gradient of its own samples
         updates = part * whole.update / task.rate("one", whole.size, part)
     compute = task.turns * steps * (passes + updates) + costs.setup_one * whole.size
@@ -502,8 +545,8 @@ def _assumptions(
     found = [f"cores as measured: {costs.machine}"]
     if cluster is not None:
         found += [
-            f"one core a node; {cluster.latency * 1e6:g} us and {cluster.bandwidth * 8e-9:g} Gbit/s "
-            "a message, no two of which get in each other's way",
+            f"one core a node; messages of {cluster.latency * 1e6:g} us at "
+            f"{cluster.bandwidth * 8e-9:g} Gbit/s, which do not get in each other's way",
             "sums go up and down a binary tree of nodes; nothing is sent while work is done",
         ]
     elif cores != costs.cores or threads > max(*costs.barriers, 2):
@@ -531,6 +574,8 @@ def _by_threads(seconds: Mapping[int, float], threads: int) -> float:
 def _padded(width: int) -> int:
     return -(-width // _LINE) * _LINE
 
+
+TYPICAL = Costs.uniform(2e10, barrier=1e-6, merge=5e-6, bandwidth=1e10, cores=4)
 
 # ------------------------------------------------------------------------------------ measuring
 
@@ -596,9 +641,12 @@ def _measure(cores: int) -> Costs:
                 seconds, setup = _row(who, kind, network)
                 flop = _measured_work(network, kind).flop
                 rows.append([flop / one for one in seconds])
-                if network == (1024, 1024):
+                if network == _NETWORKS[-2]:
                     setups[who] = setup / _measured_work(network, kind).size
             rates[f"{who} {kind}"] = rows
+    for kind in ("dense", "sparse"):
+        rates[f"hogwild {kind}"] = [[_hogwild_rate(kind, network, cores)] for network in _NETWORKS]
+        rates[f"hogwild {kind}"] = [rate * len(_BATCHES) for rate in rates[f"hogwild {kind}"]]
     crowding = [[1.0] * len(_BATCHES) for _ in _NETWORKS]
     if cores > 1:
         for k, network in enumerate(_NETWORKS):
@@ -649,12 +697,22 @@ def _row(
         found[batch] = float(seconds) / n
         setup = min(setup, max(float(run[0, 2] - run[0, 4]), 0.0))
     if is_large:
-        # Where the weights are in no cache, what a batch takes is one way through them and the work of its
-        # samples: a / batch + c.
+        # Where the weights are in no cache, a batch takes one way through them and the work of its
+        # samples: a / batch + c for each sample.
         a = (found[_BATCHES[0]] - found[_BATCHES[-1]]) / (1 / _BATCHES[0] - 1 / _BATCHES[-1])
         c = found[_BATCHES[-1]] - a / _BATCHES[-1]
         found |= {batch: a / batch + c for batch in _BATCHES if batch not in found}
     return [found[batch] for batch in _BATCHES], setup
+
+
+def _hogwild_rate(kind: str, network: tuple[int, int], threads: int) -> float:
+    """Return the flop/s of one of so many threads; it is the same for any batch size."""
+    if network[0] * network[1] > _LARGE:
+        network = (2048, 1024)
+    flop = _measured_work(network, kind).flop
+    n = 16 * max(1, min(256, round(1e6 / flop)) // 16)
+    run = _train((*network, 10), kind, "hogwild", n * threads, 3, 16, threads)
+    return flop * n / float(run[1:, 4].min())
 
 
 def _train(

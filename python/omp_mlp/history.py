@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -98,29 +99,21 @@ class History:
             text += f", last validation score {self.validation_score[-1]:.4g}"
         return text + f", {self.train_seconds.sum() + self.merge_seconds.sum():.3g} s)"
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the columns as lists of plain numbers, and what is said once as it is.
-
-        For JSON or ``pandas.DataFrame``.
-        """
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: value.tolist() if isinstance(value, np.ndarray) else value
-            for name, value in values.items()
-        }
+    def as_dict(self) -> dict[str, list[float]]:
+        """Return the columns as lists of plain numbers, for JSON or ``pandas.DataFrame``."""
+        return {name: getattr(self, name).tolist() for name in ("samples", *_FLOAT_COLUMNS)}
 
     @classmethod
-    def from_dict(cls, columns: dict[str, Any]) -> History:
-        """Undo :meth:`as_dict`."""
-        counts = np.asarray(columns["samples"], dtype=np.int64)
-        # Files of older versions have no predictions.
-        columns = {"predicted_seconds": [np.nan] * len(counts), **columns}
-        return cls(
-            counts,
-            *(np.asarray(columns[name], dtype=np.float64) for name in _FLOAT_COLUMNS),
-            columns.get("strategy", "replica"),
-            columns.get("threads", 0),
-        )
+    def from_dict(cls, columns: Mapping[str, Any]) -> History:
+        """Undo :meth:`as_dict`; ``strategy`` and ``threads`` may stand beside the columns."""
+        # Files of older versions have no predictions, nor the names of strategies.
+        nothing = [np.nan] * len(columns["samples"])
+        values: dict[str, Any] = {"predicted_seconds": nothing, **columns}
+        for name in _FLOAT_COLUMNS:
+            values[name] = np.asarray(values[name], dtype=np.float64)
+        values["samples"] = np.asarray(values["samples"], dtype=np.int64)
+        known = [field.name for field in fields(cls)]
+        return cls(**{name: values[name] for name in known if name in values})
 
     @classmethod
     def empty(cls) -> History:

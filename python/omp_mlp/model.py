@@ -313,7 +313,13 @@ class Model:
             "output_activation": self.output_activation,
             "classes": _classes_to_json(self.classes),
             "classes_dtype": "" if self.classes is None else self.classes.dtype.str,
-            "history": json.dumps(self.history.as_dict()),
+            "history": json.dumps(
+                {
+                    **self.history.as_dict(),
+                    "strategy": self.history.strategy,
+                    "threads": self.history.threads,
+                }
+            ),
         }
         metadata["sha256"] = _digest(metadata, self.layer_sizes, self._packed)
         data = safetensors.numpy.save(tensors, metadata=metadata)

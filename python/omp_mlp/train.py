@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core, _strategy, _validate
+from omp_mlp._strategy import PERIOD
 from omp_mlp._validate import FloatArray, Matrix
 from omp_mlp._watch import Callback, Score, Watcher
 from omp_mlp._workers import effective_workers
+from omp_mlp.costs import CHOICES, TYPICAL, Costs, Prediction, calibrate, choose, predict
 from omp_mlp.history import History
 from omp_mlp.merge import MergeMethod, find_method
 from omp_mlp.model import ACTIVATIONS, OUTPUT_ACTIVATIONS, Model
@@ -41,8 +44,6 @@ The note leaves activation, loss, learning rate, initialisation and epochs open;
 how these were found.
 """
 
-# Samples a replica trains between two merges of a periodic method.
-_PERIOD = 64
 _OUTPUTS_OF_LOSS = {"cross_entropy": ("softmax",), "squared_error": ("identity", "logistic")}
 
 
@@ -71,7 +72,7 @@ def train_parallel(
     forward_precision: str = "float32",
     skip_confident: float = 0.0,
     strategy: str = "replica",
-    costs: Any = None,
+    costs: Costs | bool | None = None,
     workers: int | None = None,
     seed: int = 0,
     callback: Callback | None = None,
@@ -98,6 +99,7 @@ def train_parallel(
         a regression, in one or several columns.
     threads : int
         Number of replicas (the paper's n). It changes the result; ``workers`` changes the speed.
+        For the strategies that train one network: how many parts the work is cut into.
     merge : str, default "gradient_diversity"
         A name from :func:`omp_mlp.merge_methods`.
     hidden_layer_sizes : sequence of int, default (128,)
@@ -151,7 +153,7 @@ def train_parallel(
     skip_confident : float in [0, 1), default 0.0
         No step for samples whose 1 - p(correct) is below this: selective backpropagation (Jiang
         et al. 2019), another algorithm than gradient descent, and a faster one. Cross-entropy only.
-    strategy : {"replica", "section", "synchronous", "hogwild", "pattern", "auto"}, default "replica"
+    strategy : str, default "replica"
         How the work is made parallel (docs/strategies.md):
 
         "replica"
@@ -183,9 +185,9 @@ def train_parallel(
         same, for any strategy. False: "auto" uses the figures of a typical machine
         (:data:`omp_mlp.costs.TYPICAL`); nothing is measured, read or written.
     workers : int, optional
-        Operating-system threads that do the work of ``threads``. Default: as many as this process has cores
-        (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but not more
-        than ``threads``. An explicit number is obeyed.
+        Operating-system threads that do the work of ``threads``. Default: as many as this process
+        has cores (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but
+        not more than ``threads``. An explicit number is obeyed.
     seed : int, default 0
         From 0 to 2^64 - 1.
     callback : callable, optional
@@ -271,21 +273,16 @@ def train_parallel(
     layer_sizes = _layer_sizes(samples.n_features, hidden_layer_sizes, targets.n_outputs)
     if epochs * samples.n_samples >= 2**63:
         raise ValueError(f"epochs times samples must be less than 2^63; got {epochs} epochs")
-    of_one = strategy in _strategy.ONE_NETWORK
-    an_epoch = -(-samples.n_samples // (1 if of_one else threads))  # of the largest shard
-    period: int | None = an_epoch
-    if strategy == "replica":
-        period = _merge_period(merge_every, method, threads, batch_size, samples.n_samples)
-    rounds = _rounds(period, epochs * an_epoch)
-    momentum = 0.0
-    if strategy == "replica":
-        momentum = _outer_momentum(outer_momentum, method, threads, rounds)
+    plan = _Plan.of(
+        "replica" if strategy == "auto" else strategy,
+        threads, epochs, samples.n_samples, batch_size, method, merge_every, outer_momentum,
+    )  # fmt: skip
     start = _start(init, layer_sizes, activation, output, targets, samples.scale)
     starts_apart = not isinstance(init, Model) and init == "independent"
-    if starts_apart and (method.needs_base or momentum > 0):
+    if starts_apart and (method.needs_base or plan.momentum > 0):
         raise ValueError(
-            f"merge={merge!r} with outer_momentum={momentum:g} merges updates of one common start "
-            "and needs init='shared' or a Model; got init='independent'"
+            f"merge={merge!r} with outer_momentum={plan.momentum:g} merges updates of one common "
+            "start and needs init='shared' or a Model; got init='independent'"
         )
     init_rule, init_factor = _init_scale(init_scale, activation)
 
@@ -294,12 +291,41 @@ def train_parallel(
         packed[: layer_sizes[0] * layer_sizes[1]] *= np.float32(samples.scale)
         return Model._of(layer_sizes, packed, activation, output, targets.labels, **more)
 
+    score = _score_function(validation_data, samples.n_features, targets, model_of)
+    known_costs = _costs(costs, strategy)
+    prediction = None
+    if known_costs is not None and epochs > 0:
+        is_periodic = method.cadence == "periodic"
+        prediction = _predict(
+            strategy,
+            _strategy.asked_of_replicas(of_replicas, _defaults()),
+            network=layer_sizes,
+            n_samples=samples.n_samples,
+            epochs=epochs,
+            threads=threads,
+            merge_every=(
+                merge_every if not isinstance(merge_every, str) else "auto" if is_periodic else None
+            ),
+            batch_size=batch_size,
+            density=samples.core.list_density(
+                first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
+                batch_size=min(batch_size, samples.n_samples),
+            ),
+            costs=known_costs,
+        )
+    if strategy == "auto":
+        chosen = ("replica", 1) if prediction is None else (prediction.strategy, prediction.threads)
+        strategy, threads = chosen
+        plan = _Plan.of(
+            strategy, threads, epochs, samples.n_samples, batch_size, method, merge_every,
+            outer_momentum,
+        )  # fmt: skip
     watcher = Watcher(
-        rounds,
+        plan.rounds,
         epochs * samples.n_samples,
         callback,
         progress,
-        _score_function(validation_data, samples.n_features, targets, model_of),
+        score,
     )
     with watcher:
         packed, replicas, columns = _core.train(
@@ -313,7 +339,7 @@ def train_parallel(
             classes=targets.indices,
             values=targets.values,
             sample_weight=weights,
-            strategy=strategy if of_one else "replica",
+            strategy=strategy if strategy in _strategy.ONE_NETWORK else "replica",
             threads=threads,
             workers=effective_workers(workers, threads),
             epochs=epochs,
@@ -321,10 +347,9 @@ def train_parallel(
             first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
             bfloat16_forward=forward_precision == "bfloat16",
             skip_confident=skip_confident,
-            # Longer than the training is as long as it.
-            merge_every=min(period, epochs * an_epoch) if period is not None else 0,
+            merge_every=plan.period or 0,
             merge=method.name,
-            outer_momentum=momentum,
+            outer_momentum=plan.momentum,
             learning_rate=learning_rate,
             learning_rate_schedule=learning_rate_schedule,
             shuffle="none" if shuffle is False else str(shuffle),
@@ -338,7 +363,9 @@ def train_parallel(
         )
     return model_of(
         packed,
-        history=_history(columns, watcher.validation, strategy, threads),
+        history=_history(
+            columns, watcher.validation, strategy, threads, prediction, samples.n_samples * epochs
+        ),
         replicas=tuple(model_of(replica) for replica in replicas),
     )
 
@@ -397,17 +424,67 @@ def _merge_period(
         _validate.choice("merge_every", merge_every, ("auto",))
         if threads == 1:
             return n_samples
-        return None if method.cadence == "once" else -(-_PERIOD // batch_size) * batch_size
+        return None if method.cadence == "once" else -(-PERIOD // batch_size) * batch_size
     period = _validate.integer("merge_every", merge_every, 1)
     if period < batch_size:
         raise ValueError(f"merge_every must be at least batch_size, {batch_size}; got {period}")
     return period
 
 
-def _rounds(period: int | None, samples_a_replica: int) -> int:
-    if samples_a_replica == 0:
-        return 0
-    return 1 if period is None else -(-samples_a_replica // period)
+@dataclass(frozen=True)
+class _Plan:
+    """When a training merges."""
+
+    period: int | None  # samples that each replica trains between merges; None: one merge
+    rounds: int
+    momentum: float
+
+    @classmethod
+    def of(
+        cls,
+        strategy: str,
+        threads: int,
+        epochs: int,
+        n_samples: int,
+        batch_size: int,
+        method: MergeMethod,
+        merge_every: int | str | None,
+        outer_momentum: float | str,
+    ) -> _Plan:
+        if strategy == "replica":
+            stream = epochs * -(-n_samples // threads)
+            period = _merge_period(merge_every, method, threads, batch_size, n_samples)
+            rounds = min(stream, 1) if period is None else -(-stream // period)
+            momentum = _outer_momentum(outer_momentum, method, threads, rounds)
+            # Longer than the training is as long as it.
+            return cls(None if period is None else min(period, stream), rounds, momentum)
+        replicas = 1 if strategy in _strategy.ONE_NETWORK else threads
+        return cls(-(-n_samples // replicas), epochs, 0.0)
+
+
+def _costs(costs: object, strategy: str) -> Costs | None:
+    """Return the costs to predict with; None if nobody asked."""
+    if isinstance(costs, Costs):
+        return costs
+    if costs is not None and not isinstance(costs, (bool, np.bool_)):
+        raise TypeError(
+            f"costs must be an omp_mlp.costs.Costs, True, False or None; got {type(costs).__name__}"
+        )
+    if costs is None and strategy != "auto":
+        return None
+    if costs is None or costs:
+        return calibrate()
+    return TYPICAL if strategy == "auto" else None
+
+
+def _predict(
+    strategy: str,
+    asked_of_replicas: Mapping[str, object],
+    **options: Any,  # noqa: ANN401 - handed on
+) -> Prediction:
+    if strategy == "auto":
+        return choose(strategies=("replica",) if asked_of_replicas else CHOICES, **options)
+    return predict(strategy=strategy, **options)
 
 
 def _outer_momentum(
@@ -492,9 +569,12 @@ def _history(
     validation: list[tuple[float, float]],
     strategy: str,
     threads: int,
+    prediction: Prediction | None,
+    total_samples: int,
 ) -> History:
     nan = [(np.nan, np.nan)] * len(columns)
     validation_loss, validation_score = np.array(validation or nan).reshape(-1, 2).T
+    share = np.diff(columns[:, 0], prepend=0) / max(total_samples, 1)
     return History(
         samples=columns[:, 0].astype(np.int64),
         loss=columns[:, 1],
@@ -503,7 +583,7 @@ def _history(
         train_seconds=columns[:, 2],
         merge_seconds=columns[:, 3],
         slowest_replica_seconds=columns[:, 4],
-        predicted_seconds=np.full(len(columns), np.nan),
+        predicted_seconds=share * (np.nan if prediction is None else prediction.total),
         strategy=strategy,
         threads=threads,
     )

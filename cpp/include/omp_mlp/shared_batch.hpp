@@ -1,5 +1,4 @@
-// A batch that several threads read together and then all use, and what happens at the two ends of a
-// network that is trained by several threads: the first layer, and the loss.
+// A batch that several threads read together and then all use, and the first layer as it sees it.
 #pragma once
 
 #include <cstdint>
@@ -60,27 +59,6 @@ private:
     std::vector<SparseRow> rows_;
     std::vector<std::int32_t> indices_;
     Buffer values_;  // of the lists, or the matrix
-};
-
-// The outputs of some samples: from their z to their losses and deltas.
-class OutputStage {
-public:
-    OutputStage(const Network& network, Index samples, double skip_confident);
-
-    // samples x stride of the last layer. What is written there is z.
-    float* z() { return workspace_.activations.back().data(); }
-    const float* deltas() const { return workspace_.deltas.back().data(); }
-
-    // Fills the deltas, and returns the sum of the samples' losses. Samples with 1 - p(correct) below
-    // skip_confident get deltas of zero.
-    double run(const Kernels& kernels, const Targets& targets, std::span<const Index> ids);
-
-private:
-    Network network_;  // the last layer alone, on a single input
-    Index stride_;
-    Workspace workspace_;
-    std::vector<Index> zeros_;
-    float skip_confident_;
 };
 
 }  // namespace omp_mlp
