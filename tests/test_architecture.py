@@ -27,7 +27,14 @@ BASICS = {"buffer"}
 NETWORK = BASICS | {"kernels", "parameters", "samples", "first_layer"}
 REPLICA = NETWORK | {"network", "optimizer", "shard", "heartbeat", "clock"}
 TRAIN = REPLICA | {"replica", "dispatch", "merge", "parallel"}
-ONE_NETWORK = REPLICA | {"replica", "train", "parallel", "one_network", "output_stage", "shared_batch"}
+ONE_NETWORK = REPLICA | {
+    "replica",
+    "train",
+    "parallel",
+    "one_network",
+    "output_stage",
+    "shared_batch",
+}
 MAY_INCLUDE = {
     "buffer": set(),
     "clock": set(),
