@@ -222,7 +222,7 @@ struct PyNetwork {
         Parameters gradient{network.shape};
         const float scale = 1.0F / static_cast<float>(rows);
         add_upper_gradient(kernels(), network, parameters, scale, workspace, gradient);
-        add_first_gradient(kernels(), network, scale, workspace, gradient);
+        add_first_gradient(kernels(), network, workspace, gradient);
         return {loss / static_cast<double>(rows), packed(network.shape, gradient)};
     }
 };
@@ -256,11 +256,11 @@ py::tuple train_network(
     const PyNetwork& start, const PySamples& X, const std::optional<Array<std::int32_t>>& classes,
     const std::optional<Array<float>>& values, const std::optional<Array<float>>& sample_weight,
     const std::string& strategy, Index threads, int workers, Index epochs, Index batch_size,
-    const std::string& first_layer, bool bfloat16_forward, double skip_confident, Index merge_every,
-    const std::string& merge, double outer_momentum, double learning_rate, const std::string& schedule,
-    const std::string& shuffle, const std::string& init_rule, double init_scale, const std::string& init,
-    std::uint64_t seed, bool keep_replicas, const std::optional<py::function>& after_round,
-    const std::optional<py::function>& during_round) {
+    const std::string& first_layer, bool bfloat16_forward, double skip_confident, bool center_inputs,
+    Index merge_every, const std::string& merge, double outer_momentum, double learning_rate,
+    const std::string& schedule, const std::string& shuffle, const std::string& init_rule,
+    double init_scale, const std::string& init, std::uint64_t seed, bool keep_replicas,
+    const std::optional<py::function>& after_round, const std::optional<py::function>& during_round) {
     const Network& network = start.network;
     const TrainOptions options{.replicas = threads,
                                .workers = workers,
@@ -269,6 +269,7 @@ py::tuple train_network(
                                          .first_layer = named(first_layers, first_layer),
                                          .bfloat16_forward = bfloat16_forward,
                                          .skip_confident = skip_confident},
+                               .center_inputs = center_inputs,
                                .merge_every = merge_every,
                                .method = &merge_method(merge),
                                .outer_momentum = outer_momentum,
@@ -408,9 +409,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "classes"_a.noconvert(),
           "values"_a.noconvert(), "sample_weight"_a.noconvert(), "strategy"_a, "threads"_a, "workers"_a,
           "epochs"_a, "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a,
-          "merge_every"_a, "merge"_a, "outer_momentum"_a, "learning_rate"_a, "learning_rate_schedule"_a,
-          "shuffle"_a, "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a,
-          "after_round"_a, "during_round"_a);
+          "center_inputs"_a, "merge_every"_a, "merge"_a, "outer_momentum"_a, "learning_rate"_a,
+          "learning_rate_schedule"_a, "shuffle"_a, "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a,
+          "keep_replicas"_a, "after_round"_a, "during_round"_a);
     m.def("merge", &merge_networks, py::kw_only(), "method"_a, "replicas"_a.noconvert(),
           "base"_a.noconvert(), "sample_share"_a, "layer_ends"_a, "workers"_a);
     m.def("merge_methods", &list_merge_methods);

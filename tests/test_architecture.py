@@ -24,7 +24,7 @@ PACKAGE = ROOT / "python" / "omp_mlp"
 
 # What each part of the core may include; its header and its source file count as one.
 BASICS = {"buffer"}
-NETWORK = BASICS | {"kernels", "parameters", "samples", "first_layer"}
+NETWORK = BASICS | {"kernels", "parameters", "samples", "first_layer", "centering"}
 REPLICA = NETWORK | {"network", "optimizer", "shard", "heartbeat", "clock"}
 TRAIN = REPLICA | {"replica", "dispatch", "merge", "parallel"}
 ONE_NETWORK = REPLICA | {
@@ -47,6 +47,7 @@ MAY_INCLUDE = {
     "parallel": BASICS | {"wait"},
     "merge": BASICS,
     "samples": BASICS,
+    "centering": BASICS | {"samples"},
     "first_layer": BASICS | {"samples"},
     "shard": BASICS | {"permutation"},
     "parameters": BASICS | {"random"},

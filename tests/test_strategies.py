@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import textwrap
-import threading
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,6 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 import omp_mlp
 import reference as ref
@@ -208,6 +205,26 @@ def test_any_shape(
     )
 
 
+def run_python(script: str, **environment: str) -> Any:
+    """Run a script in a process of its own, where t is this file; return what it prints as JSON."""
+    start = f"""
+    import json, signal, sys
+    signal.alarm(60)
+    sys.path.insert(0, {os.path.dirname(__file__)!r})
+    import test_strategies as t
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(start) + textwrap.dedent(script)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 # ---------------------------------------------------------------------------------------- same bits
 
 
@@ -228,25 +245,14 @@ def test_any_number_of_workers(
 
 @pytest.mark.parametrize("limit", ["1", "2", "3"])
 def test_fewer_threads_granted_than_asked_for(limit: str) -> None:
-    script = f"""
-    import json, signal, sys
-    signal.alarm(60)
-    sys.path.insert(0, {os.path.dirname(__file__)!r})
-    import test_strategies as t
+    *weights, samples = run_python(
+        """
     found = [t.flat(t.train(s, 7, workers=7, hidden_layer_sizes=(50, 33))).tobytes().hex()
              for s in t.IN_ORDER]
     print(json.dumps(found + [t.train("hogwild", 7, workers=7).history.samples.tolist()]))
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env={**os.environ, "OMP_THREAD_LIMIT": limit},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    """,
+        OMP_THREAD_LIMIT=limit,
     )
-    assert done.returncode == 0, done.stderr
-    *weights, samples = json.loads(done.stdout)
     expected = [train(s, 7, hidden_layer_sizes=(50, 33)) for s in IN_ORDER]
     assert weights == [flat(model).tobytes().hex() for model in expected]
     assert samples == [83, 166, 249]
@@ -265,6 +271,8 @@ def test_hogwild_of_one_thread_is_in_order(batch_size: int, first_layer: str) ->
 
 def test_hogwild_learns() -> None:
     # Lost updates may cost little (measured: within 1 % of one thread's accuracy).
+    from sklearn.datasets import load_digits
+
     X, y = load_digits(return_X_y=True)
     X = (X / 16).astype(np.float32)
     options = {"hidden_layer_sizes": (64,), "activation": "relu", "epochs": 10, "batch_size": 4}
@@ -395,13 +403,23 @@ def test_callback_that_raises(strategy: str, workers: int, within: bool) -> None
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("strategy", OF_ONE)
 def test_ctrl_c(strategy: str, workers: int) -> None:
-    X, y = inputs(), classes()
-    timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        train(strategy, 3, X, y, workers=workers, epochs=10**8)
-    timer.join()
-    assert len(train(strategy, 3, workers=workers).history) == 3
+    found = run_python(f"""
+    import os, threading, time
+    def interrupt():
+        time.sleep(0.2)
+        sent.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+    sent = []
+    threading.Thread(target=interrupt).start()
+    try:
+        t.train({strategy!r}, 3, workers={workers}, epochs=10**8)
+    except KeyboardInterrupt:
+        reaction = time.perf_counter() - sent[0]
+    print(json.dumps([reaction, len(t.train({strategy!r}, 3, workers={workers}).history)]))
+    """)
+    # Some 0.05 s; the bound is for a machine that is busy with other things.
+    assert 0 <= found[0] < 2
+    assert found[1] == 3
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -16,7 +16,7 @@ std::vector<const Kernels*> runnable_kernels() {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
-        if (__builtin_cpu_supports("avx512bf16")) {
+        if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni")) {
             found.push_back(&avx512_bf16_kernels);
         }
         found.push_back(&avx512_kernels);

@@ -36,7 +36,7 @@ Reading choose_reading(FirstLayer wish, const Samples& X, Index batch_size) {
     if (wish == FirstLayer::dense) {
         return Reading::matrix;
     }
-    return X.kind == Samples::Kind::csr ? Reading::lists : Reading::pairs;
+    return X.kind == Samples::Kind::csr ? Reading::lists : Reading::marks;
 }
 
 }  // namespace omp_mlp

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numeric>
 
 #include "kernel_tables.hpp"
 
@@ -30,30 +31,20 @@ Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* in
     return count;
 }
 
-Index gather_pair_float32(const float* x, const float* y, Index n, std::int32_t* index, float* x_value,
-                          float* y_value) {
-    Index count = 0;
+template <typename Value>
+void mark(const Value* x, Index n, std::uint64_t* marks) {
+    std::fill_n(marks, (n + 63) / 64, std::uint64_t{0});
     for (Index k = 0; k < n; ++k) {
-        if (x[k] != 0.0F || y[k] != 0.0F) {
-            index[count] = static_cast<std::int32_t>(k);
-            x_value[count] = x[k];
-            y_value[count++] = y[k];
-        }
+        marks[k / 64] |= std::uint64_t{x[k] != Value{0}} << (k % 64);
     }
-    return count;
 }
 
-Index gather_pair_uint8(const std::uint8_t* x, const std::uint8_t* y, Index n, float scale,
-                        std::int32_t* index, float* x_value, float* y_value) {
-    Index count = 0;
-    for (Index k = 0; k < n; ++k) {
-        if (x[k] != 0 || y[k] != 0) {
-            index[count] = static_cast<std::int32_t>(k);
-            x_value[count] = scale * static_cast<float>(x[k]);
-            y_value[count++] = scale * static_cast<float>(y[k]);
-        }
-    }
-    return count;
+void mark_float32(const float* x, Index n, std::uint64_t* marks) {
+    mark(x, n, marks);
+}
+
+void mark_uint8(const std::uint8_t* x, Index n, std::uint64_t* marks) {
+    mark(x, n, marks);
 }
 
 void widen_uint8(const std::uint8_t* x, Index n, float scale, float* row) {
@@ -79,13 +70,24 @@ void sparse_forward(const SparseRow* x, Index samples, const float* W, const flo
     }
 }
 
-void sparse_forward_pairs(const SparsePair* x, Index pairs, const float* W, const float* bias,
-                          Index width, float* z) {
-    for (Index p = 0; p < pairs; ++p, z += 2 * width) {
-        const SparseRow first{x[p].index, x[p].first, x[p].count};
-        const SparseRow second{x[p].index, x[p].second, x[p].count};
-        sparse_forward(&first, 1, W, bias, width, z);
-        sparse_forward(&second, 1, W, bias, width, z + width);
+bool is_marked(const MarkedRows& x, Index s, Index k) {
+    return ((x.marks[s * x.words + k / 64] >> (k % 64)) & 1) != 0;
+}
+
+float value(const MarkedRows& x, Index s, Index k) {
+    return x.floats != nullptr ? x.floats[s][k] : x.byte_value[x.bytes[s][k]];
+}
+
+void marked_forward(const MarkedRows& x, Index /*words_a_visit*/, const float* W, const float* bias,
+                    Index width, float* z) {
+    for (Index s = 0; s < x.samples; ++s) {
+        float* z_s = z + s * width;
+        std::copy_n(bias, width, z_s);
+        for (Index k = 0; k < x.columns; ++k) {
+            if (is_marked(x, s, k)) {
+                add_scaled(value(x, s, k), W + k * width, z_s, width);
+            }
+        }
     }
 }
 
@@ -139,25 +141,39 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
     update_bias(delta, samples, scale, bias, width);
 }
 
-void sparse_update_pairs(const SparsePair* x, Index samples, const float* const* /*rows*/,
-                         Index /*features*/, const float* delta, float scale, float* W, float* bias,
-                         Index width, const BatchTranspose& scratch) {
+void marked_update(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
+                   std::uint32_t* /*scratch*/) {
+    for (Index s = 0; s < x.samples; ++s) {
+        for (Index k = 0; k < x.columns; ++k) {
+            if (is_marked(x, s, k)) {
+                add_scaled(value(x, s, k), step + s * width, W + k * width, width);
+            }
+        }
+    }
+    update_bias(step, x.samples, 1.0F, bias, width);
+}
+
+template <typename Value>
+void gram(const Value* const* x, Index samples, Index batch, Index n, double scale, float* product) {
     for (Index s = 0; s < samples; ++s) {
-        const SparsePair& pair = x[s / 2];
-        const SparseRow row{pair.index, s % 2 == 0 ? pair.first : pair.second, pair.count};
-        sparse_update(&row, 1, delta + s * width, scale, W, bias, width, scratch, nullptr);
+        for (Index t = 0; t < s / batch * batch; ++t) {
+            double sum = 0.0;
+            for (Index k = 0; k < n; ++k) {
+                sum += static_cast<double>(x[s][k]) * static_cast<double>(x[t][k]);
+            }
+            product[s * MarkedRows::most + t] = static_cast<float>(scale * sum);
+        }
     }
 }
 
-void sparse_update_forward(const SparsePair& x, const float* delta, float scale, float* W, float* bias,
-                           Index width, float* z) {
-    update_bias(delta, 1, scale, bias, width);
-    std::copy_n(bias, width, z);
-    for (Index i = 0; i < x.count; ++i) {
-        float* w = W + x.index[i] * width;
-        add_scaled(scale * x.first[i], delta, w, width);
-        add_scaled(x.second[i], w, z, width);
-    }
+void gram_float32(const float* const* x, Index samples, Index batch, Index n, float* product) {
+    gram(x, samples, batch, n, 1.0, product);
+}
+
+void gram_uint8(const std::uint8_t* const* x, Index samples, Index batch, Index n, float scale,
+                float* product) {
+    const auto wide = static_cast<double>(scale);
+    gram(x, samples, batch, n, wide * wide, product);
 }
 
 void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
@@ -167,6 +183,15 @@ void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, 
         std::copy_n(bias, width, z_s);
         for (Index k = 0; k < fan_in; ++k) {
             add_scaled(a[s * a_stride + k], W + k * width, z_s, width);
+        }
+    }
+}
+
+void add_product(const float* a, Index a_row, Index rows, Index depth, const float* b, Index width,
+                 float* c) {
+    for (Index m = 0; m < rows; ++m) {
+        for (Index d = 0; d < depth; ++d) {
+            add_scaled(a[m * a_row + d], b + d * width, c + m * width, width);
         }
     }
 }
@@ -193,6 +218,32 @@ void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, c
         }
     }
     update_bias(delta, samples, scale, bias, width);
+}
+
+void narrow_forward(const float* a, Index a_stride, Index samples, const float* W, const float* bias,
+                    Index outputs, Index z_stride, float* z) {
+    for (Index s = 0; s < samples; ++s) {
+        const float* a_s = a + s * a_stride;
+        for (Index k = 0; k < outputs; ++k) {
+            z[s * z_stride + k] = std::inner_product(a_s, a_s + a_stride, W + k * a_stride, bias[k]);
+        }
+    }
+}
+
+void narrow_step(const float* a, Index a_stride, Index samples, const float* delta, Index delta_stride,
+                 Index outputs, float* W, float* bias, float* below) {
+    std::fill_n(below, samples * a_stride, 0.0F);
+    for (Index s = 0; s < samples; ++s) {
+        for (Index k = 0; k < outputs; ++k) {
+            add_scaled(delta[s * delta_stride + k], W + k * a_stride, below + s * a_stride, a_stride);
+        }
+    }
+    for (Index s = 0; s < samples; ++s) {
+        for (Index k = 0; k < outputs; ++k) {
+            add_scaled(delta[s * delta_stride + k], a + s * a_stride, W + k * a_stride, a_stride);
+        }
+        add_scaled(1.0F, delta + s * delta_stride, bias, outputs);
+    }
 }
 
 void activate(Activation activation, float* a, Index n) {
@@ -260,19 +311,23 @@ const Kernels plain_kernels{
     .name = "plain",
     .gather_float32 = gather_float32,
     .gather_uint8 = gather_uint8,
-    .gather_pair_float32 = gather_pair_float32,
-    .gather_pair_uint8 = gather_pair_uint8,
+    .mark_float32 = mark_float32,
+    .mark_uint8 = mark_uint8,
     .widen_uint8 = widen_uint8,
     .sparse_forward = sparse_forward,
-    .sparse_forward_pairs = sparse_forward_pairs,
     .sparse_forward_bfloat16 = sparse_forward_bfloat16,
     .round_to_bfloat16 = round_to_bfloat16,
     .sparse_update = sparse_update,
-    .sparse_update_pairs = sparse_update_pairs,
-    .sparse_update_forward = sparse_update_forward,
+    .marked_forward = marked_forward,
+    .marked_update = marked_update,
+    .gram_float32 = gram_float32,
+    .gram_uint8 = gram_uint8,
     .dense_forward = dense_forward,
     .dense_backward = dense_backward,
     .dense_update = dense_update,
+    .add_product = add_product,
+    .narrow_forward = narrow_forward,
+    .narrow_step = narrow_step,
     .activate = activate,
     .multiply_derivative = multiply_derivative,
     .softmax = softmax,

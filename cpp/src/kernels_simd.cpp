@@ -113,22 +113,6 @@ Index gather(const Source& x, Index n, std::int32_t* index, float* value) {
     return count;
 }
 
-template <typename Source>
-Index gather_pair(const Source& x, const Source& y, Index n, std::int32_t* index, float* x_value,
-                  float* y_value) {
-    Index count = 0;
-    for_each_sixteen(n, [&](Index k, __m512i at, __mmask16 inside) {
-        const __m512 x_sixteen = x(k, inside);
-        const __m512 y_sixteen = y(k, inside);
-        const auto kept = static_cast<__mmask16>(is_nonzero(x_sixteen) | is_nonzero(y_sixteen));
-        _mm512_storeu_si512(index + count, _mm512_maskz_compress_epi32(kept, at));
-        _mm512_storeu_ps(x_value + count, _mm512_maskz_compress_ps(kept, x_sixteen));
-        _mm512_storeu_ps(y_value + count, _mm512_maskz_compress_ps(kept, y_sixteen));
-        count += __builtin_popcount(kept);
-    });
-    return count;
-}
-
 Floats source(const float* x, float /*scale*/) {
     return {x};
 }
@@ -178,24 +162,6 @@ Index gather(const Source& x, Index n, std::int32_t* index, float* value) {
     return count;
 }
 
-template <typename Source>
-Index gather_pair(const Source& x, const Source& y, Index n, std::int32_t* index, float* x_value,
-                  float* y_value) {
-    Index count = 0;
-    for (Index k = 0; k < n; k += 8) {
-        if (k + 8 <= n && x.eight_zeros(k) && y.eight_zeros(k)) {
-            continue;
-        }
-        for (Index i = k; i < k + 8 && i < n; ++i) {
-            index[count] = static_cast<std::int32_t>(i);
-            x_value[count] = x[i];
-            y_value[count] = y[i];
-            count += x[i] != 0.0F || y[i] != 0.0F;
-        }
-    }
-    return count;
-}
-
 Floats source(const float* x, float /*scale*/) {
     return {x};
 }
@@ -214,15 +180,54 @@ Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* in
     return gather(source(x, scale), n, index, value);
 }
 
-Index gather_pair_float32(const float* x, const float* y, Index n, std::int32_t* index, float* x_value,
-                          float* y_value) {
-    return gather_pair(source(x, 1.0F), source(y, 1.0F), n, index, x_value, y_value);
+// ---- Marks of nonzeros --------------------------------------------------------------------------------
+
+#if defined(__AVX512F__)
+
+void mark_float32(const float* x, Index n, std::uint64_t* marks) {
+    auto* sixteen = reinterpret_cast<__mmask16*>(marks);  // little-endian: the first are the lowest bits
+    marks[(n - 1) / 64] = 0;
+    for_each_sixteen(n, [&](Index k, __m512i /*at*/, __mmask16 inside) {
+        sixteen[k / 16] = is_nonzero(_mm512_maskz_loadu_ps(inside, x + k));
+    });
 }
 
-Index gather_pair_uint8(const std::uint8_t* x, const std::uint8_t* y, Index n, float scale,
-                        std::int32_t* index, float* x_value, float* y_value) {
-    return gather_pair(source(x, scale), source(y, scale), n, index, x_value, y_value);
+void mark_uint8(const std::uint8_t* x, Index n, std::uint64_t* marks) {
+    Index k = 0;
+    for (; k + 64 <= n; k += 64) {
+        const __m512i bytes = _mm512_loadu_si512(x + k);
+        marks[k / 64] = _mm512_test_epi8_mask(bytes, bytes);
+    }
+    if (k < n) {
+        const __mmask64 inside = (std::uint64_t{1} << (n - k)) - 1;
+        const __m512i bytes = _mm512_maskz_loadu_epi8(inside, x + k);
+        marks[k / 64] = _mm512_test_epi8_mask(bytes, bytes);
+    }
 }
+
+#else
+
+template <typename Value>
+void mark(const Value* x, Index n, std::uint64_t* marks) {
+    for (Index begin = 0; begin < n; begin += 64) {
+        const Index end = begin + 64 < n ? begin + 64 : n;
+        std::uint64_t word = 0;
+        for (Index k = begin; k < end; ++k) {
+            word |= static_cast<std::uint64_t>(x[k] != Value{}) << (k - begin);
+        }
+        marks[begin / 64] = word;
+    }
+}
+
+void mark_float32(const float* x, Index n, std::uint64_t* marks) {
+    mark(x, n, marks);
+}
+
+void mark_uint8(const std::uint8_t* x, Index n, std::uint64_t* marks) {
+    mark(x, n, marks);
+}
+
+#endif
 
 void widen_uint8(const std::uint8_t* x, Index n, float scale, float* row) {
     for (Index k = 0; k < n; ++k) {
@@ -257,56 +262,6 @@ void sparse_forward(const SparseRow* x, Index samples, const float* W, const flo
             for (Index v = 0; v < N; ++v) {
                 store(z + s * width + column + v * lanes, sum[v]);
             }
-        }
-    });
-}
-
-// Two samples at a time, with the hidden units of both in registers: a row that both touch is loaded once,
-// and one that only one of them touches is multiplied by the other's zero.
-template <Index N>
-void forward_pair(const SparsePair& pair, const float* W, const float* bias, Index width, float* z) {
-    V first[N];
-    V second[N];
-#pragma GCC unroll 16
-    for (Index v = 0; v < N; ++v) {
-        first[v] = load(bias + v * lanes);
-        second[v] = first[v];
-    }
-    for (Index i = 0; i < pair.count; ++i) {
-        const float* w = W + pair.index[i] * width;
-        const float x = pair.first[i];
-        const float y = pair.second[i];
-#pragma GCC unroll 16
-        for (Index v = 0; v < N; ++v) {
-            const V row = load(w + v * lanes);
-            first[v] += x * row;
-            second[v] += y * row;
-        }
-    }
-#pragma GCC unroll 16
-    for (Index v = 0; v < N; ++v) {
-        store(z + v * lanes, first[v]);
-        store(z + width + v * lanes, second[v]);
-    }
-}
-
-void sparse_forward_pairs(const SparsePair* x, Index pairs, const float* W, const float* bias,
-                          Index width, float* z) {
-    for_each_tile(width, [&]<Index N>(Index column) {
-        for (Index p = 0; p < pairs; ++p) {
-            const SparsePair pair = x[p];  // local, so that no store can change it
-            float* z_p = z + 2 * p * width + column;
-#if OMP_MLP_REGISTERS == 32
-            forward_pair<N>(pair, W + column, bias + column, width, z_p);
-#else
-            // Both samples' sums of a whole tile would not fit the registers.
-            constexpr Index part = N < tile_vectors / 2 ? N : tile_vectors / 2;
-            forward_pair<part>(pair, W + column, bias + column, width, z_p);
-            if constexpr (N > part) {
-                const Index next = column + part * lanes;
-                forward_pair<N - part>(pair, W + next, bias + next, width, z_p + part * lanes);
-            }
-#endif
         }
     });
 }
@@ -514,66 +469,190 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
         width, copy);
 }
 
-// The values are read from the dense rows, so only the bits are turned. The inputs are listed in ascending
-// order: the values of neighbouring inputs lie in the same cache lines.
-Index transpose_pairs(const SparsePair* x, Index pairs, Index features, const BatchTranspose& t) {
-    std::uint32_t* const present = t.present;
-    for (Index p = 0; p < pairs; ++p) {
-        const SparsePair pair = x[p];  // local, so that no store can change it
-        for (Index i = 0; i < pair.count; ++i) {
-            const std::uint32_t first = pair.first[i] != 0.0F ? 1 : 0;
-            const std::uint32_t second = pair.second[i] != 0.0F ? 2 : 0;
-            present[pair.index[i]] |= (first | second) << (2 * p);
+// ---- First layer, marked rows --------------------------------------------------------------------------
+
+// What a marked entry is worth.
+struct FloatValues {
+    const float* row;
+    float operator[](Index k) const { return row[k]; }
+};
+
+struct ByteValues {
+    const std::uint8_t* row;
+    const float* byte_value;
+    float operator[](Index k) const { return byte_value[row[k]]; }
+};
+
+struct FloatRows {
+    const float* const* rows;
+    FloatValues row(Index s) const { return {rows[s]}; }
+};
+
+struct ByteRows {
+    const std::uint8_t* const* rows;
+    const float* byte_value;
+    ByteValues row(Index s) const { return {rows[s], byte_value}; }
+};
+
+// Calls fn with the rows of x.
+template <typename Fn>
+void with_rows(const MarkedRows& x, const Fn& fn) {
+    if (x.floats != nullptr) {
+        fn(FloatRows{x.floats});
+    } else {
+        fn(ByteRows{x.bytes, x.byte_value});
+    }
+}
+
+// after = before + the sum over the marked k of values[k] W[k], for `words` words of marks. A function of its
+// own, so that all it needs has a register.
+template <Index N, typename Values>
+[[gnu::noinline]] void visit(const std::uint64_t* marks, Index words, Values values, const float* W,
+                             Index stride, const float* before, float* after) {
+    V sum[N];
+#pragma GCC unroll 16
+    for (Index v = 0; v < N; ++v) {
+        sum[v] = load(before + v * lanes);
+    }
+    for (Index word = 0; word < words; ++word) {
+        for (std::uint64_t left = marks[word]; left != 0; left &= left - 1) {
+            const Index k = __builtin_ctzll(left);
+            const float* w = W + k * stride;
+            const float value = values[k];
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                sum[v] += value * load(w + v * lanes);
+            }
+        }
+        values.row += 64;
+        W += 64 * stride;
+    }
+#pragma GCC unroll 16
+    for (Index v = 0; v < N; ++v) {
+        store(after + v * lanes, sum[v]);
+    }
+}
+
+// Has the memory start on the entries of a row that belong to `words` words of marks from `first` on.
+template <typename Entry>
+void prefetch_block(const void* row, Index first, Index words, Index columns) {
+    if (row == nullptr) {
+        return;
+    }
+    const auto* bytes = static_cast<const char*>(row);
+    const auto size = static_cast<Index>(sizeof(Entry));
+    const Index last = 64 * (first + words) < columns ? 64 * (first + words) : columns;
+    for (Index offset = 64 * first * size; offset < last * size; offset += cache_line_bytes) {
+        __builtin_prefetch(bytes + offset);
+    }
+}
+
+// As in sparse_forward, but one block of rows of W at a time for all samples: the rows that samples share
+// come from the second cache once, not once for each of them.
+template <typename Rows>
+void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, const float* W,
+                    const float* bias, Index width, float* z) {
+    const Index words = (x.columns + 63) / 64;
+    for_each_tile(width, [&]<Index N>(Index column) {
+        for (Index first = 0; first < words; first += words_a_visit) {
+            const Index count = first + words_a_visit < words ? words_a_visit : words - first;
+            for (Index s = 0; s < x.samples; ++s) {
+                auto values = rows.row(s);
+                values.row += 64 * first;
+                if (x.upcoming != nullptr && column == 0) {
+                    prefetch_block<decltype(*values.row)>(x.upcoming[s], first, count, x.columns);
+                }
+                float* z_s = z + s * width + column;
+                visit<N>(x.marks + s * x.words + first, count, values, W + 64 * first * width + column,
+                         width, first == 0 ? bias + column : z_s, z_s);
+            }
+        }
+    });
+}
+
+void marked_forward(const MarkedRows& x, Index words_a_visit, const float* W, const float* bias,
+                    Index width, float* z) {
+    with_rows(x, [&](const auto& rows) { forward_marked(x, rows, words_a_visit, W, bias, width, z); });
+}
+
+// present[k] has a bit for each sample in which entry k is marked: as many 32 x 32 blocks of bits at a time
+// as a vector has lanes (Hacker's Delight, 7-3: halves, quarters, ... change places).
+void transpose_marks(const MarkedRows& x, std::uint32_t* present) {
+    constexpr Index most = MarkedRows::most;
+    const Index words = 2 * x.words;
+    for (Index first = 0; first * 32 < x.columns; first += lanes) {
+        VBits block[most];
+        for (Index s = 0; s < most; ++s) {
+            block[s] = VBits{};
+            if (s < x.samples) {
+                memcpy(&block[s], reinterpret_cast<const char*>(x.marks + s * x.words) + 4 * first,
+                       sizeof(VBits));
+            }
+        }
+        const auto exchange = [&](Index distance, std::uint32_t low) {
+#pragma GCC unroll 32
+            for (Index s = 0; s < most; ++s) {
+                if ((s & distance) == 0) {
+                    const VBits moved = ((block[s] >> distance) ^ block[s + distance]) & low;
+                    block[s + distance] ^= moved;
+                    block[s] ^= moved << distance;
+                }
+            }
+        };
+        exchange(16, 0x0000FFFF);
+        exchange(8, 0x00FF00FF);
+        exchange(4, 0x0F0F0F0F);
+        exchange(2, 0x33333333);
+        exchange(1, 0x55555555);
+        for (Index lane = 0; lane < lanes && first + lane < words; ++lane) {
+            for (Index bit = 0; bit < most; ++bit) {
+                present[(first + lane) * 32 + bit] = block[bit][lane];
+            }
         }
     }
-    Index inputs = 0;
-    for (Index k = 0; k < features; ++k) {
-        t.inputs[inputs] = static_cast<std::int32_t>(k);
-        inputs += present[k] != 0;
-    }
-    return inputs;
 }
 
-void sparse_update_pairs(const SparsePair* x, Index samples, const float* const* rows, Index features,
-                         const float* delta, float scale, float* W, float* bias, Index width,
-                         const BatchTranspose& t) {
-    update_bias(delta, samples, scale, bias, width);
-    update_inputs(
-        transpose_pairs(x, (samples + 1) / 2, features, t), t,
-        [rows](Index s, Index k) { return rows[s][k]; }, delta, scale, W, width, nullptr);
-}
-
-// A visit of W for two samples: the step of the first and the forward pass of the second. A row that only
-// one of them touches gets the other's zero, which changes nothing.
-void sparse_update_forward(const SparsePair& x, const float* delta, float scale, float* W, float* bias,
-                           Index width, float* z) {
-    update_bias(delta, 1, scale, bias, width);
-    for_each_tile(width, [&]<Index N>(Index column) {
-        const SparsePair rows = x;  // local, so that no store can change it
-        const Index stride = width;
-        float* const columns = W + column;
-        V step[N];
+// A row of W stays in registers while the steps of all samples that have its input are added: gradient and
+// step in one, and every row is read and written once.
+template <Index N, typename Rows>
+[[gnu::noinline]] void update_columns(Index columns, const std::uint32_t* present, Rows rows,
+                                      const float* step, float* W, Index stride) {
+    for (Index k = 0; k < columns; ++k) {
+        std::uint32_t left = present[k];
+        if (left == 0) {
+            continue;
+        }
+        float* w = W + k * stride;
         V sum[N];
 #pragma GCC unroll 16
         for (Index v = 0; v < N; ++v) {
-            step[v] = scale * load(delta + column + v * lanes);
-            sum[v] = load(bias + column + v * lanes);
+            sum[v] = load(w + v * lanes);
         }
-        for (Index i = 0; i < rows.count; ++i) {
-            float* w = columns + rows.index[i] * stride;
-            const float first = rows.first[i];
-            const float second = rows.second[i];
+        do {
+            const Index s = __builtin_ctz(left);
+            const float value = rows.row(s)[k];
+            const float* d = step + s * stride;
 #pragma GCC unroll 16
             for (Index v = 0; v < N; ++v) {
-                const V row = load(w + v * lanes) + first * step[v];
-                store(w + v * lanes, row);
-                sum[v] += second * row;
+                sum[v] += value * load(d + v * lanes);
             }
-        }
+            left &= left - 1;
+        } while (left != 0);
 #pragma GCC unroll 16
         for (Index v = 0; v < N; ++v) {
-            store(z + column + v * lanes, sum[v]);
+            store(w + v * lanes, sum[v]);
         }
+    }
+}
+
+void marked_update(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
+                   std::uint32_t* scratch) {
+    update_bias(step, x.samples, 1.0F, bias, width);
+    transpose_marks(x, scratch);
+    with_rows(x, [&](const auto& rows) {
+        for_each_tile(width, [&]<Index N>(Index column) {
+            update_columns<N>(x.columns, scratch, rows, step + column, W + column, width);
+        });
     });
 }
 
@@ -822,6 +901,312 @@ void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, c
     multiply({a, 1, a_stride, samples, delta, width, scale, W, width, fan_in}, width);
 }
 
+// c[m] += A b, for the rows m of c.
+void add_product(const float* a, Index a_row, Index rows, Index depth, const float* b, Index width,
+                 float* c) {
+    if (rows > 1) {
+        multiply({a, a_row, 1, depth, b, width, 1.0F, c, width, rows}, width);
+        return;
+    }
+    for_each_tile(width, [&]<Index N>(Index column) {
+        V sum[N];
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            sum[v] = load(c + column + v * lanes);
+        }
+        for (Index d = 0; d < depth; ++d) {
+            const float value = a[d];
+            const float* row = b + d * width + column;
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                sum[v] += value * load(row + v * lanes);
+            }
+        }
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            store(c + column + v * lanes, sum[v]);
+        }
+    });
+}
+
+// ---- Dot products ---------------------------------------------------------------------------------------
+
+// Of dots_rows x dots_columns rows with each other at a time, with a vector of sums for each in registers.
+constexpr Index dots_rows = OMP_MLP_REGISTERS == 32 ? 4 : 2;
+constexpr Index dots_columns = 4;
+
+V load_entries(const float* x) {
+    V v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+V load_entries(const std::uint8_t* x) {
+    using Bytes4 = std::uint8_t __attribute__((vector_size(lanes)));
+    Bytes4 bytes;
+    memcpy(&bytes, x, sizeof bytes);
+    return __builtin_convertvector(bytes, V);
+}
+
+// dot[i * dots_columns + j] = a[i] . b[j] over n entries.
+template <typename Value>
+void dots(const Value* const* a, const Value* const* b, Index n, float* dot) {
+    V sum[dots_rows * dots_columns] = {};
+    Index k = 0;
+    for (; k + lanes <= n; k += lanes) {
+        V b_k[dots_columns];
+#pragma GCC unroll 16
+        for (Index j = 0; j < dots_columns; ++j) {
+            b_k[j] = load_entries(b[j] + k);
+        }
+#pragma GCC unroll 16
+        for (Index i = 0; i < dots_rows; ++i) {
+            const V a_k = load_entries(a[i] + k);
+#pragma GCC unroll 16
+            for (Index j = 0; j < dots_columns; ++j) {
+                sum[i * dots_columns + j] += a_k * b_k[j];
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (Index first = 0; first < dots_rows * dots_columns; first += lanes) {
+        const V total = sum_each(sum + first);
+        memcpy(dot + first, &total, sizeof total);
+    }
+    for (; k < n; ++k) {
+        for (Index i = 0; i < dots_rows; ++i) {
+            for (Index j = 0; j < dots_columns; ++j) {
+                dot[i * dots_columns + j] += static_cast<float>(a[i][k]) * static_cast<float>(b[j][k]);
+            }
+        }
+    }
+}
+
+// ---- A layer with few outputs, transposed ---------------------------------------------------------------
+
+// One sample: all sums of an output's lanes are taken at the end, for all outputs together.
+void narrow_forward_one(const float* a, Index width, const float* W, const float* bias, Index outputs,
+                        float* z) {
+    V partial[most_narrow] = {};
+    for_each_tile(width, [&]<Index N>(Index column) {
+        V below[N];
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            below[v] = load(a + column + v * lanes);
+        }
+        for (Index k = 0; k < outputs; ++k) {
+            const float* w = W + k * width + column;
+            V sum = partial[k];
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                sum += below[v] * load(w + v * lanes);
+            }
+            partial[k] = sum;
+        }
+    });
+    float total[most_narrow];
+#pragma GCC unroll 16
+    for (Index k = 0; k < most_narrow; k += lanes) {
+        const V sums = sum_each(partial + k);
+        memcpy(total + k, &sums, sizeof sums);
+    }
+    for (Index k = 0; k < outputs; ++k) {
+        z[k] = bias[k] + total[k];
+    }
+}
+
+void narrow_forward(const float* a, Index a_stride, Index samples, const float* W, const float* bias,
+                    Index outputs, Index z_stride, float* z) {
+    if (samples < dots_rows) {
+        for (Index s = 0; s < samples; ++s) {
+            narrow_forward_one(a + s * a_stride, a_stride, W, bias, outputs, z + s * z_stride);
+        }
+        return;
+    }
+    for (Index s = 0; s < samples; s += dots_rows) {
+        for (Index k = 0; k < outputs; k += dots_columns) {
+            const float* rows[dots_rows];
+            const float* columns[dots_columns];
+            for (Index i = 0; i < dots_rows; ++i) {
+                rows[i] = a + (s + i < samples ? s + i : samples - 1) * a_stride;
+            }
+            for (Index j = 0; j < dots_columns; ++j) {
+                columns[j] = W + (k + j < outputs ? k + j : outputs - 1) * a_stride;
+            }
+            float dot[dots_rows * dots_columns];
+            dots(rows, columns, a_stride, dot);
+            for (Index i = 0; i < dots_rows && s + i < samples; ++i) {
+                for (Index j = 0; j < dots_columns && k + j < outputs; ++j) {
+                    z[(s + i) * z_stride + k + j] = bias[k + j] + dot[i * dots_columns + j];
+                }
+            }
+        }
+    }
+}
+
+// One sample: each row of W is read once for both what it hands down and its step.
+void narrow_step_one(const float* a, Index width, const float* delta, Index outputs, float* W,
+                     float* below) {
+    for_each_tile(width, [&]<Index N>(Index column) {
+        V activation[N];
+        V sum[N] = {};
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            activation[v] = load(a + column + v * lanes);
+        }
+        for (Index k = 0; k < outputs; ++k) {
+            float* w = W + k * width + column;
+            const float d = delta[k];
+#pragma GCC unroll 16
+            for (Index v = 0; v < N; ++v) {
+                const V row = load(w + v * lanes);
+                sum[v] += d * row;
+                store(w + v * lanes, row + d * activation[v]);
+            }
+        }
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            store(below + column + v * lanes, sum[v]);
+        }
+    });
+}
+
+void narrow_step(const float* a, Index a_stride, Index samples, const float* delta, Index delta_stride,
+                 Index outputs, float* W, float* bias, float* below) {
+    if (samples == 1) {
+        narrow_step_one(a, a_stride, delta, outputs, W, below);
+    } else {
+        memset(below, 0, static_cast<std::size_t>(samples * a_stride) * sizeof(float));
+        multiply({delta, delta_stride, 1, outputs, W, a_stride, 1.0F, below, a_stride, samples},
+                 a_stride);
+        multiply({delta, 1, delta_stride, samples, a, a_stride, 1.0F, W, a_stride, outputs}, a_stride);
+    }
+    for (Index s = 0; s < samples; ++s) {
+        for (Index k = 0; k < outputs; ++k) {
+            bias[k] += delta[s * delta_stride + k];
+        }
+    }
+}
+
+// ---- Products of samples with each other ----------------------------------------------------------------
+
+// Calls tile(s, t, out) for the tiles of the lower triangle that products between batches lie in. Rows beyond
+// the last sample are the last once more: their products land in entries that nobody reads.
+template <typename Tile>
+void for_each_gram_tile(Index samples, Index batch, float* product, const Tile& tile) {
+    for (Index s = 0; s < samples; s += dots_rows) {
+        const Index bottom = s + dots_rows - 1 < samples ? s + dots_rows - 1 : samples - 1;
+        for (Index t = 0; t < bottom / batch * batch; t += dots_columns) {
+            tile(s, t, product + s * MarkedRows::most + t);
+        }
+    }
+}
+
+template <typename Value>
+void gram(const Value* const* x, Index samples, Index batch, Index n, float factor, float* product) {
+    const Index last = samples - 1;
+    for_each_gram_tile(samples, batch, product, [&](Index s, Index t, float* out) {
+        const Value* a[dots_rows];
+        const Value* b[dots_columns];
+        for (Index i = 0; i < dots_rows; ++i) {
+            a[i] = x[s + i < last ? s + i : last];
+        }
+        for (Index j = 0; j < dots_columns; ++j) {
+            b[j] = x[t + j < last ? t + j : last];
+        }
+        float dot[dots_rows * dots_columns];
+        dots(a, b, n, dot);
+        for (Index i = 0; i < dots_rows; ++i) {
+            for (Index j = 0; j < dots_columns; ++j) {
+                out[i * MarkedRows::most + j] = factor * dot[i * dots_columns + j];
+            }
+        }
+    });
+}
+
+void gram_float32(const float* const* x, Index samples, Index batch, Index n, float* product) {
+    gram(x, samples, batch, n, 1.0F, product);
+}
+
+#if defined(__AVX512VNNI__)
+
+// In integers, exactly. The instruction multiplies unsigned with signed bytes, so the second factor is taken
+// as byte - 128, and 128 times the sum of the first is added afterwards. Above 60,000 entries a sum might
+// overflow.
+void gram_uint8(const std::uint8_t* const* x, Index samples, Index batch, Index n, float scale,
+                float* product) {
+    if (n > 60000) {
+        gram(x, samples, batch, n, scale * scale, product);
+        return;
+    }
+    const Index last = samples - 1;
+    const __m512i half = _mm512_set1_epi8(static_cast<char>(0x80));
+    const Index whole = n / 64 * 64;
+    const __mmask64 rest = (std::uint64_t{1} << (n - whole)) - 1;
+    float correction[MarkedRows::most];
+    for (Index s = 0; s < samples; ++s) {
+        const __m512i none = _mm512_setzero_si512();
+        __m512i sum = _mm512_sad_epu8(_mm512_maskz_loadu_epi8(rest, x[s] + whole), none);
+        for (Index k = 0; k < whole; k += 64) {
+            sum = _mm512_add_epi64(sum, _mm512_sad_epu8(_mm512_loadu_si512(x[s] + k), none));
+        }
+        correction[s] = 128.0F * static_cast<float>(_mm512_reduce_add_epi64(sum));
+    }
+    for_each_gram_tile(samples, batch, product, [&](Index s, Index t, float* out) {
+        const std::uint8_t* a[4];
+        const std::uint8_t* b[4];
+        for (Index i = 0; i < 4; ++i) {
+            a[i] = x[s + i < last ? s + i : last];
+            b[i] = x[t + i < last ? t + i : last];
+        }
+        __m512i sum[16] = {};
+        const auto add = [&](Index k, __mmask64 inside) {
+            __m512i b_k[4];
+#pragma GCC unroll 16
+            for (Index j = 0; j < 4; ++j) {
+                b_k[j] = _mm512_xor_si512(_mm512_maskz_loadu_epi8(inside, b[j] + k), half);
+            }
+#pragma GCC unroll 16
+            for (Index i = 0; i < 4; ++i) {
+                const __m512i a_k = _mm512_maskz_loadu_epi8(inside, a[i] + k);
+#pragma GCC unroll 16
+                for (Index j = 0; j < 4; ++j) {
+                    sum[4 * i + j] = _mm512_dpbusd_epi32(sum[4 * i + j], a_k, b_k[j]);
+                }
+            }
+        };
+        for (Index k = 0; k < whole; k += 64) {
+            add(k, ~std::uint64_t{0});
+        }
+        if (whole < n) {
+            add(whole, rest);
+        }
+        V sums[16];
+#pragma GCC unroll 16
+        for (Index i = 0; i < 16; ++i) {
+            sums[i] = reinterpret_cast<V>(_mm512_cvtepi32_ps(sum[i]));
+        }
+        const V total = sum_each(sums);
+        float totals[16];
+        memcpy(totals, &total, sizeof total);
+        for (Index i = 0; i < 4; ++i) {
+            for (Index j = 0; j < 4; ++j) {
+                const float product = totals[4 * i + j] + correction[s + i < last ? s + i : last];
+                out[i * MarkedRows::most + j] = scale * scale * product;
+            }
+        }
+    });
+}
+
+#else
+
+void gram_uint8(const std::uint8_t* const* x, Index samples, Index batch, Index n, float scale,
+                float* product) {
+    gram(x, samples, batch, n, scale * scale, product);
+}
+
+#endif
+
 // ---- Functions --------------------------------------------------------------------------------------
 
 VInt as_bits(V x) {
@@ -928,23 +1313,47 @@ void multiply_derivative(Activation activation, const float* a, float* delta, In
     }
 }
 
+// Every lane of the result: op over all lanes of v.
+template <int h = lanes / 2, typename Op, int... l>
+V over_lanes(V v, const Op& op, const std::integer_sequence<int, l...>& all) {
+    v = op(v, __builtin_shufflevector(v, v, (l ^ h)...));
+    if constexpr (h > 1) {
+        return over_lanes<h / 2>(v, op, all);
+    } else {
+        return v;
+    }
+}
+
 double softmax(const float* z, Index n, float* p) {
-    float largest = z[0];
-    for (Index k = 1; k < n; ++k) {
-        largest = z[k] > largest || z[k] != z[k] ? z[k] : largest;
+    constexpr std::make_integer_sequence<int, lanes> all{};
+    VInt lane{};
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) {
+        lane[i] = i;
     }
-    double sum = 0.0;
+    const auto is_inside = [&](Index k) { return lane < static_cast<std::int32_t>(n - k); };
+    const auto larger = [](V a, V b) {
+        const V larger_one = b > a ? b : a;
+        return b == b ? larger_one : b;  // NaN stays NaN
+    };
+    V most = broadcast(-__builtin_inff());
     for (Index k = 0; k < n; k += lanes) {
-        store(p + k, exponential(load(z + k) - broadcast(largest)));
-        for (Index i = k; i < n && i < k + lanes; ++i) {
-            sum += static_cast<double>(p[i]);
-        }
+        most = larger(most, is_inside(k) ? load(z + k) : broadcast(z[0]));
     }
-    const auto inverse = static_cast<float>(1.0 / sum);
-    for (Index k = 0; k < padded(n); ++k) {
-        p[k] = k < n ? p[k] * inverse : 0.0F;
+    most = over_lanes(most, larger, all);
+    V sum{};
+    for (Index k = 0; k < n; k += lanes) {
+        const V e = is_inside(k) ? exponential(load(z + k) - most) : V{};
+        store(p + k, e);
+        sum += e;
     }
-    return static_cast<double>(largest) + log(sum);
+    sum = over_lanes(sum, [](V a, V b) { return a + b; }, all);
+    const V inverse = broadcast(1.0F) / sum;
+    const Index width = padded(n);
+    for (Index k = 0; k < width; k += lanes) {
+        store(p + k, k < n ? load(p + k) * inverse : V{});
+    }
+    return static_cast<double>(most[0]) + log(static_cast<double>(sum[0]));
 }
 
 #define OMP_MLP_STRING(name) #name
@@ -958,19 +1367,23 @@ extern const Kernels OMP_MLP_TABLE(OMP_MLP_KERNELS){
     .name = OMP_MLP_NAME(OMP_MLP_KERNELS),
     .gather_float32 = gather_float32,
     .gather_uint8 = gather_uint8,
-    .gather_pair_float32 = gather_pair_float32,
-    .gather_pair_uint8 = gather_pair_uint8,
+    .mark_float32 = mark_float32,
+    .mark_uint8 = mark_uint8,
     .widen_uint8 = widen_uint8,
     .sparse_forward = sparse_forward,
-    .sparse_forward_pairs = sparse_forward_pairs,
     .sparse_forward_bfloat16 = sparse_forward_bfloat16,
     .round_to_bfloat16 = round_to_bfloat16,
     .sparse_update = sparse_update,
-    .sparse_update_pairs = sparse_update_pairs,
-    .sparse_update_forward = sparse_update_forward,
+    .marked_forward = marked_forward,
+    .marked_update = marked_update,
+    .gram_float32 = gram_float32,
+    .gram_uint8 = gram_uint8,
     .dense_forward = dense_forward,
     .dense_backward = dense_backward,
     .dense_update = dense_update,
+    .add_product = add_product,
+    .narrow_forward = narrow_forward,
+    .narrow_step = narrow_step,
     .activate = activate,
     .multiply_derivative = multiply_derivative,
     .softmax = softmax,

@@ -1,33 +1,48 @@
 #include "omp_mlp/network.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <functional>
+#include <numeric>
 
 namespace omp_mlp {
 
-Workspace::Workspace(const Network& network, Index samples, Reading reading)
-    : input_stride{padded(network.shape.features())}, reading_{reading} {
-    if (reading == Reading::matrix || (reading == Reading::pairs && samples > 1)) {
-        inputs.resize(static_cast<std::size_t>(samples * input_stride));
-    }
-    if (reading != Reading::matrix && samples > 1) {
-        const auto features = static_cast<std::size_t>(network.shape.features());
-        present_.resize(features);
-        inputs_.resize(features + 1);
-        zeros_.resize(features);
-        if (reading == Reading::lists) {
-            transposed_.resize(features * static_cast<std::size_t>(BatchTranspose::samples));
-        }
+Workspace::Workspace(const Network& network, Index samples, Reading reading, const Centering* centering)
+    : input_stride{padded(network.shape.features())},
+      features_{network.shape.features()},
+      centering_{centering},
+      reading_{reading},
+      words_{(network.shape.features() + 511) / 512 * 8} {
+    const auto count = static_cast<std::size_t>(samples);
+    const auto features = static_cast<std::size_t>(features_);
+    switch (reading) {
+        case Reading::lists:
+            if (samples > 1) {
+                present_.resize(features);
+                inputs_.resize(features + 1);
+                transposed_.resize(features * static_cast<std::size_t>(BatchTranspose::samples));
+            }
+            break;
+        case Reading::marks:
+            marks_.resize(count * static_cast<std::size_t>(words_));
+            present_.resize(static_cast<std::size_t>(64 * words_));
+            break;
+        case Reading::matrix:
+            inputs.resize(count * static_cast<std::size_t>(input_stride));
+            break;
     }
     Index widest = 0;
     for (const LayerShape& layer : network.shape.layers()) {
-        // Zero, so that the filling of the deltas' rows is zero and stays so. One sample more, for the
-        // second of the last pair of an odd batch.
-        activations.emplace_back(static_cast<std::size_t>((samples + 1) * layer.stride));
-        deltas.emplace_back(static_cast<std::size_t>(samples * layer.stride));
+        // Zero, so that the filling of the deltas' rows is zero and stays so.
+        activations_.emplace_back(static_cast<std::size_t>(samples * layer.stride));
+        deltas_.emplace_back(static_cast<std::size_t>(samples * layer.stride));
         strides_.push_back(layer.stride);
         widest = std::max(widest, layer.stride);
     }
     panel.resize(static_cast<std::size_t>(64 * widest));
+    if (centering != nullptr && reading != Reading::matrix) {
+        shift.resize(static_cast<std::size_t>(strides_.front()));
+    }
 }
 
 namespace {
@@ -64,45 +79,41 @@ Index gather(const Kernels& kernels, const Samples& X, Index id, std::int32_t* i
                : kernels.gather_uint8(X.bytes + offset, X.columns, X.scale, index, value);
 }
 
-Index gather_pair(const Kernels& kernels, const Samples& X, Index first, Index second,
-                  std::int32_t* index, float* first_value, float* second_value) {
-    const Index a = first * X.columns;
-    const Index b = second * X.columns;
-    return X.kind == Samples::Kind::dense_float32
-               ? kernels.gather_pair_float32(X.values + a, X.values + b, X.columns, index, first_value,
-                                             second_value)
-               : kernels.gather_pair_uint8(X.bytes + a, X.bytes + b, X.columns, X.scale, index,
-                                           first_value, second_value);
-}
-
 }  // namespace
 
 void Workspace::load(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                      std::span<const Index> next) {
-    samples_ = static_cast<Index>(ids.size());
-    if (reading_ == Reading::matrix) {
-        load_matrix(kernels, X, ids, next);
-    } else if (reading_ == Reading::pairs && samples_ > 1) {
-        load_pairs(kernels, X, ids, next);
-    } else {
-        load_lists(kernels, X, ids, next);
+    loaded_ = static_cast<Index>(ids.size());
+    begin_batch(0, loaded_);
+    is_dropped_.clear();
+    if (!shift.empty()) {
+        projections.clear();
+        for (const Index id : ids) {
+            projections.push_back(centering_->projection[static_cast<std::size_t>(id)]);
+        }
     }
-}
-
-// Room for lists of so many entries in all; a gather may write a little past its last nonzero.
-void Workspace::make_room(std::size_t entries) {
-    constexpr std::size_t overrun = 16;
-    if (indices_.size() < entries + overrun) {
-        indices_.resize(entries + overrun);
-        values_.resize(entries + overrun);
-        second_values_.resize(entries + overrun);
+    switch (reading_) {
+        case Reading::lists:
+            load_lists(kernels, X, ids, next);
+            break;
+        case Reading::marks:
+            load_marks(kernels, X, ids, next);
+            break;
+        case Reading::matrix:
+            load_matrix(kernels, X, ids, next);
+            break;
     }
 }
 
 void Workspace::load_lists(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                            std::span<const Index> next) {
     const bool is_csr = X.kind == Samples::Kind::csr;
-    make_room(is_csr ? 0 : ids.size() * static_cast<std::size_t>(X.columns));
+    if (!is_csr) {
+        constexpr std::size_t overrun = 16;  // a gather may write a little past its last nonzero
+        const std::size_t entries = ids.size() * static_cast<std::size_t>(X.columns) + overrun;
+        indices_.resize(std::max(indices_.size(), entries));
+        values_.resize(std::max(values_.size(), entries));
+    }
     Index used = 0;
     rows.clear();
     for (std::size_t s = 0; s < ids.size(); ++s) {
@@ -121,44 +132,71 @@ void Workspace::load_lists(const Kernels& kernels, const Samples& X, std::span<c
     }
 }
 
-void Workspace::load_pairs(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+void Workspace::load_marks(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                            std::span<const Index> next) {
-    make_room((ids.size() + 1) / 2 * static_cast<std::size_t>(X.columns));
-    Index used = 0;
-    pairs.clear();
-    dense_rows.clear();
+    const bool is_float = X.kind == Samples::Kind::dense_float32;
+    if (!is_float && byte_scale_ != X.scale) {
+        byte_scale_ = X.scale;
+        for (std::size_t byte = 0; byte < byte_value_.size(); ++byte) {
+            byte_value_[byte] = X.scale * static_cast<float>(byte);
+        }
+    }
+    float_rows_.clear();
+    byte_rows_.clear();
+    upcoming_.assign(ids.size(), nullptr);
+    for (std::size_t s = 0; s < std::min(ids.size(), next.size()); ++s) {
+        const Index offset = next[s] * X.columns;
+        upcoming_[s] = is_float ? static_cast<const void*>(X.values + offset) : X.bytes + offset;
+    }
+    Index marked = 0;
     for (std::size_t s = 0; s < ids.size(); ++s) {
-        if (s < next.size()) {
-            prefetch_sample(X, next[s]);
-        }
         const Index offset = ids[s] * X.columns;
-        if (X.kind == Samples::Kind::dense_float32) {
-            dense_rows.push_back(X.values + offset);
+        std::uint64_t* marks = marks_.data() + static_cast<Index>(s) * words_;
+        if (is_float) {
+            float_rows_.push_back(X.values + offset);
+            kernels.mark_float32(X.values + offset, X.columns, marks);
         } else {
-            float* row = inputs.data() + static_cast<Index>(s) * input_stride;
-            kernels.widen_uint8(X.bytes + offset, X.columns, X.scale, row);
-            dense_rows.push_back(row);
+            byte_rows_.push_back(X.bytes + offset);
+            kernels.mark_uint8(X.bytes + offset, X.columns, marks);
         }
+        marked = std::transform_reduce(marks, marks + words_, marked, std::plus<>{},
+                                       [](std::uint64_t word) { return Index{std::popcount(word)}; });
     }
-    for (std::size_t s = 0; s < ids.size(); s += 2) {
-        std::int32_t* index = indices_.data() + used;
-        float* first = values_.data() + used;
-        float* second = second_values_.data() + used;
-        const Index count = kernels.gather_pair_float32(
-            dense_rows[s], s + 1 < ids.size() ? dense_rows[s + 1] : zeros_.data(), X.columns, index,
-            first, second);
-        pairs.push_back({index, first, second, count});
-        used += count;
-    }
+    // Enough rows of W in a visit that starting it does not cost more than the visit.
+    constexpr Index enough = 8;
+    const Index all_words = std::max<Index>(1, (features_ + 63) / 64);
+    words_a_visit_ =
+        std::clamp<Index>(enough * loaded_ * all_words / std::max<Index>(1, marked), 1, all_words);
+}
+
+MarkedRows Workspace::marked(Index first, Index count) const {
+    return {.marks = marks_.data() + first * words_,
+            .words = words_,
+            .columns = features_,
+            .samples = count,
+            .floats = float_rows_.empty() ? nullptr : float_rows_.data() + first,
+            .bytes = byte_rows_.empty() ? nullptr : byte_rows_.data() + first,
+            .byte_value = byte_value_.data(),
+            .upcoming = upcoming_.data() + first};
+}
+
+const float* const* Workspace::float_rows() const {
+    return float_rows_.empty() ? nullptr : float_rows_.data();
+}
+
+const std::uint8_t* const* Workspace::byte_rows() const {
+    return byte_rows_.empty() ? nullptr : byte_rows_.data();
 }
 
 void Workspace::load_matrix(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                             std::span<const Index> next) {
+    float_rows_.clear();
     for (std::size_t s = 0; s < ids.size(); ++s) {
         if (s < next.size()) {
             prefetch_sample(X, next[s]);
         }
         float* row = inputs.data() + static_cast<Index>(s) * input_stride;
+        float_rows_.push_back(row);
         const Index offset = ids[s] * X.columns;
         switch (X.kind) {
             case Samples::Kind::dense_float32:
@@ -174,60 +212,218 @@ void Workspace::load_matrix(const Kernels& kernels, const Samples& X, std::span<
                 }
                 break;
         }
+        if (centering_ != nullptr) {
+            std::transform(row, row + X.columns, centering_->mean.begin(), row, std::minus<>{});
+        }
     }
 }
 
-void Workspace::load_pair(const Kernels& kernels, const Samples& X, Index id, Index next) {
-    make_room(static_cast<std::size_t>(X.columns));
-    const Index count =
-        gather_pair(kernels, X, id, next, indices_.data(), values_.data(), second_values_.data());
-    pair = {indices_.data(), values_.data(), second_values_.data(), count};
-    rows.assign(1, {pair.index, pair.second, pair.count});
+void Workspace::begin_batch(Index first, Index count) {
+    first_ = first;
+    samples_ = count;
+    kept_.clear();
 }
+
+namespace {
+
+void move_row(float* rows, Index stride, Index from, Index to) {
+    if (from != to) {
+        std::copy_n(rows + from * stride, stride, rows + to * stride);
+    }
+}
+
+}  // namespace
 
 void Workspace::drop(const std::vector<bool>& keep) {
-    const auto move_row = [](Buffer& buffer, Index stride, Index from, Index to) {
-        std::copy_n(buffer.begin() + from * stride, stride, buffer.begin() + to * stride);
-    };
-    Index kept = 0;
+    is_dropped_.resize(static_cast<std::size_t>(loaded_));
     for (Index s = 0; s < samples_; ++s) {
         if (!keep[static_cast<std::size_t>(s)]) {
+            is_dropped_[static_cast<std::size_t>(first_ + s)] = true;
             continue;
         }
-        if (s != kept) {
-            if (reading_ == Reading::lists) {
-                rows[static_cast<std::size_t>(kept)] = rows[static_cast<std::size_t>(s)];
-            } else {
-                move_row(inputs, input_stride, s, kept);
-            }
-            for (std::size_t l = 0; l + 1 < strides_.size(); ++l) {
-                move_row(activations[l], strides_[l], s, kept);
-            }
-            move_row(deltas.back(), strides_.back(), s, kept);
+        const auto kept = static_cast<Index>(kept_.size());
+        for (std::size_t l = 0; l + 1 < strides_.size(); ++l) {
+            move_row(activations(l), strides_[l], s, kept);
         }
-        ++kept;
+        move_row(deltas(strides_.size() - 1), strides_.back(), s, kept);
+        kept_.push_back(s);
     }
-    samples_ = kept;
+    samples_ = static_cast<Index>(kept_.size());
+}
+
+void Workspace::undrop() {
+    if (is_dropped_.empty()) {
+        return;
+    }
+    // Backwards: a row moves to a higher place, whose own row has moved already.
+    for (Index kept = samples_ - 1; kept >= 0; --kept) {
+        move_row(deltas(0), strides_.front(), kept, kept_[static_cast<std::size_t>(kept)]);
+    }
+    for (Index s = first_; s < loaded_; ++s) {
+        if (is_dropped_[static_cast<std::size_t>(s)]) {
+            std::fill_n(all_deltas() + s * strides_.front(), strides_.front(), 0.0F);
+        }
+    }
+}
+
+void Workspace::forget_dropped() {
+    if (is_dropped_.empty()) {
+        return;
+    }
+    Index kept = 0;
+    for (Index s = 0; s < loaded_; ++s) {
+        if (!is_dropped_[static_cast<std::size_t>(s)]) {
+            move_sample(s, kept++);
+        }
+    }
+    loaded_ = kept;
+}
+
+// The inputs and first deltas of a loaded sample, to another's place.
+void Workspace::move_sample(Index from, Index to) {
+    const auto f = static_cast<std::size_t>(from);
+    const auto t = static_cast<std::size_t>(to);
+    move_row(all_deltas(), strides_.front(), from, to);
+    if (!shift.empty()) {
+        projections[t] = projections[f];
+    }
+    switch (reading_) {
+        case Reading::lists:
+            rows[t] = rows[f];
+            break;
+        case Reading::marks:
+            std::copy_n(marks_.data() + from * words_, words_, marks_.data() + to * words_);
+            if (float_rows_.empty()) {
+                byte_rows_[t] = byte_rows_[f];
+            } else {
+                float_rows_[t] = float_rows_[f];
+            }
+            break;
+        case Reading::matrix:
+            move_row(inputs.data(), input_stride, from, to);
+            break;
+    }
+}
+
+namespace {
+
+// biases += sign * W^T mu.
+void move_means(const Network& network, const Centering& centering, float sign, Parameters& parameters) {
+    const auto layer = parameters.layer(network.shape[0]);
+    for (Index k = 0; k < layer.fan_in; ++k) {
+        const float factor = sign * centering.mean[static_cast<std::size_t>(k)];
+        const float* row = layer.weights + k * layer.stride;
+        std::transform(layer.biases, layer.biases + layer.stride, row, layer.biases,
+                       [factor](float bias, float weight) { return bias + factor * weight; });
+    }
+}
+
+// Calls fn(first, count) for the loaded samples, as many at a time as have their bits in one word.
+template <typename Fn>
+void for_each_marked(const Workspace& workspace, const Fn& fn) {
+    for (Index first = 0; first < workspace.loaded(); first += MarkedRows::most) {
+        fn(first, std::min(MarkedRows::most, workspace.loaded() - first));
+    }
+}
+
+}  // namespace
+
+void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters) {
+    if (workspace.reading() == Reading::matrix) {
+        move_means(network, *workspace.centering(), 1.0F, parameters);
+    }
+}
+
+void end_centered(const Network& network, Workspace& workspace, Parameters& parameters) {
+    if (workspace.reading() == Reading::matrix) {
+        move_means(network, *workspace.centering(), -1.0F, parameters);
+        return;
+    }
+    const auto layer = parameters.layer(network.shape[0]);
+    for (Index k = 0; k < layer.fan_in; ++k) {
+        const float mean = workspace.centering()->mean[static_cast<std::size_t>(k)];
+        float* row = layer.weights + k * layer.stride;
+        if (mean != 0.0F) {
+            std::transform(workspace.shift.begin(), workspace.shift.end(), row, row,
+                           [mean](float shift, float weight) { return weight + mean * shift; });
+        }
+    }
+    std::ranges::fill(workspace.shift, 0.0F);
 }
 
 void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
                    Workspace& workspace) {
     const auto layer = parameters.layer(network.shape[0]);
-    float* z = workspace.activations.front().data();
-    if (!workspace.first_weights.empty()) {
-        kernels.sparse_forward_bfloat16(workspace.rows.data(), workspace.samples(),
-                                        workspace.first_weights.data(), layer.biases, layer.stride, z);
-    } else if (workspace.reading() == Reading::pairs && workspace.samples() > 1) {
-        kernels.sparse_forward_pairs(workspace.pairs.data(), static_cast<Index>(workspace.pairs.size()),
-                                     layer.weights, layer.biases, layer.stride, z);
-    } else if (workspace.reading() != Reading::matrix) {
-        kernels.sparse_forward(workspace.rows.data(), workspace.samples(), layer.weights, layer.biases,
-                               layer.stride, z);
-    } else {
-        kernels.dense_forward(workspace.inputs.data(), workspace.input_stride, workspace.samples(),
-                              layer.fan_in, layer.weights, layer.biases, layer.stride, z);
+    float* z = workspace.all_activations();
+    switch (workspace.reading()) {
+        case Reading::lists:
+            if (!workspace.first_weights.empty()) {
+                kernels.sparse_forward_bfloat16(workspace.rows.data(), workspace.loaded(),
+                                                workspace.first_weights.data(), layer.biases,
+                                                layer.stride, z);
+            } else {
+                kernels.sparse_forward(workspace.rows.data(), workspace.loaded(), layer.weights,
+                                       layer.biases, layer.stride, z);
+            }
+            break;
+        case Reading::marks:
+            for_each_marked(workspace, [&](Index first, Index count) {
+                kernels.marked_forward(workspace.marked(first, count), workspace.words_a_visit(),
+                                       layer.weights, layer.biases, layer.stride,
+                                       z + first * layer.stride);
+            });
+            break;
+        case Reading::matrix:
+            kernels.dense_forward(workspace.inputs.data(), workspace.input_stride, workspace.loaded(),
+                                  layer.fan_in, layer.weights, layer.biases, layer.stride, z);
+            break;
+    }
+    if (!workspace.shift.empty()) {
+        kernels.add_product(workspace.projections.data(), 1, workspace.loaded(), 1,
+                            workspace.shift.data(), layer.stride, z);
     }
 }
+
+void multiply_samples(const Kernels& kernels, const Network& network, Index batch,
+                      Workspace& workspace) {
+    const Index features = network.shape.features();
+    workspace.products.resize(MarkedRows::most * MarkedRows::most);
+    if (workspace.byte_rows() != nullptr) {
+        kernels.gram_uint8(workspace.byte_rows(), workspace.loaded(), batch, features,
+                           workspace.byte_scale(), workspace.products.data());
+    } else {
+        kernels.gram_float32(workspace.float_rows(), workspace.loaded(), batch, features,
+                             workspace.products.data());
+    }
+    const Centering* centering = workspace.shift.empty() ? nullptr : workspace.centering();
+    for (Index s = 0; s < workspace.loaded(); ++s) {
+        for (Index t = 0; t < s; ++t) {
+            float& product = workspace.products[static_cast<std::size_t>(s * MarkedRows::most + t)];
+            product += 1.0F;  // the bias's input
+            if (centering != nullptr) {
+                product += centering->squared_norm - workspace.projections[static_cast<std::size_t>(s)] -
+                           workspace.projections[static_cast<std::size_t>(t)];
+            }
+        }
+    }
+}
+
+void add_earlier_steps(const Kernels& kernels, const Network& network, Workspace& workspace) {
+    kernels.add_product(workspace.products.data() + workspace.first() * MarkedRows::most,
+                        MarkedRows::most, workspace.samples(), workspace.first(), workspace.all_deltas(),
+                        network.shape[0].stride, workspace.activations(0));
+}
+
+namespace {
+
+// Every activation but the logistic leaves the zeros of the filling as they are.
+void clear_filling(float* rows, Index samples, const LayerShape& layer) {
+    for (Index s = 0; s < samples; ++s) {
+        std::fill(rows + s * layer.stride + layer.fan_out, rows + (s + 1) * layer.stride, 0.0F);
+    }
+}
+
+}  // namespace
 
 void upper_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
                    Workspace& workspace) {
@@ -235,16 +431,51 @@ void upper_forward(const Kernels& kernels, const Network& network, const Paramet
     const Index samples = workspace.samples();
     for (std::size_t l = 1; l < layers.size(); ++l) {
         const auto layer = parameters.layer(layers[l]);
-        float* below = workspace.activations[l - 1].data();
+        float* below = workspace.activations(l - 1);
         kernels.activate(network.activation, below, samples * layers[l - 1].stride);
+        if (network.activation == Activation::logistic && layers[l - 1].fan_out < layers[l - 1].stride) {
+            clear_filling(below, samples, layers[l - 1]);
+        }
+        if (l + 1 == layers.size() && !workspace.output_weights.empty()) {
+            kernels.narrow_forward(below, layers[l - 1].stride, samples, workspace.output_weights.data(),
+                                   layer.biases, layer.fan_out, layer.stride, workspace.outputs());
+            return;
+        }
         kernels.dense_forward(below, layers[l - 1].stride, samples, layer.fan_in, layer.weights,
-                              layer.biases, layer.stride, workspace.activations[l].data());
+                              layer.biases, layer.stride, workspace.activations(l));
+    }
+}
+
+bool has_narrow_output(const Network& network) {
+    return network.shape.layers().size() > 1 && network.shape.outputs() <= most_narrow;
+}
+
+void transpose_output(const Network& network, const Parameters& parameters, Workspace& workspace) {
+    const auto layer = parameters.layer(network.shape.layers().back());
+    const Index row = padded(layer.fan_in);
+    workspace.output_weights.resize(static_cast<std::size_t>(layer.fan_out * row));
+    for (Index k = 0; k < layer.fan_in; ++k) {
+        for (Index o = 0; o < layer.fan_out; ++o) {
+            workspace.output_weights[static_cast<std::size_t>(o * row + k)] =
+                layer.weights[k * layer.stride + o];
+        }
+    }
+}
+
+void restore_output(const Network& network, const Workspace& workspace, Parameters& parameters) {
+    const auto layer = parameters.layer(network.shape.layers().back());
+    const Index row = padded(layer.fan_in);
+    for (Index k = 0; k < layer.fan_in; ++k) {
+        for (Index o = 0; o < layer.fan_out; ++o) {
+            layer.weights[k * layer.stride + o] =
+                workspace.output_weights[static_cast<std::size_t>(o * row + k)];
+        }
     }
 }
 
 void apply_output(const Kernels& kernels, const Network& network, Workspace& workspace) {
     const LayerShape& layer = network.shape.layers().back();
-    float* z = workspace.activations.back().data();
+    float* z = workspace.outputs();
     if (network.output == Output::logistic) {
         kernels.activate(Activation::logistic, z, workspace.samples() * layer.stride);
     } else if (network.output == Output::softmax) {
@@ -282,14 +513,15 @@ double squared_error(const float* o, const Targets& targets, Index id, Index out
 double loss_and_delta(const Kernels& kernels, const Network& network, const Targets& targets,
                       std::span<const Index> ids, Workspace& workspace) {
     const LayerShape& layer = network.shape.layers().back();
+    const std::size_t last = network.shape.layers().size() - 1;
     if (network.output != Output::softmax) {
         apply_output(kernels, network, workspace);
     }
     double total = 0.0;
     for (std::size_t s = 0; s < ids.size(); ++s) {
         const Index id = ids[s];
-        float* output = workspace.activations.back().data() + static_cast<Index>(s) * layer.stride;
-        float* delta = workspace.deltas.back().data() + static_cast<Index>(s) * layer.stride;
+        float* output = workspace.outputs() + static_cast<Index>(s) * layer.stride;
+        float* delta = workspace.deltas(last) + static_cast<Index>(s) * layer.stride;
         double loss = 0.0;
         if (network.output == Output::softmax) {
             loss = cross_entropy(kernels, output, targets.classes[id], layer.fan_out, delta);
@@ -313,51 +545,68 @@ void add_upper_gradient(const Kernels& kernels, const Network& network, const Pa
                         float scale, Workspace& workspace, Parameters& target) {
     const auto& layers = network.shape.layers();
     const Index samples = workspace.samples();
+    // All deltas below are linear in those of the outputs.
+    std::for_each_n(workspace.deltas(layers.size() - 1), samples * layers.back().stride,
+                    [scale](float& delta) { delta *= scale; });
     for (std::size_t l = layers.size() - 1; l > 0; --l) {
         const auto layer = parameters.layer(layers[l]);
         const auto change = target.layer(layers[l]);
         const Index below_stride = layers[l - 1].stride;
-        const float* below = workspace.activations[l - 1].data();
-        const float* delta = workspace.deltas[l].data();
-        float* delta_below = workspace.deltas[l - 1].data();
+        const float* below = workspace.activations(l - 1);
+        const float* delta = workspace.deltas(l);
+        float* delta_below = workspace.deltas(l - 1);
+        if (l + 1 == layers.size() && !workspace.output_weights.empty()) {
+            kernels.narrow_step(below, below_stride, samples, delta, layer.stride, layer.fan_out,
+                                workspace.output_weights.data(), change.biases, delta_below);
+            kernels.multiply_derivative(network.activation, below, delta_below, samples * below_stride);
+            continue;
+        }
         kernels.dense_backward(delta, samples, layer.weights, layer.fan_in, layer.stride, delta_below,
                                below_stride, workspace.panel.data());
         kernels.multiply_derivative(network.activation, below, delta_below, samples * below_stride);
-        kernels.dense_update(below, below_stride, samples, layer.fan_in, delta, scale, change.weights,
+        kernels.dense_update(below, below_stride, samples, layer.fan_in, delta, 1.0F, change.weights,
                              change.biases, layer.stride);
     }
 }
 
-void add_first_gradient(const Kernels& kernels, const Network& network, float scale,
-                        Workspace& workspace, Parameters& target) {
+void add_first_gradient(const Kernels& kernels, const Network& network, Workspace& workspace,
+                        Parameters& target) {
     const auto layer = target.layer(network.shape[0]);
-    const Index samples = workspace.samples();
-    const float* delta = workspace.deltas.front().data();
-    if (workspace.reading() == Reading::matrix) {
-        kernels.dense_update(workspace.inputs.data(), workspace.input_stride, samples, layer.fan_in,
-                             delta, scale, layer.weights, layer.biases, layer.stride);
-        return;
+    const Index samples = workspace.loaded();
+    const float* delta = workspace.all_deltas();
+    switch (workspace.reading()) {
+        case Reading::lists:
+            for (Index s = 0; s < samples; s += BatchTranspose::samples) {
+                kernels.sparse_update(
+                    workspace.rows.data() + s, std::min(BatchTranspose::samples, samples - s),
+                    delta + s * layer.stride, 1.0F, layer.weights, layer.biases, layer.stride,
+                    workspace.transpose(), workspace.first_weights.data());
+            }
+            break;
+        case Reading::marks:
+            for_each_marked(workspace, [&](Index first, Index count) {
+                kernels.marked_update(workspace.marked(first, count), delta + first * layer.stride,
+                                      layer.weights, layer.biases, layer.stride,
+                                      workspace.marks_scratch());
+            });
+            break;
+        case Reading::matrix:
+            kernels.dense_update(workspace.inputs.data(), workspace.input_stride, samples, layer.fan_in,
+                                 delta, 1.0F, layer.weights, layer.biases, layer.stride);
+            break;
     }
-    for (Index s = 0; s < samples; s += BatchTranspose::samples) {
-        const Index count = std::min(BatchTranspose::samples, samples - s);
-        if (workspace.reading() == Reading::pairs && samples > 1) {
-            kernels.sparse_update_pairs(workspace.pairs.data() + s / 2, count,
-                                        workspace.dense_rows.data() + s, layer.fan_in,
-                                        delta + s * layer.stride, scale, layer.weights, layer.biases,
-                                        layer.stride, workspace.transpose());
-            continue;
+    if (!workspace.shift.empty()) {
+        // The kernels have added each step to the biases once; what is left is mu . mu - mu . x of it.
+        const float squared_norm = workspace.centering()->squared_norm;
+        for (float& projection : workspace.projections) {
+            projection = squared_norm - projection;
         }
-        kernels.sparse_update(workspace.rows.data() + s, count, delta + s * layer.stride, scale,
-                              layer.weights, layer.biases, layer.stride, workspace.transpose(),
-                              workspace.first_weights.data());
+        kernels.add_product(workspace.projections.data(), 0, 1, samples, delta, layer.stride,
+                            layer.biases);
+        std::ranges::fill(workspace.projections, -1.0F);
+        kernels.add_product(workspace.projections.data(), 0, 1, samples, delta, layer.stride,
+                            workspace.shift.data());
     }
-}
-
-void add_first_gradient_then_forward(const Kernels& kernels, const Network& network, float scale,
-                                     Workspace& workspace, Parameters& parameters) {
-    const auto layer = parameters.layer(network.shape[0]);
-    kernels.sparse_update_forward(workspace.pair, workspace.deltas.front().data(), scale, layer.weights,
-                                  layer.biases, layer.stride, workspace.activations.front().data());
 }
 
 }  // namespace omp_mlp

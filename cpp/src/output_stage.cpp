@@ -8,19 +8,14 @@ OutputStage::OutputStage(const Network& network, Index samples, double skip_conf
     : network_{Shape{{1, network.shape.outputs()}}, network.activation, network.output},
       stride_{network.shape.layers().back().stride},
       workspace_{network_, samples, Reading::matrix},
-      zeros_(static_cast<std::size_t>(samples)),
       skip_confident_{static_cast<float>(skip_confident)} {}
 
 double OutputStage::run(const Kernels& kernels, const Targets& targets, std::span<const Index> ids) {
-    // The workspace learns the size of the batch from what is loaded: so many empty samples.
-    constexpr float nothing = 0.0F;
-    const Samples empty{
-        .kind = Samples::Kind::dense_float32, .rows = 1, .columns = 1, .values = &nothing};
-    workspace_.load(kernels, empty, std::span{zeros_}.first(ids.size()));
+    workspace_.begin_batch(0, static_cast<Index>(ids.size()));
     const double loss = loss_and_delta(kernels, network_, targets, ids, workspace_);
     if (skip_confident_ > 0.0F) {
         for (std::size_t s = 0; s < ids.size(); ++s) {
-            float* delta = workspace_.deltas.back().data() + static_cast<Index>(s) * stride_;
+            float* delta = workspace_.deltas(0) + static_cast<Index>(s) * stride_;
             // delta = weight (p - one-hot), so that of the correct class is -weight (1 - p(correct)).
             const float weight = targets.weights != nullptr ? targets.weights[ids[s]] : 1.0F;
             if (-delta[targets.classes[ids[s]]] < skip_confident_ * weight) {

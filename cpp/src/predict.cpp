@@ -40,8 +40,7 @@ void predict(const Network& network, const Parameters& parameters, const Samples
                 apply_output(table, network, workspace);
             }
             for (Index s = 0; s < count; ++s) {
-                std::copy_n(workspace.activations.back().data() + s * stride, outputs,
-                            out + (begin + s) * outputs);
+                std::copy_n(workspace.outputs() + s * stride, outputs, out + (begin + s) * outputs);
             }
         }
     };

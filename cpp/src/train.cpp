@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "omp_mlp/centering.hpp"
 #include "omp_mlp/clock.hpp"
 #include "omp_mlp/dispatch.hpp"
 #include "omp_mlp/parallel.hpp"
@@ -36,6 +37,8 @@ public:
         draw_start(0, master);
     }
 
+    void center(Team& team) { centering_ = measure_centering(X_, in_parallel(team)); }
+
     // Every replica trains on positions [begin, end) of its stream, from the master on.
     RoundReport train_round(Team& team, Index round, Index begin, Index end, bool last) {
         const double start = wall_seconds();
@@ -47,7 +50,7 @@ public:
                 if (round == 0) {
                     // Made by its own thread, so that its memory is near that thread's core.
                     replicas_[r].emplace(kernels(), network_, options_.sgd, shard(i), options_.batch,
-                                         reading_);
+                                         reading_, centering_ ? &*centering_ : nullptr);
                     draw_start(i, replicas_[r]->parameters);
                 } else {
                     std::ranges::copy(master.flat(), replicas_[r]->parameters.flat().begin());
@@ -89,10 +92,7 @@ public:
             share.push_back(static_cast<double>(trained_[r].samples) /
                             static_cast<double>(std::max<Index>(report.samples, 1)));
         }
-        merger_.merge(
-            {replicas, share, master.flat().data()},
-            [&team](Index count, const std::function<void(Index)>& fn) { team.for_each(count, fn); },
-            master.flat().data());
+        merger_.merge({replicas, share, master.flat().data()}, in_parallel(team), master.flat().data());
         report.merge_seconds = wall_seconds() - start;
     }
 
@@ -111,6 +111,10 @@ public:
     Parameters master;
 
 private:
+    static ForEach in_parallel(Team& team) {
+        return [&team](Index count, const std::function<void(Index)>& fn) { team.for_each(count, fn); };
+    }
+
     Shard shard(Index i) const {
         return {X_.rows, options_.replicas, i, options_.epochs, options_.shuffle, options_.seed};
     }
@@ -124,11 +128,10 @@ private:
         }
     }
 
-    // Pairs cannot lose a sample, and have no bfloat16 kernel.
+    // bfloat16 has a kernel for lists only.
     static Reading reading(const BatchOptions& batch, const Samples& X) {
         const Reading chosen = choose_reading(batch.first_layer, X, batch.batch_size);
-        const bool lists_only = batch.bfloat16_forward || batch.skip_confident > 0.0;
-        return chosen == Reading::pairs && lists_only ? Reading::lists : chosen;
+        return chosen == Reading::marks && batch.bfloat16_forward ? Reading::lists : chosen;
     }
 
     static std::vector<Index> layer_ends(const Shape& shape) {
@@ -145,6 +148,7 @@ private:
     const TrainOptions& options_;
     Reading reading_;
     const std::optional<Parameters>& start_;
+    std::optional<Centering> centering_;
     std::vector<std::optional<Replica>> replicas_;
     std::vector<Replica::Trained> trained_;
     Heartbeat heartbeat_;
@@ -170,6 +174,9 @@ TrainResult train(const Network& network, const Samples& X, const Targets& targe
     const Index length = options.merge_every > 0 ? options.merge_every : options.epochs * X.rows;
     Index samples = 0;
     Team::run(options.workers, [&](Team& team) {
+        if (options.center_inputs) {
+            replicas.center(team);
+        }
         for (Index round = 0; round < rounds && !replicas.stopped(); ++round) {
             const bool last = round + 1 == rounds;
             RoundReport report =

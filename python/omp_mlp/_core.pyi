@@ -67,6 +67,7 @@ def train(
     first_layer: str,
     bfloat16_forward: bool,
     skip_confident: float,
+    center_inputs: bool,
     merge_every: int,
     merge: str,
     outer_momentum: float,

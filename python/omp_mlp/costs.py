@@ -758,6 +758,7 @@ def _train(
         first_layer=kind,
         bfloat16_forward=False,
         skip_confident=0.0,
+        center_inputs=False,
         merge_every=n if merge_every is None else merge_every,
         merge="gradient_diversity",
         outer_momentum=0.0,

@@ -71,6 +71,7 @@ def train_parallel(
     first_layer: str = "auto",
     forward_precision: str = "float32",
     skip_confident: float = 0.0,
+    center_inputs: bool = False,
     strategy: str = "replica",
     costs: Costs | bool | None = None,
     workers: int | None = None,
@@ -153,6 +154,10 @@ def train_parallel(
     skip_confident : float in [0, 1), default 0.0
         No step for samples whose 1 - p(correct) is below this: selective backpropagation (Jiang
         et al. 2019), another algorithm than gradient descent, and a faster one. Cross-entropy only.
+    center_inputs : bool, default False
+        Train on X minus the mean of each feature over X. The problem is better conditioned, so
+        fewer epochs are needed; inputs are not made dense for it, and the network that is returned
+        applies to X as it is. Equal to training on centered inputs, up to float32 rounding.
     strategy : str, default "replica"
         How the work is made parallel (docs/strategies.md):
 
@@ -238,6 +243,7 @@ def train_parallel(
         "init": init,
         "keep_replicas": keep_replicas,
         "forward_precision": forward_precision,
+        "center_inputs": center_inputs,
     }
     strategy = _strategy.check(strategy, of_replicas, _defaults())
     epochs = _validate.integer("epochs", epochs, 0)
@@ -251,6 +257,7 @@ def train_parallel(
             "forward_precision='bfloat16' goes with first_layer='auto' or 'sparse'; got 'dense'"
         )
     skip_confident = _validate.real("skip_confident", skip_confident, 0.0, below=1.0)
+    _validate.choice("center_inputs", center_inputs, (False, True))
     _validate.choice("shuffle", shuffle, ("global", "shards", False))
     activation = _validate.choice("activation", activation, ACTIVATIONS)
     seed = _validate.integer("seed", seed, 0)
@@ -347,6 +354,7 @@ def train_parallel(
             first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
             bfloat16_forward=forward_precision == "bfloat16",
             skip_confident=skip_confident,
+            center_inputs=bool(center_inputs),
             merge_every=plan.period or 0,
             merge=method.name,
             outer_momentum=plan.momentum,

@@ -11,9 +11,9 @@ namespace omp_mlp {
 
 enum class FirstLayer { automatic, sparse, dense };
 
-// What a workspace holds of a batch. Pairs are the faster lists, for dense X: two samples share the visits
-// to the rows of W that both touch.
-enum class Reading { lists, pairs, matrix };
+// What a workspace holds of its samples: lists of nonzeros (CSR has nothing else), dense rows and a mark for
+// each nonzero, or a matrix.
+enum class Reading { lists, marks, matrix };
 
 // The share of nonzeros in X, estimated from up to 256 rows at equal distances: a function of X alone.
 double density(const Samples& X);

@@ -19,12 +19,20 @@ struct SparseRow {
     Index count;
 };
 
-// The entries in which at least one of two samples is nonzero.
-struct SparsePair {
-    const std::int32_t* index;
-    const float* first;
-    const float* second;
-    Index count;
+// Up to 32 samples as dense rows, and a bit for each entry that is not zero.
+struct MarkedRows {
+    static constexpr Index most = 32;  // samples: they are the bits of one word in marked_update
+
+    const std::uint64_t* marks;  // samples x words; bit k % 64 of word k / 64 is entry k's
+    Index words;                 // a multiple of 8; filled up with zeros
+    Index columns;
+    Index samples;
+    const float* const* floats;        // the rows, as floats ...
+    const std::uint8_t* const* bytes;  // ... or as bytes, each of which ...
+    const float* byte_value;           // ... is worth byte_value[byte]
+    // Rows that will be read after these, of the same kind; the memory is asked for them bit by bit. May be
+    // null, and so may each of them.
+    const void* const* upcoming;
 };
 
 // Scratch memory of sparse_update: the samples of a batch in which each input is nonzero.
@@ -38,6 +46,9 @@ struct BatchTranspose {
 
 enum class Activation { relu, tanh, logistic, identity };
 
+// Outputs of a layer that the narrow_ kernels take.
+inline constexpr Index most_narrow = 16;
+
 struct Kernels {
     const char* name;
 
@@ -46,11 +57,10 @@ struct Kernels {
     Index (*gather_uint8)(const std::uint8_t* x, Index n, float scale, std::int32_t* index,
                           float* value);
 
-    // The same for the entries where x or y is nonzero.
-    Index (*gather_pair_float32)(const float* x, const float* y, Index n, std::int32_t* index,
-                                 float* x_value, float* y_value);
-    Index (*gather_pair_uint8)(const std::uint8_t* x, const std::uint8_t* y, Index n, float scale,
-                               std::int32_t* index, float* x_value, float* y_value);
+    // Sets bit k % 64 of marks[k / 64] where x[k] is not zero, and clears the others, for k < n rounded up
+    // to a multiple of 64.
+    void (*mark_float32)(const float* x, Index n, std::uint64_t* marks);
+    void (*mark_uint8)(const std::uint8_t* x, Index n, std::uint64_t* marks);
 
     // row[k] = scale * x[k] for n bytes.
     void (*widen_uint8)(const std::uint8_t* x, Index n, float scale, float* row);
@@ -58,9 +68,6 @@ struct Kernels {
     // z[s] = bias + sum over the nonzeros k of sample s of x[s][k] W[k]; z: samples x width.
     void (*sparse_forward)(const SparseRow* x, Index samples, const float* W, const float* bias,
                            Index width, float* z);
-    // The same for samples in pairs, two to each of `pairs`: rows that both touch are read once.
-    void (*sparse_forward_pairs)(const SparsePair* x, Index pairs, const float* W, const float* bias,
-                                 Index width, float* z);
     // sparse_forward from a copy of W in bfloat16 (the upper half of a float32): half the bytes to read.
     void (*sparse_forward_bfloat16)(const SparseRow* x, Index samples, const std::uint16_t* W,
                                     const float* bias, Index width, float* z);
@@ -71,15 +78,19 @@ struct Kernels {
     void (*sparse_update)(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
                           float* bias, Index width, const BatchTranspose& scratch, std::uint16_t* copy);
 
-    // The same for samples in pairs; rows[s] is sample s as a dense row of `features`.
-    void (*sparse_update_pairs)(const SparsePair* x, Index samples, const float* const* rows,
-                                Index features, const float* delta, float scale, float* W, float* bias,
-                                Index width, const BatchTranspose& scratch);
+    // z[s] = bias + sum over the marked k of x[s][k] W[k]. The rows of W are visited in blocks of
+    // 64 x words_a_visit, all samples in a block, so that what they share is read from the fastest cache.
+    void (*marked_forward)(const MarkedRows& x, Index words_a_visit, const float* W, const float* bias,
+                           Index width, float* z);
+    // W[k] += sum over s of x[s][k] step[s], bias += sum over s of step[s]. scratch: 64 x x.words entries.
+    void (*marked_update)(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
+                          std::uint32_t* scratch);
 
-    // sparse_update for the first sample of a pair, then sparse_forward for the second: rows that both touch
-    // are read once.
-    void (*sparse_update_forward)(const SparsePair& x, const float* delta, float scale, float* W,
-                                  float* bias, Index width, float* z);
+    // product[s * MarkedRows::most + t] = x[s] . x[t] for all t in an earlier batch than s < samples; a batch
+    // is `batch` samples. Other entries become anything.
+    void (*gram_float32)(const float* const* x, Index samples, Index batch, Index n, float* product);
+    void (*gram_uint8)(const std::uint8_t* const* x, Index samples, Index batch, Index n, float scale,
+                       float* product);
 
     // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride, z: samples x width.
     void (*dense_forward)(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
@@ -91,6 +102,19 @@ struct Kernels {
     // W[k] += scale * sum over s of a[s][k] delta[s], bias as above.
     void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in, const float* delta,
                          float scale, float* W, float* bias, Index width);
+
+    // c[m] += sum over d < depth of a[d + m * a_row] b[d]; b: depth x width, c: rows x width.
+    void (*add_product)(const float* a, Index a_row, Index rows, Index depth, const float* b,
+                        Index width, float* c);
+
+    // A layer with at most most_narrow outputs, whose weights are stored transposed: row k of W (outputs x
+    // a_stride) holds those that lead to output k. The filling of a must be 0.
+    // z[s] = bias + W a[s]; the filling of z is left as it is.
+    void (*narrow_forward)(const float* a, Index a_stride, Index samples, const float* W,
+                           const float* bias, Index outputs, Index z_stride, float* z);
+    // below[s] = delta[s] W for all s, then W[k] += sum over s of delta[s][k] a[s], and bias likewise.
+    void (*narrow_step)(const float* a, Index a_stride, Index samples, const float* delta,
+                        Index delta_stride, Index outputs, float* W, float* bias, float* below);
 
     // a = phi(a), entry by entry; n is a multiple of 16.
     void (*activate)(Activation activation, float* a, Index n);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
 #include "omp_mlp/network.hpp"
 
@@ -14,8 +13,8 @@ public:
     OutputStage(const Network& network, Index samples, double skip_confident);
 
     // samples x stride of the last layer. What is written there is z.
-    float* z() { return workspace_.activations.back().data(); }
-    const float* deltas() const { return workspace_.deltas.back().data(); }
+    float* z() { return workspace_.outputs(); }
+    const float* deltas() { return workspace_.deltas(0); }
 
     // Fills the deltas, and returns the sum of the samples' losses. Samples with 1 - p(correct) below
     // skip_confident get deltas of zero.
@@ -25,7 +24,6 @@ private:
     Network network_;  // the last layer alone, on a single input
     Index stride_;
     Workspace workspace_;
-    std::vector<Index> zeros_;
     float skip_confident_;
 };
 

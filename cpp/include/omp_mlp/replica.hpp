@@ -22,7 +22,7 @@ struct BatchOptions {
 class Replica {
 public:
     Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-            const BatchOptions& options, Reading reading);
+            const BatchOptions& options, Reading reading, const Centering* centering);
 
     struct Trained {
         Index samples = 0;
@@ -37,6 +37,8 @@ public:
     Parameters parameters;
 
 private:
+    // The loaded samples, batch by batch. Returns the sum of their losses.
+    double train_stretch(const Targets& targets, std::span<const Index> ids, Index position);
     // Positions [begin, end) of one epoch.
     void train_epoch(const Samples& X, const Targets& targets, Index number, Index begin, Index end,
                      Heartbeat& heartbeat, Trained& trained);
@@ -48,7 +50,7 @@ private:
     Sgd sgd_;
     Shard shard_;
     Index batch_size_;
-    bool is_online_;  // the step of one sample and the forward pass of the next visit W together
+    Index stretch_;  // samples that are read together: a batch, or several small ones
     float skip_confident_;
     std::vector<std::uint16_t, CacheLineAllocator<std::uint16_t>> first_weights_;
     std::vector<bool> keep_;

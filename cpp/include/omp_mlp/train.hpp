@@ -22,6 +22,7 @@ struct TrainOptions {
     int workers;
     Index epochs;
     BatchOptions batch;
+    bool center_inputs;
     Index merge_every;  // samples a replica trains between merges; 0: one merge, at the end
     const MergeMethod* method;
     double outer_momentum;
