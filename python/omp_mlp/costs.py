@@ -654,8 +654,8 @@ def _measure(cores: int) -> Costs:
             flop = _measured_work(network, "dense").flop
             seconds, _ = _row("replica", "dense", network, cores)
             crowding[k] = [max(1.0, s * r / flop) for s, r in zip(seconds, alone, strict=True)]
-    counts = [2**k for k in range(1, cores.bit_length())]
-    counts += [] if cores in counts or cores == 1 else [cores]
+    # One core too may be asked what two threads take.
+    counts = sorted({2, *(2**k for k in range(1, cores.bit_length())), max(cores, 2)})
     barriers = {count: _barrier(count) for count in counts}
     merges = {count: _merge(count, (16, 16)) for count in [1, *counts]}
     return Costs(
@@ -665,7 +665,7 @@ def _measure(cores: int) -> Costs:
         batches=_BATCHES,
         rates={kind: tuple(map(tuple, rows)) for kind, rows in rates.items()},
         crowding=tuple(map(tuple, crowding)),
-        barriers=barriers or {2: _barrier(2)},
+        barriers=barriers,
         merges=merges,
         bandwidth=_merge_bandwidth(cores, merges[cores]),
         setup_replica=setups["replica"],
