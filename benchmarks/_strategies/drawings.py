@@ -19,7 +19,7 @@ INK, GREY = report.COLOURS["black"], report.COLOURS["grey"]
 def _canvas(title: str, subtitle: str, height: float = 4.4) -> tuple[Figure, Axes]:
     fig = Figure(figsize=(8.4, height))
     ax = fig.add_axes((0.0, 0.0, 1.0, 1.0))
-    ax.set(xlim=(0, 84), ylim=(0, 10 * height))
+    ax.set(xlim=(0, 84), ylim=(-2, 10 * height))
     ax.axis("off")
     ax.text(2, 10 * height - 2, title, fontsize=13, weight="bold", va="top")
     ax.text(2, 10 * height - 5.2, subtitle, fontsize=9.5, color=GREY, va="top")
@@ -44,7 +44,7 @@ def _box(
     )
     ax.text(
         x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9,
-        color="white" if filled else INK, linespacing=1.3,
+        color="white" if filled and colour != TWO else INK, linespacing=1.3,
     )  # fmt: skip
 
 

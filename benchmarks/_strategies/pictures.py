@@ -66,7 +66,9 @@ def winners(entries: Sequence[Entry], notes: Sequence[str]) -> Figure:
                     ha="center",
                     va="center",
                     fontsize=8,
-                    color="white",
+                    color=report.COLOURS["black"]
+                    if _colour(best) == COLOURS["section"]
+                    else "white",
                 )
                 ax.add_patch(
                     _square(column, row + 0.34, 0.09, facecolor=_colour(chosen), edgecolor="white")
@@ -138,7 +140,7 @@ def predicted(entries: Sequence[Entry], summary: Mapping[str, Any], notes: Seque
 
 
 def node_or_exemplar(entries: Sequence[Entry], notes: Sequence[str]) -> Figure:
-    """Draw Pethick's question: is node or exemplar parallelism the quicker one?"""
+    """Draw Pethick's question: which is the quicker one, node or exemplar parallelism."""
     grouped = judge.cells(entries)
     batches = sorted({key[2] for key in grouped})
     names = list(dict.fromkeys(key[0] for key in grouped if "sparse" not in key[0]))
@@ -212,8 +214,8 @@ def extrapolation(known: costs.Costs, notes: Sequence[str]) -> Figure:
                 **options,
             )
             _draw(ax, curve, COLOURS[strategy], f"{gigabits} Gbit/s", dash)
-        title = "a merge an epoch" if strategy == "replica" else "a sum of gradients a batch"
-        ax.set_title(f"cluster, one core a node: {title}", fontsize=10.5)
+        title = "a merge an epoch" if strategy == "replica" else "gradients of every batch"
+        ax.set_title(f"cluster: {title}", fontsize=10.5)
     for ax in panels:
         ax.plot(CORES, CORES, color=report.COLOURS["grey"], linewidth=0.8, label="linear")
         ax.set_xscale("log", base=2)

@@ -39,7 +39,7 @@ def seconds(value: float) -> str:
 
 
 def winners(entries: Sequence[Entry]) -> str:
-    """Who is the quickest in each cell, by how much, and what the model said."""
+    """Name the quickest in each cell, by how much, and what the model said."""
     rows = []
     for (name, n_samples, batch), group in judge.cells(entries).items():
         best = judge.fastest(judge.candidates(group))
@@ -103,7 +103,7 @@ def accuracies(entries: Sequence[Entry]) -> str:
 
 
 def errors(summary: Mapping[str, Any]) -> str:
-    """How far predictions are from what was measured."""
+    """Tell how far predictions are from what was measured."""
     rows = [
         [name, str(e["entries"]), f"{100 * e['median']:.0f} %", f"{100 * e['p90']:.0f} %"]
         for name, e in [
@@ -116,7 +116,7 @@ def errors(summary: Mapping[str, Any]) -> str:
 
 
 def targets(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What was aimed at, and what was found."""
+    """Set what was found beside what was aimed at."""
     verdicts = {True: "reached", False: "**missed**", None: "not measured"}
     return markdown(
         ["aim", "bound", "found", ""],

@@ -9,14 +9,15 @@ B, W floats of weights of b = 4 bytes, F flop a sample, s flop/s of a core, and 
     pattern       replica with M = E
     section       ceil(P/C) E N F_1/s + E ceil(N/B) (2 hidden layers - 1) alpha(P)
     synchronous   ceil(P/C) E N/B (ceil(B/P) F_pass/s + B/P F_step/s)
-                    + E ceil(N/B) (2 alpha(P) + (P-1)/P b W / bandwidth)
+                    + E ceil(N/B) (2 alpha(P) + (P-1)/P b W' / sharing)
     hogwild       ceil(P/C) E ceil(N/P) F/s
 
 alpha is the time of a barrier, alpha_merge that of a merge of nothing. F_1 is what the largest
 section has to do, in whole cache lines of 16 hidden units; F_pass is forward and back, F_step the
-update. s was measured for these kernels, at this size of the weights and of the batch; to that
-comes the time to get the network ready, in proportion to W. On a cluster (:class:`Cluster`) of P
-nodes, with L = ceil(log2 P) and messages of alpha + bytes beta seconds::
+update; W' are the weights that a batch changes. s was measured for these kernels, at this size of
+the weights and of the batch; to that comes the time to get the network ready, in proportion to W.
+On a cluster (:class:`Cluster`) of P nodes, with L = ceil(log2 P), messages of alpha + bytes beta
+seconds, and gamma seconds to add a weight::
 
     replica       E ceil(N/P) F/s + L (alpha + b W beta) + M L (2 alpha + 2 b W beta + W gamma)
     section       E N F_1/s + E ceil(N/B) 2 hidden layers L alpha + E N bytes beta, of which each
@@ -33,7 +34,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,8 @@ class Costs:
         Seconds of a round and merge of a tiny network by number of threads.
     bandwidth : float
         Bytes/s at which a merge goes through replicas.
+    sharing : float
+        Bytes/s at which weights that another thread has changed are read.
     setup_replica, setup_one : float
         Seconds a byte of weights to get a replica, or one network for all threads, ready.
     """
@@ -101,6 +104,7 @@ class Costs:
     barriers: Mapping[int, float]
     merges: Mapping[int, float]
     bandwidth: float
+    sharing: float = math.inf
     setup_replica: float = 0.0
     setup_one: float = 0.0
 
@@ -130,6 +134,7 @@ class Costs:
             barriers={2: barrier},
             merges={2: merge},
             bandwidth=bandwidth,
+            sharing=bandwidth,
         )
 
     def rate(self, kind: str, size: float, batch: float, *, crowd: float = 0.0) -> float:
@@ -344,7 +349,7 @@ def predict(
         threads=threads,
         batch=batch,
         batches=epochs * -(-n_samples // batch),
-        kind="dense" if density is None else "sparse",
+        density=density,
         costs=costs,
         cores=cores,
         crowd=0.0 if cluster else (min(threads, cores) - 1) / max(cores - 1, 1),
@@ -441,10 +446,14 @@ class _Task:
     threads: int
     batch: int
     batches: int
-    kind: str
+    density: float | None
     costs: Costs
     cores: int
     crowd: float
+
+    @property
+    def kind(self) -> str:
+        return "dense" if self.density is None else "sparse"
 
     @property
     def turns(self) -> int:
@@ -532,11 +541,18 @@ def _synchronous(task: _Task, cluster: Cluster | None) -> tuple[float, float, fl
     if task.threads == 1:
         return compute, 0.0, 0.0
     if cluster is None:
-        moved = (task.threads - 1) / task.threads * whole.size / costs.bandwidth
+        moved = (task.threads - 1) / task.threads * _changed(task, task.batch) / costs.sharing
         return compute, task.batches * (2 * costs.barrier(task.threads) + moved), 0.0
     message = cluster.latency + whole.size / cluster.bandwidth
     adds = whole.size / costs.bandwidth
     return compute, task.batches * task.levels * (2 * message + adds), 0.0
+
+
+def _changed(task: _Task, batch: int) -> float:
+    """Return the bytes of weights that a step changes: those of inputs that are all zero stay."""
+    first = _BYTES * task.layers[0] * _padded(task.layers[1])
+    untouched = 0.0 if task.density is None else (1 - min(task.density, 1.0)) ** batch
+    return task.whole.size - first * untouched
 
 
 def _assumptions(
@@ -658,8 +674,8 @@ def _measure(cores: int) -> Costs:
     counts = sorted({2, *(2**k for k in range(1, cores.bit_length())), max(cores, 2)})
     barriers = {count: _barrier(count) for count in counts}
     merges = {count: _merge(count, (16, 16)) for count in [1, *counts]}
-    return Costs(
-        machine=f"{cores} of {os.cpu_count()} cores, {_core.kernels_in_use()}, {platform.node()}",
+    measured = Costs(
+        machine=f"{cores} of {os.cpu_count()} cores, kernels {_core.kernels_in_use()}",
         cores=cores,
         sizes=tuple(_measured_work(network, "dense").size for network in _NETWORKS),
         batches=_BATCHES,
@@ -671,6 +687,7 @@ def _measure(cores: int) -> Costs:
         setup_replica=setups["replica"],
         setup_one=setups["one"],
     )
+    return replace(measured, sharing=_sharing(measured))
 
 
 def _measured_work(network: tuple[int, int], kind: str) -> Work:
@@ -688,15 +705,23 @@ def _row(
     for batch in _BATCHES:
         if is_large and 1 < batch < _BATCHES[-1]:
             continue
-        # About a millisecond an epoch at 10 Gflop/s, as often as it fits into 8 ms.
-        n = batch * max(1, min(4096, round(1e7 / flop)) // batch)
+        # About a millisecond an epoch at 10 Gflop/s, as often as it fits into 8 ms. Replicas read
+        # small batches together, so that a few samples would not be typical.
+        least = 64 if who == "replica" else 2
+        n = batch * -(-max(least, min(4096, round(1e7 / flop))) // batch)
         epochs = int(min(max(8e7 / (n * flop), 2), 40))
         strategy = "replica" if who == "replica" else "synchronous"
         run = _train((network[0], network[1], 10), kind, strategy, n, epochs, batch, threads)
         seconds = run[1:, 4].min() if len(run) > 1 else run[0, 4]
         found[batch] = float(seconds) / n
         setup = min(setup, max(float(run[0, 2] - run[0, 4]), 0.0))
-    if is_large:
+    if is_large and who == "replica":
+        found |= {
+            batch: float(np.interp(np.log(batch), np.log(list(found)), list(found.values())))
+            for batch in _BATCHES
+            if batch not in found
+        }
+    elif is_large:
         # Where the weights are in no cache, a batch takes one way through them and the work of its
         # samples: a / batch + c for each sample.
         a = (found[_BATCHES[0]] - found[_BATCHES[-1]]) / (1 / _BATCHES[0] - 1 / _BATCHES[-1])
@@ -790,6 +815,20 @@ def _merge(threads: int, network: tuple[int, int]) -> float:
     """Return what a round of one sample a replica takes, its merge included, without the sample."""
     run = _train((*network, 16), "dense", "replica", 1, 200, 1, threads, merge_every=1)
     return float(np.median(run[1:, 2] + run[1:, 3] - run[1:, 4]))
+
+
+def _sharing(known: Costs) -> float:
+    """Return the bytes/s that explain what a batch on two threads takes besides the rest."""
+    network, batch = (512, 128, 10), 8
+    n = 32 * batch
+    seconds = float(_train(network, "dense", "synchronous", n, 12, batch, 2)[1:, 2].min())
+    expected = predict(
+        network, n, 1, 2, "synchronous", batch_size=batch,
+        costs=replace(known, sharing=math.inf, setup_one=0.0),
+    ).total  # fmt: skip
+    moved = n / batch * work(network).size / 2
+    # Between a slow memory and what would not be noticed.
+    return float(np.clip(moved / max(seconds - expected, 1e-9), 1e9, 1e12))
 
 
 def _merge_bandwidth(threads: int, nothing: float) -> float:
