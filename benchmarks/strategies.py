@@ -147,7 +147,7 @@ def document(result: dict[str, Any]) -> str:
         "### Which strategy is the quickest",
         "![The quickest strategy by network, data and batch size](figures/strategies-winners.png)",
         "*x*: speed-up over one thread. *predicted*: what the model takes for the quickest; "
-        '*chosen*: what `strategy="auto"` does, which leaves one thread only for a gain of 10 %.',
+        '*chosen*: what `strategy="auto"` does, which leaves one thread only for a gain of 15 %.',
         tables.winners(entries),
         "### Times of all strategies",
         f"On {SHOWN_SAMPLES:,} samples with {summary['threads']} threads; in brackets the "

@@ -8,15 +8,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdint>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "omp_mlp/dispatch.hpp"
+#include "omp_mlp/examine.hpp"
 #include "omp_mlp/merge.hpp"
 #include "omp_mlp/one_network.hpp"
 #include "omp_mlp/parallel.hpp"
@@ -107,60 +106,28 @@ struct PySamples {
     }
 
     // The share of nonzeros, if the first layer reads lists of them, or None if it reads a matrix.
-    std::optional<double> list_density(const std::string& first_layer, Index batch_size) const {
+    std::optional<double> list_density(const std::string& first_layer) const {
         const py::gil_scoped_release release;
-        const bool matrix =
-            choose_reading(named(first_layers, first_layer), samples, batch_size) == Reading::matrix;
+        const bool matrix = choose_reading(named(first_layers, first_layer), samples) == Reading::matrix;
         return matrix ? std::nullopt : std::optional{density(samples)};
     }
 
     // Where X is not finite first, as (row, column), or None.
-    py::object first_nonfinite() const {
-        if (samples.kind == Samples::Kind::dense_uint8) {
-            return py::none();
-        }
-        const bool sparse = samples.kind == Samples::Kind::csr;
-        const Index count = sparse ? samples.starts[samples.rows] : samples.rows * samples.columns;
-        Index found = 0;
+    py::object first_nonfinite(int workers) const {
+        Index place = 0;
         {
             const py::gil_scoped_release release;
-            found = first_nonfinite_value(samples.values, count);
+            place = find_nonfinite(samples, workers);
         }
-        if (found == count) {
+        if (place < 0) {
             return py::none();
         }
-        if (!sparse) {
-            return py::make_tuple(found / samples.columns, found % samples.columns);
+        if (samples.kind != Samples::Kind::csr) {
+            return py::make_tuple(place / samples.columns, place % samples.columns);
         }
         const std::int64_t* after =
-            std::upper_bound(samples.starts, samples.starts + samples.rows + 1, found);
-        return py::make_tuple(after - samples.starts - 1, samples.indices[found]);
-    }
-
-private:
-    static Index first_nonfinite_value(const float* values, Index count) {
-        // x * 0 is 0 unless x is infinite or NaN: a sum of such terms is quick to tell.
-        constexpr Index piece = 4096;
-        for (Index begin = 0; begin < count; begin += piece) {
-            const Index end = std::min(begin + piece, count);
-            std::array<float, 16> sums{};
-            Index k = begin;
-            for (; k + 16 <= end; k += 16) {
-                for (Index lane = 0; lane < 16; ++lane) {
-                    sums[static_cast<std::size_t>(lane)] += values[k + lane] * 0.0F;
-                }
-            }
-            bool finite = std::accumulate(sums.begin(), sums.end(), 0.0F) == 0.0F;
-            for (; k < end; ++k) {
-                finite = finite && std::isfinite(values[k]);
-            }
-            if (!finite) {
-                return std::find_if(values + begin, values + end,
-                                    [](float value) { return !std::isfinite(value); }) -
-                       values;
-            }
-        }
-        return count;
+            std::upper_bound(samples.starts, samples.starts + samples.rows + 1, place);
+        return py::make_tuple(after - samples.starts - 1, samples.indices[place]);
     }
 };
 
@@ -210,8 +177,7 @@ struct PyNetwork {
                                              const std::optional<Array<float>>& sample_weight,
                                              const std::string& first_layer) const {
         const Index rows = X.samples.rows;
-        Workspace workspace{network, rows,
-                            choose_reading(named(first_layers, first_layer), X.samples, rows)};
+        Workspace workspace{network, rows, choose_reading(named(first_layers, first_layer), X.samples)};
         std::vector<Index> ids(static_cast<std::size_t>(rows));
         std::iota(ids.begin(), ids.end(), Index{0});
         workspace.load(kernels(), X.samples, ids);
@@ -395,8 +361,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def_static("dense_uint8", &PySamples::dense_uint8, py::kw_only(), "X"_a.noconvert(), "scale"_a)
         .def_static("csr", &PySamples::csr, py::kw_only(), "starts"_a.noconvert(),
                     "indices"_a.noconvert(), "values"_a.noconvert(), "columns"_a)
-        .def("list_density", &PySamples::list_density, py::kw_only(), "first_layer"_a, "batch_size"_a)
-        .def("first_nonfinite", &PySamples::first_nonfinite);
+        .def("list_density", &PySamples::list_density, py::kw_only(), "first_layer"_a)
+        .def("first_nonfinite", &PySamples::first_nonfinite, py::kw_only(), "workers"_a);
 
     py::class_<PyNetwork>(m, "Network")
         .def(py::init<const std::vector<Index>&, const std::string&, const std::string&,

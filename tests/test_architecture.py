@@ -48,6 +48,7 @@ MAY_INCLUDE = {
     "merge": BASICS,
     "samples": BASICS,
     "centering": BASICS | {"samples"},
+    "examine": BASICS | {"samples", "parallel"},
     "first_layer": BASICS | {"samples"},
     "shard": BASICS | {"permutation"},
     "parameters": BASICS | {"random"},
@@ -67,7 +68,8 @@ MAY_INCLUDE = {
     "hogwild": ONE_NETWORK,
     "one_network": TRAIN | {"train", "section", "synchronous", "hogwild"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
-    "bindings": REPLICA | {"dispatch", "merge", "one_network", "parallel", "predict", "train"},
+    "bindings": REPLICA
+    | {"dispatch", "examine", "merge", "one_network", "parallel", "predict", "train"},
 }
 # These know nothing of each other, not even through others.
 STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]

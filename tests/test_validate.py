@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import omp_mlp
 from omp_mlp import Model, TrainingDivergedError, _core, _validate
@@ -659,3 +661,31 @@ def test_error_survives_pickling(replica):
     error = TrainingDivergedError(3, replica)
     again = pickle.loads(pickle.dumps(error))
     assert (again.round, again.replica, str(again)) == (3, replica, str(error))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_labels_of_integers_are_those_of_unique(dtype: str, data: st.DataObject) -> None:
+    """With gaps, negative, one label only, and at the ends of the type."""
+    limits = np.iinfo(dtype)
+    first = data.draw(st.sampled_from([limits.min, limits.max - 20, 7]))
+    offsets = data.draw(st.lists(st.integers(0, 20), min_size=1, max_size=40))
+    far = data.draw(st.booleans())
+    y = np.array([first + offset for offset in offsets] + [3] * far, dtype=dtype)
+    got = _validate.targets(y, len(y))
+    labels, indices = np.unique(y, return_inverse=True)
+    assert got.labels is not None
+    assert got.indices is not None
+    assert got.labels.dtype == labels.dtype
+    np.testing.assert_array_equal(got.labels, labels)
+    np.testing.assert_array_equal(got.indices, indices)
+
+
+@pytest.mark.parametrize("largest", [0, 1, 128, 129, 255])
+def test_scale_of_bytes_follows_the_largest(largest: int) -> None:
+    """It may be anywhere, the last rows of a large array included."""
+    X = np.zeros((1000, 3), dtype=np.uint8)
+    X[-1, 1] = largest
+    expected = {0: 1.0, 1: 1.0, 128: 2.0**-7, 129: 2.0**-8, 255: 2.0**-8}
+    assert _validate.inputs(X, for_training=True).scale == expected[largest]

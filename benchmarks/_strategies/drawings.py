@@ -107,7 +107,7 @@ def section() -> Figure:
         )  # fmt: skip
         _arrow(ax, (x + 15, 27), (x + 15, 24.7), colour)
         _box(ax, x, 19.5, 30, 5, "own part of the outputs' z", colour, filled=False)
-        _arrow(ax, (x + 15, 14.8), (x + 15, 12.2), colour)
+        _arrow(ax, (x + 15, 19.5), (x + 15, 12.2), colour)
         _box(
             ax, x, 3, 30, 9,
             "sum of the parts, loss, deltas\nown deltas; step of the own weights", colour,

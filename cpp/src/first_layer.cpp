@@ -27,10 +27,9 @@ double density(const Samples& X) {
     return entries > 0 ? static_cast<double>(nonzeros) / static_cast<double>(entries) : 0.0;
 }
 
-Reading choose_reading(FirstLayer wish, const Samples& X, Index batch_size) {
+Reading choose_reading(FirstLayer wish, const Samples& X) {
     if (wish == FirstLayer::automatic) {
-        // A single sample reads each row of W for itself either way: lists only save.
-        const double crossover = batch_size < 4 ? 0.95 : 0.5;
+        constexpr double crossover = 0.8;  // for batches of 1 to 128 alike
         wish = density(X) < crossover ? FirstLayer::sparse : FirstLayer::dense;
     }
     if (wish == FirstLayer::dense) {

@@ -28,8 +28,7 @@ using VBits = std::uint32_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), ma
 
 constexpr Index lanes = OMP_MLP_VECTOR_BYTES / 4;
 // Vectors that a loop over rows keeps in registers, next to what it needs besides.
-constexpr Index tile_vectors = 8;
-constexpr Index tile_floats = tile_vectors * lanes;
+constexpr Index tile_vectors = OMP_MLP_REGISTERS == 32 ? 12 : 8;
 // Filling makes every width a multiple of 16 floats, so the last tile has a multiple of this many vectors.
 constexpr Index vectors_per_line = cache_line_floats / lanes;
 
@@ -41,25 +40,28 @@ void store(float* p, V v) {
     *reinterpret_cast<V*>(p) = v;
 }
 
-// Calls fn.template operator()<N>(first column) for tiles of N vectors that cover `width` floats.
+// Calls fn.template operator()<N>(first column) with N = vectors.
 template <Index N, typename Fn>
-void last_tile(Index vectors, Index column, const Fn& fn) {
-    if constexpr (N > 0) {
-        if (vectors == N) {
-            fn.template operator()<N>(column);
-        } else {
-            last_tile<N - vectors_per_line>(vectors, column, fn);
-        }
+void with_vectors(Index vectors, Index column, const Fn& fn) {
+    if (vectors == N) {
+        fn.template operator()<N>(column);
+    } else if constexpr (N > vectors_per_line) {
+        with_vectors<N - vectors_per_line>(vectors, column, fn);
     }
 }
 
+// The same for tiles of about equal widths that cover `width` floats: one of 128 floats and one of 16 would
+// take longer than two of 80 and 64.
 template <typename Fn>
 void for_each_tile(Index width, const Fn& fn) {
-    Index column = 0;
-    for (; column + tile_floats <= width; column += tile_floats) {
-        fn.template operator()<tile_vectors>(column);
+    constexpr Index lines_a_tile = tile_vectors / vectors_per_line;
+    const Index lines = width / cache_line_floats;
+    const Index tiles = (lines + lines_a_tile - 1) / lines_a_tile;
+    for (Index tile = 0; tile < tiles; ++tile) {
+        const Index begin = tile * lines / tiles;
+        const Index end = (tile + 1) * lines / tiles;
+        with_vectors<tile_vectors>((end - begin) * vectors_per_line, begin * cache_line_floats, fn);
     }
-    last_tile<tile_vectors - vectors_per_line>((width - column) / lanes, column, fn);
 }
 
 // ---- Lists of nonzeros ------------------------------------------------------------------------------
@@ -474,13 +476,13 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
 // What a marked entry is worth.
 struct FloatValues {
     const float* row;
-    float operator[](Index k) const { return row[k]; }
+    float operator()(Index k) const { return row[k]; }
 };
 
 struct ByteValues {
     const std::uint8_t* row;
     const float* byte_value;
-    float operator[](Index k) const { return byte_value[row[k]]; }
+    float operator()(Index k) const { return byte_value[row[k]]; }
 };
 
 struct FloatRows {
@@ -504,33 +506,114 @@ void with_rows(const MarkedRows& x, const Fn& fn) {
     }
 }
 
+// Where there are registers for it, two samples (or two rows of W) are worked on together: what both need is
+// loaded once, and loads are what these loops wait for.
+constexpr bool is_double = OMP_MLP_REGISTERS == 32;
+
+// Loaded once, into a register: GCC would rather load twice, once in each instruction that uses it, and keep
+// bits in mask registers, from which it has to fetch them.
+[[gnu::always_inline]] inline V loaded_once(const float* p) {
+    V v = load(p);
+#if defined(__x86_64__)
+    asm("" : "+v"(v));
+#elif defined(__aarch64__)
+    asm("" : "+w"(v));
+#endif
+    return v;
+}
+
+template <typename Bits>
+[[gnu::always_inline]] inline Bits in_register(Bits bits) {
+    asm("" : "+r"(bits));
+    return bits;
+}
+
+template <Index N>
+[[gnu::always_inline]] inline void load_tile(const float* p, V* v) {
+#pragma GCC unroll 16
+    for (Index i = 0; i < N; ++i) {
+        v[i] = load(p + i * lanes);
+    }
+}
+
+template <Index N>
+[[gnu::always_inline]] inline void store_tile(float* p, const V* v) {
+#pragma GCC unroll 16
+    for (Index i = 0; i < N; ++i) {
+        store(p + i * lanes, v[i]);
+    }
+}
+
+// sum += the sum over the bits k of `left` of values(k) rows[k].
+template <Index N, typename Bits, typename Values>
+[[gnu::always_inline]] inline void add_rows(Bits left, const Values& values, const float* rows,
+                                            Index stride, V* sum) {
+    for (; left != 0; left &= left - 1) {
+        const Index k = __builtin_ctzll(left);
+        const float* row = rows + k * stride;
+        const float value = values(k);
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            sum[v] += value * load(row + v * lanes);
+        }
+    }
+}
+
+// The same for two sums with bits and values of their own.
+template <Index N, typename Bits, typename Values0, typename Values1>
+[[gnu::always_inline]] inline void add_rows_to_two(Bits left_0, Bits left_1, const Values0& values_0,
+                                                   const Values1& values_1, const float* rows,
+                                                   Index stride, V* sum_0, V* sum_1) {
+    const Bits both = in_register(left_0 & left_1);
+    for (Bits left = both; left != 0; left &= left - 1) {
+        const Index k = __builtin_ctzll(left);
+        const float* row = rows + k * stride;
+        const float value_0 = values_0(k);
+        const float value_1 = values_1(k);
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            const V loaded = loaded_once(row + v * lanes);
+            sum_0[v] += value_0 * loaded;
+            sum_1[v] += value_1 * loaded;
+        }
+    }
+    add_rows<N>(in_register(left_0 ^ both), values_0, rows, stride, sum_0);
+    add_rows<N>(in_register(left_1 ^ both), values_1, rows, stride, sum_1);
+}
+
 // after = before + the sum over the marked k of values[k] W[k], for `words` words of marks. A function of its
 // own, so that all it needs has a register.
 template <Index N, typename Values>
 [[gnu::noinline]] void visit(const std::uint64_t* marks, Index words, Values values, const float* W,
                              Index stride, const float* before, float* after) {
     V sum[N];
-#pragma GCC unroll 16
-    for (Index v = 0; v < N; ++v) {
-        sum[v] = load(before + v * lanes);
-    }
+    load_tile<N>(before, sum);
     for (Index word = 0; word < words; ++word) {
-        for (std::uint64_t left = marks[word]; left != 0; left &= left - 1) {
-            const Index k = __builtin_ctzll(left);
-            const float* w = W + k * stride;
-            const float value = values[k];
-#pragma GCC unroll 16
-            for (Index v = 0; v < N; ++v) {
-                sum[v] += value * load(w + v * lanes);
-            }
-        }
+        add_rows<N>(marks[word], values, W, stride, sum);
         values.row += 64;
         W += 64 * stride;
     }
-#pragma GCC unroll 16
-    for (Index v = 0; v < N; ++v) {
-        store(after + v * lanes, sum[v]);
+    store_tile<N>(after, sum);
+}
+
+// The same for two samples, whose marks, values and sums are the given distances apart.
+template <Index N, typename Values>
+[[gnu::noinline]] void visit_two(const std::uint64_t* marks, Index marks_apart, Index words,
+                                 Values values_0, Values values_1, const float* W, Index stride,
+                                 const float* before, Index before_apart, float* after) {
+    V sum_0[N];
+    V sum_1[N];
+    load_tile<N>(before, sum_0);
+    load_tile<N>(before + before_apart, sum_1);
+    for (Index word = 0; word < words; ++word) {
+        add_rows_to_two<N>(marks[word], marks[word + marks_apart], values_0, values_1, W, stride, sum_0,
+                           sum_1);
+        values_0.row += 64;
+        values_1.row += 64;
+        W += 64 * stride;
     }
+    store_tile<N>(after, sum_0);
+    store_tile<N>(after + stride, sum_1);
 }
 
 // Has the memory start on the entries of a row that belong to `words` words of marks from `first` on.
@@ -556,15 +639,31 @@ void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, 
     for_each_tile(width, [&]<Index N>(Index column) {
         for (Index first = 0; first < words; first += words_a_visit) {
             const Index count = first + words_a_visit < words ? words_a_visit : words - first;
-            for (Index s = 0; s < x.samples; ++s) {
+            const float* block = W + 64 * first * width + column;
+            const auto values_of = [&](Index s) {
                 auto values = rows.row(s);
                 values.row += 64 * first;
                 if (x.upcoming != nullptr && column == 0) {
                     prefetch_block<decltype(*values.row)>(x.upcoming[s], first, count, x.columns);
                 }
+                return values;
+            };
+            for (Index s = 0; s < x.samples;) {
+                const std::uint64_t* marks = x.marks + s * x.words + first;
                 float* z_s = z + s * width + column;
-                visit<N>(x.marks + s * x.words + first, count, values, W + 64 * first * width + column,
-                         width, first == 0 ? bias + column : z_s, z_s);
+                const float* before = first == 0 ? bias + column : z_s;
+                if (is_double && s + 2 <= x.samples) {
+                    const auto values_0 = values_of(s);
+                    const auto values_1 = values_of(s + 1);
+                    if (first == 0 || count > 1 || (marks[0] | marks[x.words]) != 0) {
+                        visit_two<N>(marks, x.words, count, values_0, values_1, block, width, before,
+                                     first == 0 ? 0 : width, z_s);
+                    }
+                    s += 2;
+                } else {
+                    visit<N>(marks, count, values_of(s), block, width, before, z_s);
+                    s += 1;
+                }
             }
         }
     });
@@ -617,31 +716,28 @@ void transpose_marks(const MarkedRows& x, std::uint32_t* present) {
 template <Index N, typename Rows>
 [[gnu::noinline]] void update_columns(Index columns, const std::uint32_t* present, Rows rows,
                                       const float* step, float* W, Index stride) {
-    for (Index k = 0; k < columns; ++k) {
-        std::uint32_t left = present[k];
-        if (left == 0) {
+    for (Index k = 0; k < columns;) {
+        const auto values_0 = [rows, k](Index s) { return rows.row(s)(k); };
+        float* w = W + k * stride;
+        V sum_0[N];
+        if (is_double && k + 1 < columns && present[k] != 0 && present[k + 1] != 0) {
+            const auto values_1 = [rows, k](Index s) { return rows.row(s)(k + 1); };
+            V sum_1[N];
+            load_tile<N>(w, sum_0);
+            load_tile<N>(w + stride, sum_1);
+            add_rows_to_two<N>(present[k], present[k + 1], values_0, values_1, step, stride, sum_0,
+                               sum_1);
+            store_tile<N>(w, sum_0);
+            store_tile<N>(w + stride, sum_1);
+            k += 2;
             continue;
         }
-        float* w = W + k * stride;
-        V sum[N];
-#pragma GCC unroll 16
-        for (Index v = 0; v < N; ++v) {
-            sum[v] = load(w + v * lanes);
+        if (present[k] != 0) {
+            load_tile<N>(w, sum_0);
+            add_rows<N>(present[k], values_0, step, stride, sum_0);
+            store_tile<N>(w, sum_0);
         }
-        do {
-            const Index s = __builtin_ctz(left);
-            const float value = rows.row(s)[k];
-            const float* d = step + s * stride;
-#pragma GCC unroll 16
-            for (Index v = 0; v < N; ++v) {
-                sum[v] += value * load(d + v * lanes);
-            }
-            left &= left - 1;
-        } while (left != 0);
-#pragma GCC unroll 16
-        for (Index v = 0; v < N; ++v) {
-            store(w + v * lanes, sum[v]);
-        }
+        k += 1;
     }
 }
 

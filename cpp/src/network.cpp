@@ -148,8 +148,13 @@ void Workspace::load_marks(const Kernels& kernels, const Samples& X, std::span<c
         const Index offset = next[s] * X.columns;
         upcoming_[s] = is_float ? static_cast<const void*>(X.values + offset) : X.bytes + offset;
     }
+    // The forward pass before this has brought the rows as near as the second cache; from there to the first.
+    constexpr std::size_t ahead = 3;
     Index marked = 0;
     for (std::size_t s = 0; s < ids.size(); ++s) {
+        if (s + ahead < ids.size()) {
+            prefetch_sample(X, ids[s + ahead]);
+        }
         const Index offset = ids[s] * X.columns;
         std::uint64_t* marks = marks_.data() + static_cast<Index>(s) * words_;
         if (is_float) {

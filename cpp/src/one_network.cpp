@@ -34,7 +34,7 @@ TrainResult train_one_network(Strategy strategy, const Network& network, const S
                               const Targets& targets, const TrainOptions& options,
                               const std::optional<Parameters>& start, const Observer& observer) {
     const Index batch_size = std::min(options.batch.batch_size, X.rows);
-    const bool matrix = choose_reading(options.batch.first_layer, X, batch_size) == Reading::matrix;
+    const bool matrix = choose_reading(options.batch.first_layer, X) == Reading::matrix;
     const Task task{kernels(), network, X, targets, options, matrix ? Reading::matrix : Reading::lists,
                     batch_size};
     Parameters master{network.shape};

@@ -20,7 +20,7 @@ void predict(const Network& network, const Parameters& parameters, const Samples
     const Index stride = network.shape.layers().back().stride;
     const Index batches = (X.rows + batch_size - 1) / batch_size;
     const Index pieces = std::min<Index>(workers, batches);
-    const Reading reading = choose_reading(FirstLayer::automatic, X, batch_size);
+    const Reading reading = choose_reading(FirstLayer::automatic, X);
     const auto predict_piece = [&](Index piece) {
         // Whole batches, so that they are the same for any number of workers: a sample's last bits depend
         // on how many it shares its batch with.

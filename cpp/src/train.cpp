@@ -130,7 +130,7 @@ private:
 
     // bfloat16 has a kernel for lists only.
     static Reading reading(const BatchOptions& batch, const Samples& X) {
-        const Reading chosen = choose_reading(batch.first_layer, X, batch.batch_size);
+        const Reading chosen = choose_reading(batch.first_layer, X);
         return chosen == Reading::marks && batch.bfloat16_forward ? Reading::lists : chosen;
     }
 

@@ -60,7 +60,12 @@ class Inputs:
 
 
 def inputs(
-    X: Matrix, *, name: str = "X", n_features: int | None = None, for_training: bool = False
+    X: Matrix,
+    *,
+    name: str = "X",
+    n_features: int | None = None,
+    for_training: bool = False,
+    workers: int = 1,
 ) -> Inputs:
     """Check X and hand it to the core, without a copy where it already is what the core wants.
 
@@ -82,7 +87,7 @@ def inputs(
         if array.dtype == np.uint8:
             array = np.ascontiguousarray(array)
             if for_training and array.size:
-                scale = 0.5 ** math.ceil(math.log2(max(int(array.max()), 1)))
+                scale = 0.5 ** math.ceil(math.log2(max(_largest_byte(array), 1)))
             core = _core.Samples.dense_uint8(X=array, scale=scale)
         else:
             core = _core.Samples.dense_float32(X=_float32(array))
@@ -94,7 +99,7 @@ def inputs(
         raise ValueError(
             f"{name} has {shape[1]} features, but the network was trained on {n_features}"
         )
-    nonfinite = core.first_nonfinite()
+    nonfinite = core.first_nonfinite(workers=workers)
     if nonfinite is not None:
         row, column = nonfinite
         # Not every sparse format can be asked for an entry.
@@ -103,6 +108,16 @@ def inputs(
             f"{name} must be finite in float32; got {value} in row {row}, column {column}"
         )
     return Inputs(core, shape[0], shape[1], scale)
+
+
+def _largest_byte(array: npt.NDArray[np.uint8]) -> int:
+    """Return the largest, or 255 as soon as one is above 128: both are at most 2^8."""
+    largest = 0
+    for begin in range(0, len(array), 256):
+        largest = max(largest, int(array[begin : begin + 256].max()))
+        if largest > 128:
+            return 255
+    return largest
 
 
 def _sparse_inputs(X: Matrix, name: str) -> tuple[_core.Samples, tuple[int, int]]:
@@ -233,7 +248,7 @@ def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] 
             f"{name} must have one dimension for a classification; got shape {array.shape}"
         )
     if labels is None:
-        labels, indices = np.unique(array, return_inverse=True)
+        labels, indices = _small_integers(array) or np.unique(array, return_inverse=True)
         return Targets(labels, indices.astype(np.int32), None)
     if _text_kind(array) != _text_kind(labels):
         raise TypeError(
@@ -249,6 +264,20 @@ def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] 
             f"{', ...' if len(unseen) > 5 else ''}; expected some of {labels.tolist()}"
         )
     return Targets(labels, indices.astype(np.int32), None)
+
+
+def _small_integers(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+    """Return what np.unique does for integers from a small range, but without sorting."""
+    if array.dtype.kind not in "iu" or not len(array):
+        return None
+    smallest, largest = int(array.min()), int(array.max())
+    if largest - smallest >= len(array) or max(-smallest, largest) >= 2**62:
+        return None
+    offsets = array.astype(np.int64) - smallest
+    present = np.zeros(largest - smallest + 1, dtype=bool)
+    present[offsets] = True
+    labels = (np.flatnonzero(present) + smallest).astype(array.dtype)
+    return labels, (np.cumsum(present) - 1)[offsets]
 
 
 def parameters(values: object, name: str) -> FloatArray:

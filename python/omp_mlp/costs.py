@@ -409,7 +409,7 @@ def choose(
     merge_every: int | str | None = None,
     *,
     strategies: Sequence[str] = CHOICES,
-    margin: float = 0.1,
+    margin: float = 0.15,
     **options: Any,  # noqa: ANN401 - handed on to predict
 ) -> Prediction:
     """Return the prediction for the quickest strategy on up to so many threads.

@@ -268,7 +268,8 @@ def train_parallel(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable; got {type(callback).__name__}")
 
-    samples = _validate.inputs(X, for_training=True)
+    workers = effective_workers(workers, threads)
+    samples = _validate.inputs(X, for_training=True, workers=workers)
     targets = _validate.targets(y, samples.n_samples)
     weights = _validate.sample_weight(sample_weight, samples.n_samples)
     output = _output_function(loss, output_activation, targets)
@@ -315,8 +316,7 @@ def train_parallel(
             ),
             batch_size=batch_size,
             density=samples.core.list_density(
-                first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
-                batch_size=min(batch_size, samples.n_samples),
+                first_layer="sparse" if forward_precision == "bfloat16" else first_layer
             ),
             costs=known_costs,
         )
@@ -348,7 +348,7 @@ def train_parallel(
             sample_weight=weights,
             strategy=strategy if strategy in _strategy.ONE_NETWORK else "replica",
             threads=threads,
-            workers=effective_workers(workers, threads),
+            workers=min(workers, threads),
             epochs=epochs,
             batch_size=min(batch_size, samples.n_samples),
             first_layer="sparse" if forward_precision == "bfloat16" else first_layer,

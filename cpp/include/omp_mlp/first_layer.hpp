@@ -18,7 +18,7 @@ enum class Reading { lists, marks, matrix };
 // The share of nonzeros in X, estimated from up to 256 rows at equal distances: a function of X alone.
 double density(const Samples& X);
 
-// Resolves `automatic` for batches of that size; the other wishes are obeyed.
-Reading choose_reading(FirstLayer wish, const Samples& X, Index batch_size);
+// Resolves `automatic`; the other wishes are obeyed.
+Reading choose_reading(FirstLayer wish, const Samples& X);
 
 }  // namespace omp_mlp
