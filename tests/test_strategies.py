@@ -81,6 +81,26 @@ def oracle(X: Any, y: Any, **changed: Any) -> ref.TrainingResult:
     return ref.train_parallel(X, y, 1, "average", **options)
 
 
+def run_python(script: str, **environment: str) -> Any:
+    """Run a script in a process of its own, where t is this file; return what it prints as JSON."""
+    start = f"""
+    import json, signal, sys
+    signal.alarm(60)
+    sys.path.insert(0, {os.path.dirname(__file__)!r})
+    import test_strategies as t
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(start) + textwrap.dedent(script)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 # ----------------------------------------------------------------- the same as one thread and NumPy
 
 
@@ -98,16 +118,30 @@ def test_is_the_oracle(
     assert model.history.samples.tolist() == [83, 166, 249]
 
 
+@pytest.mark.parametrize("center_inputs", [False, True], ids=["raw", "centered"])
+@pytest.mark.parametrize("n_features", [23, 800])
 @pytest.mark.parametrize("first_layer", ["sparse", "dense"])
 @pytest.mark.parametrize("form", ["float32", "uint8", "csr"])
 @pytest.mark.parametrize("strategy", IN_ORDER)
-def test_any_input(strategy: str, form: str, first_layer: str) -> None:
-    X: Any = inputs()
+def test_any_input(
+    strategy: str, form: str, first_layer: str, n_features: int, center_inputs: bool
+) -> None:
+    # 800 features are enough for three parts of marks; the last word of marks is not full.
+    X: Any = inputs(83, n_features)
     if form == "uint8":
         X = (np.abs(X) * 50).astype(np.uint8)
     elif form == "csr":
         X = scipy.sparse.csr_array(X)
-    check_against_one_thread(strategy, 3, X=X, first_layer=first_layer)
+    check_against_one_thread(
+        strategy,
+        3,
+        X=X,
+        first_layer=first_layer,
+        center_inputs=center_inputs,
+        batch_size=40,  # more than a word of marks in marked_update
+        learning_rate=0.2 if n_features < 100 else 0.02,
+        validation_data=(X, classes()),  # collects after every epoch
+    )
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
@@ -182,7 +216,8 @@ def test_every_kernel(strategy: str, name: str) -> None:
     threads=st.integers(1, 9),
     batch_size=st.integers(1, 40),
     n_samples=st.integers(1, 60),
-    n_features=st.integers(1, 40),
+    n_features=st.integers(1, 40) | st.integers(500, 900),
+    center_inputs=st.booleans(),
     nonzero=st.floats(0, 1),
 )
 def test_any_shape(
@@ -192,6 +227,7 @@ def test_any_shape(
     batch_size: int,
     n_samples: int,
     n_features: int,
+    center_inputs: bool,
     nonzero: float,
 ) -> None:
     threads = 1 if strategy == "hogwild" else threads
@@ -202,27 +238,9 @@ def test_any_shape(
         y=classes(n_samples, min(n_samples, 3)),
         hidden_layer_sizes=hidden,
         batch_size=batch_size,
+        learning_rate=0.2 if n_features < 100 else 0.01,
+        center_inputs=center_inputs,
     )
-
-
-def run_python(script: str, **environment: str) -> Any:
-    """Run a script in a process of its own, where t is this file; return what it prints as JSON."""
-    start = f"""
-    import json, signal, sys
-    signal.alarm(60)
-    sys.path.insert(0, {os.path.dirname(__file__)!r})
-    import test_strategies as t
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(start) + textwrap.dedent(script)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 # ---------------------------------------------------------------------------------------- same bits
@@ -262,10 +280,18 @@ def test_fewer_threads_granted_than_asked_for(limit: str) -> None:
 
 
 @pytest.mark.parametrize("first_layer", ["sparse", "dense"])
+@pytest.mark.parametrize("center_inputs", [False, True], ids=["raw", "centered"])
 @pytest.mark.parametrize("batch_size", [1, 8])
-def test_hogwild_of_one_thread_is_in_order(batch_size: int, first_layer: str) -> None:
+def test_hogwild_of_one_thread_is_in_order(
+    batch_size: int, center_inputs: bool, first_layer: str
+) -> None:
     check_against_one_thread(
-        "hogwild", 1, hidden_layer_sizes=(37, 5), batch_size=batch_size, first_layer=first_layer
+        "hogwild",
+        1,
+        hidden_layer_sizes=(37, 5),
+        batch_size=batch_size,
+        center_inputs=center_inputs,
+        first_layer=first_layer,
     )
 
 

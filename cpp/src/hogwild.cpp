@@ -29,7 +29,7 @@ public:
           shard_{task.X.rows,         task.threads(),       number,
                  task.options.epochs, task.options.shuffle, task.options.seed},
           batch_size_{std::min(task.options.batch.batch_size, std::max<Index>(shard_.epoch_size(), 1))},
-          batch_{task.X, batch_size_, Reading::lists},
+          batch_{task.X, batch_size_, task.reading, task.centering},
           outputs_{task.network, batch_size_, task.options.batch.skip_confident} {
         for (const LayerShape& layer : task.network.shape.layers()) {
             activations_.emplace_back(static_cast<std::size_t>(batch_size_ * layer.stride));
@@ -77,8 +77,9 @@ private:
             }
         }
         std::copy_n(activations_[last].data(), samples * layers[last].stride, outputs_.z());
-        const double loss = outputs_.run(task_.kernels, task_.targets,
-                                         std::span{batch_.ids}.first(static_cast<std::size_t>(samples)));
+        const double loss =
+            outputs_.run(task_.kernels, task_.targets,
+                         std::span{batch_.ids}.first(static_cast<std::size_t>(samples)), scale);
         std::copy_n(outputs_.deltas(), samples * layers[last].stride, deltas_[last].data());
         for (std::size_t l = last; l > 0; --l) {
             for (Index s = 0; s < samples; ++s) {
@@ -87,11 +88,11 @@ private:
             task_.kernels.multiply_derivative(task_.network.activation, activations_[l - 1].data(),
                                               deltas_[l - 1].data(), samples * layers[l - 1].stride);
             for (Index s = 0; s < samples; ++s) {
-                update(l, s, scale);
+                update(l, s);
             }
         }
         for (Index s = 0; s < samples; ++s) {
-            update(0, s, scale);
+            update(0, s);
         }
         return loss;
     }
@@ -99,6 +100,13 @@ private:
     // Calls fn(k, value) for every input of layer l that is not zero in sample s.
     template <typename Fn>
     void for_each_input(std::size_t l, Index s, const Fn& fn) const {
+        if (l == 0 && task_.reading == Reading::matrix) {
+            const float* row = batch_.row(s);
+            for (Index k = 0; k < task_.X.columns; ++k) {
+                fn(k, row[k]);
+            }
+            return;
+        }
         if (l == 0) {
             const SparseRow& row = batch_.rows()[static_cast<std::size_t>(s)];
             for (Index i = 0; i < row.count; ++i) {
@@ -143,16 +151,16 @@ private:
         }
     }
 
-    void update(std::size_t l, Index s, float scale) {
+    void update(std::size_t l, Index s) {
         const auto layer = parameters_->layer(task_.network.shape[l]);
         const float* delta = deltas_[l].data() + s * layer.stride;
         for (Index j = 0; j < layer.fan_out; ++j) {
-            add(layer.biases[j], scale * delta[j]);
+            add(layer.biases[j], delta[j]);
         }
         for_each_input(l, s, [&](Index k, float value) {
             float* row = layer.weights + k * layer.stride;
             for (Index j = 0; j < layer.fan_out; ++j) {
-                add(row[j], scale * value * delta[j]);
+                add(row[j], value * delta[j]);
             }
         });
     }
@@ -194,7 +202,7 @@ public:
         return total;
     }
 
-    void collect(Team& /*team*/, Parameters& parameters) override {
+    void collect(Team& /*team*/, Parameters& parameters, std::span<float> /*shift*/) override {
         std::ranges::copy(parameters_.flat(), parameters.flat().begin());
     }
 

@@ -10,7 +10,8 @@ OutputStage::OutputStage(const Network& network, Index samples, double skip_conf
       workspace_{network_, samples, Reading::matrix},
       skip_confident_{static_cast<float>(skip_confident)} {}
 
-double OutputStage::run(const Kernels& kernels, const Targets& targets, std::span<const Index> ids) {
+double OutputStage::run(const Kernels& kernels, const Targets& targets, std::span<const Index> ids,
+                        float scale) {
     workspace_.begin_batch(0, static_cast<Index>(ids.size()));
     const double loss = loss_and_delta(kernels, network_, targets, ids, workspace_);
     if (skip_confident_ > 0.0F) {
@@ -23,6 +24,8 @@ double OutputStage::run(const Kernels& kernels, const Targets& targets, std::spa
             }
         }
     }
+    std::for_each_n(workspace_.deltas(0), static_cast<Index>(ids.size()) * stride_,
+                    [scale](float& delta) { delta *= scale; });
     return loss;
 }
 

@@ -35,8 +35,7 @@ Block section_of(Index units, Index sections, Index section) {
 
 struct Section {
     Section(const Task& task, Index number, const Parameters& start)
-        : scratch{task.X.columns, task.batch_size, task.reading},
-          outputs{task.network, task.batch_size, task.options.batch.skip_confident},
+        : outputs{task.network, task.batch_size, task.options.batch.skip_confident},
           no_bias(static_cast<std::size_t>(task.network.shape.layers().back().stride)) {
         const auto& layers = task.network.shape.layers();
         Index widest = layers.back().stride;
@@ -65,6 +64,9 @@ struct Section {
                                      : 0);
         }
         panel.resize(static_cast<std::size_t>(64 * widest));
+        if (task.centering != nullptr) {
+            shift.resize(static_cast<std::size_t>(pieces.front().width));
+        }
         for (Buffer& part : parts) {
             part.resize(static_cast<std::size_t>(task.batch_size * layers.back().stride));
         }
@@ -85,7 +87,16 @@ struct Section {
         }
     }
 
-    void collect(const Shape& shape, bool with_output_biases, Parameters& parameters) {
+    FirstWeights first() {
+        Piece& piece = pieces.front();
+        return {piece.weights.data(), piece.biases(), shift.empty() ? nullptr : shift.data(),
+                piece.width};
+    }
+
+    void collect(const Shape& shape, bool with_output_biases, Parameters& parameters,
+                 std::span<float> all_shifts) {
+        std::copy_n(shift.begin(), all_shifts.empty() ? 0 : pieces.front().units,
+                    all_shifts.begin() + (all_shifts.empty() ? 0 : pieces.front().begin));
         for (std::size_t l = 0; l < pieces.size(); ++l) {
             float* flat = parameters.flat().data() + shape[l].begin;
             Piece& piece = pieces[l];
@@ -106,7 +117,8 @@ struct Section {
 
     std::vector<Piece> pieces;
     std::vector<Buffer> below;
-    UpdateScratch scratch;
+    Buffer shift;  // s of centering.hpp, of the own units
+    SharedBatch::Scratch scratch;
     OutputStage outputs;
     Buffer panel;
     Buffer no_bias;
@@ -124,7 +136,7 @@ public:
             sections_[static_cast<std::size_t>(i)] = std::make_unique<Section>(task, i, start);
         });
         for (std::size_t slot = 0; slot < slots; ++slot) {
-            batches_.emplace_back(task.X, task.batch_size, task.reading);
+            batches_.emplace_back(task.X, task.batch_size, task.reading, task.centering);
         }
         const auto& layers = task.network.shape.layers();
         for (std::size_t l = 0; l + 2 < layers.size(); ++l) {
@@ -147,9 +159,10 @@ public:
         return trained;
     }
 
-    void collect(Team& team, Parameters& parameters) override {
+    void collect(Team& team, Parameters& parameters, std::span<float> shift) override {
         team.for_each(task_.threads(), [&](Index i) {
-            sections_[static_cast<std::size_t>(i)]->collect(task_.network.shape, i == 0, parameters);
+            sections_[static_cast<std::size_t>(i)]->collect(task_.network.shape, i == 0, parameters,
+                                                            shift);
         });
     }
 
@@ -209,16 +222,16 @@ private:
             }
             self.run([&] {
                 each([&](Index i, Section& section) {
-                    const double loss = finish_outputs(section, batch, samples, parity);
+                    const double loss = finish_outputs(section, batch, samples, parity, scale);
                     if (i == 0) {
                         trained.loss_sum += loss;
                     }
-                    backward_outputs(section, samples, scale);
+                    backward_outputs(section, samples);
                 });
             });
             for (std::size_t l = hidden - 1; l > 0; --l) {
                 self.run([&] {
-                    each([&](Index /*i*/, Section& section) { backward(section, l, samples, scale); });
+                    each([&](Index /*i*/, Section& section) { backward(section, l, samples); });
                 });
                 if (!self.meet()) {
                     return;
@@ -231,8 +244,7 @@ private:
                 each([&](Index /*i*/, Section& section) {
                     Piece& piece = section.pieces.front();
                     if (piece.units > 0) {
-                        batch.update(task_.kernels, samples, piece.deltas.data(), scale,
-                                     {piece.weights.data(), piece.biases(), piece.width}, 0,
+                        batch.update(task_.kernels, samples, piece.deltas.data(), section.first(), 0,
                                      task_.X.columns, section.scratch);
                     }
                 });
@@ -269,8 +281,7 @@ private:
             return;
         }
         if (l == 0) {
-            batch.forward(task_.kernels, 0, samples, {piece.weights.data(), piece.biases(), piece.width},
-                          piece.activations.data());
+            batch.forward(task_.kernels, 0, samples, section.first(), piece.activations.data());
         } else {
             task_.kernels.dense_forward(activations_[l - 1].data(), task_.network.shape[l - 1].stride,
                                         samples, piece.fan_in, piece.weights.data(), piece.biases(),
@@ -303,8 +314,8 @@ private:
     }
 
     // Every section does all of it: the outputs are few, and a barrier more would take longer.
-    double finish_outputs(Section& section, const SharedBatch& batch, Index samples,
-                          std::size_t parity) const {
+    double finish_outputs(Section& section, const SharedBatch& batch, Index samples, std::size_t parity,
+                          float scale) const {
         const Index entries = samples * section.pieces.back().width;
         float* z = section.outputs.z();
         std::copy_n(sections_.front()->parts[parity].data(), entries, z);
@@ -315,10 +326,10 @@ private:
             }
         }
         return section.outputs.run(task_.kernels, task_.targets,
-                                   std::span{batch.ids}.first(static_cast<std::size_t>(samples)));
+                                   std::span{batch.ids}.first(static_cast<std::size_t>(samples)), scale);
     }
 
-    void backward_outputs(Section& section, Index samples, float scale) const {
+    void backward_outputs(Section& section, Index samples) const {
         Piece& below = section.pieces[section.pieces.size() - 2];
         Piece& piece = section.pieces.back();
         const float* delta = section.outputs.deltas();
@@ -330,11 +341,11 @@ private:
         task_.kernels.multiply_derivative(task_.network.activation, below.activations.data(),
                                           below.deltas.data(), samples * below.width);
         task_.kernels.dense_update(below.activations.data(), below.width, samples, piece.fan_in, delta,
-                                   scale, piece.weights.data(), piece.biases(), piece.width);
+                                   1.0F, piece.weights.data(), piece.biases(), piece.width);
     }
 
     // What the own units of layer l add to the deltas of all units below, and the step of their weights.
-    void backward(Section& section, std::size_t l, Index samples, float scale) const {
+    void backward(Section& section, std::size_t l, Index samples) const {
         Piece& piece = section.pieces[l];
         if (piece.units == 0) {
             return;
@@ -343,7 +354,7 @@ private:
         task_.kernels.dense_backward(piece.deltas.data(), samples, piece.weights.data(), piece.fan_in,
                                      piece.width, section.below[l].data(), stride, section.panel.data());
         task_.kernels.dense_update(activations_[l - 1].data(), stride, samples, piece.fan_in,
-                                   piece.deltas.data(), scale, piece.weights.data(), piece.biases(),
+                                   piece.deltas.data(), 1.0F, piece.weights.data(), piece.biases(),
                                    piece.width);
     }
 

@@ -12,12 +12,12 @@ namespace omp_mlp {
 namespace {
 
 // Where to cut the rows of the first layer, so that every part gets as many nonzeros of X: by a count over
-// up to 256 samples at equal distances. The cuts change nothing but the speed.
-std::vector<Index> cut_rows(const Samples& X, Index parts) {
+// up to 256 samples at equal distances. The cuts, multiples of `unit`, change nothing but the speed.
+std::vector<Index> cut_rows(const Samples& X, Index parts, Index unit, bool by_nonzeros) {
     constexpr Index rows_looked_at = 256;
     std::vector<Index> counts(static_cast<std::size_t>(X.columns), 1);  // 1: for the row itself
     const Index step = std::max<Index>(1, X.rows / rows_looked_at);
-    for (Index row = 0; row < X.rows; row += step) {
+    for (Index row = 0; row < X.rows && by_nonzeros; row += step) {
         if (X.kind == Samples::Kind::csr) {
             for (std::int64_t i = X.starts[row]; i < X.starts[row + 1]; ++i) {
                 ++counts[static_cast<std::size_t>(X.indices[i])];
@@ -42,17 +42,24 @@ std::vector<Index> cut_rows(const Samples& X, Index parts) {
         while (k < X.columns && before * parts < part * total) {
             before += counts[static_cast<std::size_t>(k++)];
         }
-        cuts.push_back(k);
+        // To the nearest multiple of the unit.
+        cuts.push_back(std::clamp((k + unit / 2) / unit * unit, cuts.back(), X.columns / unit * unit));
     }
     cuts.push_back(X.columns);
     return cuts;
 }
 
+// Rows of marks are cut in words of 64; where there are few for each part, lists can be cut anywhere.
+Reading reading(const Task& task) {
+    constexpr Index enough = 4 * 64;
+    const bool few = task.X.columns < enough * task.threads() && task.threads() > 1;
+    return task.reading == Reading::marks && few ? Reading::lists : task.reading;
+}
+
 // What one part of the work needs for itself.
 struct Part {
     explicit Part(const Task& task)
-        : scratch{task.X.columns, task.batch_size, task.reading},
-          outputs{task.network, (task.batch_size + task.threads() - 1) / task.threads(),
+        : outputs{task.network, (task.batch_size + task.threads() - 1) / task.threads(),
                   task.options.batch.skip_confident} {
         Index widest = 0;
         for (const LayerShape& layer : task.network.shape.layers()) {
@@ -62,7 +69,7 @@ struct Part {
         no_biases.resize(static_cast<std::size_t>(widest));
     }
 
-    UpdateScratch scratch;
+    SharedBatch::Scratch scratch;
     OutputStage outputs;
     Buffer panel;
     Buffer no_biases;  // where the steps of the biases go that another part takes
@@ -74,9 +81,9 @@ public:
     Synchronous(const Task& task, Team& team, const Parameters& start)
         : task_{task},
           parameters_{start},
-          batch_{task.X, task.batch_size, task.reading},
-          cuts_{task.reading == Reading::lists ? cut_rows(task.X, task.threads())
-                                               : std::vector<Index>{}},
+          batch_{task.X, task.batch_size, reading(task), task.centering},
+          cuts_{cut_rows(task.X, task.threads(), batch_.row_unit(), task.reading != Reading::matrix)},
+          shift_(static_cast<std::size_t>(task.centering != nullptr ? task.network.shape[0].stride : 0)),
           parts_(static_cast<std::size_t>(task.threads())) {
         team.for_each(task.threads(), [&](Index i) {
             parts_[static_cast<std::size_t>(i)] = std::make_unique<Part>(task);
@@ -103,8 +110,9 @@ public:
         return trained;
     }
 
-    void collect(Team& /*team*/, Parameters& parameters) override {
+    void collect(Team& /*team*/, Parameters& parameters, std::span<float> shift) override {
         std::ranges::copy(parameters_.flat(), parameters.flat().begin());
+        std::ranges::copy(shift_, shift.begin());
     }
 
 private:
@@ -120,7 +128,7 @@ private:
             const auto scale = static_cast<float>(-rate / static_cast<double>(samples));
             self.run([&] {
                 for (Index i = member; i < task_.threads(); i += members) {
-                    pass(order, begin, block(samples, task_.threads(), i),
+                    pass(order, begin, block(samples, task_.threads(), i), scale,
                          *parts_[static_cast<std::size_t>(i)]);
                 }
             });
@@ -129,7 +137,7 @@ private:
             }
             self.run([&] {
                 for (Index i = member; i < task_.threads(); i += members) {
-                    step(i, samples, scale, *parts_[static_cast<std::size_t>(i)]);
+                    step(i, samples, *parts_[static_cast<std::size_t>(i)]);
                 }
                 if (member == 0) {
                     for (const auto& part : parts_) {
@@ -153,7 +161,7 @@ private:
     }
 
     // Samples `own` of the batch, forward and back: leaves their activations and deltas for all to read.
-    void pass(const Shard::Epoch& order, Index begin, const Block& own, Part& part) {
+    void pass(const Shard::Epoch& order, Index begin, const Block& own, float scale, Part& part) {
         part.loss = 0.0;
         if (own.size == 0) {
             return;
@@ -170,7 +178,7 @@ private:
         };
         const auto first = parameters_.layer(layers[0]);
         batch_.forward(kernels, own.begin, own.begin + own.size,
-                       {first.weights, first.biases, first.stride}, activations(0));
+                       {first.weights, first.biases, shift(), first.stride}, activations(0));
         for (std::size_t l = 1; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
             float* below = activations(l - 1);
@@ -180,7 +188,8 @@ private:
         }
         part.loss = part.outputs.run(kernels, task_.targets,
                                      std::span{batch_.ids}.subspan(static_cast<std::size_t>(own.begin),
-                                                                   static_cast<std::size_t>(own.size)));
+                                                                   static_cast<std::size_t>(own.size)),
+                                     scale);
         const Index stride = layers.back().stride;
         std::copy_n(part.outputs.deltas(), own.size * stride,
                     deltas_.back().data() + own.begin * stride);
@@ -196,31 +205,33 @@ private:
     }
 
     // The step of part i's rows of every layer, over the whole batch. The biases are the first part's.
-    void step(Index i, Index samples, float scale, Part& part) {
+    void step(Index i, Index samples, Part& part) {
         const Kernels& kernels = task_.kernels;
         const auto& layers = task_.network.shape.layers();
         for (std::size_t l = 0; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
             float* biases = i == 0 ? layer.biases : part.no_biases.data();
-            const Block even = block(layer.fan_in, task_.threads(), i);
             if (l == 0) {
-                const bool lists = task_.reading == Reading::lists;
                 const auto cut = static_cast<std::size_t>(i);
-                batch_.update(kernels, samples, deltas_[0].data(), scale,
-                              {layer.weights, biases, layer.stride}, lists ? cuts_[cut] : even.begin,
-                              lists ? cuts_[cut + 1] : even.begin + even.size, part.scratch);
+                batch_.update(kernels, samples, deltas_[0].data(),
+                              {layer.weights, biases, i == 0 ? shift() : nullptr, layer.stride},
+                              cuts_[cut], cuts_[cut + 1], part.scratch);
             } else {
+                const Block even = block(layer.fan_in, task_.threads(), i);
                 kernels.dense_update(activations_[l - 1].data() + even.begin, layers[l - 1].stride,
-                                     samples, even.size, deltas_[l].data(), scale,
+                                     samples, even.size, deltas_[l].data(), 1.0F,
                                      layer.weights + even.begin * layer.stride, biases, layer.stride);
             }
         }
     }
 
+    float* shift() { return shift_.empty() ? nullptr : shift_.data(); }
+
     Task task_;
     Parameters parameters_;
     SharedBatch batch_;
     std::vector<Index> cuts_;
+    Buffer shift_;  // s of centering.hpp
     std::vector<std::unique_ptr<Part>> parts_;
     std::vector<Buffer> activations_;  // of each hidden layer, samples x stride
     std::vector<Buffer> deltas_;       // of each layer

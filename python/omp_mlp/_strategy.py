@@ -15,7 +15,7 @@ PERIOD = 64
 
 # What a merge needs to know, and what only replicas can do.
 _OF_MERGES = ("merge", "merge_every", "outer_momentum")
-_OF_REPLICAS = (*_OF_MERGES, "init", "keep_replicas", "forward_precision", "center_inputs")
+_OF_REPLICAS = (*_OF_MERGES, "init", "keep_replicas", "forward_precision")
 _FIXED_BY_PATTERN = ("merge_every", "outer_momentum")
 
 
@@ -29,8 +29,8 @@ def check(strategy: object, options: Mapping[str, object], defaults: Mapping[str
     if name in ONE_NETWORK and given:
         raise ValueError(
             f"strategy={name!r} trains one network, with nothing to merge, and goes without "
-            f"{', '.join(_OF_MERGES)}, keep_replicas, init='independent', "
-            "forward_precision='bfloat16' and center_inputs; these go with strategy='replica' "
+            f"{', '.join(_OF_MERGES)}, keep_replicas, init='independent' and "
+            "forward_precision='bfloat16'; these go with strategy='replica' "
             f"(and all but {' and '.join(_FIXED_BY_PATTERN)} with 'pattern'). Got {_listed(given)}"
         )
     fixed = {option: given[option] for option in _FIXED_BY_PATTERN if option in given}

@@ -243,7 +243,6 @@ def train_parallel(
         "init": init,
         "keep_replicas": keep_replicas,
         "forward_precision": forward_precision,
-        "center_inputs": center_inputs,
     }
     strategy = _strategy.check(strategy, of_replicas, _defaults())
     epochs = _validate.integer("epochs", epochs, 0)

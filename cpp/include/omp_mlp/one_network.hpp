@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "omp_mlp/heartbeat.hpp"
 #include "omp_mlp/network.hpp"
@@ -22,8 +23,9 @@ struct Task {
     const Samples& X;
     const Targets& targets;
     const TrainOptions& options;
-    Reading reading;   // lists or matrix
-    Index batch_size;  // at most the number of samples
+    Reading reading;
+    const Centering* centering;  // null, or what is taken off the inputs
+    Index batch_size;            // at most the number of samples
 
     Index threads() const { return options.replicas; }
 
@@ -37,14 +39,17 @@ class OneNetwork {
 public:
     OneNetwork() = default;
     OneNetwork(const OneNetwork&) = delete;
+    OneNetwork(OneNetwork&&) = delete;
     OneNetwork& operator=(const OneNetwork&) = delete;
+    OneNetwork& operator=(OneNetwork&&) = delete;
     virtual ~OneNetwork() = default;
 
     // Trains for one epoch, or until the heartbeat is stopped.
     virtual Replica::Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) = 0;
 
-    // Writes the parameters as they are between epochs.
-    virtual void collect(Team& team, Parameters& parameters) = 0;
+    // Writes the parameters as they are between epochs; with centering, those of centering.hpp, and its s
+    // into `shift`, of the first layer's stride.
+    virtual void collect(Team& team, Parameters& parameters, std::span<float> shift) = 0;
 };
 
 // hogwild: Niu, Recht, Re & Wright (2011).

@@ -16,9 +16,9 @@ public:
     float* z() { return workspace_.outputs(); }
     const float* deltas() { return workspace_.deltas(0); }
 
-    // Fills the deltas, and returns the sum of the samples' losses. Samples with 1 - p(correct) below
-    // skip_confident get deltas of zero.
-    double run(const Kernels& kernels, const Targets& targets, std::span<const Index> ids);
+    // Fills the deltas, times `scale`, and returns the sum of the samples' losses. Samples with
+    // 1 - p(correct) below skip_confident get deltas of zero.
+    double run(const Kernels& kernels, const Targets& targets, std::span<const Index> ids, float scale);
 
 private:
     Network network_;  // the last layer alone, on a single input
