@@ -12,11 +12,13 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "omp_mlp/dispatch.hpp"
 #include "omp_mlp/examine.hpp"
 #include "omp_mlp/merge.hpp"
+#include "omp_mlp/merge_cost.hpp"
 #include "omp_mlp/one_network.hpp"
 #include "omp_mlp/parallel.hpp"
 #include "omp_mlp/predict.hpp"
@@ -193,6 +195,22 @@ struct PyNetwork {
     }
 };
 
+// ---- Options of merge methods -----------------------------------------------------------------------
+
+using PyOption = std::variant<double, std::string>;
+
+std::vector<OptionValue> option_values(const std::vector<PyOption>& options) {
+    std::vector<OptionValue> values;
+    for (const PyOption& option : options) {
+        if (const auto* number = std::get_if<double>(&option)) {
+            values.push_back({"", *number});
+        } else {
+            values.push_back({std::get<std::string>(option), 0.0});
+        }
+    }
+    return values;
+}
+
 // ---- Training ---------------------------------------------------------------------------------------
 
 // Calls back into Python from a core that runs without the GIL. True stops the training.
@@ -221,12 +239,15 @@ Observer make_observer(const Network& network, const std::optional<py::function>
 py::tuple train_network(
     const PyNetwork& start, const PySamples& X, const std::optional<Array<std::int32_t>>& classes,
     const std::optional<Array<float>>& values, const std::optional<Array<float>>& sample_weight,
-    const std::string& strategy, Index threads, int workers, Index epochs, Index batch_size,
-    const std::string& first_layer, bool bfloat16_forward, double skip_confident, bool center_inputs,
-    Index merge_every, const std::string& merge, double outer_momentum, double learning_rate,
-    const std::string& schedule, const std::string& shuffle, const std::string& init_rule,
-    double init_scale, const std::string& init, std::uint64_t seed, bool keep_replicas,
-    const std::optional<py::function>& after_round, const std::optional<py::function>& during_round) {
+    const std::string& strategy, Index threads, int workers, Index epochs, Index batch_size, const std::string& first_layer,
+    bool bfloat16_forward, double skip_confident, bool center_inputs, Index warmup_samples,
+    const std::pair<Index, Index>& merge_every, const std::string& merge,
+    const std::vector<PyOption>& merge_options, const std::optional<std::string>& last_merge,
+    double outer_learning_rate, double outer_momentum, bool outer_nesterov, bool momentum_follows_rate,
+    bool skip_nonfinite, double learning_rate, const std::string& schedule, const std::string& shuffle,
+    const std::string& init_rule, double init_scale, const std::string& init, std::uint64_t seed,
+    bool keep_replicas, const std::optional<py::function>& after_round,
+    const std::optional<py::function>& during_round) {
     const Network& network = start.network;
     const TrainOptions options{.replicas = threads,
                                .workers = workers,
@@ -236,9 +257,14 @@ py::tuple train_network(
                                          .bfloat16_forward = bfloat16_forward,
                                          .skip_confident = skip_confident},
                                .center_inputs = center_inputs,
-                               .merge_every = merge_every,
+                               .warmup_samples = warmup_samples,
+                               .merge_every = {merge_every.first, merge_every.second},
                                .method = &merge_method(merge),
-                               .outer_momentum = outer_momentum,
+                               .method_options = option_values(merge_options),
+                               .last_method = last_merge ? &merge_method(*last_merge) : nullptr,
+                               .outer = {outer_learning_rate, outer_momentum, outer_nesterov},
+                               .momentum_follows_rate = momentum_follows_rate,
+                               .skip_nonfinite = skip_nonfinite,
                                .sgd = {learning_rate, named(schedules, schedule)},
                                .shuffle = named(shuffles, shuffle),
                                .init = {named(init_rules, init_rule), init_scale},
@@ -272,12 +298,23 @@ py::tuple train_network(
         *row++ = report.merge_seconds;
         *row++ = report.slowest_replica_seconds;
     }
-    return py::make_tuple(packed(network.shape, result.master), replicas, history);
+    py::list skipped;
+    for (std::size_t round = 0; round < result.history.size(); ++round) {
+        for (const Index replica : result.history[round].skipped) {
+            skipped.append(py::make_tuple(round, replica));
+        }
+    }
+    return py::make_tuple(packed(network.shape, result.master), replicas, history, skipped);
+}
+
+Index count_rounds(Index length, const std::pair<Index, Index>& merge_every, Index batch_size) {
+    return Rounds{length, {merge_every.first, merge_every.second}, batch_size}.count();
 }
 
 // ---- Merging ----------------------------------------------------------------------------------------
 
-Array<float> merge_networks(const std::string& method, const std::vector<Array<float>>& replicas,
+Array<float> merge_networks(const std::string& method, const std::vector<PyOption>& options,
+                            const std::vector<Array<float>>& replicas,
                             const std::optional<Array<float>>& base,
                             const std::vector<double>& sample_share,
                             const std::vector<Index>& layer_ends, int workers) {
@@ -288,11 +325,11 @@ Array<float> merge_networks(const std::string& method, const std::vector<Array<f
     }
     Array<float> merged(layer_ends.back());
     const MergeInput input{data, sample_share, base ? base->data() : nullptr};
-    Merger merger{merge_method(method), layer_ends, 0.0};
+    Merger merger{merge_method(method), option_values(options), layer_ends, OuterStep{1.0, 0.0, false}};
     float* out = merged.mutable_data();
     Team::run(workers, [&](Team& team) {
         merger.merge(
-            input,
+            input, 1.0,
             [&team](Index count, const std::function<void(Index)>& fn) { team.for_each(count, fn); },
             out);
     });
@@ -302,12 +339,35 @@ Array<float> merge_networks(const std::string& method, const std::vector<Array<f
 py::list list_merge_methods() {
     py::list methods;
     for (const MergeMethod& method : merge_methods()) {
+        py::list options;
+        for (const MergeOption& option : method.options) {
+            options.append(py::dict("name"_a = option.name, "summary"_a = option.summary,
+                                    "words"_a = std::vector(option.words.begin(), option.words.end())));
+        }
         methods.append(py::dict("name"_a = method.name, "summary"_a = method.summary,
                                 "formula"_a = method.formula, "reference"_a = method.reference,
                                 "cadence"_a = method.cadence == Cadence::once ? "once" : "periodic",
-                                "needs_base"_a = method.needs_base));
+                                "needs_base"_a = method.needs_base, "may_skip"_a = method.may_skip,
+                                "options"_a = options));
     }
     return methods;
+}
+
+py::dict merge_cost(const std::string& method, const std::vector<PyOption>& options,
+                    const std::vector<Index>& layer_sizes, double outer_momentum, Index replicas,
+                    int workers, int passes) {
+    const Shape shape{layer_sizes};
+    std::vector<Index> layer_ends;
+    for (const LayerShape& layer : shape.layers()) {
+        layer_ends.push_back(layer.end());
+    }
+    const py::gil_scoped_release release;
+    const MergeCost cost =
+        measure_merge_cost(merge_method(method), option_values(options), layer_ends,
+                           OuterStep{1.0, outer_momentum, false}, replicas, workers, passes);
+    const py::gil_scoped_acquire acquire;
+    return py::dict("share_seconds"_a = cost.share_seconds, "load_seconds"_a = cost.load_seconds,
+                    "loop_seconds"_a = cost.loop_seconds, "loops"_a = cost.loops);
 }
 
 // ---- The build tells on itself ----------------------------------------------------------------------
@@ -373,13 +433,17 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
              "values"_a.noconvert(), "sample_weight"_a.noconvert(), "first_layer"_a);
 
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "classes"_a.noconvert(),
-          "values"_a.noconvert(), "sample_weight"_a.noconvert(), "strategy"_a, "threads"_a, "workers"_a,
-          "epochs"_a, "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a,
-          "center_inputs"_a, "merge_every"_a, "merge"_a, "outer_momentum"_a, "learning_rate"_a,
-          "learning_rate_schedule"_a, "shuffle"_a, "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a,
-          "keep_replicas"_a, "after_round"_a, "during_round"_a);
-    m.def("merge", &merge_networks, py::kw_only(), "method"_a, "replicas"_a.noconvert(),
+          "values"_a.noconvert(), "sample_weight"_a.noconvert(), "strategy"_a, "threads"_a, "workers"_a, "epochs"_a,
+          "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a, "center_inputs"_a,
+          "warmup_samples"_a, "merge_every"_a, "merge"_a, "merge_options"_a, "last_merge"_a,
+          "outer_learning_rate"_a, "outer_momentum"_a, "outer_nesterov"_a, "momentum_follows_rate"_a,
+          "skip_nonfinite"_a, "learning_rate"_a, "learning_rate_schedule"_a, "shuffle"_a, "init_rule"_a,
+          "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a, "after_round"_a, "during_round"_a);
+    m.def("count_rounds", &count_rounds, py::kw_only(), "length"_a, "merge_every"_a, "batch_size"_a);
+    m.def("merge", &merge_networks, py::kw_only(), "method"_a, "options"_a, "replicas"_a.noconvert(),
           "base"_a.noconvert(), "sample_share"_a, "layer_ends"_a, "workers"_a);
+    m.def("merge_cost", &merge_cost, py::kw_only(), "method"_a, "options"_a, "layer_sizes"_a,
+          "outer_momentum"_a, "replicas"_a, "workers"_a, "passes"_a);
     m.def("merge_methods", &list_merge_methods);
     m.def("kernel_names", &kernel_names);
     m.def("kernels_in_use", [] { return kernels().name; });

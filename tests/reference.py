@@ -15,8 +15,9 @@ Conventions
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -428,13 +429,25 @@ def sample_order(
 
 
 def rounds(
-    n_samples: int, threads: int, epochs: int, merge_every: int | None
+    n_samples: int,
+    threads: int,
+    epochs: int,
+    merge_every: int | tuple[int, int] | None,
+    batch_size: int = 1,
 ) -> list[list[tuple[int, int]]]:
     """Return, for each round and each replica, the span of stream positions that it trains on.
 
     A replica's stream has L = epochs * (size of its block) positions. merge_every=None: one round
     with the whole stream. merge_every=H: ceil(epochs * size of the largest block / H) rounds;
     round r has positions [r H, (r + 1) H), cut off at L. No epochs: no rounds.
+
+    merge_every=(A, B), with L the length of the longest stream: a round at position p should have
+    H(p) = A (B / A)^(p / L) positions. Counting rounds by r, 1 / H(p) = dr / dp, so that
+
+    r(p) = integral from 0 to p of 1 / H = L / (A g) (1 - exp(-g p / L)),  g = log(B / A);
+
+    round r ends where r(p) = r + 1, found here by bisection, rounded down to whole batches; the
+    last one ends at L.
     """
     lengths = []
     for i in range(threads):
@@ -443,12 +456,36 @@ def rounds(
     longest = lengths[0]
     if longest == 0:
         return []
+    if isinstance(merge_every, tuple) and merge_every[0] == merge_every[1]:
+        merge_every = merge_every[0]
     if merge_every is None:
-        return [[(0, length) for length in lengths]]
+        ends = [longest]
+    elif isinstance(merge_every, int):
+        ends = [*range(merge_every, longest, merge_every), longest]
+    else:
+        ends = growing_ends(longest, *merge_every, batch_size)
     return [
-        [(min(first, length), min(first + merge_every, length)) for length in lengths]
-        for first in range(0, longest, merge_every)
+        [(min(first, length), min(last, length)) for length in lengths]
+        for first, last in pairwise([0, *ends])
     ]
+
+
+def growing_ends(length: int, first: int, last: int, batch_size: int) -> list[int]:
+    """Return where the rounds end whose length goes from first to last."""
+    growth = math.log(last / first)
+
+    def rounds_until(p: float) -> float:
+        return length / (first * growth) * (1 - math.exp(-growth * p / length))
+
+    ends = []
+    while rounds_until(length) > len(ends) + 1:
+        low, high = 0.0, float(length)
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (middle, high) if rounds_until(middle) < len(ends) + 1 else (low, middle)
+        # Where a bisection meets a whole number, it does so up to rounding.
+        ends.append(int((high + 1e-6) // batch_size) * batch_size)
+    return [*ends, length]
 
 
 def batches(start: int, stop: int, epoch_length: int, batch_size: int) -> list[tuple[int, int]]:
@@ -470,11 +507,50 @@ def batches(start: int, stop: int, epoch_length: int, batch_size: int) -> list[t
 
 
 @dataclass
-class OuterMomentum:
-    """What gradient_diversity remembers from merge to merge: beta, and M (None stands for 0)."""
+class Outer:
+    """The outer optimiser: its settings, and what it remembers from merge to merge.
 
-    beta: float = 0.0
+    Attributes
+    ----------
+    optimizer : {"momentum", "nesterov", "bmuf", "slowmo"}
+    learning_rate, momentum : float
+    M : (size,) array or None
+        The velocity; None stands for 0.
+    """
+
+    optimizer: str = "momentum"
+    learning_rate: float = 1.0
+    momentum: float = 0.0
     M: NDArray[np.float64] | None = None
+
+
+def outer_step(outer: Outer, base: FloatArray, merged: FloatArray, rate: float) -> FloatArray:
+    """Return the next master W' from W = base and u = merged - W, as the papers write it.
+
+    momentum (heavy ball): M <- beta M + eta u;          W' = W + M
+    bmuf (Chen & Huo 2016, eq. 6-8, classical block momentum, zeta = eta):
+                           Delta <- beta Delta + zeta u; W' = W + Delta
+    nesterov (Douillard et al. 2023; Nesterov in the form of Sutskever et al. 2013, gradient -u):
+                           m <- beta m - u;              W' = W - eta (-u + beta m)
+    slowmo (Wang et al. 2020, eq. 2-3, alpha = eta, learning rate gamma of the round):
+                           v <- beta v - u / gamma;      W' = W - alpha gamma v
+    """
+    W = base.astype(np.float64)
+    u = merged.astype(np.float64) - W
+    M = np.zeros_like(u) if outer.M is None else outer.M
+    beta, eta = outer.momentum, outer.learning_rate
+    if outer.optimizer in ("momentum", "bmuf"):
+        outer.M = beta * M + eta * u
+        result = W + outer.M
+    elif outer.optimizer == "nesterov":
+        outer.M = beta * M - u
+        result = W - eta * (-u + beta * outer.M)
+    elif outer.optimizer == "slowmo":
+        outer.M = beta * M - u / rate
+        result = W - eta * rate * outer.M
+    else:
+        raise ValueError(f"unknown outer optimizer {outer.optimizer!r}")
+    return result.astype(base.dtype)
 
 
 @dataclass
@@ -491,15 +567,15 @@ class MergeInput:
         Share of replica i in the samples of the round.
     boundaries : layers + 1 integers
         Layer l is [boundaries[l], boundaries[l + 1]): weights and biases together.
-    outer : OuterMomentum
-        Updated by the methods that use it.
+    options : dict
+        Settings of the method; what is missing has its default.
     """
 
     base: FloatArray
     replicas: Sequence[FloatArray]
     sample_share: Sequence[float]
     boundaries: Sequence[int]
-    outer: OuterMomentum = field(default_factory=OuterMomentum)
+    options: dict[str, float | str] = field(default_factory=dict)
 
 
 def merge_average(given: MergeInput) -> FloatArray:
@@ -531,7 +607,7 @@ def merge_gradient_diversity(given: MergeInput) -> FloatArray:
 
     d_i = w_i - W; in each layer
     c = clip(sum_i |d_i|^2 / |sum_i d_i|^2, 1 / n, 1), and c = 1 when the denominator is 0;
-    M <- beta M + c sum_i d_i; W <- W + M.
+    W <- W + c sum_i d_i.
     """
     W = given.base.astype(np.float64)
     steps = [replica.astype(np.float64) - W for replica in given.replicas]
@@ -548,9 +624,47 @@ def merge_gradient_diversity(given: MergeInput) -> FloatArray:
         else:
             c = min(max(sum_of_squares / square_of_sum, 1 / len(steps)), 1.0)
         scaled[start:stop] = c * total
-    outer = given.outer
-    outer.M = scaled if outer.M is None else outer.beta * outer.M + scaled
-    return (W + outer.M).astype(given.base.dtype)
+    return (W + scaled).astype(given.base.dtype)
+
+
+def merge_median(given: MergeInput) -> FloatArray:
+    """The median of each parameter; of an even number, the mean of the two in the middle."""
+    middle = np.median(np.array(given.replicas, dtype=np.float64), axis=0)
+    return middle.astype(given.base.dtype)
+
+
+def merge_delta_sum(given: MergeInput) -> FloatArray:
+    """W + alpha sum_i (w_i - W), alpha a number, "1/n" or, by default, "1/sqrt(n)"."""
+    n = len(given.replicas)
+    alpha = given.options.get("alpha", "1/sqrt(n)")
+    factor = {"1/n": 1 / n, "1/sqrt(n)": 1 / math.sqrt(n)}.get(str(alpha))
+    W = given.base.astype(np.float64)
+    total = sum((w.astype(np.float64) - W for w in given.replicas), np.zeros(len(W)))
+    return (W + (float(alpha) if factor is None else factor) * total).astype(given.base.dtype)
+
+
+def merge_adasum(given: MergeInput) -> FloatArray:
+    """Adasum (Maleki et al. 2020, eq. 2 and section 3.3), layer by layer.
+
+    Updates d_i = w_i - W are combined in neighbouring pairs, then what comes of those, until one is
+    left; whoever has no partner goes on as it is. Two are combined to
+    (1 - a.b / (2 a.a)) a + (1 - a.b / (2 b.b)) b; what is 0 adds nothing.
+    """
+
+    def adasum(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not a.any() or not b.any():
+            return a + b
+        return (1 - a @ b / (2 * (a @ a))) * a + (1 - a @ b / (2 * (b @ b))) * b
+
+    W = given.base.astype(np.float64)
+    for start, stop in pairwise(given.boundaries):
+        level = [w[start:stop].astype(np.float64) - W[start:stop] for w in given.replicas]
+        while len(level) > 1:
+            alone = level[len(level) // 2 * 2 :]
+            pairs = zip(level[0::2], level[1::2], strict=False)
+            level = [adasum(a, b) for a, b in pairs] + alone
+        W[start:stop] += level[0]
+    return W.astype(given.base.dtype)
 
 
 # Each returns the next master, rounded once from double to the base's floating type.
@@ -558,7 +672,155 @@ MERGES: dict[str, Callable[[MergeInput], FloatArray]] = {
     "average": merge_average,
     "sum": merge_sum,
     "weighted_average": merge_weighted_average,
+    "median": merge_median,
+    "delta_sum": merge_delta_sum,
     "gradient_diversity": merge_gradient_diversity,
+    "adasum": merge_adasum,
+}
+
+# ------------------------------------------------------- merges that see layers as matrices, once
+
+
+def reorderings(network: Parameters, activation: str) -> Iterator[Parameters]:
+    """Go through every network that computes the same, by order and sign of its hidden units.
+
+    Order: unit j of a layer takes its column of W_l, its entry of b_l and its row of W_{l+1} along.
+    Sign: tanh(-z) = -tanh(z), and the same for identity, so all of these may be negated; with
+    logistic(-z) = 1 - logistic(z) the next biases then grow by the row that is negated.
+    """
+    hidden = [len(biases) for _, biases in network[:-1]]
+    signs_of = [[1.0] if activation == "relu" else [1.0, -1.0]] * sum(hidden)
+    for orders in itertools.product(*(itertools.permutations(range(h)) for h in hidden)):
+        for signs in itertools.product(*signs_of):
+            changed = [(weights.copy(), biases.copy()) for weights, biases in network]
+            remaining = list(signs)
+            for layer, order in enumerate(orders):
+                (W, b), (V, c) = changed[layer], changed[layer + 1]
+                W, b, V = W[:, list(order)], b[list(order)], V[list(order)]
+                for j in range(len(b)):
+                    if remaining.pop(0) < 0:
+                        if activation == "logistic":
+                            c = c + V[j]
+                        W[:, j], b[j], V[j] = -W[:, j], -b[j], -V[j]
+                changed[layer], changed[layer + 1] = (W, b), (V, c)
+            yield changed
+
+
+def matching_similarity(networks: Sequence[Parameters], activation: str) -> float:
+    """Return sum_{i<j} <w_i, w_j>, with logistic written as 1/2 + an odd function."""
+
+    def odd(network: Parameters) -> FloatArray:
+        moved = [
+            (W, b + 0.5 * W.sum(axis=0) if activation == "logistic" and layer > 0 else b)
+            for layer, (W, b) in enumerate(network)
+        ]
+        return flatten(moved)
+
+    return sum(float(odd(a) @ odd(b)) for a, b in itertools.combinations(networks, 2))
+
+
+def merge_weight_matching(networks: Sequence[Parameters], activation: str) -> Parameters:
+    """Average the networks in those orders (and signs) that are the most similar, of all there are.
+
+    The first network keeps its order. For the tiniest networks only.
+    """
+    choices = [list(reorderings(network, activation)) for network in networks[1:]]
+    best = max(
+        itertools.product(*choices),
+        key=lambda chosen: matching_similarity([networks[0], *chosen], activation),
+    )
+    aligned = [networks[0], *best]
+    return [
+        (
+            sum(network[layer][0] for network in aligned) / len(aligned),
+            sum(network[layer][1] for network in aligned) / len(aligned),
+        )
+        for layer in range(len(networks[0]))
+    ]
+
+
+def merge_regmean(
+    networks: Sequence[Parameters], activation: str, X: FloatArray, non_diagonal: float
+) -> Parameters:
+    """Solve min_W sum_i a |A_i W - A_i W_i|^2 + (1 - a) sum_k G_i[k, k] |W[k] - W_i[k]|^2.
+
+    Each layer is one least squares problem, with a row for each sample and for each penalty. A_i
+    has the inputs of the layer in network i, and a column of ones; G_i = A_i^T A_i. Of several
+    solutions, the one next to the mean of the W_i.
+    """
+    merged: Parameters = []
+    for layer in range(len(networks[0])):
+        rows, wanted = [], []
+        for network in networks:
+            inputs = forward(network, X, activation, "identity").a[layer]
+            A = np.column_stack([inputs, np.ones(len(inputs))])
+            W = np.vstack(network[layer])
+            rows += [np.sqrt(non_diagonal) * A]
+            wanted += [np.sqrt(non_diagonal) * A @ W]
+            penalty = np.diag(np.sqrt((1 - non_diagonal) * (A**2).sum(axis=0)))
+            rows += [penalty]
+            wanted += [penalty @ W]
+        mean = sum(np.vstack(network[layer]) for network in networks) / len(networks)
+        residual = np.vstack(wanted) - np.vstack(rows) @ mean
+        # Inputs that differ by less than float32's rounding say nothing.
+        solution = mean + np.linalg.lstsq(np.vstack(rows), residual, rcond=1e-5)[0]
+        merged.append((solution[:-1], solution[-1]))
+    return merged
+
+
+def merge_refit_output(
+    networks: Sequence[Parameters],
+    activation: str,
+    output_activation: str,
+    X: FloatArray,
+    targets: FloatArray,
+    ridge: float,
+    steps: int,
+) -> Parameters:
+    """Average, then fit the last layer to targets (N, n_outputs), one-hot for classes.
+
+    Each step solves a least squares problem for the change (D, d) of the last layer, with a row for
+    each sample, D^T a + d = -g / k, and one for each unit, sqrt(r) D = 0. g is the derivative of
+    the loss by the pre-activations, k the curvature that it has at most (1/2 for cross-entropy,
+    0.0771 for the squared error of logistic outputs, 1 for that of identity outputs),
+    r = ridge times the mean over the units of sum a^2.
+    """
+    averaged: Parameters = [
+        (
+            sum(network[layer][0] for network in networks) / len(networks),
+            sum(network[layer][1] for network in networks) / len(networks),
+        )
+        for layer in range(len(networks[0]))
+    ]
+    a = forward(averaged, X, activation, "identity").a[-2]
+    samples = np.column_stack([a, np.ones(len(a))])
+    r = ridge * (a**2).sum(axis=0).mean()
+    units = np.sqrt(r) * np.eye(a.shape[1], a.shape[1] + 1)
+    last = np.vstack(averaged[-1])
+    for _ in range(steps):
+        z = samples @ last
+        g = activate(output_activation, z) - targets
+        if output_activation != "softmax":
+            g = g * activation_derivative(output_activation, z)
+        k = {"softmax": 0.5, "logistic": 0.0771, "identity": 1.0}[output_activation]
+        wanted = np.vstack([-g / k, np.zeros((len(units), g.shape[1]))])
+        last = last + np.linalg.lstsq(np.vstack([samples, units]), wanted, rcond=1e-5)[0]
+    return [*averaged[:-1], (last[:-1], last[-1])]
+
+
+def ensemble_decision(networks: Sequence[Parameters], activation: str, X: FloatArray) -> FloatArray:
+    """Return the mean of the networks' last pre-activations."""
+    decisions = [forward(network, X, activation, "identity").decision for network in networks]
+    result: FloatArray = np.mean(decisions, axis=0)
+    return result
+
+
+# In double. They take what they need, and not all of them give a network.
+ONE_SHOT_MERGES: dict[str, Callable[..., Any]] = {
+    "weight_matching": merge_weight_matching,
+    "regmean": merge_regmean,
+    "refit_output": merge_refit_output,
+    "ensemble": ensemble_decision,
 }
 
 # ---------------------------------------------------------------------------------------- training
@@ -630,8 +892,13 @@ def train_parallel(
     batch_size: int,
     learning_rate: float,
     learning_rate_schedule: str = "linear",
-    merge_every: int | None,
+    merge_every: int | tuple[int, int] | None,
+    merge_options: dict[str, float | str] | None = None,
+    outer_optimizer: str = "momentum",
+    outer_learning_rate: float = 1.0,
     outer_momentum: float,
+    last_merge: str | None = None,
+    warmup_samples: int = 0,
     init: str | Parameters = "shared",
     init_scale: str | float,
     shuffle: str | bool = "global",
@@ -649,6 +916,10 @@ def train_parallel(
     In each round every replica trains on its own samples from where the last merge left it;
     then master = merge(base = the round's start, replicas), and all go on from the master.
     With independent starts the base of the first round is the start of replica 0.
+
+    A warm-up is a training of one replica on the first samples of what would be its order if it
+    were alone, at the constant rate; all replicas start from its end. It is the first round of the
+    losses and of the sample counts (of replica 0).
     """
     X = np.asarray(X).astype(dtype)
     y = np.asarray(y)
@@ -682,13 +953,37 @@ def train_parallel(
         )
         for i in range(threads)
     ]
-    outer = OuterMomentum(beta=outer_momentum)
+    outer = Outer(outer_optimizer, outer_learning_rate, outer_momentum)
     master = replicas[0]
     trained: list[Parameters] = []
     losses: list[float] = []
     sample_counts: list[list[int]] = []
+    network = {
+        "activation": activation,
+        "output_activation": output_activation,
+        "loss": loss,
+    }
 
-    for spans in rounds(n_samples, threads, epochs, merge_every):
+    if warmup_samples > 0:
+        epochs_of_warmup = math.ceil(warmup_samples / n_samples)
+        order = [sample_order(n_samples, 1, 0, e, shuffle, seed) for e in range(epochs_of_warmup)]
+        master, loss_sum = train_replica(
+            master,
+            X,
+            y,
+            weight,
+            np.concatenate(order),
+            batches(0, warmup_samples, n_samples, batch_size),
+            learning_rate=learning_rate,
+            learning_rate_schedule="constant",
+            **network,
+        )
+        replicas = [master] * threads
+        losses.append(loss_sum / warmup_samples)
+        sample_counts.append([warmup_samples] + [0] * (threads - 1))
+
+    all_rounds = rounds(n_samples, threads, epochs, merge_every, batch_size)
+    for number, spans in enumerate(all_rounds):
         trained = []
         loss_sum = 0.0
         for i, (first, last) in enumerate(spans):
@@ -709,15 +1004,21 @@ def train_parallel(
             trained.append(parameters)
             loss_sum += replica_loss
         counts = [last - first for first, last in spans]
-        merged = MERGES[merge](
-            MergeInput(
-                base=flatten(master),
-                replicas=[flatten(parameters) for parameters in trained],
-                sample_share=[count / sum(counts) for count in counts],
-                boundaries=layer_boundaries(layer_sizes),
-                outer=outer,
-            )
+        ends_otherwise = last_merge is not None and number + 1 == len(all_rounds)
+        given = MergeInput(
+            base=flatten(master),
+            replicas=[flatten(parameters) for parameters in trained],
+            sample_share=[count / sum(counts) for count in counts],
+            boundaries=layer_boundaries(layer_sizes),
+            options=merge_options or {},
         )
+        if ends_otherwise:
+            merged = MERGES[str(last_merge)](given)
+        else:
+            rate = learning_rate_at(
+                learning_rate, learning_rate_schedule, spans[0][0], all_rounds[-1][0][1]
+            )
+            merged = outer_step(outer, given.base, MERGES[merge](given), rate)
         master = unflatten(merged, layer_sizes)
         replicas = [master] * threads
         losses.append(loss_sum / sum(counts))

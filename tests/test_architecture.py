@@ -26,7 +26,7 @@ PACKAGE = ROOT / "python" / "omp_mlp"
 BASICS = {"buffer"}
 NETWORK = BASICS | {"kernels", "parameters", "samples", "first_layer", "centering"}
 REPLICA = NETWORK | {"network", "optimizer", "shard", "heartbeat", "clock"}
-TRAIN = REPLICA | {"replica", "dispatch", "merge", "parallel"}
+TRAIN = REPLICA | {"replica", "dispatch", "merge", "parallel", "rounds"}
 ONE_NETWORK = REPLICA | {
     "replica",
     "train",
@@ -45,7 +45,10 @@ MAY_INCLUDE = {
     "wait": set(),
     "lockstep": BASICS | {"wait"},
     "parallel": BASICS | {"wait"},
-    "merge": BASICS,
+    "merge_loops": BASICS,
+    "merge": BASICS | {"merge_loops"},
+    "merge_cost": BASICS | {"clock", "merge", "parallel", "random"},
+    "rounds": BASICS,
     "samples": BASICS,
     "centering": BASICS | {"samples"},
     "examine": BASICS | {"samples", "parallel"},
@@ -69,7 +72,8 @@ MAY_INCLUDE = {
     "one_network": TRAIN | {"train", "section", "synchronous", "hogwild"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
     "bindings": REPLICA
-    | {"dispatch", "examine", "merge", "one_network", "parallel", "predict", "train"},
+    | {"dispatch", "examine", "merge", "merge_cost", "one_network"}
+    | {"parallel", "predict", "train"},
 }
 # These know nothing of each other, not even through others.
 STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]
@@ -166,31 +170,31 @@ MAY_IMPORT = {
     "_workers": {"_core"},
     "_config": {"_core", "_workers"},
     "_watch": {"_validate", "history"},
-    "model": {"_core", "_validate", "_workers", "history"},
-    "merge": {"_core", "_validate", "model"},
+    "predictor": {"_validate"},
+    "model": {"_core", "_validate", "_workers", "history", "predictor"},
+    # A training may end in an ensemble, and an ensemble in a training (distill).
+    "ensemble": {"_validate", "history", "model", "predictor", "train"},
+    "_layers": {"_validate", "model"},
+    "_line_search": {"model"},
+    "_matching": {"_layers"},
+    "_regmean": {"_layers", "_validate", "model"},
+    "_refit": {"_layers", "_validate", "model", "predictor"},
+    "_methods": {
+        *("_core", "_layers", "_matching", "_refit", "_regmean", "_validate"),
+        *("ensemble", "model"),
+    },
+    "merge": {"_core", "_errors", "_line_search", "_methods", "_validate", "model"},
+    "_cadence": {"_core", "_methods", "_validate"},
     "_strategy": {"_validate"},
-    "costs": {"_core", "_strategy", "_validate", "_workers", "model"},
+    "costs": {"_cadence", "_core", "_validate", "_workers", "model"},
     "train": {
-        "_core",
-        "_strategy",
-        "_validate",
-        "_watch",
-        "_workers",
-        "costs",
-        "history",
-        "merge",
-        "model",
+        *("_cadence", "_core", "_errors", "_methods", "_strategy", "_validate", "_watch"),
+        *("_workers", "costs"),
+        *("ensemble", "history", "merge", "model", "predictor"),
     },
     "__init__": {
-        "_config",
-        "_core",
-        "_errors",
-        "costs",
-        "datasets",
-        "history",
-        "merge",
-        "model",
-        "train",
+        *("_config", "_core", "_errors", "_methods"),
+        *("costs", "datasets", "ensemble", "history", "merge", "model", "train"),
     },
 }
 REQUIRED = {"numpy", "safetensors"}
@@ -248,6 +252,14 @@ model.save("network.safetensors")
 loaded = omp_mlp.load("network.safetensors")
 assert (loaded.predict(X) == model.predict(X)).all()
 omp_mlp.merge([model, loaded])
+omp_mlp.merge([model, loaded], "refit_output", X=X, y=X[:, 0] > 0)
+omp_mlp.merge([model, loaded], "ensemble").distill(X, epochs=1)
+try:
+    omp_mlp.train_parallel(X, X[:, 0] > 0, 2, "weight_matching", callback=lambda p: 1 / 0)
+except ImportError as error:
+    assert "pip install omp_mlp[merge]" in str(error)
+else:
+    raise AssertionError
 omp_mlp.show_config()
 """
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, timeout=120)
@@ -316,7 +328,8 @@ def test_stub_has_the_arguments_of_the_functions():
 
 def test_merge_methods_have_a_row_and_an_oracle():
     methods = omp_mlp.merge_methods()
-    assert sorted(method.name for method in methods) == sorted(reference.MERGES)
+    oracles = [*reference.MERGES, *reference.ONE_SHOT_MERGES]
+    assert sorted(method.name for method in methods) == sorted(oracles)
     for method in methods:
         assert method.name.isidentifier()
         assert method.name.islower()

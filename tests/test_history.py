@@ -88,6 +88,15 @@ def test_times_are_those_of_the_run(trained):
         assert (getattr(history, name) < 60).all()
 
 
+def test_merge_share(trained):
+    history = trained.history
+    merging, training = history.merge_seconds.sum(), history.train_seconds.sum()
+    assert history.merge_share == pytest.approx(merging / (merging + training))
+    assert 0 < history.merge_share < 1
+    assert by_hand().merge_share == pytest.approx(0.5 / 3.5)
+    assert np.isnan(History.empty().merge_share)
+
+
 def test_nan_without_validation_data(data):
     history = omp_mlp.train_parallel(*data, 2, epochs=1, merge_every=16).history
     assert len(history) == 2

@@ -15,7 +15,8 @@ import omp_mlp
 import reference as ref
 from omp_mlp import _core
 
-METHODS = sorted(ref.MERGES)
+METHODS = sorted(ref.MERGES)  # the core's; test_one_shot.py has those in Python
+ALL_METHODS = [*ref.MERGES, *ref.ONE_SHOT_MERGES]
 SHAPES = [(1, 1), (3, 2), (7, 5, 3), (2, 33, 17, 4), (70, 31, 10)]  # the last: 2,521 parameters
 
 
@@ -53,6 +54,7 @@ def merge_oracle(
     models: list[omp_mlp.Model],
     base: omp_mlp.Model | None = None,
     sample_share: list[float] | None = None,
+    options: dict[str, float | str] | None = None,
 ) -> NDArray[np.float32]:
     return ref.MERGES[method](
         ref.MergeInput(
@@ -60,6 +62,7 @@ def merge_oracle(
             replicas=[flat(model) for model in models],
             sample_share=sample_share or [1 / len(models)] * len(models),
             boundaries=ref.layer_boundaries(models[0].layer_sizes),
+            options=options or {},
         )
     )
 
@@ -68,7 +71,7 @@ def merge_oracle(
 
 
 def test_every_method_has_an_oracle_and_every_oracle_a_method() -> None:
-    assert sorted(method.name for method in omp_mlp.merge_methods()) == METHODS
+    assert sorted(method.name for method in omp_mlp.merge_methods()) == sorted(ALL_METHODS)
 
 
 def test_rows_of_the_table() -> None:
@@ -79,10 +82,17 @@ def test_rows_of_the_table() -> None:
         assert "W = " in row.formula
         assert any(year in row.reference for year in map(str, range(1990, 2030)))
         assert row.cadence in ("once", "periodic")
-    assert {name for name, row in rows.items() if row.needs_base} == {"gradient_diversity"}
-    assert {name for name, row in rows.items() if row.cadence == "periodic"} == {
-        "gradient_diversity"
-    }
+    periodic = {"gradient_diversity", "adasum"}
+    assert {name for name, row in rows.items() if row.needs_base} == {*periodic, "delta_sum"}
+    assert {name for name, row in rows.items() if row.cadence == "periodic"} == periodic
+    # Without some of its terms, the sum of all is another network.
+    assert {name for name, row in rows.items() if not row.may_skip} == {"sum"}
+    options = {name: [option.name for option in row.options] for name, row in rows.items()}
+    with_options = {"delta_sum", "regmean", "refit_output"}
+    assert {name for name, names in options.items() if names} == with_options
+    assert options["delta_sum"] == ["alpha"]
+    assert rows["delta_sum"].options[0].words == ("1/sqrt(n)", "1/n", "line_search")
+    assert rows["delta_sum"].options[0].summary.endswith(".")
     assert "Eq. 1" in rows["average"].reference
     assert "Eq. 2" in rows["sum"].reference
 
@@ -113,6 +123,7 @@ def test_merge_has_the_same_bits_for_any_number_of_workers(method: str, workers:
     base = random_model((200, 31, 10), seed=0)  # several slices in the first layer
     arguments: dict[str, Any] = {
         "method": method,
+        "options": [0.3] if method == "delta_sum" else [],
         "replicas": [flat(near(base, seed)) for seed in range(1, 5)],
         "base": flat(base),
         "sample_share": [0.1, 0.2, 0.3, 0.4],
@@ -140,6 +151,16 @@ def test_values_for_any_shape(
     np.testing.assert_allclose(merged, expected, rtol=2**-23, atol=1e-12 * max(1, step))
 
 
+@pytest.mark.parametrize("alpha", [0, 0.3, 1, np.float32(2.5), "1/n", "1/sqrt(n)"])
+@pytest.mark.parametrize("n_models", [1, 5])
+def test_alpha_of_delta_sum(alpha: Any, n_models: int) -> None:
+    base = random_model((40, 31, 3), seed=0)
+    models = [near(base, seed) for seed in range(1, n_models + 1)]
+    merged = flat(omp_mlp.merge(models, "delta_sum", base=base, merge_options={"alpha": alpha}))
+    expected = merge_oracle("delta_sum", models, base, options={"alpha": alpha})
+    np.testing.assert_allclose(merged, expected, rtol=2**-23, atol=1e-12)
+
+
 # (w, b) of two networks that started at (1, 0) and moved by (2, 0) and (0, 1): orthogonally.
 @pytest.mark.parametrize(
     "method, options, expected",
@@ -149,6 +170,15 @@ def test_values_for_any_shape(
         ("weighted_average", {"sample_share": [3, 1]}, [2.5, 0.25]),
         ("weighted_average", {"sample_share": [0, 5]}, [1.0, 1.0]),
         ("weighted_average", {}, [2.0, 0.5]),
+        ("median", {}, [2.0, 0.5]),
+        # Updates (2, 0) and (0, 1), added up and divided by the root of 2, or by 2.
+        ("delta_sum", {"base": pair_model(1, 0)}, [1 + np.float32(2**0.5), np.float32(0.5**0.5)]),
+        (
+            "delta_sum",
+            {"base": pair_model(1, 0), "merge_options": {"alpha": "1/n"}},
+            [2.0, 0.5],
+        ),
+        ("adasum", {"base": pair_model(1, 0)}, [3.0, 1.0]),
         # sum |d_i|^2 = 4 + 1, |sum d_i|^2 = |(2, 1)|^2 = 5: c = 1, the sum of the updates.
         ("gradient_diversity", {"base": pair_model(1, 0)}, [3.0, 1.0]),
     ],
@@ -186,6 +216,34 @@ def test_gradient_diversity_by_hand(
     np.testing.assert_allclose(merged, [0.5 + expected[0], -0.25 + expected[1]], rtol=1e-7)
 
 
+@pytest.mark.parametrize(
+    "moves, expected",
+    [
+        # The same update, however often: itself.
+        ([(1, 2)] * 2, (1, 2)),
+        ([(1, 2)] * 8, (1, 2)),
+        # (1, 0) and (1, 1): (1 - 1/2) (1, 0) + (1 - 1/4) (1, 1).
+        ([(1, 0), (1, 1)], (5 / 4, 3 / 4)),
+        # That once more beside two that did not move, and alone behind two that cancel:
+        # (1, 0) and (-1, 0) make 3/2 (1, 0) - 3/2 (1, 0).
+        ([(0, 0), (0, 0), (1, 0), (1, 1)], (5 / 4, 3 / 4)),
+        ([(1, 0), (-1, 0), (3, 4)], (3, 4)),
+    ],
+)
+def test_adasum_by_hand(moves: list[tuple[float, float]], expected: tuple[float, float]) -> None:
+    base = pair_model(0.5, -0.25)
+    models = [pair_model(0.5 + dw, -0.25 + db) for dw, db in moves]
+    merged = flat(omp_mlp.merge(models, "adasum", base=base))
+    np.testing.assert_allclose(merged, [0.5 + expected[0], -0.25 + expected[1]], rtol=1e-7)
+
+
+def test_median_is_not_moved_by_one_that_went_astray() -> None:
+    models = [random_model((7, 5, 3), seed, scale=0.1) for seed in range(5)]
+    astray = random_model((7, 5, 3), seed=9, scale=1e30)
+    merged = flat(omp_mlp.merge([*models, astray, astray], "median"))
+    assert np.abs(merged).max() <= max(np.abs(flat(model)).max() for model in models)
+
+
 def test_gradient_diversity_decides_for_each_layer() -> None:
     # In the first layer both networks move alike (c = 1/2), in the second orthogonally (c = 1).
     base = omp_mlp.Model([[[0.0]], [[0.0]]], [[0.0], [0.0]])
@@ -215,7 +273,9 @@ def test_one_network_merges_to_itself(method: str) -> None:
     )
 
 
-@pytest.mark.parametrize("method", ["average", "weighted_average", "gradient_diversity"])
+@pytest.mark.parametrize(
+    "method", ["average", "weighted_average", "median", "gradient_diversity", "adasum"]
+)
 def test_copies_merge_to_themselves(method: str) -> None:
     model = random_model((7, 5, 3), seed=1)
     merged = omp_mlp.merge([model] * 7, method, base=model)
@@ -225,7 +285,7 @@ def test_copies_merge_to_themselves(method: str) -> None:
 def test_methods_without_a_base_ignore_one() -> None:
     models = [random_model((7, 5, 3), seed) for seed in (1, 2)]
     base = random_model((7, 5, 3), seed=3)
-    for method in ("average", "sum", "weighted_average"):
+    for method in ("average", "sum", "weighted_average", "median"):
         merged = omp_mlp.merge(models, method)
         assert flat(omp_mlp.merge(models, method, base=base)).tobytes() == flat(merged).tobytes()
 
@@ -292,6 +352,47 @@ def test_merging_kept_replicas_is_what_the_training_did(
     assert flat(merged).tobytes() == flat(model).tobytes()
 
 
+# --------------------------------------------------------------------- models that are not finite
+
+
+def spoilt(model: omp_mlp.Model, value: float) -> omp_mlp.Model:
+    """Make what a replica that diverged is: no model built by hand is not finite."""
+    packed = flat(model).copy()
+    packed[8] = value  # of (7, 5, 3): row 1, column 3 of the first weights
+    return model._like(packed)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_that_is_not_finite_is_named_or_left_out(method: str, value: float) -> None:
+    base = random_model((7, 5, 3), seed=0)
+    models = [near(base, seed) for seed in range(1, 5)]
+    with_bad = [models[0], spoilt(base, value), *models[1:]]
+    options: dict[str, Any] = {"base": base, "sample_share": [1, 5, 2, 3, 4]}
+    with pytest.raises(
+        ValueError, match=rf"models\[1\] must be finite; got {value} in weights\[0\]\[1, 3\]"
+    ):
+        omp_mlp.merge(with_bad, method, **options)
+    if method == "sum":
+        with pytest.raises(ValueError, match="'sum' does not; got on_nonfinite='skip'"):
+            omp_mlp.merge(with_bad, method, on_nonfinite="skip", **options)
+        return
+    with pytest.warns(omp_mlp.SkippedReplicaWarning, match=r"without models\[1\]: not finite"):
+        merged = omp_mlp.merge(with_bad, method, on_nonfinite="skip", **options)
+    expected = omp_mlp.merge(models, method, base=base, sample_share=[1, 2, 3, 4])
+    # The shares of those that stay are divided by another sum: the last bit may differ.
+    np.testing.assert_allclose(flat(merged), flat(expected), rtol=2**-23)
+
+
+def test_nothing_is_merged_of_nothing_finite() -> None:
+    base = random_model((7, 5, 3), seed=0)
+    bad = spoilt(base, np.nan)
+    with pytest.raises(ValueError, match=r"models\[0\] must be .*; no other model is finite"):
+        omp_mlp.merge([bad, bad], on_nonfinite="skip")
+    with pytest.raises(ValueError, match=r"base must be finite; got nan in weights\[0\]\[1, 3\]"):
+        omp_mlp.merge([base, base], "delta_sum", base=bad, on_nonfinite="skip")
+
+
 # ------------------------------------------------------------------------------------------- errors
 
 
@@ -308,7 +409,7 @@ def alike(**changed: Any) -> omp_mlp.Model:
             [alike()],
             {"method": "mean"},
             ValueError,
-            "must be one of " + ", ".join(map(repr, ref.MERGES)) + "; got 'mean'",
+            "must be one of " + ", ".join(map(repr, ALL_METHODS)) + "; got 'mean'",
             id="unknown_method",
         ),
         pytest.param([alike()], {"method": None}, ValueError, "got None", id="no_method"),
@@ -316,7 +417,7 @@ def alike(**changed: Any) -> omp_mlp.Model:
             [alike(), "model"],
             {},
             TypeError,
-            r"models\[1\] must be a Model; got str",
+            r"models\[1\] must be a Model, .*a list of arrays \[W1, b1.*; got str",
             id="not_a_model",
         ),
         pytest.param(
@@ -361,11 +462,49 @@ def alike(**changed: Any) -> omp_mlp.Model:
             "'gradient_diversity' merges updates and needs base=.*got none",
             id="no_base",
         ),
+        *(
+            pytest.param(
+                [alike(), alike()],
+                {"method": "delta_sum", "base": alike(), "merge_options": options},
+                error,
+                message,
+                id=f"options_{number}",
+            )
+            for number, (options, error, message) in enumerate(
+                [
+                    (3, TypeError, "merge_options must be a mapping.*got int"),
+                    ({"beta": 1}, ValueError, "'delta_sum': it takes 'alpha'; got 'beta'"),
+                    (
+                        {"alpha": "n"},
+                        ValueError,
+                        r"'alpha'\] must be a number or one of '1/sqrt\(n\)', '1/n', "
+                        "'line_search'; got 'n'",
+                    ),
+                    ({"alpha": -1}, ValueError, r"\['alpha'\] must be at least 0 .*got -1"),
+                    ({"alpha": np.nan}, ValueError, "finite; got nan"),
+                    ({"alpha": True}, TypeError, r"\['alpha'\] must be a number; got True"),
+                ]
+            )
+        ),
+        pytest.param(
+            [alike()],
+            {"merge_options": {"alpha": 1}},
+            ValueError,
+            "merge_options of 'average': it takes none; got 'alpha'",
+            id="no_options",
+        ),
+        pytest.param(
+            [alike()],
+            {"on_nonfinite": "ignore"},
+            ValueError,
+            "on_nonfinite must be one of 'raise', 'skip'; got 'ignore'",
+            id="on_nonfinite",
+        ),
         pytest.param(
             [alike(), alike()],
             {"base": np.zeros(3)},
             TypeError,
-            "base must be a Model; got ndarray",
+            "base must be a Model, .*; got ndarray",
             id="base_is_no_model",
         ),
         pytest.param(

@@ -672,7 +672,7 @@ def merged(
     replicas: list[list[float]],
     share: list[float] | None = None,
     boundaries: list[int] | None = None,
-    outer: ref.OuterMomentum | None = None,
+    options: dict[str, float | str] | None = None,
 ) -> list[float]:
     result = ref.MERGES[name](
         ref.MergeInput(
@@ -680,7 +680,7 @@ def merged(
             replicas=[np.array(replica, dtype=np.float32) for replica in replicas],
             sample_share=share or [1 / len(replicas)] * len(replicas),
             boundaries=boundaries or [0, len(base)],
-            outer=outer or ref.OuterMomentum(),
+            options=options or {},
         )
     )
     assert result.dtype == np.float32
@@ -727,14 +727,74 @@ def test_gradient_diversity_layer_by_layer() -> None:
     assert merged("gradient_diversity", [1, 1], replicas) == [4, 4]
 
 
-def test_gradient_diversity_outer_momentum() -> None:
-    # beta = 1/2, steps at right angles, so c = 1. First merge: M = (2, 4), W = (1, 1) + M = (3, 5).
-    outer = ref.OuterMomentum(beta=0.5)
-    assert merged("gradient_diversity", [1, 1], [[3, 1], [1, 5]], outer=outer) == [3, 5]
-    # Then from (3, 5) steps (1, 0) and (0, -1): M = (1, 2) + (1, -1) = (2, 1), W = (5, 6).
-    assert merged("gradient_diversity", [3, 5], [[4, 5], [3, 4]], outer=outer) == [5, 6]
-    # Nobody moves: M = (1, 0.5), W = (6, 6.5).
-    assert merged("gradient_diversity", [5, 6], [[5, 6], [5, 6]], outer=outer) == [6, 6.5]
+def test_median_by_hand() -> None:
+    replicas = [[1.0, 9.0], [5.0, -2.0], [2.0, 100.0]]
+    assert merged("median", [9, 9], replicas) == [2, 9]
+    # Of four, the mean of the two in the middle: (2 + 5) / 2 and (9 + 20) / 2.
+    assert merged("median", [9, 9], [*replicas, [7.0, 20.0]]) == [3.5, 14.5]
+
+
+def test_delta_sum_by_hand() -> None:
+    # Base (1, 1), updates (2, 0), (0, 4), (2, 4), (0, 0): their sum is (4, 8).
+    replicas = [[3.0, 1.0], [1.0, 5.0], [3.0, 5.0], [1.0, 1.0]]
+    assert merged("delta_sum", [1, 1], replicas, options={"alpha": 0.25}) == [2, 3]
+    assert merged("delta_sum", [1, 1], replicas, options={"alpha": "1/n"}) == [2, 3]
+    assert merged("delta_sum", [1, 1], replicas, options={"alpha": 1.0}) == [5, 9]
+    assert merged("delta_sum", [1, 1], replicas) == [3, 5]  # half of it
+
+
+@pytest.mark.parametrize(
+    ("replicas", "expected"),
+    [
+        # Base (1, 1). The same update twice: each loses a half; the average.
+        ([[3.0, 1.0], [3.0, 1.0]], [3.0, 1.0]),
+        # At right angles: the sum.
+        ([[3.0, 1.0], [1.0, 5.0]], [3.0, 5.0]),
+        # (2, 0) and (2, 4): a.b = 4, so (1 - 4/8) (2, 0) + (1 - 4/40) (2, 4) = (2.8, 3.6).
+        ([[3.0, 1.0], [3.0, 5.0]], [3.8, 4.6]),
+        # (2, 0), (2, 0) and (0, 1): the first two make (2, 0), at right angles to the third.
+        ([[3.0, 1.0], [3.0, 1.0], [1.0, 2.0]], [3.0, 2.0]),
+        # One that did not move changes nothing.
+        ([[3.0, 5.0], [1.0, 1.0]], [3.0, 5.0]),
+    ],
+)
+def test_adasum_by_hand(replicas: list[list[float]], expected: list[float]) -> None:
+    assert merged("adasum", [1, 1], replicas) == pytest.approx(expected, rel=1e-6)
+
+
+def outer_steps(outer: ref.Outer, rates: list[float]) -> list[float]:
+    """Return the masters from 1, one after another, by merges that add 8, 8, 0."""
+    masters = [1.0]
+    for rate, update in zip(rates, (8.0, 8.0, 0.0), strict=True):
+        base = np.array(masters[-1:], dtype=np.float32)
+        masters.append(float(ref.outer_step(outer, base, base + np.float32(update), rate)[0]))
+    return masters[1:]
+
+
+def test_outer_steps_by_hand() -> None:
+    alike = [1.0, 1.0, 1.0]
+    # M = 8, 12, 6.
+    assert outer_steps(ref.Outer("momentum", 1.0, 0.5), alike) == [9, 21, 27]
+    # Half of it each time.
+    assert outer_steps(ref.Outer("momentum", 0.5, 0.5), alike) == [5, 11, 14]
+    assert outer_steps(ref.Outer("bmuf", 0.5, 0.5), alike) == [5, 11, 14]
+    # u + beta M = 8 + 4, 8 + 6, 0 + 3.
+    assert outer_steps(ref.Outer("nesterov", 1.0, 0.5), alike) == [13, 27, 30]
+    # -v = 8 / 4, 1 + 8 / 2, 2.5 + 0; times the rates 4, 2, 1: 8, 10, 2.5.
+    assert outer_steps(ref.Outer("slowmo", 1.0, 0.5), [4.0, 2.0, 1.0]) == [9, 19, 21.5]
+    assert outer_steps(ref.Outer("momentum", 1.0, 0.0), alike) == [9, 17, 17]
+
+
+def test_growing_rounds() -> None:
+    # H = 4 to 16 over 48: r(p) = 48 / (4 log 4) (1 - 4^(-p / 48)), r(48) = 6.49: seven rounds.
+    # p(r) = -48 log_4(1 - r log(4) / 12) = 4.25, 9.09, 14.7, 21.4, 29.9, 40.9.
+    ends = [4, 9, 14, 21, 29, 40, 48]
+    assert ref.growing_ends(48, 4, 16, 1) == ends
+    assert ref.growing_ends(48, 4, 16, 4) == [4, 8, 12, 20, 28, 40, 48]
+    assert ref.rounds(48, 1, 1, (20, 20), 3) == ref.rounds(48, 1, 1, 20)
+    spans = ref.rounds(95, 2, 1, (4, 16), 1)
+    assert [span[0][1] for span in spans] == ends
+    assert [span[1] for span in spans][-1] == (40, 47)
 
 
 def test_sums_are_rounded_once() -> None:

@@ -6,7 +6,7 @@ import ast
 import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import omp_mlp
 import reference as ref
-from omp_mlp import _core
+from omp_mlp import _cadence, _core
 
 # How far a float32 weight may be from the oracle's, relative to the largest weight (or to 1).
 #
@@ -671,30 +671,53 @@ def test_batches_end_with_the_round() -> None:
     assert not same_bits(model, longer)
 
 
-def with_momentum(method: Callable[[ref.MergeInput], ref.FloatArray]) -> Any:
-    """Give a method of the oracle the outer momentum that every method may have in the library."""
-
-    def merge(given: ref.MergeInput) -> ref.FloatArray:
-        base = given.base.astype(np.float64)
-        step = method(given) - base
-        outer = given.outer
-        outer.M = step if outer.M is None else outer.beta * outer.M + step
-        return (base + outer.M).astype(given.base.dtype)
-
-    return merge
-
-
 @pytest.mark.parametrize("outer_momentum", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("merge", ["gradient_diversity", "average", "weighted_average"])
-def test_outer_momentum(
-    merge: str, threads: int, outer_momentum: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if merge != "gradient_diversity":
-        monkeypatch.setitem(ref.MERGES, merge, with_momentum(ref.MERGES[merge]))
+@pytest.mark.parametrize("merge", sorted(set(ref.MERGES) - {"sum"}))
+def test_outer_momentum(merge: str, threads: int, outer_momentum: float) -> None:
     X, y = inputs(45), classes(45)
     options = {"merge_every": 4, "outer_momentum": outer_momentum, "learning_rate": 0.05}
     check(X, y, threads, merge, **options)
+
+
+@pytest.mark.parametrize("learning_rate_schedule", ["linear", "constant"])
+@pytest.mark.parametrize("outer_learning_rate", [0.7, 1.0])
+@pytest.mark.parametrize("outer_momentum", [0.0, 0.6])
+@pytest.mark.parametrize("outer_optimizer", ["momentum", "nesterov", "bmuf", "slowmo"])
+@pytest.mark.parametrize("merge", ["average", "adasum"])
+def test_outer_optimizers(
+    merge: str,
+    outer_optimizer: str,
+    outer_momentum: float,
+    outer_learning_rate: float,
+    learning_rate_schedule: str,
+) -> None:
+    check(
+        inputs(45),
+        classes(45),
+        4,
+        merge,
+        merge_every=4,
+        outer_optimizer=outer_optimizer,
+        outer_momentum=outer_momentum,
+        outer_learning_rate=outer_learning_rate,
+        learning_rate=0.05,
+        learning_rate_schedule=learning_rate_schedule,
+    )
+
+
+def test_slowmo_is_momentum_where_the_rate_is_constant() -> None:
+    X, y = inputs(45), classes(45)
+    options: dict[str, Any] = {"merge_every": 4, "outer_momentum": 0.6}
+    models = {
+        (name, schedule): train(
+            X, y, 4, outer_optimizer=name, learning_rate_schedule=schedule, **options
+        )
+        for name in ("momentum", "slowmo")
+        for schedule in ("constant", "linear")
+    }
+    assert same_bits(models["momentum", "constant"], models["slowmo", "constant"])
+    assert not same_bits(models["momentum", "linear"], models["slowmo", "linear"])
 
 
 def test_outer_momentum_by_hand() -> None:
@@ -716,6 +739,170 @@ def test_outer_momentum_by_hand() -> None:
         init=omp_mlp.Model([[[0.0]]], [[0.0]]),
     )
     assert flat(model).tolist() == [0.5, 0.5]
+
+
+# ------------------------------------------------------------- options, rounds that grow, warm-up
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1, "1/n", "1/sqrt(n)"])
+def test_merge_options(alpha: Any) -> None:
+    X, y = inputs(45), classes(45)
+    options: dict[str, Any] = {"merge_every": 8, "learning_rate": 0.05}
+    model = check(X, y, 4, "delta_sum", merge_options={"alpha": alpha}, **options)
+    default = train(X, y, 4, "delta_sum", **options)
+    assert same_bits(model, default) == (alpha == "1/sqrt(n)")
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("merge_every", [(4, 16), (16, 4), (5, 100), (200, 300), (6, 6)])
+def test_rounds_that_grow(merge_every: tuple[int, int], batch_size: int) -> None:
+    X, y = inputs(95), classes(95)
+    model = check(X, y, 2, merge_every=merge_every, batch_size=batch_size)
+    if merge_every == (6, 6):
+        assert same_bits(model, train(X, y, 2, merge_every=6, batch_size=batch_size))
+    if merge_every == (4, 16):
+        # Of both replicas; the last round takes what is left.
+        steps = np.diff(model.history.samples, prepend=0)[:-1] / 2
+        assert steps[0] == 4
+        assert steps.min() >= 4
+        assert 12 <= steps.max() <= 16
+        assert (np.diff(steps) >= -batch_size).all()
+
+
+@pytest.mark.parametrize("shuffle", ["global", "shards", False], ids="shuffle_{}".format)
+@pytest.mark.parametrize("warmup_samples", [1, 10, 31, 70])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_warmup(threads: int, warmup_samples: int, shuffle: str | bool) -> None:
+    X, y = inputs(31), classes(31)
+    options: dict[str, Any] = {"warmup_samples": warmup_samples, "shuffle": shuffle}
+    model = check(X, y, threads, merge_every=8, **options)
+    assert model.history.samples[0] == warmup_samples
+    assert model.history.samples[-1] == warmup_samples + OPTIONS["epochs"] * 31
+    assert model.history.merge_seconds[0] == 0
+    # Without epochs, it is all there is: the training of a single replica.
+    alone = train(X, y, threads, epochs=0, **options)
+    assert alone.history.samples.tolist() == [warmup_samples]
+    if warmup_samples == 31:
+        sequential = {"epochs": 1, "learning_rate_schedule": "constant", "shuffle": shuffle}
+        assert same_bits(alone, train(X, y, 1, **sequential))
+
+
+def test_warmup_is_watched_and_may_be_all() -> None:
+    X, y = inputs(31), classes(31)
+    reports: list[omp_mlp.Progress] = []
+    model = train(
+        X, y, 2, warmup_samples=20, merge_every=8, callback=reports.append, validation_data=(X, y)
+    )
+    merged = [report for report in reports if report.merged]
+    assert [report.round for report in merged] == list(range(len(model.history)))
+    assert {report.rounds for report in reports} == {len(model.history)}
+    assert {report.total_samples for report in reports} == {20 + 3 * 31}
+    assert np.isfinite(model.history.validation_score).all()
+    stopped = train(X, y, 2, warmup_samples=20, callback=lambda report: report.merged)
+    assert same_bits(stopped, train(X, y, 2, warmup_samples=20, epochs=0))
+
+
+@pytest.mark.parametrize("merge", ["gradient_diversity", "adasum", "average"])
+def test_last_merge(merge: str) -> None:
+    X, y = inputs(45), classes(45)
+    options: dict[str, Any] = {"merge_every": 4, "outer_momentum": 0.4, "learning_rate": 0.05}
+    averaged = check(X, y, 4, merge, last_merge="average", **options)
+    assert not same_bits(averaged, train(X, y, 4, merge, last_merge=None, **options))
+
+
+@pytest.mark.parametrize(
+    "merge, threads, rounds, outer_momentum, ends_in_average",
+    [
+        ("gradient_diversity", 4, 8, "auto", True),
+        ("adasum", 4, 2, "auto", True),
+        ("gradient_diversity", 4, 9, "auto", False),
+        ("gradient_diversity", 4, 1, "auto", False),
+        ("gradient_diversity", 4, 8, 0.0, False),
+        ("delta_sum", 4, 8, "auto", False),
+    ],
+)
+def test_automatic_last_merge(
+    merge: str, threads: int, rounds: int, outer_momentum: Any, ends_in_average: bool
+) -> None:
+    X, y = inputs(threads * rounds), classes(threads * rounds)
+    options = {"merge_every": 1, "batch_size": 1, "epochs": 1, "outer_momentum": outer_momentum}
+    automatic, averaged, like_all = (
+        train(X, y, threads, merge, last_merge=last, **options)
+        for last in ("auto", "average", None)
+    )
+    assert not same_bits(averaged, like_all)
+    assert same_bits(automatic, averaged if ends_in_average else like_all)
+
+
+# ------------------------------------------------------------------ replicas that are not finite
+
+
+def explosive(n_samples: int, bad: list[int]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Make a regression of which some samples let a linear network overflow within a few steps."""
+    X, y = inputs(n_samples), values(n_samples, 1)
+    X[bad] = 1e18
+    return X, y
+
+
+@pytest.mark.parametrize("merge", sorted(set(ref.MERGES) - {"sum"}))
+def test_replicas_that_are_not_finite_are_left_out(merge: str) -> None:
+    # Replica 1 of 3 meets such samples in its second round; then there are no more.
+    X, y = explosive(30, [16, 17])
+    options: dict[str, Any] = {
+        "hidden_layer_sizes": (),
+        "loss": "squared_error",
+        "output_activation": "identity",
+        "shuffle": False,
+        "batch_size": 1,
+        "learning_rate": 0.01,
+        "epochs": 1,
+        "merge_every": 5,
+    }
+    with pytest.raises(omp_mlp.TrainingDivergedError, match=r"replica 1 .* in round 1"):
+        train(X, y, 3, merge, **options)
+    with pytest.warns(omp_mlp.SkippedReplicaWarning, match="replica 1 in round 1$"):
+        model = train(X, y, 3, merge, on_nonfinite="skip", keep_replicas=True, **options)
+    assert np.isfinite(flat(model)).all()
+    assert np.isfinite(model.history.loss).all()
+    assert model.history.samples.tolist() == [15, 30]
+    # The same as merging the others by hand.
+    base = train(
+        X, y, 3, merge, **options, callback=lambda report: report.merged and report.round == 0
+    )
+    kept = [model.replicas[0], model.replicas[2]]
+    merged = omp_mlp.merge(kept, merge, base=base, sample_share=[5, 5])
+    assert same_bits(model, merged)
+    with pytest.raises(ValueError, match=r"models\[1\] must be finite"):
+        omp_mlp.merge(model.replicas, merge, base=base)
+
+
+def test_a_replica_that_was_left_out_goes_on_from_the_master() -> None:
+    X, y = explosive(30, [10, 11])  # in replica 1's first round of two
+    options: dict[str, Any] = {
+        "hidden_layer_sizes": (),
+        "loss": "squared_error",
+        "output_activation": "identity",
+        "shuffle": False,
+        "batch_size": 1,
+        "learning_rate": 0.01,
+        "learning_rate_schedule": "constant",
+        "epochs": 1,
+        "on_nonfinite": "skip",
+    }
+    with pytest.warns(omp_mlp.SkippedReplicaWarning, match="replica 1 in round 0$"):
+        model = train(X, y, 3, merge_every=5, keep_replicas=True, **options)
+    with pytest.warns(omp_mlp.SkippedReplicaWarning):
+        first = train(X, y, 3, merge_every=5, callback=lambda report: report.merged, **options)
+    alone = train(X[15:20], y[15:20], 1, **{**options, "init": first})
+    assert same_bits(model.replicas[1], alone)
+
+
+@pytest.mark.parametrize("options", [{"on_nonfinite": "skip"}, {"warmup_samples": 5}], ids=str)
+def test_all_replicas_diverge_even_where_some_may_be_left_out(options: dict[str, Any]) -> None:
+    X, y = explosive(30, [0, 1, 10, 11, 20, 21])
+    options = {"hidden_layer_sizes": (), "batch_size": 1, "shuffle": False, **options}
+    with pytest.raises(omp_mlp.TrainingDivergedError, match=r"replica 0 .* in round 0"):
+        omp_mlp.train_parallel(X, y, 3, **options)
 
 
 # --------------------------------------------------------------- order, schedule, weights and start
@@ -781,10 +968,11 @@ def test_samples_of_weight_zero_do_nothing(kind: Any) -> None:
     X, y = inputs(31), classes(31)
     weight = np.arange(31) % 2
     weight = weight.tolist() if kind is list else weight.astype(kind)
-    # Whatever the others are: only their number counts.
+    # Whatever the others are: only their number counts, and the order of sums follows their zeros.
     other = X.copy()
     other[::2] = 100
-    assert same_bits(train(X, y, 3, sample_weight=weight), train(other, y, 3, sample_weight=weight))
+    one, two = (train(inputs, y, 3, sample_weight=weight) for inputs in (X, other))
+    np.testing.assert_allclose(flat(one), flat(two), rtol=0, atol=1e-6)
     nothing = train(X, y, 3, sample_weight=np.zeros(31))
     assert same_bits(nothing, train(X, y, 3, epochs=0))
     assert nothing.history.loss.tolist() == [0.0]
@@ -1085,8 +1273,11 @@ def test_defaults_resolve_as_documented() -> None:
     resolved = {
         "output_activation": "softmax",
         "loss": "cross_entropy",
-        "merge_every": 64,
-        "outer_momentum": 0.3,  # ceil(10 * 75 / 64) = 12 merges of four replicas
+        "merge_every": (8, 128),  # the shortest: 750 samples a replica for 512 merges
+        "outer_optimizer": "momentum",
+        "outer_learning_rate": 1.0,
+        "outer_momentum": 0.3,
+        "last_merge": None,
         "init_scale": "he",
     }
     assert all(defaults[name] == "auto" for name in resolved)
@@ -1094,27 +1285,90 @@ def test_defaults_resolve_as_documented() -> None:
     assert same_bits(omp_mlp.train_parallel(X, y, 4), spelled_out)
 
 
+def automatic_period(
+    X: Any, threads: int, batch_size: int, layer_sizes: tuple[int, ...], **changed: Any
+) -> tuple[int, int]:
+    """Return what merge_every="auto" chooses for ten epochs."""
+    options: dict[str, Any] = {"merge_every": "auto", "is_periodic": True, **changed}
+    return _cadence.merge_period(
+        **options,
+        threads=threads,
+        batch_size=batch_size,
+        n_samples=len(X),
+        samples_a_replica=10 * -(-len(X) // threads),
+        layer_sizes=layer_sizes,
+        X=X,
+    )
+
+
+def test_automatic_period_by_hand() -> None:
+    # Half of 512 inputs are nonzero: a sample takes 2 * 256 * 64 + 3 * 64 * 4 = 33,536 multiply-
+    # adds, a merge of two replicas 12 * (513 * 64 + 65 * 4) + 2 * 10,000 = 417,104, a tenth of
+    # 124.37 samples. As many merges has a period that grows from A to 16 A, if A is 0.338 of it.
+    X = np.tile(np.float32([0, 1]), (16_384, 256))
+    sizes = (512, 64, 4)
+    assert _cadence.work_a_sample(X, sizes) == 33_536
+    assert _cadence.work_a_sample(scipy.sparse.csr_array(X[:300]), sizes) == 33_536
+    assert _cadence.cheap_period(2, sizes, 33_536) == pytest.approx(124.37, abs=0.01)
+    factor = (15 / 16) / np.log(16)
+    # Two threads: 81,920 samples a replica; 160 for 512 merges are more than 124.4.
+    assert factor * 124.37 == pytest.approx(42.05, abs=0.01)
+    assert automatic_period(X, 2, 1, sizes) == (42, 672)
+    assert automatic_period(X, 2, 8, sizes) == (40, 640)
+    # Eight threads: 20,480 samples a replica; 40 for 512 merges.
+    assert factor * 40 == pytest.approx(13.53, abs=0.01)
+    assert automatic_period(X, 8, 1, sizes) == (14, 224)
+    assert automatic_period(X, 8, 30, sizes) == (30, 480)
+    # A hundred threads: 1,640 samples a replica, for which 8 samples are the shortest.
+    assert automatic_period(X, 100, 1, sizes) == (8, 128)
+    # One thread: an epoch. A method that is applied once: all of it.
+    assert automatic_period(X, 1, 8, sizes) == (16_384, 16_384)
+    assert automatic_period(X, 8, 8, sizes, is_periodic=False) == (20_480, 20_480)
+
+
 @pytest.mark.parametrize(
-    "merge, threads, batch_size, explicit",
+    "merge, threads, options, explicit",
     [
-        ("gradient_diversity", 3, 1, 64),
-        ("gradient_diversity", 3, 64, 64),
-        ("gradient_diversity", 3, 7, 70),  # rounded up to whole batches
-        ("gradient_diversity", 3, 65, 65),
-        ("gradient_diversity", 1, 7, 400),  # with one thread, an epoch
-        ("average", 1, 7, 400),
-        ("average", 3, 7, None),
-        ("sum", 3, 7, None),
-        ("weighted_average", 3, 7, None),
+        ("gradient_diversity", 3, {}, (8, 128)),
+        ("adasum", 3, {"batch_size": 5}, (10, 160)),
+        ("average", 3, {"outer_optimizer": "nesterov"}, (8, 128)),
+        ("gradient_diversity", 1, {}, 400),
+        ("average", 1, {}, 400),
+        ("average", 3, {}, None),
+        ("sum", 3, {}, None),
+        ("delta_sum", 3, {}, None),
     ],
 )
-def test_automatic_period(merge: str, threads: int, batch_size: int, explicit: int | None) -> None:
+def test_automatic_period(merge: str, threads: int, options: dict[str, Any], explicit: Any) -> None:
     X, y = inputs(400), classes(400)
-    options = {"batch_size": batch_size}
     automatic = train(X, y, threads, merge, merge_every="auto", **options)
     chosen = train(X, y, threads, merge, merge_every=explicit, **options)
     assert same_bits(automatic, chosen)
     assert len(automatic.history) == len(chosen.history)
+
+
+@pytest.mark.parametrize(
+    "optimizer, rate, momentum",
+    [
+        ("auto", 1.0, 0.0),
+        ("momentum", 1.0, 0.3),
+        ("nesterov", 0.7, 0.9),
+        ("bmuf", 1.0, 0.75),
+        ("slowmo", 1.0, 0.7),
+    ],
+)
+def test_automatic_outer_optimizer(optimizer: str, rate: float, momentum: float) -> None:
+    X, y = inputs(80), classes(80)
+    options: dict[str, Any] = {"merge_every": 4, "outer_optimizer": optimizer}
+    automatic = train(X, y, 4, outer_momentum="auto", **options)
+    given = {"outer_learning_rate": rate, "outer_momentum": momentum}
+    assert same_bits(automatic, train(X, y, 4, **{**options, **given}))
+    # Too few merges for it to pay off, and a single replica: none.
+    options["merge_every"] = 8
+    plain = train(X, y, 4, merge_every=8, last_merge=None)
+    assert same_bits(train(X, y, 4, outer_momentum="auto", **options), plain)
+    plain = train(X, y, 1, merge_every=8)
+    assert same_bits(train(X, y, 1, outer_momentum="auto", **options), plain)
 
 
 @pytest.mark.parametrize(
@@ -1132,7 +1386,7 @@ def test_automatic_period(merge: str, threads: int, batch_size: int, explicit: i
 )
 def test_automatic_momentum(merge: str, threads: int, rounds: int, explicit: float) -> None:
     X, y = inputs(threads * rounds), classes(threads * rounds)
-    options = {"merge_every": 1, "batch_size": 1, "epochs": 1}
+    options = {"merge_every": 1, "batch_size": 1, "epochs": 1, "last_merge": None}
     automatic = train(X, y, threads, merge, outer_momentum="auto", **options)
     assert len(automatic.history) == rounds
     assert same_bits(automatic, train(X, y, threads, merge, outer_momentum=explicit, **options))
@@ -1294,7 +1548,11 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     loss, output_activation = draw(st.sampled_from([p.values for p in LOSS_AND_OUTPUT]))
     batch_size = draw(st.integers(1, 9))
     once = merge == "sum"  # n times the weights in every round soon leaves float32
-    needs_base = merge == "gradient_diversity"
+    periods = st.integers(batch_size, 40)
+    # Outer steps and warm-ups have a common start.
+    shared = merge in ("gradient_diversity", "adasum", "delta_sum") or (
+        not once and draw(st.booleans())
+    )
     return {
         "n_samples": draw(st.integers(1, 40)),
         "n_features": draw(st.integers(1, 9)),
@@ -1309,9 +1567,15 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
         "batch_size": batch_size,
         "learning_rate": draw(st.sampled_from([0.01, 0.05])),
         "learning_rate_schedule": draw(st.sampled_from(["linear", "constant"])),
-        "merge_every": draw(st.none() if once else st.none() | st.integers(batch_size, 40)),
-        "outer_momentum": draw(st.sampled_from([0.0, 0.4])) if needs_base else 0.0,
-        "init": draw(st.sampled_from(["shared"] if needs_base else ["shared", "independent"])),
+        "merge_every": draw(
+            st.none() if once else st.none() | periods | st.tuples(periods, periods)
+        ),
+        "outer_optimizer": draw(st.sampled_from(["momentum", "nesterov", "bmuf", "slowmo"])),
+        "outer_learning_rate": draw(st.sampled_from([0.7, 1.0])) if shared else 1.0,
+        "outer_momentum": draw(st.sampled_from([0.0, 0.4])) if shared else 0.0,
+        "last_merge": draw(st.sampled_from([None, "average"])),
+        "warmup_samples": draw(st.sampled_from([0, 0, 7, 50])) if shared else 0,
+        "init": draw(st.sampled_from(["shared"] if shared else ["shared", "independent"])),
         "init_scale": draw(st.sampled_from(["glorot", "he", 0.3])),
         "shuffle": draw(st.sampled_from(["global", "shards", False])),
         "seed": draw(st.integers(0, 2**64 - 1)),

@@ -79,8 +79,8 @@ BAD_OPTIONS = [
         TypeError,
         "threads must be an integer; got array([2]) of type ndarray",
     ),
-    ("merge", "median", ValueError, "merge must be one of 'average', 'sum', "),
-    ("merge", "median", ValueError, "; got 'median'"),
+    ("merge", "mean", ValueError, "merge must be one of 'average', 'sum', "),
+    ("merge", "mean", ValueError, "; got 'mean'"),
     ("merge", "Average", ValueError, "; got 'Average'"),
     ("merge", None, ValueError, "; got None"),
     ("merge", ["sum"], ValueError, "; got ['sum']"),
@@ -134,6 +134,25 @@ BAD_OPTIONS = [
     ("merge_every", 8.0, TypeError, "merge_every must be an integer; got 8.0 of type float"),
     ("merge_every", True, TypeError, "merge_every must be an integer; got True of type bool"),
     ("merge_every", "never", ValueError, "merge_every must be one of 'auto'; got 'never'"),
+    ("merge_every", (8, 3), ValueError, "merge_every[1] must be at least batch_size, 4; got 3"),
+    ("merge_every", (8.0, 16), TypeError, "merge_every[0] must be an integer; got 8.0"),
+    ("merge_every", (8, 16, 32), ValueError, "or a pair (first, last) of them; got 3 entries"),
+    ("merge_options", 1, TypeError, "merge_options must be a mapping, such as {'alpha': '1/n'}"),
+    ("merge_options", {"beta": 1}, ValueError, "it takes none; got 'beta'"),
+    (
+        "outer_optimizer",
+        "adam",
+        ValueError,
+        "outer_optimizer must be one of 'auto', 'momentum', 'nesterov', 'bmuf', 'slowmo'; got",
+    ),
+    ("outer_optimizer", X, ValueError, "outer_optimizer must be one of 'auto', 'momentum'"),
+    ("outer_learning_rate", -1, ValueError, "outer_learning_rate must be at least 0 and finite"),
+    ("outer_learning_rate", "big", ValueError, "must be one of 'auto'; got 'big'"),
+    ("last_merge", "sum", ValueError, "last_merge must be one of 'auto', 'average', None; got"),
+    ("on_nonfinite", "stop", ValueError, "on_nonfinite must be one of 'raise', 'skip'; got 'stop'"),
+    ("warmup_samples", -1, ValueError, "warmup_samples must be at least 0; got -1"),
+    ("warmup_samples", 2.5, TypeError, "warmup_samples must be an integer; got 2.5"),
+    ("warmup_samples", 2**63, ValueError, "must be less than 2^63; got 1 epochs and 92233"),
     (
         "outer_momentum",
         -0.1,
@@ -265,7 +284,7 @@ def test_bad_option(train, option, value, error, message):
 
 def test_unknown_merge_lists_every_method(train):
     with pytest.raises(ValueError, match="merge must be one of") as caught:
-        train(merge="median")
+        train(merge="mean")
     for method in omp_mlp.merge_methods():
         assert repr(method.name) in str(caught.value)
 
@@ -302,6 +321,23 @@ def test_numbers_beyond_the_data_are_as_good_as_the_data():
         )
         np.testing.assert_array_equal(model.weights[0], expected.weights[0])
         assert len(model.history) == 1
+
+
+def test_a_sum_means_nothing_without_a_replica(train):
+    with pytest.raises(ValueError, match="'sum' does not; got on_nonfinite='skip'"):
+        train(merge="sum", on_nonfinite="skip")
+
+
+def test_slowmo_divides_by_the_learning_rate(train):
+    with pytest.raises(ValueError, match="needs learning_rate greater than 0"):
+        train(outer_optimizer="slowmo", learning_rate=0)
+
+
+def test_warmup_and_outer_steps_have_a_common_start(train):
+    with pytest.raises(ValueError, match="warmup_samples=5 trains one common start"):
+        train(merge="average", init="independent", warmup_samples=5)
+    with pytest.raises(ValueError, match=r"outer_learning_rate=0\.5 merges updates"):
+        train(merge="average", init="independent", outer_learning_rate=0.5)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -28,23 +29,26 @@ def alike(batch_size: int, **more: Any) -> Training:  # noqa: ANN401 - fields of
 
 @dataclass(frozen=True)
 class Grid:
-    """What ``--tune`` tries: every solver with its learning rates, batch sizes and schedules."""
+    """What ``--tune`` tries: every combination, and omp_mlp with each of ``options``."""
 
     solvers: dict[str, tuple[float, ...]]
     batch_sizes: tuple[int, ...]
     schedules: tuple[str, ...] = ("linear",)
     epochs: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10)
+    options: tuple[Mapping[str, Any], ...] = ({},)
 
     def candidates(self) -> list[Training]:
         """Return the settings, with one epoch."""
         return [
-            Training(size, rate, schedule=schedule, solver=solver)
+            Training(size, rate, schedule=schedule, solver=solver, options=options)
             for solver, rates in self.solvers.items()
-            for rate, size, schedule in product(rates, self.batch_sizes, self.schedules)
+            for rate, size, schedule, options in product(
+                rates, self.batch_sizes, self.schedules, self.options
+            )
         ]
 
 
-_OURS = Grid({"sgd": (0.02, 0.1, 0.2, 0.3, 0.4)}, (1, 8, 16, 32))
+_OURS = Grid({"sgd": (0.03, 0.1, 0.2, 0.3)}, (1, 8, 16, 32), options=({}, {"center_inputs": True}))
 _BY_HAND = Grid({"sgd": (0.1, 0.2, 0.3, 0.4)}, (8, 16, 32))
 GRIDS = {
     "omp_mlp": _OURS,

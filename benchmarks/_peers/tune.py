@@ -22,7 +22,7 @@ from .measure import Bench, Entry, describe
 from .process import PeerError
 from .settings import GRIDS, TARGETS
 
-SEEDS = (1_000, 1_001, 1_002, 1_003, 1_004)
+SEEDS = (1_000, 1_001, 1_002)
 # A first seed that is so far below the lowest target that it still misses ends the trial.
 HOPELESS = 0.3
 
@@ -99,7 +99,7 @@ def _try(
 def _words(setting: Training) -> str:
     return (
         f"{setting.solver}, B = {setting.batch_size}, rate {setting.learning_rate:g}, "
-        f"{setting.epochs} epoch(s)"
+        f"{setting.epochs} epoch(s){', ' if setting.options else ''}{', '.join(setting.options)}"
     )
 
 
@@ -117,6 +117,7 @@ def as_table(found: Mapping[str, Mapping[str, Any]]) -> str:
                     ("epochs", chosen.epochs, 1),
                     ("schedule", chosen.schedule, "constant"),
                     ("solver", chosen.solver, "sgd"),
+                    ("options", dict(chosen.options), {}),
                 )
                 if value != default
             ]

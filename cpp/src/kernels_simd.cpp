@@ -511,7 +511,9 @@ void with_rows(const MarkedRows& x, const Fn& fn) {
 constexpr bool is_double = OMP_MLP_REGISTERS == 32;
 
 // Loaded once, into a register: GCC would rather load twice, once in each instruction that uses it, and keep
-// bits in mask registers, from which it has to fetch them.
+// bits in mask registers, from which it has to fetch them. An assembler statement without instructions hides
+// from it where the value came from.
+// NOLINTBEGIN(portability-no-assembler, misc-const-correctness)
 [[gnu::always_inline]] inline V loaded_once(const float* p) {
     V v = load(p);
 #if defined(__x86_64__)
@@ -527,6 +529,7 @@ template <typename Bits>
     asm("" : "+r"(bits));
     return bits;
 }
+// NOLINTEND(portability-no-assembler, misc-const-correctness)
 
 template <Index N>
 [[gnu::always_inline]] inline void load_tile(const float* p, V* v) {

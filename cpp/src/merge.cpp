@@ -1,99 +1,93 @@
 #include "omp_mlp/merge.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
+#include <cmath>
 #include <numeric>
 #include <stdexcept>
-#include <string>
+#include <utility>
 
 namespace omp_mlp {
 namespace {
 
-// Small enough that a slice's sums stay in a core's fastest cache.
-constexpr Index slice_floats = 1024;
+using Weights = std::span<double>;
+using Sums = std::span<const double>;
+using Options = std::span<const OptionValue>;
 
-// Sums over the replicas, an entry for each parameter of a slice. The loops go through one replica after
-// the other, so that every load is contiguous, and add up in the order of the replicas.
-using Totals = std::array<double, slice_floats>;
-
-template <typename Factor>
-void weighted_sum(const MergeInput& input, const Slice& slice, Factor factor, float* merged) {
-    Totals totals{};
-    const Index size = slice.end - slice.begin;
-    for (std::size_t i = 0; i < input.replicas.size(); ++i) {
-        const double factor_i = factor(i);
-        const float* replica = input.replicas[i] + slice.begin;
-        double* total = totals.data();
-        for (Index j = 0; j < size; ++j) {
-            total[j] += factor_i * static_cast<double>(replica[j]);
-        }
-    }
-    std::transform(totals.data(), totals.data() + size, merged,
-                   [](double total) { return static_cast<float>(total); });
+void average(const MergeInput& input, Options /*options*/, Sums /*sums*/, Weights weights) {
+    std::ranges::fill(weights, 1.0 / static_cast<double>(input.replicas.size()));
 }
 
-void average(const MergeInput& input, const Slice& slice, const LayerSums& /*sums*/, float* merged) {
-    const double share = 1.0 / static_cast<double>(input.replicas.size());
-    weighted_sum(input, slice, [share](std::size_t /*i*/) { return share; }, merged);
+void sum(const MergeInput& /*input*/, Options /*options*/, Sums /*sums*/, Weights weights) {
+    std::ranges::fill(weights, 1.0);
 }
 
-void sum(const MergeInput& input, const Slice& slice, const LayerSums& /*sums*/, float* merged) {
-    weighted_sum(input, slice, [](std::size_t /*i*/) { return 1.0; }, merged);
+void weighted_average(const MergeInput& input, Options /*options*/, Sums /*sums*/, Weights weights) {
+    std::ranges::copy(input.sample_share, weights.begin());
 }
 
-void weighted_average(const MergeInput& input, const Slice& slice, const LayerSums& /*sums*/,
-                      float* merged) {
-    weighted_sum(input, slice, [&input](std::size_t i) { return input.sample_share[i]; }, merged);
-}
+constexpr std::string_view alpha_words[] = {"1/sqrt(n)", "1/n"};
+constexpr MergeOption delta_sum_options[] = {
+    {.name = "alpha", .summary = "Factor of the sum of the updates.", .words = alpha_words}};
 
-// Adds up the updates d_i = w_i - base in totals, and returns sum_i |d_i|^2.
-double sum_updates(const MergeInput& input, const Slice& slice, Totals& totals) {
-    // Independent partial sums, in a fixed pattern: the compiler may keep them in one register.
-    constexpr Index lanes = 8;
-    std::array<double, lanes> squares{};
-    totals.fill(0.0);
-    double* total = totals.data();
-    const float* base = input.base + slice.begin;
-    const Index size = slice.end - slice.begin;
-    for (const float* start : input.replicas) {
-        const float* replica = start + slice.begin;
-        const auto add = [&](Index j, Index lane) {
-            const double update = static_cast<double>(replica[j]) - static_cast<double>(base[j]);
-            total[j] += update;
-            squares[static_cast<std::size_t>(lane)] += update * update;
-        };
-        Index j = 0;
-        for (; j + lanes <= size; j += lanes) {
-            for (Index lane = 0; lane < lanes; ++lane) {
-                add(j + lane, lane);
-            }
-        }
-        for (; j < size; ++j) {
-            add(j, 0);
-        }
-    }
-    return std::accumulate(squares.begin(), squares.end(), 0.0);
+void delta_sum(const MergeInput& input, Options options, Sums /*sums*/, Weights weights) {
+    const auto& [word, number] = options[0];
+    const auto n = static_cast<double>(input.replicas.size());
+    std::ranges::fill(weights, word == "1/n" ? 1.0 / n : word.empty() ? number : 1.0 / std::sqrt(n));
 }
 
 // {sum_i |d_i|^2, |sum_i d_i|^2}.
-LayerSums update_norms(const MergeInput& input, const Slice& slice) {
-    Totals totals;
-    const double squares = sum_updates(input, slice, totals);
-    const double* begin = totals.data();
-    const double* end = begin + (slice.end - slice.begin);
-    return {squares, std::inner_product(begin, end, begin, 0.0)};
+constexpr Measure diversity = {
+    .count = [](Index /*replicas*/) { return Index{2}; },
+    .slice =
+        [](const MergeInput& input, const ReplicaSlice& slice, double* updates, double* sums) {
+            const UpdateNorms norms = add_updates(slice, input.base, updates);
+            sums[0] = norms.squares;
+            sums[1] = norms.square_of_sum;
+        },
+    .adds_updates = true};
+
+void gradient_diversity(const MergeInput& input, Options /*options*/, Sums norms, Weights weights) {
+    const double ratio = norms[1] > 0.0 ? norms[0] / norms[1] : 1.0;
+    std::ranges::fill(weights, std::clamp(ratio, 1.0 / static_cast<double>(input.replicas.size()), 1.0));
 }
 
-void gradient_diversity(const MergeInput& input, const Slice& slice, const LayerSums& norms,
-                        float* merged) {
-    const double diversity = norms[1] > 0.0 ? norms[0] / norms[1] : 1.0;
-    const double c = std::clamp(diversity, 1.0 / static_cast<double>(input.replicas.size()), 1.0);
-    Totals totals;
-    sum_updates(input, slice, totals);
-    const float* base = input.base + slice.begin;
-    for (Index j = 0; j < slice.end - slice.begin; ++j) {
-        merged[j] =
-            static_cast<float>(static_cast<double>(base[j]) + c * totals[static_cast<std::size_t>(j)]);
+// The lower triangle of the matrix of all d_i . d_j, row by row.
+constexpr Measure gram = {
+    .count = [](Index replicas) { return replicas * (replicas + 1) / 2; },
+    .slice = [](const MergeInput& input, const ReplicaSlice& slice, double* /*updates*/,
+                double* sums) { dot_updates(slice, input.base, sums); },
+    .adds_updates = false};
+
+// Every node of the tree is a weighted sum of the updates below it, and dot products of such sums follow from
+// those of the updates: one pass over the replicas is enough for the whole tree, and it is exact.
+void adasum(const MergeInput& input, Options /*options*/, Sums dots, Weights weights) {
+    const std::size_t n = input.replicas.size();
+    std::ranges::fill(weights, 1.0);
+    const auto dot = [&](std::pair<std::size_t, std::size_t> a, std::pair<std::size_t, std::size_t> b) {
+        double total = 0.0;
+        for (std::size_t i = a.first; i < a.second; ++i) {
+            for (std::size_t j = b.first; j < b.second; ++j) {
+                const auto [low, high] = std::minmax(i, j);
+                total += weights[i] * weights[j] * dots[high * (high + 1) / 2 + low];
+            }
+        }
+        return total;
+    };
+    for (std::size_t width = 1; width < n; width *= 2) {
+        for (std::size_t begin = 0; begin + width < n; begin += 2 * width) {
+            const std::pair a{begin, begin + width};
+            const std::pair b{begin + width, std::min(begin + 2 * width, n)};
+            const double a_a = dot(a, a);
+            const double b_b = dot(b, b);
+            const double a_b = dot(a, b);
+            const double factor_a = a_a > 0.0 ? 1.0 - a_b / (2.0 * a_a) : 1.0;
+            const double factor_b = b_b > 0.0 ? 1.0 - a_b / (2.0 * b_b) : 1.0;
+            for (std::size_t i = a.first; i < b.second; ++i) {
+                weights[i] *= i < a.second ? factor_a : factor_b;
+            }
+        }
     }
 }
 
@@ -105,24 +99,56 @@ constexpr MergeMethod methods[] = {
      .reference = "Ott 2017, Eq. 1; McDonald, Hall & Mann 2010",
      .cadence = Cadence::once,
      .needs_base = false,
+     .may_skip = true,
+     .options = {},
      .measure = nullptr,
-     .combine = average},
+     .weigh = average,
+     .combine = nullptr},
     {.name = "sum",
      .summary = "The sum of the replicas' parameters.",
      .formula = "W = sum_i w_i",
      .reference = "Ott 2017, Eq. 2",
      .cadence = Cadence::once,
      .needs_base = false,
+     .may_skip = false,
+     .options = {},
      .measure = nullptr,
-     .combine = sum},
+     .weigh = sum,
+     .combine = nullptr},
     {.name = "weighted_average",
      .summary = "The mean of the replicas' parameters, each weighted by the samples that it saw.",
      .formula = "W = sum_i (m_i / sum_j m_j) w_i, with m_i samples seen by replica i",
      .reference = "McMahan et al. 2017 (FedAvg)",
      .cadence = Cadence::once,
      .needs_base = false,
+     .may_skip = true,
+     .options = {},
      .measure = nullptr,
-     .combine = weighted_average},
+     .weigh = weighted_average,
+     .combine = nullptr},
+    {.name = "median",
+     .summary = "The median of each parameter over the replicas: a few that went astray do not move it.",
+     .formula = "W = median_i w_i, each parameter for itself",
+     .reference = "Yin et al. 2018 (Byzantine-robust distributed learning)",
+     .cadence = Cadence::once,
+     .needs_base = false,
+     .may_skip = true,
+     .options = {},
+     .measure = nullptr,
+     .weigh = nullptr,
+     .combine = take_median},
+    {.name = "delta_sum",
+     .summary = "The sum of the replicas' updates, scaled by one factor for all layers.",
+     .formula = "W = base + alpha sum_i (w_i - base)",
+     .reference = "alpha = 1/n: Eq. 1 of Ott 2017, alpha = 1: its Eq. 2, of updates; a factor of the "
+                  "summed updates: Ilharco et al. 2023 (task arithmetic)",
+     .cadence = Cadence::once,
+     .needs_base = true,
+     .may_skip = true,
+     .options = delta_sum_options,
+     .measure = nullptr,
+     .weigh = delta_sum,
+     .combine = nullptr},
     {.name = "gradient_diversity",
      .summary = "The sum of the replicas' updates, scaled for each layer by how much they differ: "
                 "the average of updates that agree, the sum of updates that are orthogonal.",
@@ -131,8 +157,25 @@ constexpr MergeMethod methods[] = {
      .reference = "ratio: Yin et al. 2018; relative of Adasum, Maleki et al. 2020",
      .cadence = Cadence::periodic,
      .needs_base = true,
-     .measure = update_norms,
-     .combine = gradient_diversity},
+     .may_skip = true,
+     .options = {},
+     .measure = &diversity,
+     .weigh = gradient_diversity,
+     .combine = nullptr},
+    {.name = "adasum",
+     .summary =
+         "The replicas' updates, added up in pairs, pairs of pairs and so on, for each layer: from "
+         "two that are added, half of what they have in common is taken off each.",
+     .formula = "d_i = w_i - base; a + b := (1 - a.b / (2 |a|^2)) a + (1 - a.b / (2 |b|^2)) b, over a "
+                "binary tree of the d_i for each layer; W = base + its root",
+     .reference = "Maleki et al. 2020 (Adasum)",
+     .cadence = Cadence::periodic,
+     .needs_base = true,
+     .may_skip = true,
+     .options = {},
+     .measure = &gram,
+     .weigh = adasum,
+     .combine = nullptr},
 };
 // -----------------------------------------------------------------------------------------------------
 
@@ -153,51 +196,128 @@ const MergeMethod& merge_method(std::string_view name) {
     throw std::invalid_argument{"merge must be one of " + names + "; got '" + std::string{name} + "'"};
 }
 
-Merger::Merger(const MergeMethod& method, std::span<const Index> layer_ends, double outer_momentum)
-    : method_{&method}, layers_{layer_ends.size()}, outer_momentum_{static_cast<float>(outer_momentum)} {
+Merger::Merger(const MergeMethod& method, std::vector<OptionValue> options,
+               std::span<const Index> layer_ends, const OuterStep& outer)
+    : method_{&method}, options_{std::move(options)}, layers_{layer_ends.size()}, outer_{outer} {
+    assert(options_.size() == method.options.size());
     Index begin = 0;
     for (std::size_t layer = 0; layer < layer_ends.size(); ++layer) {
         for (; begin < layer_ends[layer]; begin = slices_.back().end) {
             slices_.push_back({begin, std::min(begin + slice_floats, layer_ends[layer]), layer});
         }
     }
-    if (outer_momentum != 0.0) {
+    if (outer.momentum != 0.0) {
         velocity_.resize(static_cast<std::size_t>(begin));
+    }
+    if (method.measure != nullptr && method.measure->adds_updates) {
+        updates_.resize(static_cast<std::size_t>(begin));
     }
 }
 
-void Merger::merge(const MergeInput& input, const ForEach& for_each, float* master) {
-    assert(input.base != nullptr || (!method_->needs_base && velocity_.empty()));
-    const auto count = static_cast<Index>(slices_.size());
-    std::vector<LayerSums> sums(layers_);
+void Merger::merge(const MergeInput& input, double momentum_factor, const ForEach& for_each,
+                   float* master) {
+    assert(input.base != nullptr || (!method_->needs_base && outer_.takes_merged_as_it_is()));
     if (method_->measure != nullptr) {
-        std::vector<LayerSums> parts(slices_.size());
-        for_each(count, [&](Index i) {
-            const auto s = static_cast<std::size_t>(i);
-            parts[s] = method_->measure(input, slices_[s]);
-        });
-        for (std::size_t s = 0; s < slices_.size(); ++s) {
-            for (std::size_t k = 0; k < parts[s].size(); ++k) {
-                sums[slices_[s].layer][k] += parts[s][k];
-            }
+        measure(input, for_each);
+    }
+    if (method_->weigh != nullptr) {
+        weigh(input);
+    }
+    for_each(static_cast<Index>(slices_.size()), [&](Index i) {
+        const Slice& slice = slices_[static_cast<std::size_t>(i)];
+        std::array<double, slice_floats> merged;
+        combine(input, slice, merged.data());
+        step(input.base, slice, momentum_factor, merged.data());
+        // Only now, for `master` may be the base.
+        std::transform(merged.data(), merged.data() + (slice.end - slice.begin), master + slice.begin,
+                       [](double value) { return static_cast<float>(value); });
+    });
+}
+
+void Merger::measure(const MergeInput& input, const ForEach& for_each) {
+    const Measure& measure = *method_->measure;
+    const Index count = measure.count(static_cast<Index>(input.replicas.size()));
+    parts_.resize(slices_.size() * static_cast<std::size_t>(count));
+    for_each(static_cast<Index>(slices_.size()), [&](Index i) {
+        const Slice& slice = slices_[static_cast<std::size_t>(i)];
+        double* updates = updates_.empty() ? nullptr : updates_.data() + slice.begin;
+        measure.slice(input, {input.replicas, slice.begin, slice.end - slice.begin}, updates,
+                      parts_.data() + i * count);
+    });
+}
+
+// Adds up what was measured, slice after slice, and lets the method weigh each layer.
+void Merger::weigh(const MergeInput& input) {
+    const std::size_t n = input.replicas.size();
+    const std::size_t count = parts_.size() / slices_.size();
+    weights_.resize(layers_ * n);
+    std::vector<double> sums(count);
+    for (std::size_t s = 0; s < slices_.size(); ++s) {
+        const double* part = parts_.data() + s * count;
+        std::transform(part, part + count, sums.begin(), sums.begin(), std::plus{});
+        const std::size_t layer = slices_[s].layer;
+        if (s + 1 == slices_.size() || slices_[s + 1].layer != layer) {
+            method_->weigh(input, options_, sums, std::span{weights_}.subspan(layer * n, n));
+            std::ranges::fill(sums, 0.0);
         }
     }
-    for_each(count, [&](Index i) {
-        const Slice& slice = slices_[static_cast<std::size_t>(i)];
-        if (velocity_.empty()) {
-            method_->combine(input, slice, sums[slice.layer], master + slice.begin);
-            return;
+}
+
+void Merger::combine(const MergeInput& input, const Slice& slice, double* merged) const {
+    const std::size_t n = input.replicas.size();
+    const Index size = slice.end - slice.begin;
+    const ReplicaSlice replicas{input.replicas, slice.begin, size};
+    if (method_->combine != nullptr) {
+        method_->combine(replicas, merged);
+        return;
+    }
+    const auto weights = std::span{weights_}.subspan(slice.layer * n, n);
+    if (!method_->needs_base) {
+        std::fill_n(merged, size, 0.0);
+        add_weighted(replicas, weights, merged);
+        return;
+    }
+    const float* W = input.base + slice.begin;
+    if (!updates_.empty()) {
+        const double weight = weights.front();
+        const double* updates = updates_.data() + slice.begin;
+        for (Index j = 0; j < size; ++j) {
+            merged[j] = static_cast<double>(W[j]) + weight * updates[j];
         }
-        // The merged slice goes through scratch memory: `master` may be where the base is.
-        std::array<float, slice_floats> merged;
-        method_->combine(input, slice, sums[slice.layer], merged.data());
-        for (Index j = slice.begin; j < slice.end; ++j) {
-            float& velocity = velocity_[static_cast<std::size_t>(j)];
-            velocity = outer_momentum_ * velocity +
-                       (merged[static_cast<std::size_t>(j - slice.begin)] - input.base[j]);
-            master[j] = input.base[j] + velocity;
+        return;
+    }
+    const double rest = 1.0 - std::accumulate(weights.begin(), weights.end(), 0.0);
+    std::transform(W, W + size, merged, [rest](float w) { return rest * static_cast<double>(w); });
+    add_weighted(replicas, weights, merged);
+}
+
+// Turns the merged parameters of a slice into those of the next master.
+void Merger::step(const float* base, const Slice& slice, double momentum_factor, double* merged) {
+    if (outer_.takes_merged_as_it_is()) {
+        return;
+    }
+    const auto [learning_rate, beta, nesterov] = outer_;
+    const Index size = slice.end - slice.begin;
+    const float* W = base + slice.begin;
+    if (velocity_.empty()) {
+        for (Index j = 0; j < size; ++j) {
+            const auto start = static_cast<double>(W[j]);
+            merged[j] = start + learning_rate * (merged[j] - start);
         }
-    });
+        return;
+    }
+    float* velocity = velocity_.data() + slice.begin;
+    const double keep = momentum_factor * beta;
+    // u + beta M, or 0 u + 1 M.
+    const double of_update = nesterov ? 1.0 : 0.0;
+    const double of_velocity = nesterov ? beta : 1.0;
+    for (Index j = 0; j < size; ++j) {
+        const auto start = static_cast<double>(W[j]);
+        const double update = merged[j] - start;
+        const double M = keep * static_cast<double>(velocity[j]) + update;
+        velocity[j] = static_cast<float>(M);
+        merged[j] = start + learning_rate * (of_update * update + of_velocity * M);
+    }
 }
 
 }  // namespace omp_mlp

@@ -333,7 +333,7 @@ void for_each_marked(const Workspace& workspace, const Fn& fn) {
 
 }  // namespace
 
-void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters) {
+void begin_centered(const Network& network, const Workspace& workspace, Parameters& parameters) {
     if (workspace.reading() == Reading::matrix) {
         move_means(network, *workspace.centering(), 1.0F, parameters);
     }
@@ -349,8 +349,8 @@ void end_centered(const Network& network, Workspace& workspace, Parameters& para
         const float mean = workspace.centering()->mean[static_cast<std::size_t>(k)];
         float* row = layer.weights + k * layer.stride;
         if (mean != 0.0F) {
-            std::transform(workspace.shift.begin(), workspace.shift.end(), row, row,
-                           [mean](float shift, float weight) { return weight + mean * shift; });
+            std::ranges::transform(workspace.shift, std::span{row, workspace.shift.size()}, row,
+                                   [mean](float shift, float weight) { return weight + mean * shift; });
         }
     }
     std::ranges::fill(workspace.shift, 0.0F);

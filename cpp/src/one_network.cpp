@@ -126,7 +126,8 @@ TrainResult train_one_network(Strategy strategy, const Network& network, const S
                                            : std::numeric_limits<double>::quiet_NaN(),
                                .train_seconds = end - begin,
                                .merge_seconds = wall_seconds() - end,
-                               .slowest_replica_seconds = trained.cpu_seconds});
+                               .slowest_replica_seconds = trained.cpu_seconds,
+                               .skipped = {}});
             begin = wall_seconds();
             if (observer.after_round && observer.after_round(history.back(), master)) {
                 break;

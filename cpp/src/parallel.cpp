@@ -61,23 +61,34 @@ void Team::for_each(Index count, const std::function<void(Index)>& fn,
     fn_ = &fn;
     failures_.assign(static_cast<std::size_t>(count), nullptr);
     if (size_ == 1 || count == 1) {
-        const int everything = size_;
-        size_ = 1;
-        work(0);
-        size_ = everything;
+        for (Index i = 0; i < count; ++i) {
+            visit(i);
+        }
         rethrow_first(failures_);
         return;
     }
-    busy_.store(size_ - 1, std::memory_order_relaxed);
+    if (std::ssize(begun_) < count) {
+        begun_ = std::vector<std::atomic<bool>>(static_cast<std::size_t>(count));
+    }
+    for (Index i = 0; i < count; ++i) {
+        begun_[static_cast<std::size_t>(i)].store(false, std::memory_order_relaxed);
+    }
+    left_.store(count, std::memory_order_relaxed);
+    inside_.store(0, std::memory_order_release);  // the loop is open
     loop_.fetch_add(1, std::memory_order_release);
     loop_.notify_all();
     work(0);
     std::exception_ptr failure;
-    const auto everyone_is_done = [this] { return busy_.load(std::memory_order_acquire) == 0; };
-    while (!wait_awake(everyone_is_done)) {
+    const auto everything_is_done = [this] { return left_.load(std::memory_order_acquire) == 0; };
+    while (!wait_awake(everything_is_done)) {
         if (wait && !failure) {
             run_guarded(wait, failure);
         }
+    }
+    // From here on nobody comes in, and whoever is inside finds nothing to do and leaves.
+    inside_.fetch_or(closed, std::memory_order_relaxed);
+    const auto everyone_is_out = [this] { return inside_.load(std::memory_order_acquire) == closed; };
+    while (!wait_awake(everyone_is_out)) {
     }
     rethrow_first(failures_);
     if (failure) {
@@ -86,14 +97,45 @@ void Team::for_each(Index count, const std::function<void(Index)>& fn,
 }
 
 void Team::together(const std::function<void(Index)>& fn) {
-    // As many indices as threads: each thread gets one.
+    // As many indices as threads, and nobody is done before all have met: each thread gets one.
     for_each(size_, fn);
 }
 
-void Team::work(int worker) noexcept {
-    for (Index i = worker; i < count_; i += size_) {
-        run_guarded([&] { (*fn_)(i); }, failures_[static_cast<std::size_t>(i)]);
+void Team::visit(Index i) noexcept {
+    run_guarded([&] { (*fn_)(i); }, failures_[static_cast<std::size_t>(i)]);
+}
+
+// Begins an index unless somebody else has.
+void Team::try_index(Index i) noexcept {
+    std::atomic<bool>& begun = begun_[static_cast<std::size_t>(i)];
+    // What fn(i) reads was written before the loop was opened, so that this only has to be atomic.
+    if (!begun.load(std::memory_order_relaxed) && !begun.exchange(true, std::memory_order_relaxed)) {
+        visit(i);
+        left_.fetch_sub(1, std::memory_order_release);
     }
+}
+
+void Team::work(int worker) noexcept {
+    // Its own indices first, whose memory is near this thread since the last loop, ...
+    for (Index i = worker; i < count_; i += size_) {
+        try_index(i);
+    }
+    // ... then what others, who may not even be awake, have not begun.
+    for (Index i = 0; i < count_; ++i) {
+        try_index(i);
+    }
+}
+
+// Whether this thread is inside the loop now, which then stays as it is until it leaves.
+bool Team::enter() noexcept {
+    int inside = inside_.load(std::memory_order_relaxed);
+    while ((inside & closed) == 0) {
+        if (inside_.compare_exchange_weak(inside, inside + 1, std::memory_order_acquire,
+                                          std::memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void Team::serve(int worker) noexcept {
@@ -103,16 +145,20 @@ void Team::serve(int worker) noexcept {
             loop_.wait(seen, std::memory_order_acquire);
         }
         seen = loop_.load(std::memory_order_acquire);
+        if (!enter()) {
+            continue;  // too late: the loop is over
+        }
         if (fn_ == nullptr) {
             return;
         }
         work(worker);
-        busy_.fetch_sub(1, std::memory_order_release);
+        inside_.fetch_sub(1, std::memory_order_release);
     }
 }
 
 void Team::dismiss() {
     fn_ = nullptr;
+    inside_.store(0, std::memory_order_release);  // and stays open
     loop_.fetch_add(1, std::memory_order_release);
     loop_.notify_all();
 }

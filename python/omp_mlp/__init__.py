@@ -9,9 +9,11 @@ import os as _os
 
 from omp_mlp import _core, costs, datasets
 from omp_mlp._config import build_config, show_config
-from omp_mlp._errors import TrainingDivergedError
+from omp_mlp._errors import SkippedReplicaWarning, TrainingDivergedError
+from omp_mlp._methods import MergeMethod, MergeOption, merge_methods
+from omp_mlp.ensemble import Ensemble
 from omp_mlp.history import History, Progress
-from omp_mlp.merge import MergeMethod, merge, merge_methods
+from omp_mlp.merge import merge
 from omp_mlp.model import Model, load
 from omp_mlp.train import PAPER, train_parallel
 
@@ -19,10 +21,13 @@ __version__ = _core.build_config()["version"]
 
 __all__ = [
     "PAPER",
+    "Ensemble",
     "History",
     "MergeMethod",
+    "MergeOption",
     "Model",
     "Progress",
+    "SkippedReplicaWarning",
     "TrainingDivergedError",
     "__version__",
     "build_config",

@@ -8,6 +8,11 @@ import numpy.typing as npt
 
 _Float32 = npt.NDArray[np.float32]
 
+class _MergeOption(TypedDict):
+    name: str
+    summary: str
+    words: list[str]
+
 class _MergeMethod(TypedDict):
     name: str
     summary: str
@@ -15,6 +20,14 @@ class _MergeMethod(TypedDict):
     reference: str
     cadence: Literal["once", "periodic"]
     needs_base: bool
+    may_skip: bool
+    options: list[_MergeOption]
+
+class _MergeCost(TypedDict):
+    share_seconds: list[float]
+    load_seconds: list[float]
+    loop_seconds: list[float]
+    loops: int
 
 class Samples:
     @staticmethod
@@ -68,9 +81,16 @@ def train(
     bfloat16_forward: bool,
     skip_confident: float,
     center_inputs: bool,
-    merge_every: int,
+    warmup_samples: int,
+    merge_every: tuple[int, int],
     merge: str,
+    merge_options: list[float | str],
+    last_merge: str | None,
+    outer_learning_rate: float,
     outer_momentum: float,
+    outer_nesterov: bool,
+    momentum_follows_rate: bool,
+    skip_nonfinite: bool,
     learning_rate: float,
     learning_rate_schedule: str,
     shuffle: str,
@@ -81,16 +101,28 @@ def train(
     keep_replicas: bool,
     after_round: Callable[[int, float, float, float, float, _Float32], bool] | None,
     during_round: Callable[[int, float], bool] | None,
-) -> tuple[_Float32, list[_Float32], npt.NDArray[np.float64]]: ...
+) -> tuple[_Float32, list[_Float32], npt.NDArray[np.float64], list[tuple[int, int]]]: ...
+def count_rounds(*, length: int, merge_every: tuple[int, int], batch_size: int) -> int: ...
 def merge(
     *,
     method: str,
+    options: list[float | str],
     replicas: list[_Float32],
     base: _Float32 | None,
     sample_share: list[float],
     layer_ends: list[int],
     workers: int,
 ) -> _Float32: ...
+def merge_cost(
+    *,
+    method: str,
+    options: list[float | str],
+    layer_sizes: list[int],
+    outer_momentum: float,
+    replicas: int,
+    workers: int,
+    passes: int,
+) -> _MergeCost: ...
 def merge_methods() -> list[_MergeMethod]: ...
 def kernel_names() -> list[str]: ...
 def kernels_in_use() -> str: ...

@@ -28,3 +28,7 @@ class TrainingDivergedError(ArithmeticError):
             f"training diverged: {who} has an infinite loss or weight, or one that is not a "
             f"number, in round {self.round}; try a smaller learning_rate, or scale the inputs"
         )
+
+
+class SkippedReplicaWarning(RuntimeWarning):
+    """Replicas that were not finite were left out of a merge, as ``on_nonfinite="skip"`` asks."""

@@ -10,13 +10,10 @@ STRATEGIES = ("replica", "section", "synchronous", "hogwild", "pattern", "auto")
 ONE_NETWORK = ("section", "synchronous", "hogwild")
 """Those that train one network with several threads, without replicas to merge."""
 
-PERIOD = 64
-"""Samples a replica trains between two merges of a periodic method."""
-
 # What a merge needs to know, and what only replicas can do.
-_OF_MERGES = ("merge", "merge_every", "outer_momentum")
-_OF_REPLICAS = (*_OF_MERGES, "init", "keep_replicas", "forward_precision")
-_FIXED_BY_PATTERN = ("merge_every", "outer_momentum")
+_FIXED_BY_PATTERN = ("merge_every", "outer_optimizer", "outer_learning_rate", "outer_momentum")
+_OF_MERGES = ("merge", "merge_options", *_FIXED_BY_PATTERN, "last_merge", "on_nonfinite")
+_OF_REPLICAS = (*_OF_MERGES, "warmup_samples", "init", "keep_replicas", "forward_precision")
 
 
 def check(strategy: object, options: Mapping[str, object], defaults: Mapping[str, object]) -> str:
@@ -29,14 +26,14 @@ def check(strategy: object, options: Mapping[str, object], defaults: Mapping[str
     if name in ONE_NETWORK and given:
         raise ValueError(
             f"strategy={name!r} trains one network, with nothing to merge, and goes without "
-            f"{', '.join(_OF_MERGES)}, keep_replicas, init='independent' and "
+            f"{', '.join(_OF_MERGES)}, warmup_samples, keep_replicas, init='independent' and "
             "forward_precision='bfloat16'; these go with strategy='replica' "
             f"(and all but {' and '.join(_FIXED_BY_PATTERN)} with 'pattern'). Got {_listed(given)}"
         )
     fixed = {option: given[option] for option in _FIXED_BY_PATTERN if option in given}
     if name == "pattern" and fixed:
         raise ValueError(
-            "strategy='pattern' merges after every epoch and without outer momentum; "
+            "strategy='pattern' merges after every epoch and without an outer step; "
             f"{' and '.join(_FIXED_BY_PATTERN)} go with strategy='replica'. Got {_listed(fixed)}"
         )
     return name

@@ -55,10 +55,16 @@ class Watcher:
         packed: FloatArray,
     ) -> bool:
         """Score the new master and report; return whether the training should stop."""
-        nan = float("nan")
-        validation = (nan, nan)
-        if self._score is not None:
-            validation = self._score(packed)
+        return self.merged(samples, loss, None if self._score is None else self._score(packed))
+
+    def merged(self, samples: int, loss: float, validation: tuple[float, float] | None) -> bool:
+        """Report a merge, with validation loss and score; return whether the training should stop.
+
+        The end of a round for a merge that is done after the core has returned.
+        """
+        if validation is None:
+            validation = (float("nan"), float("nan"))
+        else:
             self.validation.append(validation)
         self._samples_merged = samples
         stop = self._report(True, samples, loss, *validation)
@@ -74,7 +80,7 @@ class Watcher:
     def _report(self, merged: bool, samples: int, loss: float, *validation: float) -> bool:
         if self._bar is not None:
             shown = {"loss": f"{loss:.4f}"}
-            if self._score is not None and merged:
+            if self.validation and merged:
                 shown["validation"] = f"{validation[1]:.4f}"
             self._bar.set_postfix(shown, refresh=False)
             self._bar.update(samples - self._bar.n)

@@ -42,8 +42,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _core, _validate
-from omp_mlp._strategy import PERIOD
+from omp_mlp import _cadence, _core, _validate
 from omp_mlp._workers import available_cores
 from omp_mlp.model import Model
 
@@ -296,7 +295,7 @@ def predict(
     epochs: int,
     threads: int,
     strategy: str = "replica",
-    merge_every: int | str | None = None,
+    merge_every: int | tuple[int, int] | str | None = None,
     *,
     batch_size: int = 8,
     density: float | None = None,
@@ -312,9 +311,9 @@ def predict(
         A network, or its layer sizes: features, hidden units of each layer, outputs.
     n_samples, epochs, threads : int
     strategy : {"replica", "section", "synchronous", "hogwild", "pattern"}, default "replica"
-    merge_every : int, None or "auto", default None
-        Samples a replica trains between merges; None: one merge, at the end; "auto": what
-        ``train_parallel`` does by default. Matters to "replica" only.
+    merge_every : int, pair of int, None or "auto", default None
+        Samples a replica trains between merges, or at first and at last; None: one merge, at the
+        end; "auto": what ``train_parallel`` does by default. Matters to "replica" only.
     batch_size : int, default 8
     density : float, optional
         Share of nonzeros in X, where the first layer reads lists of them; None: it reads a matrix.
@@ -355,9 +354,9 @@ def predict(
         crowd=0.0 if cluster else (min(threads, cores) - 1) / max(cores - 1, 1),
     )
     if strategy == "replica":
-        parts = _replica(task, _period(merge_every, task), cluster)
+        parts = _replica(task, _merges(merge_every, task), cluster)
     elif strategy == "pattern":
-        parts = _replica(task, -(-n_samples // threads), cluster)
+        parts = _replica(task, epochs, cluster)
     elif strategy == "hogwild":
         if cluster is not None:
             raise ValueError("strategy='hogwild' needs one memory; got a cluster")
@@ -375,7 +374,7 @@ def extrapolate(
     epochs: int,
     threads: Iterable[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
     strategy: str = "replica",
-    merge_every: int | str | None = None,
+    merge_every: int | tuple[int, int] | str | None = None,
     **options: Any,  # noqa: ANN401 - handed on to predict
 ) -> Curve:
     """Predict a training on more and more cores, or with ``cluster=`` on more and more nodes.
@@ -406,7 +405,7 @@ def choose(
     n_samples: int,
     epochs: int,
     threads: int,
-    merge_every: int | str | None = None,
+    merge_every: int | tuple[int, int] | str | None = None,
     *,
     strategies: Sequence[str] = CHOICES,
     margin: float = 0.15,
@@ -468,11 +467,30 @@ class _Task:
         return self.costs.rate(f"{who} {self.kind}", size, max(batch, 1), crowd=self.crowd)
 
 
-def _period(merge_every: int | str | None, task: _Task) -> int | None:
+def _merges(merge_every: int | tuple[int, int] | str | None, task: _Task) -> int:
+    """Count the merges of a training by replicas."""
+    stream = task.epochs * -(-task.samples // task.threads)
+    if merge_every is None:
+        return min(stream, 1)
     if isinstance(merge_every, str):
         _validate.choice("merge_every", merge_every, ("auto",))
-        return task.samples if task.threads == 1 else -(-PERIOD // task.batch) * task.batch
-    return None if merge_every is None else _validate.integer("merge_every", merge_every, 1)
+        if task.threads == 1:
+            return task.epochs
+        density = 1.0 if task.density is None else task.density
+        sizes = tuple(task.layers)
+        upper = sum(a * b for a, b in pairwise(sizes[1:]))
+        adds = 2.0 * density * sizes[0] * sizes[1] + 3.0 * upper
+        period = _cadence.growing_period(task.threads, task.batch, max(stream, 1), sizes, adds)
+    else:
+        first, last = merge_every if isinstance(merge_every, tuple) else (merge_every, merge_every)
+        period = (
+            _validate.integer("merge_every", first, 1),
+            _validate.integer("merge_every", last, 1),
+        )
+    whole = max(stream, 1)
+    if period[0] == period[1]:
+        period = (min(period[0], whole), min(period[0], whole))
+    return _cadence.count_merges(stream, period, task.batch)
 
 
 def _hogwild(task: _Task) -> tuple[float, float, float]:
@@ -483,13 +501,10 @@ def _hogwild(task: _Task) -> tuple[float, float, float]:
     return compute + task.costs.setup_one * task.whole.size, 0.0, 0.0
 
 
-def _replica(
-    task: _Task, merge_every: int | None, cluster: Cluster | None
-) -> tuple[float, float, float]:
+def _replica(task: _Task, merges: int, cluster: Cluster | None) -> tuple[float, float, float]:
     costs, size = task.costs, task.whole.size
     shard = -(-task.samples // task.threads)
     stream = task.epochs * shard
-    merges = min(stream, 1) if merge_every is None else -(-stream // merge_every)
     compute = task.turns * (
         stream * task.whole.flop / task.rate("replica", size, min(task.batch, shard))
         + costs.setup_replica * size
@@ -769,7 +784,8 @@ def _train(
         output="softmax",
         parameters=np.zeros(size, dtype=np.float32) if is_large else None,
     )
-    _, _, columns = _core.train(
+    period = n if merge_every is None else merge_every
+    _, _, columns, _ = _core.train(
         network=network,
         samples=samples,
         classes=y,
@@ -784,9 +800,16 @@ def _train(
         bfloat16_forward=False,
         skip_confident=0.0,
         center_inputs=False,
-        merge_every=n if merge_every is None else merge_every,
+        warmup_samples=0,
+        merge_every=(period, period),
         merge="gradient_diversity",
+        merge_options=[],
+        last_merge=None,
+        outer_learning_rate=1.0,
         outer_momentum=0.0,
+        outer_nesterov=False,
+        momentum_follows_rate=False,
+        skip_nonfinite=False,
         learning_rate=1e-3,
         learning_rate_schedule="constant",
         shuffle="global",

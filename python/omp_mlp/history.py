@@ -87,6 +87,12 @@ class History:
     strategy: str = "replica"
     threads: int = 0
 
+    @property
+    def merge_share(self) -> float:
+        """Part of the training's wall-clock time that went into merging; NaN without rounds."""
+        merging, training = self.merge_seconds.sum(), self.train_seconds.sum()
+        return float(merging / (merging + training)) if len(self) else float("nan")
+
     def __len__(self) -> int:
         return len(self.samples)
 

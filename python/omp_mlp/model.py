@@ -17,19 +17,20 @@ import safetensors
 import safetensors.numpy
 
 from omp_mlp import _core, _validate
-from omp_mlp._validate import FloatArray, Matrix
+from omp_mlp._validate import FloatArray
 from omp_mlp._workers import effective_workers
 from omp_mlp.history import History
+from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
 
 ACTIVATIONS = ("relu", "tanh", "logistic", "identity")
-OUTPUT_ACTIVATIONS = ("softmax", "identity", "logistic")
+OUTPUT_ACTIVATIONS = tuple(OUTPUT_FUNCTIONS)
 
 # Below this many multiply-adds a second thread would wait longer than it works.
 _WORK_PER_WORKER = 20_000_000
 _FORMAT_VERSION = "1"
 
 
-class Model:
+class Model(Predictor):
     """A multilayer perceptron: layer sizes, parameters, and what its outputs mean.
 
     :func:`omp_mlp.train_parallel` returns one; build one by hand from arrays of your own to predict
@@ -120,6 +121,18 @@ class Model:
             self.layer_sizes, packed, self.activation, self.output_activation, self.classes
         )
 
+    def _with(self, history: History, replicas: tuple[Model, ...] = ()) -> Model:
+        """Build a model that differs in what is told of its training."""
+        return Model._of(
+            self.layer_sizes,
+            self._packed,
+            self.activation,
+            self.output_activation,
+            self.classes,
+            history,
+            replicas,
+        )
+
     def _fill(
         self,
         layer_sizes: tuple[int, ...],
@@ -152,127 +165,6 @@ class Model:
         sizes = "-".join(str(size) for size in self.layer_sizes)
         return f"Model({sizes}, {self.activation}, {self.output_activation})"
 
-    def decision_function(self, X: Matrix) -> FloatArray:
-        """Return the pre-activations of the last layer (logits, where softmax follows).
-
-        Parameters
-        ----------
-        X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_outputs)
-
-        Raises
-        ------
-        ValueError, TypeError
-            If X has another number of features than the network, or is not finite and numeric.
-        """
-        return self._outputs(X, raw=True)
-
-    def predict(self, X: Matrix) -> npt.NDArray[Any]:
-        """Return the label of the largest output, or the outputs of a regression.
-
-        Parameters
-        ----------
-        X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
-            In the units of the training data.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Labels, of the dtype of ``classes``; or float32 values, of shape
-            (n_samples, n_outputs) if there are several outputs.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If X has another number of features than the network, or is not finite and numeric.
-        """
-        if self.classes is not None:
-            labels: npt.NDArray[Any] = self.classes[self._outputs(X, raw=True).argmax(axis=1)]
-            return labels
-        outputs = self._outputs(X, raw=False)
-        return outputs[:, 0] if self.layer_sizes[-1] == 1 else outputs
-
-    def predict_proba(self, X: Matrix) -> FloatArray:
-        """Return the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_classes)
-            Softmax outputs as they are; logistic outputs divided by their sum.
-
-        Raises
-        ------
-        ValueError
-            If the network is a regression, or its outputs are not probabilities (identity).
-        """
-        if self.classes is None or self.output_activation == "identity":
-            raise ValueError(
-                "predict_proba needs a classifier with softmax or logistic outputs; this network "
-                + (
-                    "is a regression"
-                    if self.classes is None
-                    else f"has {self.output_activation} outputs"
-                )
-            )
-        outputs = self._outputs(X, raw=False)
-        if self.output_activation == "logistic":
-            # Where every output underflows, nothing speaks for one class more than for another.
-            outputs += np.finfo(np.float32).tiny
-            outputs /= outputs.sum(axis=1, keepdims=True)
-        return outputs
-
-    def score(self, X: Matrix, y: object) -> float:
-        """Return the accuracy of a classifier, or R^2 of a regression (mean over the outputs).
-
-        Parameters
-        ----------
-        X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels that the training had, or values.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If X or y do not fit the network, or y has labels that the training did not have.
-        """
-        return self.evaluate(X, y)[1]
-
-    def evaluate(self, X: Matrix, y: object) -> tuple[float, float]:
-        """Return the mean loss and the score of :meth:`score`.
-
-        The loss is cross-entropy for softmax outputs, else half the squared error summed over the
-        outputs (for a classifier, against 1 for the right class and 0 for the others).
-        """
-        inputs = _validate.inputs(X, n_features=self.layer_sizes[0])
-        targets = _validate.targets(y, inputs.n_samples, like=(self.classes, self.layer_sizes[-1]))
-        return self._evaluate(inputs, targets)
-
-    def _evaluate(
-        self, inputs: _validate.Inputs, targets: _validate.Targets
-    ) -> tuple[float, float]:
-        # Like predict, from the pre-activations: where outputs saturate, they are still different.
-        z = self._run(inputs, raw=True).astype(np.float64)
-        outputs = _OUTPUT_FUNCTIONS[self.output_activation](z)
-        if targets.indices is None:
-            assert targets.values is not None
-            return _mean_squared_error(outputs, targets.values), _r2(outputs, targets.values)
-        accuracy = float(np.mean(z.argmax(axis=1) == targets.indices))
-        if self.output_activation != "softmax":
-            one_hot = np.eye(self.layer_sizes[-1])[targets.indices]
-            return _mean_squared_error(outputs, one_hot), accuracy
-        correct = z[np.arange(len(z)), targets.indices]
-        return float(np.mean(_log_sum_exp(z)[:, 0] - correct)), accuracy
-
-    def _outputs(self, X: Matrix, *, raw: bool) -> FloatArray:
-        return self._run(_validate.inputs(X, n_features=self.layer_sizes[0]), raw=raw)
-
     def _run(self, inputs: _validate.Inputs, *, raw: bool) -> FloatArray:
         useful = 1 + inputs.n_samples * self._packed.size // _WORK_PER_WORKER
         workers = effective_workers(None, useful)
@@ -302,43 +194,78 @@ class Model:
         path : str or path-like
             Replaced if it exists.
         """
-        tensors = {}
-        for layer, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            tensors[f"weights.{layer}"] = W
-            tensors[f"biases.{layer}"] = b
-        metadata = {
-            "format": "omp_mlp",
-            "format_version": _FORMAT_VERSION,
-            "activation": self.activation,
-            "output_activation": self.output_activation,
-            "classes": _classes_to_json(self.classes),
-            "classes_dtype": "" if self.classes is None else self.classes.dtype.str,
-            "history": json.dumps(
-                {
-                    **self.history.as_dict(),
-                    "strategy": self.history.strategy,
-                    "threads": self.history.threads,
-                }
-            ),
-        }
-        metadata["sha256"] = _digest(metadata, self.layer_sizes, self._packed)
-        data = safetensors.numpy.save(tensors, metadata=metadata)
-        path = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are for their owner alone
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_networks(path, "omp_mlp", [self], self.history)
 
 
-def load(path: str | os.PathLike[str]) -> Model:
-    """Read a network that :meth:`Model.save` wrote.
+def check_alike(name: str, model: object, first: Model) -> None:
+    """Check that a model differs from the first one in its parameters only."""
+    if not isinstance(model, Model):
+        raise TypeError(f"{name} must be a Model; got {type(model).__name__}")
+    for attribute in ("layer_sizes", "activation", "output_activation"):
+        got, expected = getattr(model, attribute), getattr(first, attribute)
+        if got != expected:
+            raise ValueError(
+                f"{name} must have the {attribute} of models[0], {expected!r}; got {got!r}"
+            )
+    if not _validate.same_labels(model.classes, first.classes):
+        raise ValueError(
+            f"{name} must have the classes of models[0], {first.classes}; got {model.classes}"
+        )
+
+
+# What a file of each format becomes: omp_mlp.ensemble enters its own.
+READERS: dict[str, Callable[[Sequence[Model], History], Any]] = {
+    "omp_mlp": lambda models, history: models[0]._with(history),
+}
+
+
+def write_networks(
+    path: str | os.PathLike[str], file_format: str, models: Sequence[Model], history: History
+) -> None:
+    """Write networks of one kind, and a history, to a safetensors file with a digest."""
+    tensors = {}
+    for index, model in enumerate(models):
+        prefix = _prefix(index, len(models))
+        for layer, (W, b) in enumerate(zip(model.weights, model.biases, strict=True)):
+            tensors[f"{prefix}weights.{layer}"] = W
+            tensors[f"{prefix}biases.{layer}"] = b
+    first = models[0]
+    metadata = {
+        "format": file_format,
+        "format_version": _FORMAT_VERSION,
+        "activation": first.activation,
+        "output_activation": first.output_activation,
+        "classes": _classes_to_json(first.classes),
+        "classes_dtype": "" if first.classes is None else first.classes.dtype.str,
+        "history": json.dumps(
+            {**history.as_dict(), "strategy": history.strategy, "threads": history.threads}
+        ),
+    }
+    if len(models) > 1:
+        metadata["models"] = str(len(models))
+    packed = np.concatenate([model._packed for model in models])
+    metadata["sha256"] = _digest(metadata, first.layer_sizes, packed)
+    data = safetensors.numpy.save(tensors, metadata=metadata)
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are for their owner alone
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _prefix(index: int, count: int) -> str:
+    return "" if count == 1 else f"models.{index}."
+
+
+def load(path: str | os.PathLike[str]) -> Model | Any:  # noqa: ANN401 - nearly always a Model
+    """Read what :meth:`Model.save` or :meth:`omp_mlp.Ensemble.save` wrote.
 
     Parameters
     ----------
@@ -346,13 +273,13 @@ def load(path: str | os.PathLike[str]) -> Model:
 
     Returns
     -------
-    Model
+    Model or Ensemble
 
     Raises
     ------
     ValueError
-        If the file is damaged, was not written by :meth:`Model.save`, or is of another version of
-        the format.
+        If the file is damaged, was not written by this package, or is of another version of the
+        format.
     OSError
         If there is no such file, or it cannot be read.
     """
@@ -362,31 +289,39 @@ def load(path: str | os.PathLike[str]) -> Model:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
-    if metadata.get("format") != "omp_mlp":
+    if metadata.get("format") not in READERS:
         raise ValueError(f"{path}: not a network saved by omp_mlp (metadata: {sorted(metadata)})")
     if metadata.get("format_version") != _FORMAT_VERSION:
         raise ValueError(
             f"{path}: format version {metadata.get('format_version')!r}; this omp_mlp reads "
             f"version {_FORMAT_VERSION!r}"
         )
-    count = len(tensors) // 2
     try:
         digest = metadata.pop("sha256")
-        layers = [(tensors[f"weights.{k}"], tensors[f"biases.{k}"]) for k in range(count)]
-        layer_sizes = _layer_sizes(layers)
-    except (KeyError, ValueError) as error:
+        count = int(metadata.get("models", "1"))
+        depth = len(tensors) // (2 * count)
+        networks = [
+            [
+                (tensors[f"{prefix}weights.{k}"], tensors[f"{prefix}biases.{k}"])
+                for k in range(depth)
+            ]
+            for prefix in (_prefix(index, count) for index in range(count))
+        ]
+        (layer_sizes,) = {_layer_sizes(layers) for layers in networks}
+    except (KeyError, ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{path}: damaged or incomplete: {error}") from error
-    packed = np.concatenate([part.ravel() for layer in layers for part in layer])
-    if digest != _digest(metadata, layer_sizes, packed):
+    packed = [
+        np.concatenate([part.ravel() for layer in layers for part in layer]) for layers in networks
+    ]
+    if digest != _digest(metadata, layer_sizes, np.concatenate(packed)):
         raise ValueError(f"{path}: damaged: the content does not have the digest that was saved")
-    return Model._of(
-        layer_sizes,
-        packed,
-        metadata["activation"],
-        metadata["output_activation"],
-        _classes_from_json(metadata["classes"], metadata["classes_dtype"]),
-        History.from_dict(json.loads(metadata["history"])),
-    )
+    classes = _classes_from_json(metadata["classes"], metadata["classes_dtype"])
+    models = [
+        Model._of(layer_sizes, one, metadata["activation"], metadata["output_activation"], classes)
+        for one in packed
+    ]
+    history = History.from_dict(json.loads(metadata["history"]))
+    return READERS[metadata["format"]](models, history)
 
 
 def _classes_to_json(classes: npt.NDArray[Any] | None) -> str:
@@ -442,32 +377,3 @@ def _views(
         biases.append(layer[-1])
         begin = end
     return weights, biases
-
-
-def _log_sum_exp(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    largest = z.max(axis=1, keepdims=True)
-    result: npt.NDArray[np.float64] = largest + np.log(
-        np.exp(z - largest).sum(axis=1, keepdims=True)
-    )
-    return result
-
-
-_OUTPUT_FUNCTIONS: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]] = {
-    "softmax": lambda z: np.exp(z - _log_sum_exp(z)),
-    "identity": lambda z: z,
-    "logistic": lambda z: 0.5 + 0.5 * np.tanh(0.5 * z),
-}
-
-
-def _mean_squared_error(outputs: npt.NDArray[Any], values: npt.NDArray[Any]) -> float:
-    return float(0.5 * np.mean(np.sum((outputs - values) ** 2, axis=1)))
-
-
-def _r2(outputs: npt.NDArray[Any], values: npt.NDArray[Any]) -> float:
-    values = values.astype(np.float64)
-    residual = np.sum((values - outputs) ** 2, axis=0)
-    total = np.sum((values - values.mean(axis=0)) ** 2, axis=0)
-    # A constant output has no variance to explain: 1 if it is met, else 0, as scikit-learn has it.
-    constant = total == 0
-    explained = np.where(constant, residual == 0, 1 - residual / np.where(constant, 1, total))
-    return float(explained.mean())

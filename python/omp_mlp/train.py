@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,15 +13,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _core, _strategy, _validate
-from omp_mlp._strategy import PERIOD
+from omp_mlp import _cadence, _core, _strategy, _validate
+from omp_mlp._errors import SkippedReplicaWarning
+from omp_mlp._methods import (
+    LINE_SEARCH,
+    MergeMethod,
+    PythonMethod,
+    apply,
+    find_method,
+    option_values,
+    skips,
+)
 from omp_mlp._validate import FloatArray, Matrix
-from omp_mlp._watch import Callback, Score, Watcher
+from omp_mlp._watch import Callback, Watcher
 from omp_mlp._workers import effective_workers
 from omp_mlp.costs import CHOICES, TYPICAL, Costs, Prediction, calibrate, choose, predict
+from omp_mlp.ensemble import Ensemble
 from omp_mlp.history import History
-from omp_mlp.merge import MergeMethod, find_method
+from omp_mlp.merge import search_alpha
 from omp_mlp.model import ACTIVATIONS, OUTPUT_ACTIVATIONS, Model
+from omp_mlp.predictor import Predictor
 
 PAPER: Mapping[str, Any] = MappingProxyType(
     {
@@ -61,8 +74,14 @@ def train_parallel(
     batch_size: int = 8,
     learning_rate: float = 0.05,
     learning_rate_schedule: str = "linear",
-    merge_every: int | str | None = "auto",
+    merge_every: int | tuple[int, int] | str | None = "auto",
+    merge_options: Mapping[str, Any] | None = None,
+    outer_optimizer: str = "auto",
+    outer_learning_rate: float | str = "auto",
     outer_momentum: float | str = "auto",
+    last_merge: str | None = "auto",
+    on_nonfinite: str = "raise",
+    warmup_samples: int = 0,
     init: str | Model = "shared",
     init_scale: float | str = "auto",
     shuffle: str | bool = "global",
@@ -79,7 +98,7 @@ def train_parallel(
     callback: Callback | None = None,
     progress: bool = False,
     keep_replicas: bool = False,
-) -> Model:
+) -> Model | Any:  # noqa: ANN401 - an Ensemble for one method, else a Model
     """Train a multilayer perceptron on the CPU, data-parallel.
 
     Each of ``threads`` replicas of the network trains by stochastic gradient descent on its own
@@ -121,14 +140,50 @@ def train_parallel(
     learning_rate : float, default 0.05
     learning_rate_schedule : {"linear", "constant"}, default "linear"
         "linear" falls from ``learning_rate`` at the first sample to 0 after the last.
-    merge_every : int, None or "auto", default "auto"
-        Samples that each replica trains between merges, at least ``batch_size``. None: one merge,
-        at the end. "auto": what suits the method, one merge for those that are applied once, every
-        64 samples (rounded up to whole batches) for the periodic ones; with one thread, an epoch.
+    merge_every : int, pair (first, last) of int, None or "auto", default "auto"
+        Samples that each replica trains between merges, at least ``batch_size``. A pair lets them
+        grow from first to last in equal ratios over the training, rounded to whole batches, as in
+        ``(16, 256)``. None: one merge, at the end. "auto": what suits the method. One merge for
+        those that are applied once, if there is no outer optimiser. For the periodic ones a pair of
+        which last is 16 times first, with a mean that lets a merge cost about a tenth of the time
+        between merges, by the number of threads, the layer sizes and the nonzeros in X; but about
+        512 merges at least, unless first gets shorter than 8 samples or a batch. With one thread,
+        an epoch. The steps of ``history.samples`` show what was chosen. Methods that see layers as
+        matrices (``"weight_matching"`` and the like) merge once only, and so does a line search.
+    merge_options : mapping, optional
+        Settings of the merge method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"``; the
+        method's ``options`` in :func:`omp_mlp.merge_methods` lists them. Methods that look at data
+        get ``X`` and ``y`` (not ``sample_weight``), ``{"alpha": "line_search"}`` the
+        ``validation_data``.
+    outer_optimizer : {"auto", "momentum", "nesterov", "bmuf", "slowmo"}, default "auto"
+        What becomes of the merged parameters. With u = merged - base and M starting at 0,
+        M = outer_momentum M + u, and master = base + outer_learning_rate M, for all but "nesterov":
+        master = base + outer_learning_rate (u + outer_momentum M) (Douillard et al. 2023, DiLoCo).
+        "bmuf" (blockwise model-update filtering, Chen & Huo 2016, with classical block momentum) is
+        "momentum" with defaults of its own. "slowmo" (Wang et al. 2020) keeps M in units of the
+        learning rate: M is multiplied by this round's learning rate over that of the last, each
+        taken at the start of the round. "auto": "momentum".
+    outer_learning_rate : float or "auto", default "auto"
+        "auto": 0.7 for "nesterov", else 1.
     outer_momentum : float in [0, 1) or "auto", default "auto"
-        Momentum of the master: M = outer_momentum M + (merged - base), master = base + M. "auto": 0
-        for methods that are applied once and for eight or fewer merges; else 0 below 4 threads, 0.3
-        up to 8, 0.4 up to 16, 0.5 above.
+        "auto": for "momentum" 0 below 4 threads, 0.3 up to 8, 0.4 up to 16, 0.5 above; 0.9 for
+        "nesterov", 1 - 1/threads for "bmuf", 0.7 for "slowmo". With eight or fewer merges or one
+        thread, and for methods that are applied once if there is no outer optimiser: 0, and
+        ``outer_learning_rate`` 1.
+    last_merge : {"auto", "average", None}, default "auto"
+        "average": the last merge is a plain average without an outer step. None: it is like all
+        others. "auto": "average" for trainings with two to eight merges by a periodic method whose
+        ``outer_momentum`` is "auto" too, else None.
+    on_nonfinite : {"raise", "skip"}, default "raise"
+        What to do about replicas with a loss or a parameter that is infinite or not a number.
+        "raise": TrainingDivergedError. "skip": leave them out of that round's merge and its loss,
+        with a :class:`omp_mlp.SkippedReplicaWarning` after the training; from the new master they
+        go on. For methods whose ``may_skip`` is true.
+    warmup_samples : int, default 0
+        Samples that one replica trains on before the replicas part: the first of the order that a
+        training with one thread would have. All replicas start from where it arrives. They come on
+        top of ``epochs``, at the constant ``learning_rate``; a schedule begins when the replicas
+        part. The first entry of the history is the warm-up.
     init : {"shared", "independent"} or Model, default "shared"
         Whether all replicas start from the same random weights, or each from its own, or from the
         parameters of a network of the same shape.
@@ -190,9 +245,9 @@ def train_parallel(
         same, for any strategy. False: "auto" uses the figures of a typical machine
         (:data:`omp_mlp.costs.TYPICAL`); nothing is measured, read or written.
     workers : int, optional
-        Operating-system threads that do the work of ``threads``. Default: as many as this process
-        has cores (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but
-        not more than ``threads``. An explicit number is obeyed.
+        Operating-system threads that run the replicas. Default: as many as this process has cores
+        (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but not more
+        than ``threads``. An explicit number is obeyed.
     seed : int, default 0
         From 0 to 2^64 - 1.
     callback : callable, optional
@@ -207,24 +262,26 @@ def train_parallel(
     Returns
     -------
     Model
+        Or, for ``merge="ensemble"``, an :class:`omp_mlp.Ensemble` of the replicas.
 
     Raises
     ------
     TypeError, ValueError
         Before any work, if an argument is not what is described here.
     TrainingDivergedError
-        If a loss or a parameter becomes infinite or not a number.
+        If a loss or a parameter becomes infinite or not a number; with ``on_nonfinite="skip"``, in
+        all replicas of a round or by a merge.
     KeyboardInterrupt
         Within about 50 ms of Ctrl-C, or at the end of a batch that takes longer.
 
     References
     ----------
     J. A. Ott, "Training Neural Networks in Parallel" (2017): Eq. 1 is ``merge="average"``, Eq. 2 is
-    ``merge="sum"``.
-    F. Niu, B. Recht, C. Re, S. Wright, "Hogwild: A Lock-Free Approach to Parallelizing Stochastic
-    Gradient Descent", NeurIPS 2011.
-    G. Dahl, A. McAvinney, T. Newhall, "Parallelizing Neural Network Training for Cluster Systems",
-    PDCN 2008.
+    ``merge="sum"``. A. Douillard et al., "DiLoCo" (2023). K. Chen & Q. Huo, "Scalable training of
+    deep learning machines by incremental block training with intra-block parallel optimization and
+    blockwise model-update filtering" (2016). J. Wang et al., "SlowMo" (2020). F. Niu et al.,
+    "Hogwild" (2011). G. Dahl et al., "Parallelizing neural network training for cluster systems"
+    (2008).
 
     Examples
     --------
@@ -239,12 +296,20 @@ def train_parallel(
     of_replicas = {
         "merge": merge,
         "merge_every": merge_every,
+        "merge_options": merge_options,
+        "outer_optimizer": outer_optimizer,
+        "outer_learning_rate": outer_learning_rate,
         "outer_momentum": outer_momentum,
+        "last_merge": last_merge,
+        "on_nonfinite": on_nonfinite,
+        "warmup_samples": warmup_samples,
         "init": init,
         "keep_replicas": keep_replicas,
         "forward_precision": forward_precision,
     }
     strategy = _strategy.check(strategy, of_replicas, _defaults())
+    method_options = option_values(method, merge_options)
+    skip_nonfinite = skips(method, on_nonfinite)
     epochs = _validate.integer("epochs", epochs, 0)
     batch_size = _validate.integer("batch_size", batch_size, 1)
     learning_rate = _validate.real("learning_rate", learning_rate, 0.0)
@@ -278,18 +343,67 @@ def train_parallel(
             f"got output_activation={output!r}"
         )
     layer_sizes = _layer_sizes(samples.n_features, hidden_layer_sizes, targets.n_outputs)
-    if epochs * samples.n_samples >= 2**63:
-        raise ValueError(f"epochs times samples must be less than 2^63; got {epochs} epochs")
-    plan = _Plan.of(
-        "replica" if strategy == "auto" else strategy,
-        threads, epochs, samples.n_samples, batch_size, method, merge_every, outer_momentum,
-    )  # fmt: skip
+    warmup_samples = _validate.integer("warmup_samples", warmup_samples, 0)
+    _validate.choice("outer_optimizer", outer_optimizer, _cadence.OUTER_OPTIMIZERS)
+    total_samples = epochs * samples.n_samples + warmup_samples
+    if total_samples >= 2**63:
+        raise ValueError(
+            f"epochs times samples must be less than 2^63; got {epochs} epochs and "
+            f"{warmup_samples} samples of warm-up"
+        )
+    # Merged in Python, after the core has returned, from the replicas of the only round.
+    searches = LINE_SEARCH in method_options
+    merges_here = searches or isinstance(method, PythonMethod)
+    core_batch_size = min(batch_size, samples.n_samples)
+
+    def plan_for(strategy: str, threads: int) -> _Plan:
+        if strategy != "replica":
+            # A round is an epoch: of the one network, or of the largest shard.
+            replicas = 1 if strategy in _strategy.ONE_NETWORK else threads
+            shard = -(-samples.n_samples // replicas)
+            ends_in_average = _ends_in_average(last_merge, method, 0.0, threads, epochs)
+            return _Plan((shard, shard), epochs, _cadence.NO_OUTER_STEP, ends_in_average)
+        stream = epochs * -(-samples.n_samples // threads)
+        period = _cadence.merge_period(
+            None if merges_here and merge_every == "auto" else merge_every,
+            is_periodic=method.cadence == "periodic" or outer_optimizer != "auto",
+            threads=threads,
+            batch_size=batch_size,
+            n_samples=samples.n_samples,
+            samples_a_replica=stream,
+            layer_sizes=layer_sizes,
+            X=X,
+        )
+        merges = _cadence.count_merges(stream, period, core_batch_size)
+        outer = _cadence.outer_step(
+            outer_optimizer,
+            outer_learning_rate,
+            outer_momentum,
+            method=method,
+            threads=threads,
+            merges=merges,
+        )
+        ends_in_average = _ends_in_average(last_merge, method, outer_momentum, threads, merges)
+        return _Plan(period, merges, outer, ends_in_average)
+
+    plan = plan_for("replica" if strategy == "auto" else strategy, threads)
+    outer = plan.outer
+    if outer.follows_rate and learning_rate == 0.0:
+        raise ValueError("outer_optimizer='slowmo' needs learning_rate greater than 0; got 0.0")
+    if merges_here:
+        _check_one_merge(merge, plan.merges, merge_every, outer, plan.ends_in_average)
     start = _start(init, layer_sizes, activation, output, targets, samples.scale)
     starts_apart = not isinstance(init, Model) and init == "independent"
-    if starts_apart and (method.needs_base or plan.momentum > 0):
+    if starts_apart and (method.needs_base or outer.needs_base):
         raise ValueError(
-            f"merge={merge!r} with outer_momentum={plan.momentum:g} merges updates of one common "
-            "start and needs init='shared' or a Model; got init='independent'"
+            f"merge={merge!r} with outer_momentum={outer.momentum:g} and outer_learning_rate="
+            f"{outer.learning_rate:g} merges updates of one common start and needs init='shared' "
+            "or a Model; got init='independent'"
+        )
+    if starts_apart and warmup_samples:
+        raise ValueError(
+            f"warmup_samples={warmup_samples} trains one common start and needs init='shared' "
+            "or a Model; got init='independent'"
         )
     init_rule, init_factor = _init_scale(init_scale, activation)
 
@@ -298,11 +412,15 @@ def train_parallel(
         packed[: layer_sizes[0] * layer_sizes[1]] *= np.float32(samples.scale)
         return Model._of(layer_sizes, packed, activation, output, targets.labels, **more)
 
-    score = _score_function(validation_data, samples.n_features, targets, model_of)
-    known_costs = _costs(costs, strategy)
+    evaluate = _evaluation(validation_data, samples.n_features, targets)
+    if searches and evaluate is None:
+        raise ValueError(
+            "merge_options={'alpha': 'line_search'} looks for the least loss on validation_data; "
+            "got none"
+        )
     prediction = None
-    if known_costs is not None and epochs > 0:
-        is_periodic = method.cadence == "periodic"
+    if epochs > 0 and (known_costs := _costs(costs, strategy)) is not None:
+        is_periodic = method.cadence == "periodic" or outer_optimizer != "auto"
         prediction = _predict(
             strategy,
             _strategy.asked_of_replicas(of_replicas, _defaults()),
@@ -310,9 +428,7 @@ def train_parallel(
             n_samples=samples.n_samples,
             epochs=epochs,
             threads=threads,
-            merge_every=(
-                merge_every if not isinstance(merge_every, str) else "auto" if is_periodic else None
-            ),
+            merge_every=None if merge_every == "auto" and not is_periodic else merge_every,
             batch_size=batch_size,
             density=samples.core.list_density(
                 first_layer="sparse" if forward_precision == "bfloat16" else first_layer
@@ -322,19 +438,21 @@ def train_parallel(
     if strategy == "auto":
         chosen = ("replica", 1) if prediction is None else (prediction.strategy, prediction.threads)
         strategy, threads = chosen
-        plan = _Plan.of(
-            strategy, threads, epochs, samples.n_samples, batch_size, method, merge_every,
-            outer_momentum,
-        )  # fmt: skip
+        plan = plan_for(strategy, threads)
     watcher = Watcher(
-        plan.rounds,
-        epochs * samples.n_samples,
+        plan.merges + (warmup_samples > 0),
+        total_samples,
         callback,
         progress,
-        score,
+        None if evaluate is None else lambda packed: evaluate(model_of(packed)),
     )
+
+    def after_round(samples_so_far: int, *report: Any) -> bool:  # noqa: ANN401 - handed on
+        is_warmup = samples_so_far <= warmup_samples
+        return (is_warmup or not merges_here) and watcher.after_round(samples_so_far, *report)
+
     with watcher:
-        packed, replicas, columns = _core.train(
+        packed, replicas, columns, skipped = _core.train(
             network=_core.Network(
                 layer_sizes=list(layer_sizes),
                 activation=activation,
@@ -349,14 +467,22 @@ def train_parallel(
             threads=threads,
             workers=min(workers, threads),
             epochs=epochs,
-            batch_size=min(batch_size, samples.n_samples),
+            batch_size=core_batch_size,
             first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
             bfloat16_forward=forward_precision == "bfloat16",
             skip_confident=skip_confident,
             center_inputs=bool(center_inputs),
-            merge_every=plan.period or 0,
-            merge=method.name,
-            outer_momentum=plan.momentum,
+            warmup_samples=warmup_samples,
+            merge_every=plan.period,
+            # A factor of 0 gives the base back, which the search starts from.
+            merge=method.name if searches or not merges_here else "average",
+            merge_options=[0.0] if searches else [] if merges_here else method_options,
+            last_merge="average" if plan.ends_in_average else None,
+            outer_learning_rate=plan.outer.learning_rate,
+            outer_momentum=plan.outer.momentum,
+            outer_nesterov=plan.outer.nesterov,
+            momentum_follows_rate=plan.outer.follows_rate,
+            skip_nonfinite=skip_nonfinite,
             learning_rate=learning_rate,
             learning_rate_schedule=learning_rate_schedule,
             shuffle="none" if shuffle is False else str(shuffle),
@@ -364,17 +490,92 @@ def train_parallel(
             init_scale=init_factor,
             init="given" if isinstance(init, Model) else init,
             seed=seed,
-            keep_replicas=keep_replicas,
-            after_round=watcher.after_round if watcher.watches_rounds else None,
+            keep_replicas=keep_replicas or merges_here,
+            after_round=after_round if watcher.watches_rounds else None,
             during_round=watcher.during_round if watcher.watches_within else None,
         )
-    return model_of(
-        packed,
-        history=_history(
-            columns, watcher.validation, strategy, threads, prediction, samples.n_samples * epochs
-        ),
-        replicas=tuple(model_of(replica) for replica in replicas),
-    )
+        models = tuple(model_of(replica) for replica in replicas)
+        master = model_of(packed)
+        merged: Model | Ensemble = master
+        if merges_here:
+            began = time.perf_counter()
+            left_out = {replica for _, replica in skipped}
+            parted = len(columns) > (warmup_samples > 0)  # else it ended or was stopped before
+            finite = [model for i, model in enumerate(models) if parted and i not in left_out]
+            if isinstance(method, PythonMethod):
+                # Without a round there is the start alone, which is its own merge.
+                merged = apply(method, finite or [master], X, y, method_options)
+            elif finite:
+                assert evaluate is not None
+                loss_of = evaluate
+                merged = search_alpha(finite, master, lambda model: loss_of(model)[0])
+            if parted:
+                columns[-1, 3] += time.perf_counter() - began
+                watcher.merged(
+                    int(columns[-1, 0]),
+                    float(columns[-1, 1]),
+                    None if evaluate is None else evaluate(merged),
+                )
+    if skipped:
+        _warn_of(skipped)
+    history = _history(columns, watcher.validation, strategy, threads, prediction, total_samples)
+    return merged._with(history, models if keep_replicas else ())
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """When a training merges, and what becomes of what is merged."""
+
+    period: tuple[int, int]  # samples that each replica trains between merges, first and last
+    merges: int
+    outer: _cadence.OuterStep
+    ends_in_average: bool
+
+
+def _costs(costs: object, strategy: str) -> Costs | None:
+    """Return the costs to predict with; None if nobody asked."""
+    if isinstance(costs, Costs):
+        return costs
+    if costs is not None and not isinstance(costs, (bool, np.bool_)):
+        raise TypeError(
+            f"costs must be an omp_mlp.costs.Costs, True, False or None; got {type(costs).__name__}"
+        )
+    if costs is None and strategy != "auto":
+        return None
+    if costs is None or costs:
+        return calibrate()
+    return TYPICAL if strategy == "auto" else None
+
+
+def _predict(
+    strategy: str,
+    asked_of_replicas: Mapping[str, object],
+    **options: Any,  # noqa: ANN401 - handed on
+) -> Prediction:
+    if strategy == "auto":
+        return choose(strategies=("replica",) if asked_of_replicas else CHOICES, **options)
+    return predict(strategy=strategy, **options)
+
+
+def _defaults() -> dict[str, object]:
+    parameters = inspect.signature(train_parallel).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
+
+
+def _check_one_merge(
+    name: str, merges: int, merge_every: object, outer: _cadence.OuterStep, last_average: bool
+) -> None:
+    if merges > 1:
+        raise ValueError(
+            f"merge={name!r} merges once here, at the end, and needs merge_every=None or 'auto'; "
+            f"got {merge_every}, which makes {merges} merges"
+        )
+    if outer.needs_base or last_average:
+        raise ValueError(
+            f"merge={name!r} merges once here, without an outer step or another last merge; got "
+            f"outer_momentum={outer.momentum:g}, outer_learning_rate={outer.learning_rate:g} and "
+            f"last_merge={'average' if last_average else None!r}"
+        )
 
 
 def _output_function(loss: str, output_activation: str, targets: _validate.Targets) -> str:
@@ -417,92 +618,25 @@ def _layer_sizes(n_features: int, hidden_layer_sizes: object, n_outputs: int) ->
     return (n_features, *hidden, n_outputs)
 
 
-def _merge_period(
-    merge_every: int | str | None,
-    method: MergeMethod,
-    threads: int,
-    batch_size: int,
-    n_samples: int,
-) -> int | None:
-    """Return the samples that each replica trains between merges; None for one merge at the end."""
-    if merge_every is None:
-        return None
-    if isinstance(merge_every, str):
-        _validate.choice("merge_every", merge_every, ("auto",))
-        if threads == 1:
-            return n_samples
-        return None if method.cadence == "once" else -(-PERIOD // batch_size) * batch_size
-    period = _validate.integer("merge_every", merge_every, 1)
-    if period < batch_size:
-        raise ValueError(f"merge_every must be at least batch_size, {batch_size}; got {period}")
-    return period
+def _ends_in_average(
+    last_merge: object, method: MergeMethod, outer_momentum: object, threads: int, merges: int
+) -> bool:
+    last_merge = _validate.choice("last_merge", last_merge, ("auto", "average", None))
+    if last_merge != "auto":
+        return last_merge == "average"
+    is_short = threads > 1 and 1 < merges <= _cadence.FEW_MERGES
+    return is_short and method.cadence == "periodic" and outer_momentum == "auto"
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """When a training merges."""
-
-    period: int | None  # samples that each replica trains between merges; None: one merge
-    rounds: int
-    momentum: float
-
-    @classmethod
-    def of(
-        cls,
-        strategy: str,
-        threads: int,
-        epochs: int,
-        n_samples: int,
-        batch_size: int,
-        method: MergeMethod,
-        merge_every: int | str | None,
-        outer_momentum: float | str,
-    ) -> _Plan:
-        if strategy == "replica":
-            stream = epochs * -(-n_samples // threads)
-            period = _merge_period(merge_every, method, threads, batch_size, n_samples)
-            rounds = min(stream, 1) if period is None else -(-stream // period)
-            momentum = _outer_momentum(outer_momentum, method, threads, rounds)
-            # Longer than the training is as long as it.
-            return cls(None if period is None else min(period, stream), rounds, momentum)
-        replicas = 1 if strategy in _strategy.ONE_NETWORK else threads
-        return cls(-(-n_samples // replicas), epochs, 0.0)
-
-
-def _costs(costs: object, strategy: str) -> Costs | None:
-    """Return the costs to predict with; None if nobody asked."""
-    if isinstance(costs, Costs):
-        return costs
-    if costs is not None and not isinstance(costs, (bool, np.bool_)):
-        raise TypeError(
-            f"costs must be an omp_mlp.costs.Costs, True, False or None; got {type(costs).__name__}"
-        )
-    if costs is None and strategy != "auto":
-        return None
-    if costs is None or costs:
-        return calibrate()
-    return TYPICAL if strategy == "auto" else None
-
-
-def _predict(
-    strategy: str,
-    asked_of_replicas: Mapping[str, object],
-    **options: Any,  # noqa: ANN401 - handed on
-) -> Prediction:
-    if strategy == "auto":
-        return choose(strategies=("replica",) if asked_of_replicas else CHOICES, **options)
-    return predict(strategy=strategy, **options)
-
-
-def _outer_momentum(
-    outer_momentum: float | str, method: MergeMethod, threads: int, rounds: int
-) -> float:
-    if not isinstance(outer_momentum, str):
-        return _validate.real("outer_momentum", outer_momentum, 0.0, below=1.0)
-    _validate.choice("outer_momentum", outer_momentum, ("auto",))
-    if method.cadence == "once" or rounds <= 8 or threads < 4:
-        return 0.0
-    return 0.3 if threads <= 8 else 0.4 if threads <= 16 else 0.5
+def _warn_of(skipped: list[tuple[int, int]]) -> None:
+    shown = ", ".join(f"replica {replica} in round {round_}" for round_, replica in skipped[:5])
+    more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+    warnings.warn(
+        f"left out of the merge, with an infinite loss or weight, or one that is not a number: "
+        f"{shown}{more}",
+        SkippedReplicaWarning,
+        stacklevel=3,
+    )
 
 
 def _start(
@@ -545,13 +679,10 @@ def _init_scale(init_scale: float | str, activation: str) -> tuple[str, float]:
     return init_scale, 0.0
 
 
-def _score_function(
-    validation_data: object,
-    n_features: int,
-    targets: _validate.Targets,
-    model_of: Callable[[FloatArray], Model],
-) -> Score | None:
-    """Check the validation data, and return what scores a master's parameters on them."""
+def _evaluation(
+    validation_data: object, n_features: int, targets: _validate.Targets
+) -> Callable[[Predictor], tuple[float, float]] | None:
+    """Check the validation data, and return what gives loss and score on them."""
     if validation_data is None:
         return None
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
@@ -563,12 +694,7 @@ def _score_function(
     expected = _validate.targets(
         y, inputs.n_samples, name="validation_data[1]", like=(targets.labels, targets.n_outputs)
     )
-    return lambda packed: model_of(packed)._evaluate(inputs, expected)
-
-
-def _defaults() -> dict[str, object]:
-    parameters = inspect.signature(train_parallel).parameters
-    return {name: parameter.default for name, parameter in parameters.items()}
+    return lambda model: model._evaluate(inputs, expected)
 
 
 def _history(

@@ -5,13 +5,14 @@
 // documentation, benchmarks and tests read the table.
 #pragma once
 
-#include <array>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "omp_mlp/buffer.hpp"
+#include "omp_mlp/merge_loops.hpp"
 
 namespace omp_mlp {
 
@@ -28,8 +29,27 @@ struct MergeInput {
     const float* base;                       // where the round started, or null if there is none
 };
 
-// What a method has to know of a whole layer before it can merge any slice of it: sums over the slices.
-using LayerSums = std::array<double, 2>;
+// A setting of a method: a number, or one of a few words.
+struct MergeOption {
+    std::string_view name;
+    std::string_view summary;
+    std::span<const std::string_view> words;  // the first is the default
+};
+
+struct OptionValue {
+    std::string word;  // empty: the number holds
+    double number = 0.0;
+};
+
+// What a method has to know of whole layers before it can merge any slice of them: sums over the slices.
+struct Measure {
+    Index (*count)(Index replicas);  // of sums
+    // Writes the slice's part of each sum. May need the slice of `updates`, which is sum_i d_i then.
+    void (*slice)(const MergeInput& input, const ReplicaSlice& slice, double* updates, double* sums);
+    // Whether it leaves sum_i d_i in `updates`. Where all replicas weigh the same, that is all it takes to
+    // merge, and their parameters are read only once.
+    bool adds_updates;
+};
 
 // How often a method is best applied.
 enum class Cadence { once, periodic };
@@ -41,11 +61,15 @@ struct MergeMethod {
     std::string_view reference;
     Cadence cadence;
     bool needs_base;
-    // First pass, optional: this slice's part of the layer's sums.
-    LayerSums (*measure)(const MergeInput& input, const Slice& slice);
-    // Second pass: writes the slice's merged parameters to merged[0 .. slice.end - slice.begin), which
-    // may be the base's own memory.
-    void (*combine)(const MergeInput& input, const Slice& slice, const LayerSums& sums, float* merged);
+    bool may_skip;  // whether it means the same without a replica that is not finite
+    std::span<const MergeOption> options;
+    const Measure* measure;  // or null
+    // Most methods weigh the replicas, each layer for itself: W = base + sum_i k_i (w_i - base) if the
+    // method needs the base, else W = sum_i k_i w_i. Writes the k_i. `options`: a value for each option.
+    void (*weigh)(const MergeInput& input, std::span<const OptionValue> options,
+                  std::span<const double> sums, std::span<double> weights);
+    // All others, whose `weigh` is null, write the merged parameters of a slice.
+    void (*combine)(const ReplicaSlice& slice, double* merged);
 };
 
 std::span<const MergeMethod> merge_methods();
@@ -53,26 +77,46 @@ std::span<const MergeMethod> merge_methods();
 // Throws std::invalid_argument, listing the names, if there is none of that name.
 const MergeMethod& merge_method(std::string_view name);
 
+// What is done with the merged parameters: u = merged - base; M = momentum M + u; then
+//     master = base + learning_rate M                     (momentum)
+//     master = base + learning_rate (u + momentum M)      (nesterov)
+struct OuterStep {
+    double learning_rate;
+    double momentum;
+    bool nesterov;
+
+    bool takes_merged_as_it_is() const { return learning_rate == 1.0 && momentum == 0.0; }
+};
+
 // Runs fn(0), ..., fn(count - 1), in any order, perhaps in parallel.
 using ForEach = std::function<void(Index count, const std::function<void(Index)>& fn)>;
 
-// Applies a method slice by slice, then outer momentum: M = beta M + (merged - base), master = base + M.
-// The slices are the same for any number of workers, and their sums are added up in order, so the result
-// is the same bits too.
+// Applies a method slice by slice, then the outer step. The slices are the same for any number of workers,
+// and what is measured of them is added up in order, so the result is the same bits too.
 class Merger {
 public:
     // layer_ends: where each layer ends in the flat buffer, ascending; the last one is its size.
-    Merger(const MergeMethod& method, std::span<const Index> layer_ends, double outer_momentum);
+    Merger(const MergeMethod& method, std::vector<OptionValue> options,
+           std::span<const Index> layer_ends, const OuterStep& outer);
 
-    // `master` may be input.base; outer momentum needs a base.
-    void merge(const MergeInput& input, const ForEach& for_each, float* master);
+    // `master` may be input.base; an outer step needs a base. `momentum_factor` is one more factor of M.
+    void merge(const MergeInput& input, double momentum_factor, const ForEach& for_each, float* master);
 
 private:
+    void measure(const MergeInput& input, const ForEach& for_each);
+    void weigh(const MergeInput& input);
+    void combine(const MergeInput& input, const Slice& slice, double* merged) const;
+    void step(const float* base, const Slice& slice, double momentum_factor, double* merged);
+
     const MergeMethod* method_;
+    std::vector<OptionValue> options_;
     std::vector<Slice> slices_;
     std::size_t layers_;
-    float outer_momentum_;
-    Buffer velocity_;  // empty without outer momentum
+    OuterStep outer_;
+    Buffer velocity_;              // M; empty without momentum
+    std::vector<double> updates_;  // sum_i d_i; empty if the method does not ask for it
+    std::vector<double> parts_;    // of the sums: slices x sums
+    std::vector<double> weights_;  // layers x replicas
 };
 
 }  // namespace omp_mlp

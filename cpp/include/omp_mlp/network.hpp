@@ -148,7 +148,7 @@ private:
 
 // Between these two, the workspace trains on centered inputs, and `parameters` are those of centering.hpp:
 // (W, v), or (Wc, bc) for a matrix. Before and after, they are a network on raw inputs.
-void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters);
+void begin_centered(const Network& network, const Workspace& workspace, Parameters& parameters);
 void end_centered(const Network& network, Workspace& workspace, Parameters& parameters);
 
 // The first layer's z of all loaded samples.

@@ -23,9 +23,11 @@ public:
     // service. With one worker everything runs inline. What lead throws is rethrown.
     static void run(int workers, const std::function<void(Team&)>& lead);
 
-    // Calls fn(i) for every i < count. A worker that is done early does nothing; the calling thread
-    // calls wait() over and over meanwhile, if there is one. Exceptions are kept for each index; after
-    // the loop the lowest index's is rethrown, or else the one of wait().
+    // Calls fn(i) for every i < count. Worker w begins with i = w, w + size, ..., the same in every loop;
+    // whoever is done with that takes over what nobody has begun, so that nobody waits for a thread that
+    // does not get a core. Then the calling thread calls wait() over and over until all is done, if there
+    // is one. Exceptions are kept for each index; after the loop the lowest index's is rethrown, or else
+    // the one of wait().
     void for_each(Index count, const std::function<void(Index)>& fn,
                   const std::function<void()>& wait = {});
 
@@ -37,16 +39,25 @@ public:
 
 private:
     explicit Team(int size) : size_{size} {}
+    void visit(Index i) noexcept;
+    void try_index(Index i) noexcept;
     void work(int worker) noexcept;
+    bool enter() noexcept;
     void serve(int worker) noexcept;
     void dismiss();
 
+    // A loop begins when the calling thread has written what follows up to begun_, opens it and counts it in
+    // loop_. Other threads may come in while it is open, and only while one is inside may it look at these.
+    // When nothing is left, the loop is closed; when everybody is out, the next can be written.
     int size_;
     Index count_ = 0;
     const std::function<void(Index)>* fn_ = nullptr;  // null: the team is dismissed
     std::vector<std::exception_ptr> failures_;
+    std::vector<std::atomic<bool>> begun_;
     alignas(cache_line_bytes) std::atomic<unsigned> loop_ = 0;  // the number of loops begun
-    alignas(cache_line_bytes) std::atomic<int> busy_ = 0;
+    alignas(cache_line_bytes) std::atomic<Index> left_ = 0;     // indices that are not done
+    static constexpr int closed = 1 << 30;
+    alignas(cache_line_bytes) std::atomic<int> inside_ = closed;  // threads, but for the calling one
 };
 
 // What OpenMP would use if nobody asked for a number.

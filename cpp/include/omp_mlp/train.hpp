@@ -12,6 +12,7 @@
 #include "omp_mlp/network.hpp"
 #include "omp_mlp/optimizer.hpp"
 #include "omp_mlp/replica.hpp"
+#include "omp_mlp/rounds.hpp"
 #include "omp_mlp/shard.hpp"
 
 namespace omp_mlp {
@@ -23,9 +24,14 @@ struct TrainOptions {
     Index epochs;
     BatchOptions batch;
     bool center_inputs;
-    Index merge_every;  // samples a replica trains between merges; 0: one merge, at the end
+    Index warmup_samples;  // trained on by one replica, from which all others start
+    Period merge_every;
     const MergeMethod* method;
-    double outer_momentum;
+    std::vector<OptionValue> method_options;
+    const MergeMethod* last_method;  // of the last merge, without options and outer step; null: the same
+    OuterStep outer;
+    bool momentum_follows_rate;  // the outer momentum shrinks with the learning rate
+    bool skip_nonfinite;         // replicas that are not finite are left out of the merge
     Sgd sgd;
     Shuffle shuffle;
     Init init;
@@ -35,11 +41,12 @@ struct TrainOptions {
 };
 
 struct RoundReport {
-    Index samples;                   // of all replicas, since the start
-    double loss;                     // mean over the round's samples
-    double train_seconds;            // wall clock
-    double merge_seconds;            // wall clock
-    double slowest_replica_seconds;  // CPU time
+    Index samples = 0;                     // of all replicas, since the start
+    double loss = 0.0;                     // mean over the round's samples
+    double train_seconds = 0.0;            // wall clock
+    double merge_seconds = 0.0;            // wall clock
+    double slowest_replica_seconds = 0.0;  // CPU time
+    std::vector<Index> skipped;            // the replicas that were left out of the merge
 };
 
 // Both return true to stop the training. Without after_round nobody asks for the master in between.
@@ -63,12 +70,9 @@ public:
     Index replica;
 };
 
-// `start`: where every replica starts from; without it, initial weights are drawn.
+// A warm-up is the first round of the history; no merge follows it. `start`: where every replica starts from; without it, initial weights are drawn.
 TrainResult train(const Network& network, const Samples& X, const Targets& targets,
                   const TrainOptions& options, const std::optional<Parameters>& start,
                   const Observer& observer);
-
-// Rounds that this training takes.
-Index count_rounds(Index samples, const TrainOptions& options);
 
 }  // namespace omp_mlp

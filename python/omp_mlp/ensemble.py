@@ -1,0 +1,179 @@
+"""Several networks that answer together: the merge that does not merge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from omp_mlp import _validate
+from omp_mlp._validate import FloatArray, Matrix
+from omp_mlp.history import History
+from omp_mlp.model import READERS, Model, check_alike, write_networks
+from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
+
+_FORMAT = "omp_mlp ensemble"
+# Of train_parallel; the targets and what goes with them are set by the ensemble.
+_NOT_FOR_DISTILL = ("y", "loss", "output_activation", "validation_data")
+
+
+class Ensemble(Predictor):
+    """Networks of one kind that answer with the mean of their last layers' pre-activations.
+
+    ``merge="ensemble"`` makes one. With softmax outputs these are the logits, and their mean is the
+    normalised geometric mean of the networks' probabilities. Answers take the time of all networks
+    together; :meth:`distill` trains one network that answers like them.
+
+    Parameters
+    ----------
+    models : sequence of Model
+        At least one; all of the same layer sizes, activations and classes.
+
+    Attributes
+    ----------
+    models : tuple of Model
+    layer_sizes, activation, output_activation, classes
+        Those of every model.
+    history : History
+        Of the training that made the networks; without entries for an ensemble made by hand.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no model, or the models differ in more than their parameters.
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        models = tuple(models)
+        if not models:
+            raise ValueError("an ensemble needs at least one model; got none")
+        for index, model in enumerate(models):
+            check_alike(f"models[{index}]", model, models[0])
+        self._fill(models, History.empty())
+
+    def _fill(self, models: tuple[Model, ...], history: History) -> None:
+        first = models[0]
+        self.models = models
+        self.history = history
+        self.layer_sizes = first.layer_sizes
+        self.activation = first.activation
+        self.output_activation = first.output_activation
+        self.classes = first.classes
+
+    def _with(self, history: History, replicas: tuple[Model, ...] = ()) -> Ensemble:  # noqa: ARG002
+        """Build an ensemble that differs in its history. The replicas are its models already."""
+        ensemble = Ensemble.__new__(Ensemble)
+        ensemble._fill(self.models, history)
+        return ensemble
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __repr__(self) -> str:
+        return f"Ensemble({len(self.models)} of {self.models[0]!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"models": self.models, "history": self.history}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._fill(**state)
+
+    def _run(self, inputs: _validate.Inputs, *, raw: bool) -> FloatArray:
+        total = np.zeros((inputs.n_samples, self.layer_sizes[-1]))
+        for model in self.models:
+            total += model._run(inputs, raw=True)
+        total /= len(self.models)
+        outputs = total if raw else OUTPUT_FUNCTIONS[self.output_activation](total)
+        return outputs.astype(np.float32)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the networks and the history to a safetensors file; :func:`omp_mlp.load` reads it.
+
+        The file appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Replaced if it exists.
+        """
+        write_networks(path, _FORMAT, self.models, self.history)
+
+    def distill(
+        self,
+        X: Matrix,
+        threads: int = 1,
+        *,
+        hidden_layer_sizes: Sequence[int] | None = None,
+        **options: Any,  # noqa: ANN401 - handed on to train_parallel
+    ) -> Model:
+        """Train one network to answer like the ensemble.
+
+        It learns the pre-activations of the ensemble's outputs by squared error (Ba and Caruana
+        2014), for softmax outputs after their mean over the classes is taken off, which the softmax
+        does not see. They are brought to zero mean and unit size for the training; that is folded
+        into the last layer afterwards. No labels are needed.
+
+        Parameters
+        ----------
+        X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
+            The training data, or any others of their kind.
+        threads : int, default 1
+            Replicas that train the new network.
+        hidden_layer_sizes : sequence of int, optional
+            Of the new network. Default: those of the ensemble's models.
+        **options
+            Options of :func:`omp_mlp.train_parallel`, with its defaults, but ``activation`` is the
+            ensemble's unless it is given, and ``learning_rate`` is 0.02. ``y``, ``loss``,
+            ``output_activation``, ``validation_data`` and a Model for ``init`` cannot be given.
+
+        Returns
+        -------
+        Model
+            With the ensemble's classes and output activation; its ``history`` tells the squared
+            error of the pre-activations in the units that they were brought to.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X does not fit the ensemble, or an option is not what ``train_parallel`` takes.
+        """
+        # Not above: a training may end in an ensemble, and an ensemble in a training.
+        from omp_mlp.train import train_parallel
+
+        refused = [name for name in _NOT_FOR_DISTILL if name in options]
+        if refused or not isinstance(options.get("init", "shared"), str):
+            raise TypeError(
+                "distill sets y, loss, output_activation and the start itself, and has no "
+                f"validation; got {refused[0] if refused else 'a Model for init'}"
+            )
+        z = self.decision_function(X).astype(np.float64)
+        if self.output_activation == "softmax":
+            z -= z.mean(axis=1, keepdims=True)
+        centre = z.mean(axis=0)
+        size = float(np.sqrt(np.mean((z - centre) ** 2))) or 1.0
+        student = train_parallel(
+            X,
+            (z - centre) / size,
+            threads,
+            hidden_layer_sizes=(
+                self.layer_sizes[1:-1] if hidden_layer_sizes is None else hidden_layer_sizes
+            ),
+            loss="squared_error",
+            output_activation="identity",
+            **{"activation": self.activation, "learning_rate": 0.02, **options},
+        )
+        weights, biases = list(student.weights), list(student.biases)
+        weights[-1] = weights[-1] * np.float32(size)
+        biases[-1] = (biases[-1] * size + centre).astype(np.float32)
+        return Model(
+            weights,
+            biases,
+            activation=student.activation,
+            output_activation=self.output_activation,
+            classes=self.classes,
+        )._with(student.history)
+
+
+READERS[_FORMAT] = lambda models, history: Ensemble(models)._with(history)
