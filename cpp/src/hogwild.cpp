@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <utility>
 #include <vector>
 
 #include "omp_mlp/clock.hpp"
@@ -177,8 +178,8 @@ private:
 
 class Hogwild final : public OneNetwork {
 public:
-    Hogwild(const Task& task, Team& team, const Parameters& start)
-        : parameters_{start}, runners_(static_cast<std::size_t>(task.threads())) {
+    Hogwild(const Task& task, Team& team, Parameters start)
+        : parameters_{std::move(start)}, runners_(static_cast<std::size_t>(task.threads())) {
         team.for_each(task.threads(), [&](Index i) {
             runners_[static_cast<std::size_t>(i)] = std::make_unique<Runner>(task, i, parameters_);
         });

@@ -48,8 +48,9 @@ void fold_shift(const Shape& shape, const Centering& centering, std::span<const 
     for (Index k = 0; k < layer.fan_in; ++k) {
         const float mean = centering.mean[static_cast<std::size_t>(k)];
         float* row = layer.weights + k * layer.stride;
-        std::transform(shift.begin(), shift.end(), row, row,
-                       [mean](float s, float weight) { return weight + mean * s; });
+        for (const float s : shift) {
+            *row++ += mean * s;
+        }
     }
 }
 

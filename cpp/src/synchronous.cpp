@@ -1,6 +1,7 @@
 #include "omp_mlp/synchronous.hpp"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "omp_mlp/clock.hpp"
@@ -51,7 +52,7 @@ std::vector<Index> cut_rows(const Samples& X, Index parts, Index unit, bool by_n
 
 // Rows of marks are cut in words of 64; where there are few for each part, lists can be cut anywhere.
 Reading reading(const Task& task) {
-    constexpr Index enough = 4 * 64;
+    constexpr Index enough = 256;
     const bool few = task.X.columns < enough * task.threads() && task.threads() > 1;
     return task.reading == Reading::marks && few ? Reading::lists : task.reading;
 }
@@ -78,9 +79,9 @@ struct Part {
 
 class Synchronous final : public OneNetwork {
 public:
-    Synchronous(const Task& task, Team& team, const Parameters& start)
+    Synchronous(const Task& task, Team& team, Parameters start)
         : task_{task},
-          parameters_{start},
+          parameters_{std::move(start)},
           batch_{task.X, task.batch_size, reading(task), task.centering},
           cuts_{cut_rows(task.X, task.threads(), batch_.row_unit(), task.reading != Reading::matrix)},
           shift_(static_cast<std::size_t>(task.centering != nullptr ? task.network.shape[0].stride : 0)),
