@@ -205,8 +205,12 @@ def to_bfloat16(values: np.ndarray) -> np.ndarray:
 def test_options_of_speed(
     hidden: tuple[int, ...], batch_size: int, skip: float, forward_precision: str
 ) -> None:
-    """One replica, step by step in NumPy: a rounded first layer, confident samples left out."""
-    X = np.abs(sparse_rows(160, 21, seed=2))
+    """One replica, step by step in NumPy: a rounded first layer, confident samples left out.
+
+    Small batches are read together, up to 32 samples, and see the first layer as it was rounded
+    before them, with their steps since then added exactly.
+    """
+    X = to_bfloat16(np.abs(sparse_rows(160, 21, seed=2)))
     y = np.random.default_rng(4).integers(0, 3, len(X))
     rate = 0.05
     start = omp_mlp.train_parallel(X, y, 1, hidden_layer_sizes=hidden, epochs=0)
@@ -216,12 +220,15 @@ def test_options_of_speed(
         first_layer="sparse", forward_precision=forward_precision, skip_confident=skip,
     )  # fmt: skip
     parameters = [(W.copy(), b.copy()) for W, b in zip(start.weights, start.biases, strict=True)]
+    together = max(1, 32 // batch_size) * batch_size
     skipped = 0
     for begin in [*range(0, len(X), batch_size)] * 2:
         batch = slice(begin, min(begin + batch_size, len(X)))
+        if begin % together == 0:
+            rounding = to_bfloat16(parameters[0][0]) - parameters[0][0]
         seen = list(parameters)
         if forward_precision == "bfloat16":
-            seen[0] = (to_bfloat16(seen[0][0]), seen[0][1])
+            seen[0] = (seen[0][0] + rounding, seen[0][1])
         forward = ref.forward(seen, X[batch], "relu", "softmax")
         confidence = forward.output[np.arange(batch.stop - begin), y[batch]]
         weight = (1 - confidence >= skip).astype(np.float32)
@@ -239,9 +246,30 @@ def test_options_of_speed(
         np.testing.assert_allclose(b_got, b, rtol=0, atol=atol)
 
 
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("columns", [1, 21, 64, 129])
+def test_bfloat16_rounds_the_inputs_of_the_forward_pass(columns: int) -> None:
+    """After one step the layers above cannot tell the inputs from rounded ones."""
+    X = np.abs(sparse_rows(60, columns, seed=3))
+    y = np.arange(60) % 3
+    start = omp_mlp.train_parallel(X, y, 1, epochs=0)
+    one, two = (
+        omp_mlp.train_parallel(
+            inputs, y, 1, epochs=1, batch_size=60, shuffle=False, init=start, first_layer="sparse",
+            forward_precision="bfloat16", learning_rate=0.5,
+        )
+        for inputs in (X, to_bfloat16(X))
+    )  # fmt: skip
+    assert not np.array_equal(one.weights[0], two.weights[0])
+    np.testing.assert_array_equal(one.biases[0], two.biases[0])
+    np.testing.assert_array_equal(one.weights[1], two.weights[1])
+
+
 def test_options_of_speed_that_do_not_go_together() -> None:
     X, y = np.eye(4), np.arange(4)
     with pytest.raises(ValueError, match="first_layer='auto' or 'sparse'; got 'dense'"):
         omp_mlp.train_parallel(X, y, 1, forward_precision="bfloat16", first_layer="dense")
+    with pytest.raises(ValueError, match="'bfloat16' goes with X as an array; got a sparse matrix"):
+        omp_mlp.train_parallel(sparse.csr_matrix(X), y, 1, forward_precision="bfloat16")
     with pytest.raises(ValueError, match=r"cross_entropy.*got output_activation='identity'"):
         omp_mlp.train_parallel(X, y * 1.0, 1, skip_confident=0.1)

@@ -99,21 +99,30 @@ std::uint16_t rounded_to_bfloat16(float value) {
     return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
 }
 
-void round_to_bfloat16(const float* W, Index n, std::uint16_t* copy) {
-    for (Index i = 0; i < n; ++i) {
-        copy[i] = rounded_to_bfloat16(W[i]);
+void pair_rows(const float* W, Index rows, Index width, std::uint32_t* pairs) {
+    std::fill_n(pairs, (rows + 1) / 2 * width, std::uint32_t{0});
+    for (Index k = 0; k < rows; ++k) {
+        for (Index j = 0; j < width; ++j) {
+            const std::uint32_t half = rounded_to_bfloat16(W[k * width + j]);
+            pairs[k / 2 * width + j] |= k % 2 == 0 ? half : half << 16;
+        }
     }
 }
 
-void sparse_forward_bfloat16(const SparseRow* x, Index samples, const std::uint16_t* W,
+void marked_forward_bfloat16(const MarkedRows& x, Index /*words_a_visit*/, const std::uint32_t* pairs,
                              const float* bias, Index width, float* z) {
-    for (Index s = 0; s < samples; ++s) {
+    const auto widened = [](std::uint32_t half) { return std::bit_cast<float>(half << 16); };
+    for (Index s = 0; s < x.samples; ++s) {
         float* z_s = z + s * width;
         std::copy_n(bias, width, z_s);
-        for (Index i = 0; i < x[s].count; ++i) {
-            const std::uint16_t* row = W + x[s].index[i] * width;
+        for (Index k = 0; k < x.columns; ++k) {
+            if (!is_marked(x, s, k)) {
+                continue;
+            }
+            const float rounded = widened(rounded_to_bfloat16(value(x, s, k)));
             for (Index j = 0; j < width; ++j) {
-                z_s[j] += x[s].value[i] * std::bit_cast<float>(static_cast<std::uint32_t>(row[j]) << 16);
+                const std::uint32_t pair = pairs[k / 2 * width + j];
+                z_s[j] += rounded * widened(k % 2 == 0 ? pair & 0xFFFFU : pair >> 16);
             }
         }
     }
@@ -126,23 +135,17 @@ void update_bias(const float* delta, Index samples, float scale, float* bias, In
 }
 
 void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                   float* bias, Index width, const BatchTranspose& /*scratch*/, std::uint16_t* copy) {
+                   float* bias, Index width, const BatchTranspose& /*scratch*/) {
     for (Index s = 0; s < samples; ++s) {
         for (Index i = 0; i < x[s].count; ++i) {
             add_scaled(scale * x[s].value[i], delta + s * width, W + x[s].index[i] * width, width);
-        }
-    }
-    for (Index s = 0; copy != nullptr && s < samples; ++s) {
-        for (Index i = 0; i < x[s].count; ++i) {
-            const Index row = x[s].index[i] * width;
-            round_to_bfloat16(W + row, width, copy + row);
         }
     }
     update_bias(delta, samples, scale, bias, width);
 }
 
 void marked_update(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
-                   std::uint32_t* /*scratch*/) {
+                   std::uint32_t* /*scratch*/, std::uint32_t* pairs) {
     for (Index s = 0; s < x.samples; ++s) {
         for (Index k = 0; k < x.columns; ++k) {
             if (is_marked(x, s, k)) {
@@ -151,6 +154,9 @@ void marked_update(const MarkedRows& x, const float* step, float* W, float* bias
         }
     }
     update_bias(step, x.samples, 1.0F, bias, width);
+    if (pairs != nullptr) {
+        pair_rows(W, x.columns, width, pairs);
+    }
 }
 
 template <typename Value>
@@ -315,11 +321,11 @@ const Kernels plain_kernels{
     .mark_uint8 = mark_uint8,
     .widen_uint8 = widen_uint8,
     .sparse_forward = sparse_forward,
-    .sparse_forward_bfloat16 = sparse_forward_bfloat16,
-    .round_to_bfloat16 = round_to_bfloat16,
     .sparse_update = sparse_update,
     .marked_forward = marked_forward,
     .marked_update = marked_update,
+    .pair_rows = pair_rows,
+    .marked_forward_bfloat16 = marked_forward_bfloat16,
     .gram_float32 = gram_float32,
     .gram_uint8 = gram_uint8,
     .dense_forward = dense_forward,

@@ -23,7 +23,6 @@ namespace {
 using V = float __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), may_alias));
 using VInt = std::int32_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), may_alias));
 
-using VHalf = std::uint16_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES / 2), may_alias));
 using VBits = std::uint32_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), may_alias));
 
 constexpr Index lanes = OMP_MLP_VECTOR_BYTES / 4;
@@ -268,96 +267,8 @@ void sparse_forward(const SparseRow* x, Index samples, const float* W, const flo
     });
 }
 
-// bfloat16 is the upper half of a float32. The compilers' own conversion between vectors of 16 and of 32
-// bits goes by way of smaller registers; these are one instruction each where there is one.
-#if defined(__AVX512F__)
-
-V widen(const std::uint16_t* p) {
-    const __m256i half = _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
-    return reinterpret_cast<V>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-}
-
-void store_low_halves(std::uint16_t* p, VBits v) {
-    _mm256_store_si256(reinterpret_cast<__m256i*>(p),
-                       _mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(v)));
-}
-
-#elif defined(__AVX2__)
-
-V widen(const std::uint16_t* p) {
-    const __m128i half = _mm_load_si128(reinterpret_cast<const __m128i*>(p));
-    return reinterpret_cast<V>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
-}
-
-void store_low_halves(std::uint16_t* p, VBits v) {
-    const auto bits = reinterpret_cast<__m256i>(v);
-    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(bits, bits), 0x08);
-    _mm_store_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
-}
-
-#else
-
-V widen(const std::uint16_t* p) {
-    const VHalf half = *reinterpret_cast<const VHalf*>(p);
-    return reinterpret_cast<V>(__builtin_convertvector(half, VBits) << 16);
-}
-
-void store_low_halves(std::uint16_t* p, VBits v) {
-    *reinterpret_cast<VHalf*>(p) = __builtin_convertvector(v, VHalf);
-}
-
-#endif
-
-// To nearest, ties to even.
-void store_rounded(std::uint16_t* p, V v) {
-#if defined(__AVX512BF16__)
-    const __m256bh rounded_half = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(v));
-    memcpy(p, &rounded_half, sizeof rounded_half);
-    return;
-#endif
-    const auto bits = reinterpret_cast<VBits>(v);
-    const VBits rounded = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
-    const VBits quiet = (bits >> 16) | 0x40U;  // rounding could make a NaN infinite
-    store_low_halves(p, v == v ? rounded : quiet);
-}
-
-void round_to_bfloat16(const float* W, Index n, std::uint16_t* copy) {
-    for (Index i = 0; i < n; i += lanes) {
-        store_rounded(copy + i, load(W + i));
-    }
-}
-
-void sparse_forward_bfloat16(const SparseRow* x, Index samples, const std::uint16_t* W,
-                             const float* bias, Index width, float* z) {
-    for_each_tile(width, [&]<Index N>(Index column) {
-        for (Index s = 0; s < samples; ++s) {
-            V sum[N];
-#pragma GCC unroll 16
-            for (Index v = 0; v < N; ++v) {
-                sum[v] = load(bias + column + v * lanes);
-            }
-            const SparseRow row = x[s];
-            const Index stride = width;
-            const std::uint16_t* const columns = W + column;
-            for (Index i = 0; i < row.count; ++i) {
-                const std::uint16_t* w = columns + row.index[i] * stride;
-                const float value = row.value[i];
-#pragma GCC unroll 16
-                for (Index v = 0; v < N; ++v) {
-                    sum[v] += value * widen(w + v * lanes);
-                }
-            }
-#pragma GCC unroll 16
-            for (Index v = 0; v < N; ++v) {
-                store(z + s * width + column + v * lanes, sum[v]);
-            }
-        }
-    });
-}
-
 // The delta of one sample stays in registers while its rows of W are read, changed and written.
-void sparse_update_one(const SparseRow& x, const float* delta, float scale, float* W, Index width,
-                       std::uint16_t* copy) {
+void sparse_update_one(const SparseRow& x, const float* delta, float scale, float* W, Index width) {
     for_each_tile(width, [&]<Index N>(Index column) {
         const SparseRow row = x;  // local, so that no store can change it
         const Index stride = width;
@@ -374,9 +285,6 @@ void sparse_update_one(const SparseRow& x, const float* delta, float scale, floa
 #pragma GCC unroll 16
             for (Index v = 0; v < N; ++v) {
                 store(w + v * lanes, load(w + v * lanes) + value * step[v]);
-            }
-            if (copy != nullptr) {
-                round_to_bfloat16(w, N * lanes, copy + (w - W));
             }
         }
     });
@@ -411,16 +319,19 @@ Index transpose(const SparseRow* x, Index samples, const BatchTranspose& t) {
 }
 
 // A row of W stays in registers while the deltas of all samples that have its input nonzero are added:
-// gradient and step in one, and every row is read and written once for a batch. value(s, k) is x[s][k].
-template <typename Value>
-void update_inputs(Index inputs, const BatchTranspose& t, const Value& value, const float* delta,
-                   float scale, float* W, Index width, std::uint16_t* copy) {
+// gradient and step in one, and every row is read and written once for a batch.
+void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
+                   float* bias, Index width, const BatchTranspose& t) {
+    update_bias(delta, samples, scale, bias, width);
+    if (samples == 1) {
+        sparse_update_one(*x, delta, scale, W, width);
+        return;
+    }
+    const Index inputs = transpose(x, samples, t);
     for_each_tile(width, [&]<Index N>(Index column) {
         const BatchTranspose lists = t;  // local, so that no store can change it
-        const Value value_at = value;
         const Index stride = width;
         const float factor = scale;
-        std::uint16_t* const half = copy;
         const float* const deltas = delta + column;
         float* const columns = W + column;
         for (Index i = 0; i < inputs; ++i) {
@@ -433,42 +344,22 @@ void update_inputs(Index inputs, const BatchTranspose& t, const Value& value, co
             }
             for (std::uint32_t left = lists.present[k]; left != 0; left &= left - 1) {
                 const Index s = __builtin_ctz(left);
-                const float x = factor * value_at(s, k);
+                const float value = factor * lists.values[k * BatchTranspose::samples + s];
                 const float* d = deltas + s * stride;
 #pragma GCC unroll 16
                 for (Index v = 0; v < N; ++v) {
-                    sum[v] += x * load(d + v * lanes);
+                    sum[v] += value * load(d + v * lanes);
                 }
             }
 #pragma GCC unroll 16
             for (Index v = 0; v < N; ++v) {
                 store(w + v * lanes, sum[v]);
             }
-            if (half != nullptr) {
-#pragma GCC unroll 16
-                for (Index v = 0; v < N; ++v) {
-                    store_rounded(half + k * stride + column + v * lanes, sum[v]);
-                }
-            }
         }
     });
     for (Index i = 0; i < inputs; ++i) {
         t.present[t.inputs[i]] = 0;
     }
-}
-
-void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                   float* bias, Index width, const BatchTranspose& t, std::uint16_t* copy) {
-    update_bias(delta, samples, scale, bias, width);
-    if (samples == 1) {
-        sparse_update_one(*x, delta, scale, W, width, copy);
-        return;
-    }
-    const float* values = t.values;
-    update_inputs(
-        transpose(x, samples, t), t,
-        [values](Index s, Index k) { return values[k * BatchTranspose::samples + s]; }, delta, scale, W,
-        width, copy);
 }
 
 // ---- First layer, marked rows --------------------------------------------------------------------------
@@ -584,36 +475,184 @@ template <Index N, typename Bits, typename Values0, typename Values1>
     add_rows<N>(in_register(left_1 ^ both), values_1, rows, stride, sum_1);
 }
 
-// after = before + the sum over the marked k of values[k] W[k], for `words` words of marks. A function of its
-// own, so that all it needs has a register.
+// The upper half of a float32, rounded to nearest, ties to even.
+std::uint32_t rounded_half(float value) {
+    std::uint32_t bits = 0;
+    memcpy(&bits, &value, sizeof bits);
+    return (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
+}
+
+// Entries k and k + 1 in bfloat16, the first in the lower half; nothing is read beyond `last`, where W is 0.
+[[gnu::always_inline]] inline std::uint32_t pair_of(const FloatValues& values, Index k, Index last) {
+    const Index next = k + static_cast<Index>(k < last);
+    return rounded_half(values(k)) | rounded_half(values(next)) << 16;
+}
+
+// Bytes times a power of two are in bfloat16 what they are.
+[[gnu::always_inline]] inline std::uint32_t pair_of(const ByteValues& values, Index k, Index last) {
+    const Index next = k + static_cast<Index>(k < last);
+    std::uint32_t even = 0;
+    std::uint32_t odd = 0;
+    memcpy(&even, values.byte_value + values.row[k], sizeof even);
+    memcpy(&odd, values.byte_value + values.row[next], sizeof odd);
+    return even >> 16 | odd;
+}
+
+#if defined(__AVX512BF16__)
+
+// Entries k and k + 1 of a sample, for all lanes.
+struct Pair {
+    __m512bh both;
+    explicit Pair(std::uint32_t bits)
+        : both{reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(bits)))} {}
+};
+
+[[gnu::always_inline]] inline V multiply_pair(V sum, const Pair& x, VBits w) {
+    return reinterpret_cast<V>(
+        _mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(w), x.both));
+}
+
+VBits paired(V even, V odd) {
+    const auto halves = reinterpret_cast<__m512i>(
+        _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(odd), reinterpret_cast<__m512>(even)));
+    const __m512i interleaved =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
+                         5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return reinterpret_cast<VBits>(_mm512_permutexvar_epi16(interleaved, halves));
+}
+
+#else
+
+struct Pair {
+    float even;
+    float odd;
+    explicit Pair(std::uint32_t bits) {
+        const std::uint32_t lower = bits << 16;
+        const std::uint32_t upper = bits & 0xFFFF0000U;
+        memcpy(&even, &lower, sizeof even);
+        memcpy(&odd, &upper, sizeof odd);
+    }
+};
+
+[[gnu::always_inline]] inline V multiply_pair(V sum, const Pair& x, VBits w) {
+    sum += x.even * reinterpret_cast<V>(w << 16);
+    return sum + x.odd * reinterpret_cast<V>(w & 0xFFFF0000U);
+}
+
+VBits paired(V even, V odd) {
+    const auto half = [](V v) {
+        const auto bits = reinterpret_cast<VBits>(v);
+        const VBits quiet = (bits >> 16) | 0x40U;  // rounding could make a NaN infinite
+        return v == v ? (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16 : quiet;
+    };
+    return half(even) | half(odd) << 16;
+}
+
+#endif
+
+void store_pair(std::uint32_t* p, V even, V odd) {
+    *reinterpret_cast<VBits*>(p) = paired(even, odd);
+}
+
+void pair_rows(const float* W, Index rows, Index width, std::uint32_t* pairs) {
+    for (Index k = 0; k < rows; k += 2) {
+        const float* w = W + k * width;
+        for (Index j = 0; j < width; j += lanes) {
+            store_pair(pairs + k / 2 * width + j, load(w + j), k + 1 < rows ? load(w + width + j) : V{});
+        }
+    }
+}
+
+template <typename Weight>
+constexpr bool is_bfloat16 = std::is_same_v<Weight, std::uint32_t>;
+
+// add_rows from W in bfloat16: k runs over the even entries, each with the one after it, which is not read
+// beyond `last`. What is not marked is 0.
 template <Index N, typename Values>
-[[gnu::noinline]] void visit(const std::uint64_t* marks, Index words, Values values, const float* W,
-                             Index stride, const float* before, float* after) {
+[[gnu::always_inline]] inline void add_pairs(std::uint64_t left, const Values& values, Index last,
+                                             const std::uint32_t* rows, Index stride, V* sum) {
+    for (; left != 0; left &= left - 1) {
+        const Index k = __builtin_ctzll(left);
+        const std::uint32_t* row = rows + k / 2 * stride;
+        const Pair x{pair_of(values, k, last)};
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            sum[v] = multiply_pair(sum[v], x, *reinterpret_cast<const VBits*>(row + v * lanes));
+        }
+    }
+}
+
+template <Index N, typename Values>
+[[gnu::always_inline]] inline void add_pairs_to_two(std::uint64_t left_0, std::uint64_t left_1,
+                                                    const Values& values_0, const Values& values_1,
+                                                    Index last, const std::uint32_t* rows, Index stride,
+                                                    V* sum_0, V* sum_1) {
+    const std::uint64_t both = in_register(left_0 & left_1);
+    for (std::uint64_t left = both; left != 0; left &= left - 1) {
+        const Index k = __builtin_ctzll(left);
+        const auto* row = reinterpret_cast<const float*>(rows + k / 2 * stride);
+        const Pair x_0{pair_of(values_0, k, last)};
+        const Pair x_1{pair_of(values_1, k, last)};
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            const auto w = reinterpret_cast<VBits>(loaded_once(row + v * lanes));
+            sum_0[v] = multiply_pair(sum_0[v], x_0, w);
+            sum_1[v] = multiply_pair(sum_1[v], x_1, w);
+        }
+    }
+    add_pairs<N>(in_register(left_0 ^ both), values_0, last, rows, stride, sum_0);
+    add_pairs<N>(in_register(left_1 ^ both), values_1, last, rows, stride, sum_1);
+}
+
+// A bit at every even place where it or the next is marked.
+std::uint64_t pair_marks(std::uint64_t marks) {
+    return (marks | marks >> 1) & 0x5555555555555555U;
+}
+
+// after = before + the sum over the marked k of values[k] W[k], for `words` words of marks. `last`: the last
+// entry that there is, counted from the first mark. A function of its own, so that all it needs has a
+// register.
+template <Index N, typename Values, typename Weight>
+[[gnu::noinline]] void visit(const std::uint64_t* marks, Index words, Values values, Index last,
+                             const Weight* W, Index stride, const float* before, float* after) {
     V sum[N];
     load_tile<N>(before, sum);
     for (Index word = 0; word < words; ++word) {
-        add_rows<N>(marks[word], values, W, stride, sum);
+        if constexpr (is_bfloat16<Weight>) {
+            add_pairs<N>(pair_marks(marks[word]), values, last, W, stride, sum);
+            W += 32 * stride;
+        } else {
+            add_rows<N>(marks[word], values, W, stride, sum);
+            W += 64 * stride;
+        }
         values.row += 64;
-        W += 64 * stride;
+        last -= 64;
     }
     store_tile<N>(after, sum);
 }
 
 // The same for two samples, whose marks, values and sums are the given distances apart.
-template <Index N, typename Values>
+template <Index N, typename Values, typename Weight>
 [[gnu::noinline]] void visit_two(const std::uint64_t* marks, Index marks_apart, Index words,
-                                 Values values_0, Values values_1, const float* W, Index stride,
-                                 const float* before, Index before_apart, float* after) {
+                                 Values values_0, Values values_1, Index last, const Weight* W,
+                                 Index stride, const float* before, Index before_apart, float* after) {
     V sum_0[N];
     V sum_1[N];
     load_tile<N>(before, sum_0);
     load_tile<N>(before + before_apart, sum_1);
     for (Index word = 0; word < words; ++word) {
-        add_rows_to_two<N>(marks[word], marks[word + marks_apart], values_0, values_1, W, stride, sum_0,
-                           sum_1);
+        if constexpr (is_bfloat16<Weight>) {
+            add_pairs_to_two<N>(pair_marks(marks[word]), pair_marks(marks[word + marks_apart]), values_0,
+                                values_1, last, W, stride, sum_0, sum_1);
+            W += 32 * stride;
+        } else {
+            add_rows_to_two<N>(marks[word], marks[word + marks_apart], values_0, values_1, W, stride,
+                               sum_0, sum_1);
+            W += 64 * stride;
+        }
         values_0.row += 64;
         values_1.row += 64;
-        W += 64 * stride;
+        last -= 64;
     }
     store_tile<N>(after, sum_0);
     store_tile<N>(after + stride, sum_1);
@@ -635,14 +674,18 @@ void prefetch_block(const void* row, Index first, Index words, Index columns) {
 
 // As in sparse_forward, but one block of rows of W at a time for all samples: the rows that samples share
 // come from the second cache once, not once for each of them.
-template <typename Rows>
-void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, const float* W,
+//
+// Weights: the type of W's entries. With bfloat16, a row of W is two of them.
+template <typename Rows, typename Weight>
+void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, const Weight* W,
                     const float* bias, Index width, float* z) {
+    constexpr Index rows_a_word = is_bfloat16<Weight> ? 32 : 64;
     const Index words = (x.columns + 63) / 64;
     for_each_tile(width, [&]<Index N>(Index column) {
         for (Index first = 0; first < words; first += words_a_visit) {
             const Index count = first + words_a_visit < words ? words_a_visit : words - first;
-            const float* block = W + 64 * first * width + column;
+            const Weight* block = W + rows_a_word * first * width + column;
+            const Index last = x.columns - 1 - 64 * first;
             const auto values_of = [&](Index s) {
                 auto values = rows.row(s);
                 values.row += 64 * first;
@@ -659,12 +702,12 @@ void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, 
                     const auto values_0 = values_of(s);
                     const auto values_1 = values_of(s + 1);
                     if (first == 0 || count > 1 || (marks[0] | marks[x.words]) != 0) {
-                        visit_two<N>(marks, x.words, count, values_0, values_1, block, width, before,
-                                     first == 0 ? 0 : width, z_s);
+                        visit_two<N>(marks, x.words, count, values_0, values_1, last, block, width,
+                                     before, first == 0 ? 0 : width, z_s);
                     }
                     s += 2;
                 } else {
-                    visit<N>(marks, count, values_of(s), block, width, before, z_s);
+                    visit<N>(marks, count, values_of(s), last, block, width, before, z_s);
                     s += 1;
                 }
             }
@@ -675,6 +718,12 @@ void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, 
 void marked_forward(const MarkedRows& x, Index words_a_visit, const float* W, const float* bias,
                     Index width, float* z) {
     with_rows(x, [&](const auto& rows) { forward_marked(x, rows, words_a_visit, W, bias, width, z); });
+}
+
+void marked_forward_bfloat16(const MarkedRows& x, Index words_a_visit, const std::uint32_t* pairs,
+                             const float* bias, Index width, float* z) {
+    with_rows(x,
+              [&](const auto& rows) { forward_marked(x, rows, words_a_visit, pairs, bias, width, z); });
 }
 
 // present[k] has a bit for each sample in which entry k is marked: as many 32 x 32 blocks of bits at a time
@@ -744,13 +793,51 @@ template <Index N, typename Rows>
     }
 }
 
+// The same, keeping up a copy in bfloat16: rows 2 p and 2 p + 1 always together.
+template <Index N, typename Rows>
+[[gnu::noinline]] void update_pairs(Index columns, const std::uint32_t* present, Rows rows,
+                                    const float* step, float* W, Index stride, std::uint32_t* pairs) {
+    for (Index k = 0; k < columns; k += 2) {
+        const std::uint32_t left_0 = present[k];
+        const std::uint32_t left_1 = present[k + 1];
+        if ((left_0 | left_1) == 0) {
+            continue;
+        }
+        const auto values_0 = [rows, k](Index s) { return rows.row(s)(k); };
+        const auto values_1 = [rows, k](Index s) { return rows.row(s)(k + 1); };
+        float* w = W + k * stride;
+        V sum_0[N];
+        V sum_1[N] = {};
+        load_tile<N>(w, sum_0);
+        if (k + 1 < columns) {
+            load_tile<N>(w + stride, sum_1);
+        }
+        add_rows_to_two<N>(left_0, left_1, values_0, values_1, step, stride, sum_0, sum_1);
+        if (left_0 != 0) {
+            store_tile<N>(w, sum_0);
+        }
+        if (left_1 != 0) {
+            store_tile<N>(w + stride, sum_1);
+        }
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            store_pair(pairs + k / 2 * stride + v * lanes, sum_0[v], sum_1[v]);
+        }
+    }
+}
+
 void marked_update(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
-                   std::uint32_t* scratch) {
+                   std::uint32_t* scratch, std::uint32_t* pairs) {
     update_bias(step, x.samples, 1.0F, bias, width);
     transpose_marks(x, scratch);
     with_rows(x, [&](const auto& rows) {
         for_each_tile(width, [&]<Index N>(Index column) {
-            update_columns<N>(x.columns, scratch, rows, step + column, W + column, width);
+            if (pairs != nullptr) {
+                update_pairs<N>(x.columns, scratch, rows, step + column, W + column, width,
+                                pairs + column);
+            } else {
+                update_columns<N>(x.columns, scratch, rows, step + column, W + column, width);
+            }
         });
     });
 }
@@ -1470,11 +1557,11 @@ extern const Kernels OMP_MLP_TABLE(OMP_MLP_KERNELS){
     .mark_uint8 = mark_uint8,
     .widen_uint8 = widen_uint8,
     .sparse_forward = sparse_forward,
-    .sparse_forward_bfloat16 = sparse_forward_bfloat16,
-    .round_to_bfloat16 = round_to_bfloat16,
     .sparse_update = sparse_update,
     .marked_forward = marked_forward,
     .marked_update = marked_update,
+    .pair_rows = pair_rows,
+    .marked_forward_bfloat16 = marked_forward_bfloat16,
     .gram_float32 = gram_float32,
     .gram_uint8 = gram_uint8,
     .dense_forward = dense_forward,

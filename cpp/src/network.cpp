@@ -333,6 +333,13 @@ void for_each_marked(const Workspace& workspace, const Fn& fn) {
 
 }  // namespace
 
+void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                      Workspace& workspace) {
+    const auto layer = parameters.layer(network.shape[0]);
+    workspace.first_weights.resize(static_cast<std::size_t>((layer.fan_in + 1) / 2 * layer.stride));
+    kernels.pair_rows(layer.weights, layer.fan_in, layer.stride, workspace.first_weights.data());
+}
+
 void begin_centered(const Network& network, const Workspace& workspace, Parameters& parameters) {
     if (workspace.reading() == Reading::matrix) {
         move_means(network, *workspace.centering(), 1.0F, parameters);
@@ -362,17 +369,19 @@ void first_forward(const Kernels& kernels, const Network& network, const Paramet
     float* z = workspace.all_activations();
     switch (workspace.reading()) {
         case Reading::lists:
-            if (!workspace.first_weights.empty()) {
-                kernels.sparse_forward_bfloat16(workspace.rows.data(), workspace.loaded(),
-                                                workspace.first_weights.data(), layer.biases,
-                                                layer.stride, z);
-            } else {
-                kernels.sparse_forward(workspace.rows.data(), workspace.loaded(), layer.weights,
-                                       layer.biases, layer.stride, z);
-            }
+            kernels.sparse_forward(workspace.rows.data(), workspace.loaded(), layer.weights,
+                                   layer.biases, layer.stride, z);
             break;
         case Reading::marks:
             for_each_marked(workspace, [&](Index first, Index count) {
+                if (!workspace.first_weights.empty()) {
+                    // Half the bytes: twice the rows of W fit the cache.
+                    kernels.marked_forward_bfloat16(workspace.marked(first, count),
+                                                    2 * workspace.words_a_visit(),
+                                                    workspace.first_weights.data(), layer.biases,
+                                                    layer.stride, z + first * layer.stride);
+                    return;
+                }
                 kernels.marked_forward(workspace.marked(first, count), workspace.words_a_visit(),
                                        layer.weights, layer.biases, layer.stride,
                                        z + first * layer.stride);
@@ -582,17 +591,18 @@ void add_first_gradient(const Kernels& kernels, const Network& network, Workspac
     switch (workspace.reading()) {
         case Reading::lists:
             for (Index s = 0; s < samples; s += BatchTranspose::samples) {
-                kernels.sparse_update(
-                    workspace.rows.data() + s, std::min(BatchTranspose::samples, samples - s),
-                    delta + s * layer.stride, 1.0F, layer.weights, layer.biases, layer.stride,
-                    workspace.transpose(), workspace.first_weights.data());
+                kernels.sparse_update(workspace.rows.data() + s,
+                                      std::min(BatchTranspose::samples, samples - s),
+                                      delta + s * layer.stride, 1.0F, layer.weights, layer.biases,
+                                      layer.stride, workspace.transpose());
             }
             break;
         case Reading::marks:
             for_each_marked(workspace, [&](Index first, Index count) {
-                kernels.marked_update(workspace.marked(first, count), delta + first * layer.stride,
-                                      layer.weights, layer.biases, layer.stride,
-                                      workspace.marks_scratch());
+                kernels.marked_update(
+                    workspace.marked(first, count), delta + first * layer.stride, layer.weights,
+                    layer.biases, layer.stride, workspace.marks_scratch(),
+                    workspace.first_weights.empty() ? nullptr : workspace.first_weights.data());
             });
             break;
         case Reading::matrix:

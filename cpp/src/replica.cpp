@@ -9,7 +9,7 @@ namespace omp_mlp {
 
 namespace {
 
-// Small batches are read together, as many as fit; lists (of CSR or for bfloat16) are not.
+// Small batches are read together, as many as fit; lists, of CSR, are not.
 Index stretch(Index batch_size, Reading reading) {
     const Index together = reading == Reading::lists ? 1 : Workspace::most_together / batch_size;
     return std::max<Index>(together, 1) * batch_size;
@@ -27,12 +27,8 @@ Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd,
       batch_size_{std::min(options.batch_size, std::max<Index>(shard.epoch_size(), 1))},
       stretch_{stretch(batch_size_, reading)},
       skip_confident_{static_cast<float>(options.skip_confident)},
-      workspace_{network, stretch_, reading, centering} {
-    if (options.bfloat16_forward) {
-        first_weights_.resize(static_cast<std::size_t>(network.shape[0].size()));
-        workspace_.first_weights = first_weights_;
-    }
-}
+      bfloat16_forward_{options.bfloat16_forward},
+      workspace_{network, stretch_, reading, centering} {}
 
 Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index begin, Index end,
                                 Heartbeat& heartbeat) {
@@ -42,9 +38,8 @@ Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index 
     if (workspace_.centering() != nullptr) {
         begin_centered(*network_, workspace_, parameters);
     }
-    if (!first_weights_.empty()) {
-        kernels_->round_to_bfloat16(parameters.flat().data(), network_->shape[0].size(),
-                                    first_weights_.data());
+    if (bfloat16_forward_) {
+        copy_to_bfloat16(*kernels_, *network_, parameters, workspace_);
     }
     const bool has_transposed_output = has_narrow_output(*network_);
     if (has_transposed_output) {

@@ -40,7 +40,7 @@ public:
           X_{X},
           targets_{targets},
           options_{options},
-          reading_{reading(options.batch, X)},
+          reading_{choose_reading(options.batch.first_layer, X)},
           start_{start},
           replicas_(static_cast<std::size_t>(options.replicas)),
           trained_(replicas_.size()),
@@ -211,12 +211,6 @@ private:
             initialize(network_.shape, options_.init, options_.seed, options_.shared_start ? 0 : replica,
                        parameters);
         }
-    }
-
-    // bfloat16 has a kernel for lists only.
-    static Reading reading(const BatchOptions& batch, const Samples& X) {
-        const Reading chosen = choose_reading(batch.first_layer, X);
-        return chosen == Reading::marks && batch.bfloat16_forward ? Reading::lists : chosen;
     }
 
     static std::vector<Index> layer_ends(const Shape& shape) {

@@ -204,8 +204,8 @@ def train_parallel(
         the share of nonzeros in X. The choice changes the speed, and the result by rounding only.
     forward_precision : {"float32", "bfloat16"}, default "float32"
         "bfloat16" lets the forward pass of the first layer read a copy of its weights that is
-        rounded to 8 bits of precision: half the traffic. The weights themselves stay float32.
-        Goes with lists of nonzeros only (``first_layer`` "auto" or "sparse").
+        rounded to 8 bits of precision, and rounds the inputs likewise. The weights themselves stay
+        float32. For arrays, read sparsely (``first_layer`` "auto" or "sparse"); not for CSR.
     skip_confident : float in [0, 1), default 0.0
         No step for samples whose 1 - p(correct) is below this: selective backpropagation (Jiang
         et al. 2019), another algorithm than gradient descent, and a faster one. Cross-entropy only.
@@ -334,6 +334,10 @@ def train_parallel(
 
     workers = effective_workers(workers, threads)
     samples = _validate.inputs(X, for_training=True, workers=workers)
+    if forward_precision == "bfloat16" and hasattr(X, "tocsr"):
+        raise ValueError(
+            "forward_precision='bfloat16' goes with X as an array; got a sparse matrix"
+        )
     targets = _validate.targets(y, samples.n_samples)
     weights = _validate.sample_weight(sample_weight, samples.n_samples)
     output = _output_function(loss, output_activation, targets)

@@ -68,23 +68,27 @@ struct Kernels {
     // z[s] = bias + sum over the nonzeros k of sample s of x[s][k] W[k]; z: samples x width.
     void (*sparse_forward)(const SparseRow* x, Index samples, const float* W, const float* bias,
                            Index width, float* z);
-    // sparse_forward from a copy of W in bfloat16 (the upper half of a float32): half the bytes to read.
-    void (*sparse_forward_bfloat16)(const SparseRow* x, Index samples, const std::uint16_t* W,
-                                    const float* bias, Index width, float* z);
-    // copy = W rounded to bfloat16, to nearest, ties to even; n is a multiple of 16.
-    void (*round_to_bfloat16)(const float* W, Index n, std::uint16_t* copy);
     // W[k] += scale * sum over s of x[s][k] delta[s], bias += scale * sum over s of delta[s]; at most
-    // BatchTranspose::samples samples. `copy`: null, or a copy of W in bfloat16 to be kept up with it.
+    // BatchTranspose::samples samples.
     void (*sparse_update)(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                          float* bias, Index width, const BatchTranspose& scratch, std::uint16_t* copy);
+                          float* bias, Index width, const BatchTranspose& scratch);
 
     // z[s] = bias + sum over the marked k of x[s][k] W[k]. The rows of W are visited in blocks of
     // 64 x words_a_visit, all samples in a block, so that what they share is read from the fastest cache.
     void (*marked_forward)(const MarkedRows& x, Index words_a_visit, const float* W, const float* bias,
                            Index width, float* z);
     // W[k] += sum over s of x[s][k] step[s], bias += sum over s of step[s]. scratch: 64 x x.words entries.
+    // `pairs`: null, or a copy of W in bfloat16 to be kept up with it.
     void (*marked_update)(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
-                          std::uint32_t* scratch);
+                          std::uint32_t* scratch, std::uint32_t* pairs);
+
+    // W (rows x width) rounded to bfloat16 (the upper half of a float32), to nearest, ties to even, two rows
+    // in one: entry j of row p is that of W[2 p][j] in the lower and of W[2 p + 1][j] in the upper half.
+    void (*pair_rows)(const float* W, Index rows, Index width, std::uint32_t* pairs);
+    // marked_forward from such a copy, with x rounded to bfloat16 too: a quarter of the loads, half of the
+    // multiplications.
+    void (*marked_forward_bfloat16)(const MarkedRows& x, Index words_a_visit, const std::uint32_t* pairs,
+                                    const float* bias, Index width, float* z);
 
     // product[s * MarkedRows::most + t] = x[s] . x[t] for all t in an earlier batch than s < samples; a batch
     // is `batch` samples. Other entries become anything.

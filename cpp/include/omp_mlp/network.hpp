@@ -90,8 +90,9 @@ public:
     Buffer shift;
 
     std::vector<SparseRow> rows;  // lists: the loaded samples
-    // Lists only: a copy of the first layer's weights in bfloat16, or empty.
-    std::span<std::uint16_t> first_weights;
+    // Marks only: a copy of the first layer's weights in bfloat16 (Kernels::pair_rows), or empty. The forward
+    // pass reads it, and the steps keep it up.
+    std::vector<std::uint32_t, CacheLineAllocator<std::uint32_t>> first_weights;
     // The weights of a narrow output layer, transposed (outputs x padded fan_in), or empty. While they are
     // here, they stand for those in the parameters, which are not kept up.
     Buffer output_weights;
@@ -145,6 +146,10 @@ private:
     std::array<float, 256> byte_value_{};
     float byte_scale_ = 0.0F;
 };
+
+// Has the first layer's forward pass read its weights in bfloat16 from now on, beginning with these.
+void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                      Workspace& workspace);
 
 // Between these two, the workspace trains on centered inputs, and `parameters` are those of centering.hpp:
 // (W, v), or (Wc, bc) for a matrix. Before and after, they are a network on raw inputs.

@@ -15,7 +15,7 @@ namespace omp_mlp {
 struct BatchOptions {
     Index batch_size;
     FirstLayer first_layer;
-    bool bfloat16_forward;  // the first layer's forward pass reads a bfloat16 copy; lists only
+    bool bfloat16_forward;  // the first layer's forward pass reads a bfloat16 copy; marks only
     double skip_confident;  // no step for samples with 1 - p(correct) below this; softmax only
 };
 
@@ -52,7 +52,7 @@ private:
     Index batch_size_;
     Index stretch_;  // samples that are read together: a batch, or several small ones
     float skip_confident_;
-    std::vector<std::uint16_t, CacheLineAllocator<std::uint16_t>> first_weights_;
+    bool bfloat16_forward_;
     std::vector<bool> keep_;
     Workspace workspace_;
     Trained reported_;        // what of the round the heartbeat was told
