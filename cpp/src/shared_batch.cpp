@@ -193,7 +193,7 @@ void SharedBatch::update_lists(const Kernels& kernels, Index samples, const floa
     for (Index s = 0; s < samples; s += BatchTranspose::samples) {
         kernels.sparse_update(rows + s, std::min(BatchTranspose::samples, samples - s),
                               step + s * layer.width, 1.0F, layer.weights, layer.biases, layer.width,
-                              transpose, nullptr);
+                              transpose);
     }
 }
 
@@ -228,7 +228,7 @@ void SharedBatch::update_marks(const Kernels& kernels, Index samples, const floa
             rows.bytes = rows.bytes != nullptr ? scratch.byte_rows_.data() : nullptr;
         }
         kernels.marked_update(rows, step + s * layer.width, layer.weights + first * layer.width,
-                              layer.biases, layer.width, scratch.present_.data());
+                              layer.biases, layer.width, scratch.present_.data(), nullptr);
     }
 }
 
