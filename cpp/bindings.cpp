@@ -239,9 +239,9 @@ Observer make_observer(const Network& network, const std::optional<py::function>
 py::tuple train_network(
     const PyNetwork& start, const PySamples& X, const std::optional<Array<std::int32_t>>& classes,
     const std::optional<Array<float>>& values, const std::optional<Array<float>>& sample_weight,
-    const std::string& strategy, Index threads, int workers, Index epochs, Index batch_size, const std::string& first_layer,
-    bool bfloat16_forward, double skip_confident, bool center_inputs, Index warmup_samples,
-    const std::pair<Index, Index>& merge_every, const std::string& merge,
+    const std::string& strategy, Index threads, int workers, Index epochs, Index batch_size,
+    const std::string& first_layer, bool bfloat16_forward, double skip_confident, bool center_inputs,
+    Index warmup_samples, const std::pair<Index, Index>& merge_every, const std::string& merge,
     const std::vector<PyOption>& merge_options, const std::optional<std::string>& last_merge,
     double outer_learning_rate, double outer_momentum, bool outer_nesterov, bool momentum_follows_rate,
     bool skip_nonfinite, double learning_rate, const std::string& schedule, const std::string& shuffle,
@@ -433,12 +433,13 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
              "values"_a.noconvert(), "sample_weight"_a.noconvert(), "first_layer"_a);
 
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "classes"_a.noconvert(),
-          "values"_a.noconvert(), "sample_weight"_a.noconvert(), "strategy"_a, "threads"_a, "workers"_a, "epochs"_a,
-          "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a, "center_inputs"_a,
-          "warmup_samples"_a, "merge_every"_a, "merge"_a, "merge_options"_a, "last_merge"_a,
-          "outer_learning_rate"_a, "outer_momentum"_a, "outer_nesterov"_a, "momentum_follows_rate"_a,
-          "skip_nonfinite"_a, "learning_rate"_a, "learning_rate_schedule"_a, "shuffle"_a, "init_rule"_a,
-          "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a, "after_round"_a, "during_round"_a);
+          "values"_a.noconvert(), "sample_weight"_a.noconvert(), "strategy"_a, "threads"_a, "workers"_a,
+          "epochs"_a, "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a,
+          "center_inputs"_a, "warmup_samples"_a, "merge_every"_a, "merge"_a, "merge_options"_a,
+          "last_merge"_a, "outer_learning_rate"_a, "outer_momentum"_a, "outer_nesterov"_a,
+          "momentum_follows_rate"_a, "skip_nonfinite"_a, "learning_rate"_a, "learning_rate_schedule"_a,
+          "shuffle"_a, "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a,
+          "after_round"_a, "during_round"_a);
     m.def("count_rounds", &count_rounds, py::kw_only(), "length"_a, "merge_every"_a, "batch_size"_a);
     m.def("merge", &merge_networks, py::kw_only(), "method"_a, "options"_a, "replicas"_a.noconvert(),
           "base"_a.noconvert(), "sample_share"_a, "layer_ends"_a, "workers"_a);
