@@ -43,16 +43,15 @@ def asked_of_replicas(
     options: Mapping[str, object], defaults: Mapping[str, object]
 ) -> dict[str, object]:
     """Return those of the options that only a training with replicas can have."""
-    return {
-        name: options[name]
-        for name in _OF_REPLICAS
-        # A start from a network goes with every strategy.
-        if (
-            isinstance(options[name], str) and options[name] == "independent"
-            if name == "init"
-            else not (options[name] is defaults[name] or options[name] == defaults[name])
-        )
-    }
+    return {name: options[name] for name in _OF_REPLICAS if _is_given(name, options, defaults)}
+
+
+def _is_given(name: str, options: Mapping[str, object], defaults: Mapping[str, object]) -> bool:
+    value, default = options[name], defaults[name]
+    if name == "init":  # a start from a network goes with every strategy
+        return isinstance(value, str) and value == "independent"
+    # The type is asked for too: arrays do not compare to a single bool.
+    return value is not default and not (isinstance(value, type(default)) and value == default)
 
 
 def _listed(given: Mapping[str, object]) -> str:
