@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help figures benchmark strategies test lint format sanitize clean
+.PHONY: help figures benchmark frontier strategies test lint format sanitize clean
 
 PYTHON ?=
 ARGS ?=
@@ -76,6 +76,9 @@ figures: $(BENCH)  ## train on MNIST, draw Figures 3-5, judge the claims of the 
 # Not in the chain of extras: what it installs is large.
 benchmark: $(VENV)/.installed-peers  ## compare with PyTorch, scikit-learn, NumPy and JAX; takes a while
 	$(BIN)/python benchmarks/compare_peers.py $(ARGS)
+
+frontier: $(BENCH)  ## measure every merge: accuracy kept and time saved with n replicas
+	$(BIN)/python benchmarks/merge_frontier.py $(ARGS)
 
 strategies: $(BENCH)  ## compare the ways to be parallel, and what the cost model says of them
 	$(BIN)/python benchmarks/strategies.py $(ARGS)

@@ -1,0 +1,100 @@
+"""Budgets to reach a score, modelled times and speed-ups, from numbers alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+
+def budget_to_reach(
+    budgets: Sequence[float], scores: Sequence[float], target: float
+) -> float | None:
+    """Find the smallest budget whose score is the target, between those that were measured.
+
+    Parameters
+    ----------
+    budgets : sequence of float, increasing, positive
+        In epochs. Each was a training of its own, whose learning rate fell to 0 at its end.
+    scores : sequence of float
+        At the end of each training.
+    target : float
+
+    Returns
+    -------
+    float or None
+        Where the line through the points (log budget, score) first reaches the target; the first
+        budget if that was enough already, which makes the answer an upper bound; None if the target
+        was not reached.
+    """
+    points = list(zip(budgets, scores, strict=True))
+    if points and points[0][1] >= target:
+        return points[0][0]
+    for (less, low), (more, high) in pairwise(points):
+        if high >= target:
+            # low < target <= high: the part of the way is in (0, 1].
+            part = (target - low) / (high - low)
+            return math.exp(math.log(less) + part * (math.log(more) - math.log(less)))
+    return None
+
+
+@dataclass(frozen=True)
+class EpochCost:
+    """What an epoch over all replicas costs in time.
+
+    Attributes
+    ----------
+    replica_seconds : float
+        CPU time of the slowest replica, added up over the rounds of an epoch.
+    merges : float
+        Merges in an epoch.
+    merge_seconds : float
+        What one merge takes when each of n cores merges its n-th of the parameters, and then copies
+        the new master.
+    wall_seconds : float
+        Wall-clock time on the cores that there are, merges included.
+    """
+
+    replica_seconds: float
+    merges: float
+    merge_seconds: float
+    wall_seconds: float
+
+    @property
+    def modelled_seconds(self) -> float:
+        """An epoch on a machine with a core for every replica. It is a calculation."""
+        return self.replica_seconds + self.merges * self.merge_seconds
+
+    @property
+    def merge_share(self) -> float:
+        """Share of the merges in the modelled time."""
+        return self.merges * self.merge_seconds / self.modelled_seconds
+
+
+def mean_period(merge_every: int | Sequence[int]) -> float:
+    """Return the mean of the samples between merges, if they grow or fall in equal ratios."""
+    if isinstance(merge_every, int):
+        return float(merge_every)
+    first, last = merge_every
+    return float(first) if first == last else (last - first) / math.log(last / first)
+
+
+def merges_an_epoch(samples: int, threads: int, merge_every: int | Sequence[int]) -> float:
+    """Return about how many merges there are in an epoch."""
+    return samples / threads / mean_period(merge_every)
+
+
+def speed_up(reference: float | None, seconds: float | None) -> float | None:
+    """Divide the time of the reference by this time; None where one did not get there."""
+    if reference is None or seconds is None:
+        return None
+    return reference / seconds
+
+
+def mean_and_sd(runs: np.ndarray) -> tuple[float, float | None]:
+    """Mean and sample standard deviation; None for a single run."""
+    runs = np.asarray(runs, dtype=np.float64)
+    return float(runs.mean()), float(runs.std(ddof=1)) if len(runs) > 1 else None

@@ -1,0 +1,59 @@
+"""One merge at the end: the same replicas, merged by every method there is for that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import omp_mlp
+
+from .lines import once_lines
+from .work import Training, train
+
+# Samples of the training part for the methods that look at data.
+DATA_SAMPLES = 10_000
+
+
+def score_once(job: Training) -> dict[str, float]:
+    """Train once, merge the replicas by every method, and score each of the results; percent.
+
+    Returns
+    -------
+    dict
+        A score for each method of :func:`once_lines` that applies, and ``single_replica``, the mean
+        score of the replicas by themselves. A method that needs the common start of the replicas is
+        left out where there is none.
+    """
+    model, problem = train(job, keep_replicas=True)
+    base = None
+    if job.options.get("init", "shared") == "shared" and not job.options.get("warmup_samples"):
+        start = replace(job, epochs=0.0, options={**job.options, "merge_every": None})
+        base, _ = train(start)
+    rows = np.random.default_rng(job.seed).permutation(len(problem.X))[:DATA_SAMPLES]
+    data: dict[str, Any] = {"X": problem.X[rows], "y": problem.y[rows]}
+
+    replicas = model.replicas
+    scores = {
+        "single_replica": float(
+            np.mean([100 * r.score(problem.X_test, problem.y_test) for r in replicas])
+        )
+    }
+    methods = {method.name: method for method in omp_mlp.merge_methods()}
+    for line in once_lines():
+        method = methods[line.method]
+        if method.needs_base and base is None:
+            continue
+        options = dict(line.options)
+        if base is None and "align" in {option.name for option in method.options}:
+            options["align"] = True
+        merged = omp_mlp.merge(
+            replicas,
+            line.method,
+            base=base,
+            merge_options=options,
+            **(data if line.sees_data else {}),
+        )
+        scores[line.name] = 100.0 * merged.score(problem.X_test, problem.y_test)
+    return scores

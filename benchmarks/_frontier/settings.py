@@ -1,0 +1,188 @@
+"""The settings of each line for each n, chosen by ``merge_frontier.py --tune`` (see tune.py).
+
+They are in settings.json, with the validation scores that decided, and read from there. The test
+set had no part in it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+SETTINGS_FILE = Path(__file__).with_name("settings.json")
+
+# Options that all trainings share, unless a line or a setting says otherwise.
+COMMON: dict[str, Any] = {
+    "activation": "relu",
+    "center_inputs": True,
+    "init": "shared",
+    "learning_rate_schedule": "linear",
+    "shuffle": "global",
+}
+
+# What --tune goes through, one axis after the other, from neighbour to neighbour.
+AXES: dict[str, tuple[Any, ...]] = {
+    # Steps of a factor of about the root of two.
+    "learning_rate": (
+        *(0.0035, 0.005, 0.007, 0.01, 0.014, 0.02, 0.028, 0.04, 0.056, 0.08),
+        *(0.11, 0.16, 0.22, 0.32, 0.45, 0.64),
+    ),
+    "batch_size": (1, 2, 4, 8, 16),
+    "merge_every": (4, 8, 16, 32, 64, 128, 256, 512),
+    "outer_momentum": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    "outer_learning_rate": (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0),
+    "warmup_samples": (0, 1_000, 2_500, 5_000, 10_000),
+}
+
+
+# The line whose settings all methods of one merge share.
+ONCE = "once"
+# Hundreds of replicas are left with few samples each, and need merges that no machine could afford.
+LARGE_PERIODS = {256: 16, 1024: 4}
+
+_RATE: dict[str, Any] = {"learning_rate": 0.028, "batch_size": 1}
+_PERIODIC_AXES = ("learning_rate", "merge_every", "outer_momentum")
+# The momentum that the library takes by itself, by the least number of replicas.
+_MOMENTUM = {1: 0.0, 4: 0.3, 16: 0.4, 32: 0.5}
+
+
+def start_of(
+    problem: str, line: str, threads: int, fixed: Mapping[str, Any]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the axes of a line's search, and where it begins.
+
+    All but the sequential training begin with its learning rate and batch size.
+
+    Parameters
+    ----------
+    problem, line : str
+    threads : int
+    fixed : mapping
+        Options that the line has whatever its settings are.
+    """
+    if line == "sequential":
+        return ("learning_rate", "batch_size"), dict(_RATE)
+    sequential = _file()["chosen"].get("score", {}).get(problem, {}).get("sequential", {})
+    begin = {**_RATE, **sequential.get("1", {})}
+    if line == ONCE:
+        return ("learning_rate", "warmup_samples"), {**begin, "warmup_samples": 0}
+    begin["merge_every"] = 64
+    if line == "local_sgd":
+        # Averages of updates that differ are short; a higher rate makes up for that in part.
+        begin["learning_rate"] = nearest_rate(begin["learning_rate"] * threads**0.5)
+        return ("learning_rate", "merge_every"), begin
+    momentum = _MOMENTUM[max(n for n in _MOMENTUM if n <= threads)]
+    if threads in LARGE_PERIODS:
+        begin["merge_every"] = max(LARGE_PERIODS[threads], begin["batch_size"])
+        return ("outer_momentum",), {**begin, "outer_momentum": momentum}
+    if "outer_optimizer" not in fixed:
+        return _PERIODIC_AXES, {**begin, "outer_momentum": momentum}
+    outer = {"outer_momentum": 0.6, "outer_learning_rate": 1.0 if threads <= 16 else 2.0}
+    return ("outer_learning_rate", "outer_momentum", *_PERIODIC_AXES[:2]), {**begin, **outer}
+
+
+def nearest_rate(rate: float) -> float:
+    """Return the learning rate of the grid that is nearest by ratio."""
+    rates: tuple[float, ...] = AXES["learning_rate"]
+    return min(rates, key=lambda r: abs(math.log(r / rate)))
+
+
+@lru_cache(maxsize=1)
+def _file() -> dict[str, Any]:
+    if not SETTINGS_FILE.exists():
+        return {"chosen": {}, "trials": {}}
+    settings: dict[str, Any] = json.loads(SETTINGS_FILE.read_text(encoding="utf-8"))
+    return settings
+
+
+def nearest(threads: int, tuned: Iterable[int]) -> int:
+    """Return the number of replicas that was tuned and is nearest by ratio; the larger of two."""
+    return min(tuned, key=lambda n: (abs(math.log(n / threads)), -n))
+
+
+def settings_for(
+    problem: str,
+    line: str,
+    threads: int,
+    fixed: Mapping[str, Any],
+    purpose: str = "score",
+) -> dict[str, Any]:
+    """Return the chosen options of ``train_parallel``.
+
+    Parameters
+    ----------
+    problem, line : str
+    threads : int
+        Where this number was not tuned, the settings are those of the nearest that was.
+    fixed : mapping
+        Options that the line has whatever its settings are.
+    purpose : {"score", "time"}
+        For the best score after the fixed number of epochs, or the least time to a score; the
+        former where there are none for the latter. For a line that was not tuned, the settings are
+        those with which its search begins.
+    """
+    chosen: Mapping[str, Any] = _file()["chosen"]
+    for wanted in (purpose, "score"):
+        by_threads = chosen.get(wanted, {}).get(problem, {}).get(line)
+        if by_threads:
+            tuned = {int(n): options for n, options in by_threads.items()}
+            return dict(tuned[nearest(threads, tuned)])
+    return start_of(problem, line, threads, fixed)[1]
+
+
+def searched_periods(counts: Iterable[int] = (32, 64)) -> dict[str, Any]:
+    """Return the trials of gradient diversity's search for the least time, for these n."""
+    trials = _file()["trials"].get("time", {}).get("mnist", {}).get("gradient_diversity", {})
+    return {str(n): trials[str(n)] for n in counts if str(n) in trials}
+
+
+def is_tuned(problem: str, line: str) -> bool:
+    """Whether the settings of a line come from a search, for at least one number of replicas."""
+    return bool(_file()["chosen"].get("score", {}).get(problem, {}).get(line))
+
+
+def write_chosen(found: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Enter what --tune found into settings.json; what was not tuned stays."""
+    _file.cache_clear()
+    kept = _file()
+    for part in ("chosen", "trials"):
+        _merge_into(kept.setdefault(part, {}), found[part])
+    kept["axes"] = {axis: list(values) for axis, values in AXES.items()}
+    kept["common"] = COMMON
+    run = {key: about[key] for key in ("started", "machine", "build", "source")}
+    earlier = [other for other in kept.get("runs", ()) if other["started"] != run["started"]]
+    kept["runs"] = [*earlier, run]
+    SETTINGS_FILE.write_text(compact(kept) + "\n", encoding="utf-8")
+    _file.cache_clear()
+
+
+def _merge_into(kept: dict[str, Any], found: Mapping[str, Any], depth: int = 4) -> None:
+    """Replace what is ``depth`` levels down: purpose, problem, line, n. Its neighbours stay."""
+    for key, value in found.items():
+        if depth == 1:
+            kept[key] = value
+        else:
+            _merge_into(kept.setdefault(key, {}), value, depth - 1)
+
+
+def compact(value: object, indent: int = 0) -> str:
+    """Write JSON with a line for each of the innermost objects."""
+    if isinstance(value, Mapping) and any(isinstance(v, Mapping | list) for v in value.values()):
+        if all(not isinstance(v, Mapping) and not _holds_objects(v) for v in value.values()):
+            return json.dumps(value, ensure_ascii=False)
+        pad = " " * (indent + 1)
+        lines = (f"{pad}{json.dumps(str(k))}: {compact(v, indent + 1)}" for k, v in value.items())
+        return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
+    if isinstance(value, list) and _holds_objects(value):
+        pad = " " * (indent + 1)
+        lines = (f"{pad}{compact(v, indent + 1)}" for v in value)
+        return "[\n" + ",\n".join(lines) + "\n" + " " * indent + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _holds_objects(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(v, Mapping) for v in value)

@@ -1,0 +1,250 @@
+"""The choice of settings, on a validation split; the test samples are not looked at.
+
+For a score: for each problem, line and n the search walks along one axis after the other, from
+neighbour to neighbour, for as long as the mean validation score over the seeds rises. It begins at
+``start_of``. Twice around, or once where nothing changed. When the batch size moves, the learning
+rate moves with it, in proportion, to the next of the grid.
+
+A merge every few samples is always as good, or nearly, as every few more, and costs more; so up to
+64 replicas the period is not tried below ``LEAST_PERIOD``.
+
+For the time to a score, on MNIST: for each line and n, the period and the momentum with which
+``TIME_SCORE`` is reached soonest. Time is counted in samples of one replica, and a merge as
+``MERGE_SAMPLES`` of them: a fixed number and not a clock, so that the search finds the same again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from .arithmetic import budget_to_reach, merges_an_epoch
+from .lines import SEQUENTIAL, Line, once_lines, periodic_lines
+from .settings import (
+    AXES,
+    LARGE_PERIODS,
+    ONCE,
+    nearest,
+    nearest_rate,
+    settings_for,
+    start_of,
+)
+from .work import Pool, Source, score, training
+
+PURPOSES = ("score", "time")
+
+# Never those of a test.
+SEEDS = (1_000, 1_001)
+MORE_SEEDS = {
+    "digits": tuple(range(1_000, 1_008)),
+    "classification": tuple(range(1_000, 1_004)),
+    "regression": tuple(range(1_000, 1_004)),
+}
+
+# Numbers of replicas that are tuned: all for the default method, some for the rest.
+TUNED_THREADS = {"gradient_diversity": (2, 4, 8, 16, 32, 64, 256, 1024)}
+SOME_THREADS = (4, 16, 64)
+LEAST_PERIOD = 32
+
+TIME_PROBLEM = "mnist"
+TIME_SCORE = 97.8
+TIME_BUDGETS = (2, 3, 5)
+TIME_PERIODS = (32, 64, 128, 256)
+# From the first to the second, in equal ratios.
+GROWING = ((8, 128), (16, 256), (32, 512))
+MOMENTA = (0.3, 0.5)
+TIME_RATES = (0.02, 0.028, 0.04, 0.056)
+MERGE_SAMPLES = {2: 60, 8: 40, 32: 45, 64: 60}
+
+
+class Search:
+    """Tries settings of one line with n replicas on one problem, and remembers them."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        source: Source,
+        problem: str,
+        line: Line,
+        threads: int,
+        seeds: Sequence[int],
+    ) -> None:
+        self.pool, self.source, self.problem = pool, source, problem
+        self.line, self.threads, self.seeds = line, threads, seeds
+        self.trials: list[dict[str, Any]] = []
+        self._known: dict[tuple[float | None, str], float] = {}
+
+    def value(self, options: Mapping[str, Any], epochs: float | None = None) -> float:
+        """Mean validation score over the seeds, percent; minus infinity if one diverged."""
+        key = (epochs, json.dumps(options, sort_keys=True))
+        if key not in self._known:
+            jobs = [
+                training(
+                    self.source,
+                    self.problem,
+                    self.line,
+                    self.threads,
+                    options,
+                    seed=seed,
+                    epochs=epochs,
+                    held_out=True,
+                )
+                for seed in self.seeds
+            ]
+            what = f"tuning {self.problem}, {self.line.label}, n = {self.threads}, {options}"
+            scores = self.pool.map(score, jobs, what)
+            mean = sum(scores) / len(scores)
+            self._known[key] = mean if math.isfinite(mean) else -math.inf
+            trial = {**options, "scores": [round(s, 4) if s == s else None for s in scores]}
+            self.trials.append(trial if epochs is None else {"epochs": epochs, **trial})
+        return self._known[key]
+
+    def walk(self, axes: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:
+        """Go along each axis while the score rises, twice around."""
+        for _ in range(2):
+            before = dict(options)
+            for axis in axes:
+                options = self._along(axis, options)
+            if options == before:
+                break
+        return options
+
+    def _along(self, axis: str, options: dict[str, Any]) -> dict[str, Any]:
+        for step in (1, -1):
+            moved = False
+            while (other := neighbour(axis, options, step, self.threads)) is not None:
+                if self.value(other) <= self.value(options):
+                    break
+                options, moved = other, True
+            if moved:
+                break
+        return options
+
+    def soonest(self, candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+        """Return the settings that reach ``TIME_SCORE`` soonest; None if none does."""
+        samples = len(self.source.load(self.problem).held_out().X)
+        merge_samples = MERGE_SAMPLES[nearest(self.threads, MERGE_SAMPLES)]
+        best: tuple[float, Mapping[str, Any]] | None = None
+        for options in candidates:
+            scores = [self.value(options, float(budget)) for budget in TIME_BUDGETS]
+            epochs = budget_to_reach(TIME_BUDGETS, scores, TIME_SCORE)
+            if epochs is None:
+                continue
+            merges = 0.0
+            if self.threads > 1:
+                merges = merges_an_epoch(samples, self.threads, options["merge_every"])
+            cost = epochs * (samples / self.threads + merges * merge_samples)
+            if best is None or cost < best[0]:
+                best = (cost, options)
+        return None if best is None else dict(best[1])
+
+
+def neighbour(
+    axis: str, options: Mapping[str, Any], step: int, threads: int
+) -> dict[str, Any] | None:
+    """Return the options one step further along an axis; None at its end."""
+    values = AXES[axis]
+    at = values.index(options[axis]) + step
+    if not 0 <= at < len(values):
+        return None
+    if axis == "merge_every" and values[at] < LEAST_PERIOD and threads not in LARGE_PERIODS:
+        return None
+    moved = {**options, axis: values[at]}
+    if axis == "batch_size":
+        rate = options["learning_rate"] * values[at] / options[axis]
+        moved["learning_rate"] = nearest_rate(rate)
+    return moved
+
+
+def tune(
+    pool: Pool,
+    source: Source,
+    slugs: Sequence[str],
+    names: Sequence[str] | None,
+    purposes: Sequence[str],
+    threads: Sequence[int] | None,
+    save: Callable[[Mapping[str, Any]], None],
+) -> dict[str, Any]:
+    """Search the settings of these problems, lines, purposes and numbers of replicas (None: all).
+
+    ``save`` is called with what was found so far, whenever there is more of it.
+
+    Returns
+    -------
+    dict
+        ``chosen`` and ``trials``, as ``settings.json`` has them: by purpose ("score" or "time"),
+        problem, line and n.
+    """
+    found: dict[str, Any] = {"chosen": {}, "trials": {}}
+
+    def enter(
+        purpose: str, slug: str, line: Line, n: int, options: dict[str, Any], search: Search
+    ) -> None:
+        for part, value in (("chosen", options), ("trials", search.trials)):
+            lines = found[part].setdefault(purpose, {}).setdefault(slug, {})
+            lines.setdefault(line.name, {})[str(n)] = value
+        save(found)
+
+    for slug in slugs:
+        samples = len(source.load(slug).held_out().X)
+        for line in (SEQUENTIAL, *periodic_lines(), once_line()):
+            if names is not None and line.name not in names:
+                continue
+            for n in threads_of(line, threads):
+                if n * 8 > samples or (n > 64 and slug != TIME_PROBLEM):
+                    continue
+                seeds = MORE_SEEDS.get(slug, SEEDS)[: 1 if n > 64 else None]
+                if "score" in purposes:
+                    search = Search(pool, source, slug, line, n, seeds)
+                    best = search.walk(*start_of(slug, line.name, n, line.options))
+                    if line.name == "gradient_diversity" and n <= 64:
+                        # Periods that grow are no neighbours of any other.
+                        best = max([best, *growing_candidates(best)], key=search.value)
+                    enter("score", slug, line, n, best, search)
+                else:
+                    best = settings_for(slug, line.name, n, line.options)
+                timed = slug == TIME_PROBLEM and n <= 64 and (line.timed or line is SEQUENTIAL)
+                if timed and "time" in purposes:
+                    search = Search(pool, source, slug, line, n, seeds)
+                    soonest = search.soonest(time_candidates(line, best))
+                    # None: too slow for the target; then the settings for the score stand.
+                    enter("time", slug, line, n, soonest or best, search)
+    return found
+
+
+def time_candidates(line: Line, best: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what is tried for the least time, around the settings for the best score."""
+    if line is SEQUENTIAL:
+        return [{**best, "learning_rate": rate} for rate in TIME_RATES] + [
+            {**best, "batch_size": 8, "learning_rate": rate} for rate in (0.11, 0.16, 0.22, 0.32)
+        ]
+    if line.name != "gradient_diversity":
+        return [{**best, "merge_every": period} for period in (*TIME_PERIODS, *GROWING)]
+    return [
+        {**best, "merge_every": period, "outer_momentum": momentum}
+        for period, momentum in product(TIME_PERIODS, MOMENTA)
+    ] + growing_candidates(best)
+
+
+def growing_candidates(best: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return periods that grow, with weak and with stronger momentum."""
+    return [
+        {**best, "merge_every": list(pair), "outer_momentum": momentum}
+        for pair, momentum in product(GROWING, MOMENTA)
+        if pair[0] >= best["batch_size"]
+    ]
+
+
+def once_line() -> Line:
+    """Return the line whose settings all methods of one merge share: those of the average."""
+    average = next(line for line in once_lines() if line.method == "average")
+    return Line(ONCE, "one merge", average.method, average.colour, average.marker, periodic=False)
+
+
+def threads_of(line: Line, wanted: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the numbers of replicas that are tuned, all or those that are wanted."""
+    tuned = (1,) if line is SEQUENTIAL else TUNED_THREADS.get(line.name, SOME_THREADS)
+    return tuple(n for n in tuned if wanted is None or n in wanted)

@@ -1,0 +1,289 @@
+"""How much accuracy n replicas keep, and how much sooner they get there, for every merge.
+
+The note (J. A. Ott, 2017) merges n networks once, by their average or their sum, and ends with "a
+simple average across weights will not yield satisfactory results". This script measures what does.
+
+    python benchmarks/merge_frontier.py            # everything; under 20 minutes on two cores
+    python benchmarks/merge_frontier.py --quick    # under two minutes, to see that all works
+    python benchmarks/merge_frontier.py --large    # 256 and 1024 replicas as well
+    python benchmarks/merge_frontier.py --docs     # and puts tables and pictures into docs/
+    python benchmarks/merge_frontier.py --redraw results/frontier.json --docs    # without measuring
+    python benchmarks/merge_frontier.py --tune     # choose all settings again, and nothing else
+
+Parts (--only)
+--------------
+score      the test score after a fixed number of samples over all replicas together (5 epochs on
+           MNIST), for each line, n and seed; one merge at the end by every method, with shared and
+           with independent starts
+time       the epochs that a line needs for 97.0, 97.5 and 98.0 %, and what they cost in time
+ablation   one change at a time, on the validation split
+
+How it is measured
+------------------
+The number of samples is that of all replicas together, so n replicas take n-th parts of it. The
+result of a training does not depend on the number of cores; so for scores, trainings run side by
+side, one a core.
+
+Settings were chosen for each line and n on a validation split, the sequential training's too
+(``--tune``, ``_frontier/settings.json``). Nothing is chosen on the test samples.
+
+Epochs to an accuracy: trainings of 1/2 to 7 epochs, each with a rate that falls to 0 at its end,
+are scored on the test samples; between the mean scores of neighbouring budgets the epochs to the
+target are interpolated on a logarithmic scale. Scoring is not in the time.
+
+Time is taken afterwards, one training at a time. *Modelled* is a calculation for a machine with n
+cores: the CPU time of the slowest replica of each round, and for each merge the measured time of
+one core's share of it. It leaves out the start of n threads and the bandwidth that n cores would
+share. *Measured* is wall-clock time with the cores that there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+try:
+    from tqdm import tqdm
+
+    import omp_mlp  # noqa: F401 - missing here is missing below
+except ImportError as missing:
+    raise SystemExit(f"{missing}. From the project's root: pip install '.[bench]'") from missing
+
+# Found next to this file, from whatever directory the script is started.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import _report as report
+from _frontier import parts, pictures, tables
+from _frontier import tune as tuning
+from _frontier.judge import judge
+from _frontier.problems import LOADERS
+from _frontier.settings import COMMON, SETTINGS_FILE, searched_periods, write_chosen
+from _frontier.work import Source, pool
+
+THREADS = (1, 2, 4, 8, 16, 32, 64)
+LARGE = (256, 1024)
+DOCS = report.PROJECT_ROOT / "docs"
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
+    return value
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Measure the accuracy that merges keep and the time that they save.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--data",
+        default="auto",
+        metavar="auto|FOLDER",
+        help="auto: MNIST, and augmented digits where it cannot be had; FOLDER: MNIST's four files",
+    )
+    add("--problems", nargs="+", choices=LOADERS, default=list(LOADERS), metavar="PROBLEM")
+    add("--only", nargs="+", choices=parts.PARTS, default=list(parts.PARTS), metavar="PART")
+    add("--threads", type=_positive, nargs="+", metavar="N", help="numbers of replicas")
+    add("--seeds", type=_positive, metavar="COUNT", help="on MNIST (3, or 1 if quick)")
+    add("--large", action="store_true", help="256 and 1024 replicas as well")
+    add("--quick", action="store_true", help="fewer replicas, seeds, budgets and changes")
+    add("--limit", type=_positive, metavar="N", help="N training samples only, for a trial run")
+    add(
+        "--redraw", type=Path, metavar="FILE", help="measure nothing: draw an earlier frontier.json"
+    )
+    add("--docs", action="store_true", help="put tables and pictures into docs/")
+    add(
+        "--tune",
+        nargs="*",
+        choices=tuning.PURPOSES,
+        metavar="PURPOSE",
+        help="choose settings on a validation split, for score, time or both, and nothing else",
+    )
+    add("--lines", nargs="+", metavar="LINE", help="the lines to tune")
+    add(
+        "--out",
+        type=Path,
+        default=report.PROJECT_ROOT / "results",
+        metavar="FOLDER",
+        help="where pictures and tables go",
+    )
+    arguments = parser.parse_args(argv)
+    arguments.only_threads = arguments.threads
+    if arguments.threads is None:
+        arguments.threads = [1, 8, 64] if arguments.quick else list(THREADS)
+    extra = LARGE if arguments.large else ()
+    arguments.threads = sorted({1, *arguments.threads, *extra})
+    arguments.seeds = arguments.seeds or (1 if arguments.quick else 3)
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Run the parts, write all files, print the tables and return the results."""
+    arguments = parse_arguments(argv)
+    begin = time.perf_counter()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.redraw is not None:
+        return finish(json.loads(arguments.redraw.read_text(encoding="utf-8")), arguments, begin)
+    about = {
+        "script": Path(__file__).name,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "quick": arguments.quick,
+        "limit": arguments.limit,
+        "machine": report.describe_machine(),
+        "build": report.describe_build(),
+        "source": report.describe_source(),
+    }
+    source = Source(arguments.data, arguments.limit)
+    with (
+        tqdm(bar_format="{desc}", dynamic_ncols=True, leave=False, disable=None) as progress,
+        pool(progress.set_description_str) as workers,
+    ):
+        if arguments.tune is not None:
+            chosen = tuning.tune(
+                workers,
+                source,
+                arguments.problems,
+                arguments.lines,
+                arguments.tune or tuning.PURPOSES,
+                arguments.only_threads,
+                lambda found: write_chosen(found, about),
+            )
+            print(f"Written in {time.perf_counter() - begin:.0f} s: {SETTINGS_FILE}")
+            return chosen
+        bench = parts.Bench(
+            source,
+            workers,
+            tuple(arguments.problems),
+            tuple(arguments.threads),
+            arguments.seeds,
+            arguments.quick,
+            progress.set_description_str,
+        )
+        measured = {}
+        for part in arguments.only:
+            part_begin = time.perf_counter()
+            measured[part] = parts.MEASURE[part](bench)
+            about.setdefault("part_seconds", {})[part] = time.perf_counter() - part_begin
+
+    results: dict[str, Any] = report.plain(
+        {
+            **about,
+            "threads": arguments.threads,
+            "run_seconds": time.perf_counter() - begin,
+            "common_options": COMMON,
+            "searched": searched_periods(),
+            "parts": measured,
+            "floors": judge(measured),
+        }
+    )
+    return finish(results, arguments, begin)
+
+
+def finish(results: dict[str, Any], arguments: argparse.Namespace, begin: float) -> dict[str, Any]:
+    """Write all files, print the tables and return the results."""
+    paths = write_files(results, arguments.out)
+    named_tables = tables.all_tables(results)
+
+    print(f"\nMachine: {report.machine_line(results['machine'])}")
+    print(f"Build: {report.build_line(results['build'])}")
+    for heading, table in named_tables.values():
+        print(f"\n{heading}\n\n{tables.as_text(table)}")
+    if arguments.docs:
+        paths += write_docs(results, paths)
+    print(f"\nWritten in {time.perf_counter() - begin:.0f} s:")
+    for path in paths:
+        print(f"  {path}")
+    return results
+
+
+def notes_of(results: dict[str, Any]) -> list[str]:
+    """Return the small print of every picture."""
+    settings = ", ".join(f"{key}={value}" for key, value in results["common_options"].items())
+    untuned = "; ".join(
+        f"{slug}: {', '.join(result['not_tuned'])}"
+        for slug, result in results["parts"].get("score", {}).items()
+        if result.get("not_tuned")
+    )
+    return [
+        "Settings of each line chosen by n on a validation split of the training samples"
+        + (f" (not yet: {untuned})" if untuned else "")
+        + f"; all: {settings}.",
+        f"Machine: {report.machine_line(results['machine'])}. "
+        f"Build: {report.build_line(results['build'])}."
+        + (" A quick run." if results["quick"] or results["limit"] else ""),
+    ]
+
+
+def write_files(results: dict[str, Any], out: Path) -> list[Path]:
+    """Write pictures, CSV and JSON; return their paths."""
+    # First, so that no hour of measuring is lost to a picture.
+    report.write_json(out / "frontier.json", results)
+    notes = notes_of(results)
+    measured = results["parts"]
+    cores = results["machine"]["cores_available"]
+    time_note = (
+        "Epochs to the accuracy from trainings of several lengths, means over seeds. Modelled: CPU "
+        "time of the slowest replica and the measured time of one core's share of each merge; no "
+        f"machine with n cores was measured. Measured: wall clock, {cores} cores."
+    )
+    with report.picture_style():
+        figures = {}
+        scores = measured.get("score", {})
+        others = {slug: result for slug, result in scores.items() if slug != parts.TIMED_PROBLEM}
+        main_problem = scores.get(parts.TIMED_PROBLEM)
+        if main_problem:
+            figures["frontier-accuracy"] = pictures.draw_scores(main_problem, notes)
+            figures["frontier-once"] = pictures.draw_once(main_problem, notes)
+        if others:
+            figures["frontier-others"] = pictures.draw_others(others, notes)
+        if "time" in measured:
+            figures["frontier-speedup"] = pictures.draw_speed_ups(
+                measured["time"], [time_note, *notes]
+            )
+        paths = [
+            path
+            for name, fig in figures.items()
+            for path in report.save_picture(fig, out / name, name)
+        ]
+    about = {key: results[key] for key in ("script", "started", "machine", "build", "source")}
+    for name, rows in parts.csv_rows(measured).items():
+        if rows:
+            paths.append(report.write_csv(out / f"frontier-{name}.csv", rows, about))
+    path = out / "frontier.json"
+    paths.append(report.write_json(path, {**results, "files": [p.name for p in [*paths, path]]}))
+    return paths
+
+
+def write_docs(results: dict[str, Any], paths: Sequence[Path]) -> list[Path]:
+    """Put the tables into docs/frontier.md and the pictures beside it."""
+    page = DOCS / "frontier.md"
+    about = {
+        "machine": f"{report.machine_line(results['machine'])}. "
+        f"Build: {report.build_line(results['build'])}."
+        + (" A quick run, to be replaced." if results["quick"] or results["limit"] else "")
+    }
+    rendered = {
+        name: tables.as_markdown(table) for name, (_, table) in tables.all_tables(results).items()
+    }
+    for name in tables.fill_blocks(page, {**rendered, **about}):
+        print(f"{page.name}: no table for the block {name!r} in this run; left as it was")
+    written = [page]
+    for path in paths:
+        if path.suffix == ".png":
+            copy = DOCS / "figures" / path.name
+            copy.write_bytes(path.read_bytes())
+            written.append(copy)
+    return written
+
+
+if __name__ == "__main__":
+    main()

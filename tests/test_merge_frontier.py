@@ -1,0 +1,481 @@
+"""The script behind `make frontier`: its arithmetic, its settings, what it writes, how it judges.
+
+A small run on few samples; it falls back to augmented digits where MNIST is not there.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import math
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import omp_mlp
+
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+
+SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "merge_frontier.py"
+LIMIT = 320
+
+
+def load_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("merge_frontier", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["merge_frontier"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+frontier = load_script()
+
+# After the script, which makes them importable.
+import _report as report  # noqa: E402
+from _frontier import (  # noqa: E402
+    ablation,
+    judge,
+    parts,
+    pictures,
+    settings,
+    tables,
+    timing,
+    tune,
+    work,
+)
+from _frontier.arithmetic import (  # noqa: E402
+    EpochCost,
+    budget_to_reach,
+    mean_and_sd,
+    mean_period,
+    merges_an_epoch,
+    speed_up,
+)
+from _frontier.lines import SEQUENTIAL, once_lines, periodic_lines  # noqa: E402
+
+
+class TestBudgetToReach:
+    def test_between_two_budgets_on_a_logarithmic_scale(self) -> None:
+        # Half-way between 97 and 98 is half-way between log 1 and log 4.
+        assert budget_to_reach([1, 4], [97.0, 98.0], 97.5) == pytest.approx(2.0)
+        assert budget_to_reach([0.5, 1, 2], [96.0, 97.0, 99.0], 98.0) == pytest.approx(2**0.5)
+
+    def test_a_point_that_was_measured_is_met_exactly(self) -> None:
+        assert budget_to_reach([1, 2, 4], [97.0, 97.5, 98.0], 97.5) == pytest.approx(2.0)
+        assert budget_to_reach([1, 2, 4], [97.0, 97.5, 98.0], 98.0) == pytest.approx(4.0)
+
+    def test_the_first_budget_is_an_upper_bound(self) -> None:
+        assert budget_to_reach([0.5, 1], [97.2, 97.6], 97.0) == 0.5
+
+    def test_a_target_that_was_not_reached(self) -> None:
+        assert budget_to_reach([1, 2], [96.0, 96.9], 97.0) is None
+        assert budget_to_reach([], [], 97.0) is None
+
+    def test_the_first_crossing_counts(self) -> None:
+        assert budget_to_reach([1, 2, 4, 8], [96.0, 98.0, 96.0, 99.0], 97.0) == pytest.approx(
+            math.sqrt(2)
+        )
+
+    @given(
+        st.lists(st.floats(90, 99), min_size=2, max_size=8),
+        st.floats(90, 99),
+    )
+    def test_lies_between_the_budgets_around_the_crossing(
+        self, scores: list[float], target: float
+    ) -> None:
+        budgets = [2.0**k for k in range(len(scores))]
+        found = budget_to_reach(budgets, scores, target)
+        first = next((k for k, score in enumerate(scores) if score >= target), None)
+        if first is None:
+            assert found is None
+        else:
+            assert found is not None
+            low = budgets[max(first - 1, 0)]
+            assert low * (1 - 1e-12) <= found <= budgets[first] * (1 + 1e-12)
+
+    @given(st.floats(96, 98), st.floats(96, 98))
+    def test_more_accuracy_never_needs_less(self, one: float, other: float) -> None:
+        budgets, scores = [0.5, 1, 2, 4], [95.0, 96.5, 97.5, 98.0]
+        low, high = sorted((one, other))
+        easy, hard = (budget_to_reach(budgets, scores, target) for target in (low, high))
+        assert easy is not None
+        assert hard is not None
+        assert easy <= hard * (1 + 1e-12)
+
+
+class TestTimes:
+    def test_merges_an_epoch(self) -> None:
+        # 1000 samples for 8 replicas are 125 each.
+        assert merges_an_epoch(1000, 8, 25) == 5
+        # Ten thousand periods that grow from 16 to 256 in equal ratios.
+        periods = np.geomspace(16, 256, 10_000)
+        assert mean_period((16, 256)) == pytest.approx(periods.mean(), rel=1e-3)
+        assert mean_period([64, 64]) == 64
+
+    def test_an_epoch_modelled_for_n_cores(self) -> None:
+        cost = EpochCost(replica_seconds=0.03, merges=100, merge_seconds=1e-4, wall_seconds=0.5)
+        assert cost.modelled_seconds == pytest.approx(0.04)
+        assert cost.merge_share == pytest.approx(0.25)
+
+    def test_speed_up(self) -> None:
+        assert speed_up(0.6, 0.05) == pytest.approx(12.0)
+        assert speed_up(None, 0.05) is None
+        assert speed_up(0.6, None) is None
+
+    def test_an_entry_by_hand(self) -> None:
+        """Two seeds, two budgets; 98 % is reached by the mean half-way between 1 and 4 epochs."""
+        one = parts.time_entry(
+            SEQUENTIAL.name,
+            1,
+            [1, 4],
+            np.array([[97.0, 97.2], [98.8, 99.0]]),
+            EpochCost(replica_seconds=0.1, merges=0, merge_seconds=0, wall_seconds=0.11),
+            {},
+        )
+        eight = parts.time_entry(
+            "gradient_diversity",
+            8,
+            [1, 4],
+            np.array([[97.0, 97.0], [99.0, 97.0]]),
+            EpochCost(replica_seconds=0.0125, merges=75, merge_seconds=1e-4, wall_seconds=0.06),
+            {"merge_every": 100},
+        )
+        parts.add_speed_ups([one, eight])
+        # Means 97.1 and 98.9: 98 is half-way, 2 epochs of 0.1 s.
+        assert one["reach"]["98.0"]["epochs"] == pytest.approx(2.0)
+        assert one["reach"]["98.0"]["modelled_seconds"] == pytest.approx(0.2)
+        assert one["reach"]["98.0"]["modelled_speed_up"] == pytest.approx(1.0)
+        # Means 97 and 98: 4 epochs of 0.0125 + 75 x 0.0001 = 0.02 s.
+        reached = eight["reach"]["98.0"]
+        assert reached["epochs"] == pytest.approx(4.0)
+        assert reached["epochs_of_seeds"][0] == pytest.approx(2.0)
+        assert reached["epochs_of_seeds"][1] is None
+        assert reached["modelled_seconds"] == pytest.approx(0.08)
+        assert reached["modelled_speed_up"] == pytest.approx(2.5)
+        assert reached["measured_speed_up"] == pytest.approx(2 * 0.11 / (4 * 0.06))
+        # Nothing was seen at less than an epoch, and it was enough for 97 %.
+        assert eight["reach"]["97.0"]["epochs"] == 1
+
+    def test_mean_and_sd(self) -> None:
+        assert mean_and_sd(np.array([97.0, 98.0, 99.0])) == (98.0, 1.0)
+        assert mean_and_sd(np.array([97.0])) == (97.0, None)
+
+    def test_sizes_of_the_layers(self) -> None:
+        source = work.Source(limit=LIMIT)
+        assert timing.layer_sizes(source.load("digits")) == (64, 128, 10)
+        assert timing.layer_sizes(source.load("regression")) == (20, 64, 1)
+
+
+def mean_or_diverged(scores: list[float | None]) -> float:
+    finite = [score for score in scores if score is not None]
+    return float(np.mean(finite)) if len(finite) == len(scores) else -math.inf
+
+
+class TestSettings:
+    def test_nearest_by_ratio_and_the_larger_of_two(self) -> None:
+        assert settings.nearest(8, [4, 16]) == 16
+        assert settings.nearest(5, [4, 16]) == 4
+        assert settings.nearest(1024, [4, 16, 64]) == 64
+        assert settings.nearest(2, [4, 16, 64]) == 4
+
+    def test_every_line_has_settings_that_train_parallel_takes(self) -> None:
+        for slug in frontier.LOADERS:
+            for line in (SEQUENTIAL, *periodic_lines()):
+                for n in (1,) if line is SEQUENTIAL else (2, 8, 64):
+                    for purpose in tune.PURPOSES:
+                        found = settings.settings_for(slug, line.name, n, line.options, purpose)
+                        assert set(found) <= set(settings.AXES)
+                        assert found["learning_rate"] in settings.AXES["learning_rate"]
+
+    def test_a_line_that_was_not_tuned_begins_where_its_search_would(self) -> None:
+        found = settings.settings_for("mnist", "no such line", 32, {})
+        assert found == settings.start_of("mnist", "no such line", 32, {})[1]
+        assert found["outer_momentum"] == 0.5
+
+    def test_what_was_chosen_is_the_best_of_what_was_tried(self) -> None:
+        """The settings for a score are the trial with the highest mean, by the file itself."""
+        content = json.loads(settings.SETTINGS_FILE.read_text(encoding="utf-8"))
+        checked = 0
+        for slug, lines in content["chosen"]["score"].items():
+            for name, by_threads in lines.items():
+                for n, options in by_threads.items():
+                    trials = content["trials"]["score"][slug][name][n]
+                    means = {
+                        json.dumps({**trial, "scores": None}): mean_or_diverged(trial["scores"])
+                        for trial in trials
+                    }
+                    assert means[json.dumps({**options, "scores": None})] == max(means.values())
+                    checked += 1
+        assert checked > 20
+
+    def test_the_search_climbs_to_the_top_of_a_hill(self) -> None:
+        class Hill(tune.Search):
+            def value(self, options: Any, epochs: float | None = None) -> float:  # noqa: ARG002
+                return -(abs(math.log(options["learning_rate"] / 0.11)) + options["merge_every"])
+
+        search = Hill(None, None, "mnist", periodic_lines()[0], 8, [0])
+        start = {"learning_rate": 0.02, "batch_size": 1, "merge_every": 128}
+        found = search.walk(("learning_rate", "merge_every"), start)
+        assert found == {"learning_rate": 0.11, "batch_size": 1, "merge_every": tune.LEAST_PERIOD}
+
+    def test_soonest_weighs_epochs_against_merges(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A period of 64 needs fewer epochs; one of 256 needs 1.3 times as many, and is sooner."""
+
+        class Known(tune.Search):
+            def value(self, options: Any, epochs: float | None = None) -> float:
+                assert epochs is not None
+                needed = 2.5 if options["merge_every"] == 64 else 2.5 * 1.3
+                return tune.TIME_SCORE + math.log(epochs / needed)
+
+        search = Known(None, work.Source(), "digits", periodic_lines()[0], 2, [0])
+        candidates = [{"merge_every": 64}, {"merge_every": 256}]
+        monkeypatch.setattr(tune, "MERGE_SAMPLES", {64: 40})
+        # 599 samples a replica: 599 + 9.4 * 40 are more than 1.3 (599 + 2.3 * 40).
+        assert search.soonest(candidates) == {"merge_every": 256}
+        monkeypatch.setattr(tune, "MERGE_SAMPLES", {64: 1})
+        assert search.soonest(candidates) == {"merge_every": 64}
+
+    def test_a_larger_batch_takes_its_rate_along(self) -> None:
+        moved = tune.neighbour("batch_size", {"learning_rate": 0.028, "batch_size": 1}, 1, 1)
+        assert moved == {"learning_rate": 0.056, "batch_size": 2}
+
+    def test_compact_json_is_json(self) -> None:
+        value = {"a": {"b": [{"x": 1, "s": [1.5, None]}, {"x": 2}], "c": {}}, "d": [1, 2], "e": "é"}
+        assert json.loads(settings.compact(value)) == value
+
+
+class TestLines:
+    def test_every_method_of_the_build_has_a_line(self) -> None:
+        lines = {line.method for line in (*periodic_lines(), *once_lines())}
+        assert lines == {method.name for method in omp_mlp.merge_methods()}
+
+    def test_names_are_unique(self) -> None:
+        for lines in (periodic_lines(), once_lines()):
+            assert len({line.name for line in lines}) == len(lines)
+
+
+def test_changes_are_made() -> None:
+    change = ablation.Change("", {"batch_size": 4}, scale={"merge_every": 2, "learning_rate": 0.5})
+    before = {"learning_rate": 0.02, "batch_size": 1, "merge_every": 64}
+    after = ablation.changed(before, change)
+    assert after == {"learning_rate": 0.01, "batch_size": 4, "merge_every": 128}
+    assert before["batch_size"] == 1
+    grows = {"learning_rate": 0.02, "batch_size": 8, "merge_every": [8, 128]}
+    twice_as_often = ablation.Change("", scale={"merge_every": 0.5})
+    assert ablation.changed(grows, twice_as_often)["merge_every"] == [8, 64]
+
+
+def test_half_an_epoch_is_one_over_half_the_samples() -> None:
+    source = work.Source(limit=LIMIT)
+    job = work.Training(
+        source, "digits", "average", 2, {"merge_every": None}, epochs=0.5, held_out=True
+    )
+    model, problem = work.train(job)
+    held_out = source.load("digits").held_out()
+    assert len(problem.X) == round(len(held_out.X) / 2)
+    assert model.history.samples[-1] == len(problem.X)
+    rows = {row.tobytes() for row in held_out.X}
+    assert all(row.tobytes() in rows for row in problem.X)
+
+
+def test_training_and_held_out_samples_are_apart() -> None:
+    problem = work.Source(limit=LIMIT).load("digits")
+    held_out = problem.held_out()
+    np.testing.assert_array_equal(np.vstack([held_out.X, held_out.X_test]), problem.X)
+    assert len(held_out.X_test) == round(len(problem.X) / 6)
+
+
+JUDGED = {
+    "score": {
+        "mnist": {
+            "periodic": {
+                "gradient_diversity": {
+                    "threads": [1, 8, 16, 64],
+                    "mean": [98.1, 97.996, 97.9, 97.8],
+                }
+            }
+        },
+        "digits": {"periodic": {"gradient_diversity": {"threads": [1, 32], "mean": [98.0, 97.75]}}},
+    },
+    "time": {
+        "entries": [
+            {
+                "line": "gradient_diversity",
+                "threads": n,
+                "reach": {"98.0": {"modelled_speed_up": 0.6 * n, "measured_speed_up": 1.6}},
+            }
+            for n in (2, 8, 16)
+        ]
+    },
+}
+
+
+class TestJudge:
+    def test_verdicts(self) -> None:
+        verdicts = {floor["what"]: floor["reached"] for floor in judge.judge(JUDGED)}
+        assert verdicts == {
+            "accuracy, sequential": True,
+            "accuracy, gradient diversity, n = 8": True,
+            "accuracy, gradient diversity, n = 16": False,
+            "accuracy, gradient diversity, n = 32": None,
+            "accuracy, gradient diversity, n = 64": True,
+            "speed-up to 98 %, modelled, n = 8": False,
+            "speed-up to 98 %, modelled, n = 16": True,
+            "speed-up to 98 %, modelled, n = 32": None,
+            "speed-up to 98 %, modelled, n = 64": None,
+            "speed-up to 98 %, measured, n = 2": False,
+            "digits, n = 32, beside sequential": True,
+        }
+
+    def test_nothing_measured_is_nothing_reached(self) -> None:
+        assert {floor["reached"] for floor in judge.judge({})} == {None}
+
+
+def test_a_training_that_diverged_has_no_score() -> None:
+    job = work.Training(
+        work.Source(limit=LIMIT), "regression", "average", 2, {"learning_rate": 1e4}
+    )
+    assert math.isnan(work.score(job))
+    curve = report.plain(parts.curve([2, 8], [[math.nan, 90.0], [95.0, 96.0]]))
+    assert curve["mean"] == [None, 95.5]
+    assert tables._row("x", curve, [2, 8]) == ["x", "diverged", "95.50 ± 0.71"]
+    assert pictures._means(curve).tolist() == [95.5]
+
+
+def test_table_of_the_periods_that_were_searched() -> None:
+    trials = {
+        "32": [
+            {"epochs": 2.0, "merge_every": 64, "outer_momentum": 0.3, "scores": [97.0, 98.0]},
+            {"epochs": 5.0, "merge_every": 64, "outer_momentum": 0.3, "scores": [98.0, 98.5]},
+            {
+                "epochs": 2.0,
+                "merge_every": [16, 256],
+                "outer_momentum": 0.5,
+                "scores": [97.0, None],
+            },
+        ]
+    }
+    assert tables.period_table(trials) == (
+        ["merged every", "outer momentum", "n = 32, 2 epochs", "n = 32, 5 epochs"],
+        [["64", "0.3", "97.50", "98.25"], ["16 to 256", "0.5", "diverged", "-"]],
+    )
+
+
+class TestDocument:
+    def test_blocks_are_filled_and_the_rest_is_left(self, tmp_path: Path) -> None:
+        page = tmp_path / "page.md"
+        page.write_text(
+            "before\n<!-- one: generated by x -->\nold\n<!-- end -->\nbetween\n"
+            "<!-- two: generated by x -->\nkept\n<!-- end -->\nafter\n",
+            encoding="utf-8",
+        )
+        table = tables.as_markdown((["a", "b"], [["1", "2"]]))
+        assert tables.fill_blocks(page, {"one": table}) == ["two"]
+        assert page.read_text(encoding="utf-8") == (
+            "before\n<!-- one: generated by x -->\n| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+            "<!-- end -->\nbetween\n<!-- two: generated by x -->\nkept\n<!-- end -->\nafter\n"
+        )
+
+    def test_every_block_of_the_document_has_a_table(self, small_run: Any) -> None:
+        _, results = small_run
+        text = (frontier.DOCS / "frontier.md").read_text(encoding="utf-8")
+        names = {match["name"] for match in tables._BLOCK.finditer(text)}
+        assert names - set(tables.all_tables(results)) == {"machine"}
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A run of the whole script on few samples, and what its JSON file holds."""
+    out = tmp_path_factory.mktemp("results") / "made" / "by the script"
+    returned = frontier.main(
+        ["--limit", str(LIMIT), "--quick", "--threads", "2", "8", "--out", str(out)]
+    )
+    text = (out / "frontier.json").read_text(encoding="utf-8")
+    written = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert {**written, "files": None} == {**returned, "files": None}
+    return out, written
+
+
+class TestSmallRun:
+    def test_all_parts_and_problems(self, small_run: tuple[Path, dict[str, Any]]) -> None:
+        _, results = small_run
+        assert list(results["parts"]) == list(parts.PARTS)
+        assert list(results["parts"]["score"]) == list(frontier.LOADERS)
+        for result in results["parts"]["score"].values():
+            assert set(result["periodic"]) == {line.name for line in periodic_lines()}
+            for curve in result["periodic"].values():
+                assert curve["threads"] == [1, 2, 8]
+                assert curve["mean"][0] == result["sequential"]["mean"][0]
+            assert {line.name for line in once_lines()} <= set(result["once"])
+
+    def test_a_score_is_that_of_the_training(self, small_run: tuple[Path, dict[str, Any]]) -> None:
+        """One cell, trained here once more by hand."""
+        _, results = small_run
+        result = results["parts"]["score"]["digits"]
+        curve = result["periodic"]["gradient_diversity"]
+        problem = work.Source(limit=LIMIT).load("digits")
+        options = {**settings.COMMON, **result["settings"]["gradient_diversity"]["8"]}
+        model = omp_mlp.train_parallel(
+            problem.X,
+            problem.y,
+            8,
+            "gradient_diversity",
+            hidden_layer_sizes=problem.hidden,
+            epochs=problem.epochs,
+            seed=0,
+            **options,
+        )
+        assert curve["runs"][2][0] == 100 * model.score(problem.X_test, problem.y_test)
+
+    def test_files(self, small_run: tuple[Path, dict[str, Any]]) -> None:
+        out, results = small_run
+        assert sorted(results["files"]) == sorted(path.name for path in out.iterdir())
+        for path in out.glob("*.svg"):
+            ET.fromstring(path.read_text(encoding="utf-8"))
+        for path in out.glob("*.png"):
+            assert path.read_bytes().startswith(b"\x89PNG")
+        assert len(list(out.glob("*.png"))) == 4
+        lines = (out / "frontier-scores.csv").read_text(encoding="utf-8").splitlines()
+        rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+        expected = sum(
+            len(runs)
+            for result in results["parts"]["score"].values()
+            for family in ("periodic", "once", "once_independent")
+            for curve in result[family].values()
+            for runs in curve["runs"]
+        )
+        assert len(rows) == expected
+
+    def test_drawn_again_without_measuring(
+        self, small_run: tuple[Path, dict[str, Any]], tmp_path: Path
+    ) -> None:
+        out, results = small_run
+        again = frontier.main(["--redraw", str(out / "frontier.json"), "--out", str(tmp_path)])
+        assert {**again, "files": None} == {**results, "files": None}
+        for path in out.iterdir():
+            if path.suffix != ".png":
+                assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+    def test_times_are_positive(self, small_run: tuple[Path, dict[str, Any]]) -> None:
+        _, results = small_run
+        for entry in results["parts"]["time"]["entries"]:
+            assert entry["cost"]["replica_seconds"] > 0
+            assert entry["cost"]["wall_seconds"] > 0
+            assert (entry["cost"]["merge_seconds"] > 0) == (entry["threads"] > 1)
+
+
+def test_unknown_problem_ends_with_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        frontier.main(["--problems", "cifar"])
+    assert "cifar" in capsys.readouterr().err
