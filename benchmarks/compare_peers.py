@@ -60,6 +60,7 @@ from _peers.tune import as_table, tune
 # Training that gets less of its core than this shares it with other work.
 QUIET = 0.9
 VALIDATION_SAMPLES = 10_000
+DOCS = report.PROJECT_ROOT / "docs"
 
 
 def load_images(choice: str, limit: int | None) -> tuple[str, str, tuple[np.ndarray, ...]]:
@@ -136,6 +137,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--tune", action="store_true", help="search each peer's best settings, and nothing else")
     add("--rounds", type=_positive, metavar="COUNT", help="how often each takes its turn (5, or 3)")
     add("--seeds", type=_positive, metavar="COUNT", help="of the time to accuracy (5, or 1)")
+    add("--docs", action="store_true", help="put tables and pictures into docs/")
     add("--quick", action="store_true", help="fewer rounds, seeds, batch sizes and samples")
     add("--limit", type=_positive, metavar="N", help="the first N images only, for a trial run")
     add(
@@ -307,6 +309,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         print(f"\n{text}")
     if share is not None and share < QUIET:
         print(f"\nOther work left trainings on a core only {share:.0%} of it: measure again.")
+    if arguments.docs:
+        paths += write_docs(results, paths, notes)
     _print_end(bench.failures, begin, arguments.out, paths)
     if disagreeing:
         print("\nNot the same training, so not to be compared:\n  " + "\n  ".join(disagreeing))
@@ -314,12 +318,26 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     return results
 
 
+def write_docs(
+    results: Mapping[str, Any], paths: Sequence[Path], notes: Sequence[str]
+) -> list[Path]:
+    """Put the tables into docs/benchmarks.md and the pictures beside it."""
+    page = DOCS / "benchmarks.md"
+    about = " ".join(notes) + (" A quick run, to be replaced." if results["quick"] else "")
+    for name in report.fill_blocks(page, {**tables.blocks(results), "machine": about}):
+        print(f"{page.name}: no table for the block {name!r} in this run; left as it was")
+    copies = [path for path in paths if path.suffix == ".png"]
+    for path in copies:
+        (DOCS / "figures" / path.name).write_bytes(path.read_bytes())
+    return [page, *(DOCS / "figures" / path.name for path in copies)]
+
+
 def _print_end(failures: Sequence[str], begin: float, out: Path, paths: Sequence[Path]) -> None:
     for failure in failures:
         print(f"failed: {failure}")
     print(f"\nWritten in {time.perf_counter() - begin:.0f} s to {out}:")
     for path in paths:
-        print(f"  {path.name}")
+        print(f"  {path if path.is_relative_to(DOCS) else path.name}")
 
 
 if __name__ == "__main__":

@@ -274,7 +274,7 @@ def write_docs(results: dict[str, Any], paths: Sequence[Path]) -> list[Path]:
     rendered = {
         name: tables.as_markdown(table) for name, (_, table) in tables.all_tables(results).items()
     }
-    for name in tables.fill_blocks(page, {**rendered, **about}):
+    for name in report.fill_blocks(page, {**rendered, **about}):
         print(f"{page.name}: no table for the block {name!r} in this run; left as it was")
     written = [page]
     for path in paths:

@@ -1,4 +1,4 @@
-"""The tables of the comparison, for the terminal."""
+"""The tables of the comparison, for the terminal and the documentation."""
 
 from __future__ import annotations
 
@@ -325,6 +325,36 @@ _TABLES: dict[str, Callable[[Result], Iterable[str]]] = {
     "kernels": _kernels,
     "overhead": _overhead,
 }
+
+
+# The blocks of docs/benchmarks.md, and the parts whose tables they hold.
+BLOCKS = {
+    "speed": ("speed",),
+    "accuracy": ("accuracy",),
+    "rest": ("predict", "memory", "overhead", "threads", "dense", "kernels"),
+    "density": ("density",),
+    "limits": ("limits",),
+    "widths": ("widths",),
+}
+
+
+def blocks(results: Result) -> dict[str, str]:
+    """Return the tables for the documentation, by the name of their block."""
+
+    def fenced(texts: Iterable[str]) -> str:
+        return "\n\n".join(f"```text\n{text}\n```" for text in texts)
+
+    measured = {
+        name: list(_TABLES[name](part))
+        for name, part in results["parts"].items()
+        if "skipped" not in part
+    }
+    filled = {
+        block: fenced(text for part in parts for text in measured.get(part, ()))
+        for block, parts in BLOCKS.items()
+    }
+    filled["floors"] = fenced([floors(results["floors"])])
+    return {name: text for name, text in filled.items() if text}
 
 
 def all_tables(results: Result) -> Iterable[str]:
