@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import time
 import warnings
@@ -561,7 +562,8 @@ def _predict(
     return predict(strategy=strategy, **options)
 
 
-def _defaults() -> dict[str, object]:
+@functools.cache
+def _defaults() -> Mapping[str, object]:
     parameters = inspect.signature(train_parallel).parameters
     return {name: parameter.default for name, parameter in parameters.items()}
 
