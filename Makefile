@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help figures benchmark frontier test lint format sanitize clean
+.PHONY: help figures benchmark frontier strategies test lint format sanitize clean
 
 PYTHON ?=
 ARGS ?=
@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help:  ## list what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Options go in ARGS, as in: make figures ARGS="--quick"'
 
 # ---- Set-up ------------------------------------------------------------------------------------------
@@ -79,6 +79,9 @@ benchmark: $(VENV)/.installed-peers  ## compare with PyTorch, scikit-learn, NumP
 
 frontier: $(BENCH)  ## measure every merge: accuracy kept and time saved with n replicas
 	$(BIN)/python benchmarks/merge_frontier.py $(ARGS)
+
+strategies: $(BENCH)  ## compare the ways to be parallel, and what the cost model says of them
+	$(BIN)/python benchmarks/strategies.py $(ARGS)
 
 test: $(TEST)  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)

@@ -19,6 +19,7 @@
 #include "omp_mlp/examine.hpp"
 #include "omp_mlp/merge.hpp"
 #include "omp_mlp/merge_cost.hpp"
+#include "omp_mlp/one_network.hpp"
 #include "omp_mlp/parallel.hpp"
 #include "omp_mlp/predict.hpp"
 #include "omp_mlp/train.hpp"
@@ -57,6 +58,9 @@ constexpr std::array schedules{std::pair{"constant", Schedule::constant},
 constexpr std::array first_layers{std::pair{"auto", FirstLayer::automatic},
                                   std::pair{"sparse", FirstLayer::sparse},
                                   std::pair{"dense", FirstLayer::dense}};
+constexpr std::array strategies{std::pair{"section", Strategy::section},
+                                std::pair{"synchronous", Strategy::synchronous},
+                                std::pair{"hogwild", Strategy::hogwild}};
 constexpr std::array init_rules{std::pair{"fixed", InitScale::fixed},
                                 std::pair{"glorot", InitScale::glorot}, std::pair{"he", InitScale::he}};
 
@@ -101,6 +105,13 @@ struct PySamples {
                  .starts = starts.data(),
                  .indices = indices.data()},
                 py::make_tuple(starts, indices, values)};
+    }
+
+    // The share of nonzeros, if the first layer reads lists of them, or None if it reads a matrix.
+    std::optional<double> list_density(const std::string& first_layer) const {
+        const py::gil_scoped_release release;
+        const bool matrix = choose_reading(named(first_layers, first_layer), samples) == Reading::matrix;
+        return matrix ? std::nullopt : std::optional{density(samples)};
     }
 
     // Where X is not finite first, as (row, column), or None.
@@ -206,15 +217,15 @@ std::vector<OptionValue> option_values(const std::vector<PyOption>& options) {
 Observer make_observer(const Network& network, const std::optional<py::function>& after_round,
                        const std::optional<py::function>& during_round) {
     Observer observer;
-    observer.after_round = [&](const RoundReport& report, const Parameters& master) {
-        if (!after_round) {
-            return false;
-        }
-        const py::gil_scoped_acquire acquire;
-        return (*after_round)(report.samples, report.loss, report.train_seconds, report.merge_seconds,
-                              report.slowest_replica_seconds, packed(network.shape, master))
-            .cast<bool>();
-    };
+    if (after_round) {
+        observer.after_round = [&](const RoundReport& report, const Parameters& master) {
+            const py::gil_scoped_acquire acquire;
+            return (*after_round)(report.samples, report.loss, report.train_seconds,
+                                  report.merge_seconds, report.slowest_replica_seconds,
+                                  packed(network.shape, master))
+                .cast<bool>();
+        };
+    }
     observer.during_round = [&](const Progress& progress) {
         const py::gil_scoped_acquire acquire;
         if (PyErr_CheckSignals() != 0) {
@@ -228,9 +239,9 @@ Observer make_observer(const Network& network, const std::optional<py::function>
 py::tuple train_network(
     const PyNetwork& start, const PySamples& X, const std::optional<Array<std::int32_t>>& classes,
     const std::optional<Array<float>>& values, const std::optional<Array<float>>& sample_weight,
-    Index threads, int workers, Index epochs, Index batch_size, const std::string& first_layer,
-    bool bfloat16_forward, double skip_confident, bool center_inputs, Index warmup_samples,
-    const std::pair<Index, Index>& merge_every, const std::string& merge,
+    const std::string& strategy, Index threads, int workers, Index epochs, Index batch_size,
+    const std::string& first_layer, bool bfloat16_forward, double skip_confident, bool center_inputs,
+    Index warmup_samples, const std::pair<Index, Index>& merge_every, const std::string& merge,
     const std::vector<PyOption>& merge_options, const std::optional<std::string>& last_merge,
     double outer_learning_rate, double outer_momentum, bool outer_nesterov, bool momentum_follows_rate,
     bool skip_nonfinite, double learning_rate, const std::string& schedule, const std::string& shuffle,
@@ -264,10 +275,13 @@ py::tuple train_network(
     const Observer observer = make_observer(network, after_round, during_round);
     const std::optional<Parameters> given =
         init == "given" ? std::optional{start.parameters} : std::nullopt;
+    const std::optional<Strategy> of_one =
+        strategy != "replica" ? std::optional{named(strategies, strategy)} : std::nullopt;
     const auto run = [&] {
         // From here to the end of the training no Python object is touched, except by the observer.
         const py::gil_scoped_release release;
-        return train(network, X.samples, targets, options, given, observer);
+        return of_one ? train_one_network(*of_one, network, X.samples, targets, options, given, observer)
+                      : train(network, X.samples, targets, options, given, observer);
     };
     const TrainResult result = run();
 
@@ -407,6 +421,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def_static("dense_uint8", &PySamples::dense_uint8, py::kw_only(), "X"_a.noconvert(), "scale"_a)
         .def_static("csr", &PySamples::csr, py::kw_only(), "starts"_a.noconvert(),
                     "indices"_a.noconvert(), "values"_a.noconvert(), "columns"_a)
+        .def("list_density", &PySamples::list_density, py::kw_only(), "first_layer"_a)
         .def("first_nonfinite", &PySamples::first_nonfinite, py::kw_only(), "workers"_a);
 
     py::class_<PyNetwork>(m, "Network")
@@ -418,12 +433,13 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
              "values"_a.noconvert(), "sample_weight"_a.noconvert(), "first_layer"_a);
 
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "classes"_a.noconvert(),
-          "values"_a.noconvert(), "sample_weight"_a.noconvert(), "threads"_a, "workers"_a, "epochs"_a,
-          "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a, "center_inputs"_a,
-          "warmup_samples"_a, "merge_every"_a, "merge"_a, "merge_options"_a, "last_merge"_a,
-          "outer_learning_rate"_a, "outer_momentum"_a, "outer_nesterov"_a, "momentum_follows_rate"_a,
-          "skip_nonfinite"_a, "learning_rate"_a, "learning_rate_schedule"_a, "shuffle"_a, "init_rule"_a,
-          "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a, "after_round"_a, "during_round"_a);
+          "values"_a.noconvert(), "sample_weight"_a.noconvert(), "strategy"_a, "threads"_a, "workers"_a,
+          "epochs"_a, "batch_size"_a, "first_layer"_a, "bfloat16_forward"_a, "skip_confident"_a,
+          "center_inputs"_a, "warmup_samples"_a, "merge_every"_a, "merge"_a, "merge_options"_a,
+          "last_merge"_a, "outer_learning_rate"_a, "outer_momentum"_a, "outer_nesterov"_a,
+          "momentum_follows_rate"_a, "skip_nonfinite"_a, "learning_rate"_a, "learning_rate_schedule"_a,
+          "shuffle"_a, "init_rule"_a, "init_scale"_a, "init"_a, "seed"_a, "keep_replicas"_a,
+          "after_round"_a, "during_round"_a);
     m.def("count_rounds", &count_rounds, py::kw_only(), "length"_a, "merge_every"_a, "batch_size"_a);
     m.def("merge", &merge_networks, py::kw_only(), "method"_a, "options"_a, "replicas"_a.noconvert(),
           "base"_a.noconvert(), "sample_share"_a, "layer_ends"_a, "workers"_a);

@@ -26,6 +26,15 @@ PACKAGE = ROOT / "python" / "omp_mlp"
 BASICS = {"buffer"}
 NETWORK = BASICS | {"kernels", "parameters", "samples", "first_layer", "centering"}
 REPLICA = NETWORK | {"network", "optimizer", "shard", "heartbeat", "clock"}
+TRAIN = REPLICA | {"replica", "dispatch", "merge", "parallel", "rounds"}
+ONE_NETWORK = REPLICA | {
+    "replica",
+    "train",
+    "parallel",
+    "one_network",
+    "output_stage",
+    "shared_batch",
+}
 MAY_INCLUDE = {
     "buffer": set(),
     "clock": set(),
@@ -33,7 +42,9 @@ MAY_INCLUDE = {
     "permutation": {"random"},
     "heartbeat": BASICS,
     "optimizer": BASICS,
-    "parallel": BASICS,
+    "wait": set(),
+    "lockstep": BASICS | {"wait"},
+    "parallel": BASICS | {"wait"},
     "merge_loops": BASICS,
     "merge": BASICS | {"merge_loops"},
     "merge_cost": BASICS | {"clock", "merge", "parallel", "random"},
@@ -52,10 +63,17 @@ MAY_INCLUDE = {
     "network": NETWORK,
     "replica": REPLICA,
     "predict": NETWORK | {"network", "dispatch", "parallel", "shard"},
-    "train": REPLICA | {"replica", "dispatch", "merge", "parallel", "rounds"},
+    "train": TRAIN,
+    "shared_batch": NETWORK | {"network"},
+    "output_stage": NETWORK | {"network"},
+    "section": ONE_NETWORK | {"lockstep"},
+    "synchronous": ONE_NETWORK | {"lockstep"},
+    "hogwild": ONE_NETWORK,
+    "one_network": TRAIN | {"train", "section", "synchronous", "hogwild"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
     "bindings": REPLICA
-    | {"dispatch", "examine", "merge", "merge_cost", "parallel", "predict", "train"},
+    | {"dispatch", "examine", "merge", "merge_cost", "one_network"}
+    | {"parallel", "predict", "train"},
 }
 # These know nothing of each other, not even through others.
 STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]
@@ -167,13 +185,16 @@ MAY_IMPORT = {
     },
     "merge": {"_core", "_errors", "_line_search", "_methods", "_validate", "model"},
     "_cadence": {"_core", "_methods", "_validate"},
+    "_strategy": {"_validate"},
+    "costs": {"_cadence", "_core", "_validate", "_workers", "model"},
     "train": {
-        *("_cadence", "_core", "_errors", "_methods", "_validate", "_watch", "_workers"),
+        *("_cadence", "_core", "_errors", "_methods", "_strategy", "_validate", "_watch"),
+        *("_workers", "costs"),
         *("ensemble", "history", "merge", "model", "predictor"),
     },
     "__init__": {
         *("_config", "_core", "_errors", "_methods"),
-        *("datasets", "ensemble", "history", "merge", "model", "train"),
+        *("costs", "datasets", "ensemble", "history", "merge", "model", "train"),
     },
 }
 REQUIRED = {"numpy", "safetensors"}

@@ -20,6 +20,7 @@ COLUMNS = [
     "train_seconds",
     "merge_seconds",
     "slowest_replica_seconds",
+    "predicted_seconds",
 ]
 
 
@@ -47,11 +48,13 @@ def by_hand():
         train_seconds=np.array([1.0, 2.0]),
         merge_seconds=np.array([0.25, 0.25]),
         slowest_replica_seconds=np.array([0.5, 1.5]),
+        predicted_seconds=np.array([1.5, np.nan]),
     )
 
 
 def test_columns_in_the_order_of_the_documentation():
-    assert [field.name for field in dataclasses.fields(History)] == COLUMNS
+    fields = [field.name for field in dataclasses.fields(History)]
+    assert fields == [*COLUMNS, "strategy", "threads"]
     documented = [History.__doc__.index(name) for name in COLUMNS]
     assert documented == sorted(documented)
 

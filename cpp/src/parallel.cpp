@@ -2,11 +2,7 @@
 
 #include <omp.h>
 
-#include <thread>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "omp_mlp/wait.hpp"
 
 namespace omp_mlp {
 namespace {
@@ -29,32 +25,6 @@ void rethrow_first(const std::vector<std::exception_ptr>& failures) {
             std::rethrow_exception(failure);
         }
     }
-}
-
-void relax() {
-#if defined(__x86_64__)
-    _mm_pause();
-#else
-    std::this_thread::yield();
-#endif
-}
-
-// Waits awake, for some microseconds at the most; returns whether `ready` came true.
-template <typename Ready>
-bool wait_awake(const Ready& ready) {
-    constexpr int pauses = 500;
-    constexpr int yields = 20;  // with more threads than cores, whoever we wait for may need this one
-    for (int i = 0; i < pauses + yields; ++i) {
-        if (ready()) {
-            return true;
-        }
-        if (i < pauses) {
-            relax();
-        } else {
-            std::this_thread::yield();
-        }
-    }
-    return ready();
 }
 
 }  // namespace
@@ -124,6 +94,11 @@ void Team::for_each(Index count, const std::function<void(Index)>& fn,
     if (failure) {
         std::rethrow_exception(failure);
     }
+}
+
+void Team::together(const std::function<void(Index)>& fn) {
+    // As many indices as threads, and nobody is done before all have met: each thread gets one.
+    for_each(size_, fn);
 }
 
 void Team::visit(Index i) noexcept {

@@ -255,7 +255,8 @@ TrainResult train(const Network& network, const Samples& X, const Targets& targe
         samples += report.samples;
         report.samples = samples;
         history.push_back(std::move(report));
-        return observer.after_round(history.back(), replicas.master) || replicas.stopped();
+        return (observer.after_round && observer.after_round(history.back(), replicas.master)) ||
+               replicas.stopped();
     };
     Team::run(options.workers, [&](Team& team) {
         if (options.center_inputs) {

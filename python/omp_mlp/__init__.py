@@ -7,7 +7,7 @@
 
 import os as _os
 
-from omp_mlp import _core, datasets
+from omp_mlp import _core, costs, datasets
 from omp_mlp._config import build_config, show_config
 from omp_mlp._errors import SkippedReplicaWarning, TrainingDivergedError
 from omp_mlp._methods import MergeMethod, MergeOption, merge_methods
@@ -31,6 +31,7 @@ __all__ = [
     "TrainingDivergedError",
     "__version__",
     "build_config",
+    "costs",
     "datasets",
     "load",
     "merge",

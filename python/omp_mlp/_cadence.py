@@ -78,8 +78,8 @@ def merge_period(
     if isinstance(merge_every, str):
         _validate.choice("merge_every", merge_every, ("auto",))
         if threads > 1 and is_periodic:
-            cheap = cheap_period(threads, layer_sizes, work_a_sample(X, layer_sizes))
-            return _growing(min(cheap, whole / _ENOUGH_MERGES), batch_size)
+            work = work_a_sample(X, layer_sizes)
+            return growing_period(threads, batch_size, whole, layer_sizes, work)
         period = min(n_samples, whole) if threads == 1 else whole
         return period, period
     if not isinstance(merge_every, (tuple, list)):
@@ -99,6 +99,14 @@ def merge_period(
             f"this training has {samples_a_replica}"
         )
     return first, last
+
+
+def growing_period(
+    threads: int, batch_size: int, samples_a_replica: int, layer_sizes: tuple[int, ...], work: float
+) -> tuple[int, int]:
+    """Return the first and last of the periods that "auto" merges with."""
+    cheap = cheap_period(threads, layer_sizes, work)
+    return _growing(min(cheap, samples_a_replica / _ENOUGH_MERGES), batch_size)
 
 
 def _growing(mean: float, batch_size: int) -> tuple[int, int]:
@@ -140,6 +148,9 @@ class OuterStep:
     def needs_base(self) -> bool:
         """Whether it does anything but take the merged parameters as they are."""
         return self.learning_rate != 1.0 or self.momentum > 0.0
+
+
+NO_OUTER_STEP = OuterStep(learning_rate=1.0, momentum=0.0, nesterov=False, follows_rate=False)
 
 
 def outer_step(

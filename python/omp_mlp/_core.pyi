@@ -42,6 +42,7 @@ class Samples:
         values: _Float32,
         columns: int,
     ) -> Samples: ...
+    def list_density(self, *, first_layer: str) -> float | None: ...
     def first_nonfinite(self, *, workers: int) -> tuple[int, int] | None: ...
 
 class Network:
@@ -71,6 +72,7 @@ def train(
     classes: npt.NDArray[np.int32] | None,
     values: _Float32 | None,
     sample_weight: _Float32 | None,
+    strategy: str,
     threads: int,
     workers: int,
     epochs: int,

@@ -14,7 +14,7 @@ class TrainingDivergedError(ArithmeticError):
         The round (counted from 0) in which it was found.
     replica : int or None
         The lowest index of the replicas that diverged; None if every replica was finite and the
-        merge was not.
+        merge was not. 0 where several threads train one network.
     """
 
     def __init__(self, round: int, replica: int | None) -> None:  # noqa: A002

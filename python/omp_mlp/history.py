@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +48,9 @@ class Progress:
 class History:
     """The rounds of a training, one entry a round in each column.
 
+    A round ends with a merge; for the strategies that train one network without replicas, it is an
+    epoch.
+
     Attributes
     ----------
     samples : ndarray of int64, shape (rounds,)
@@ -60,7 +65,15 @@ class History:
         Wall-clock time of the merge.
     slowest_replica_seconds : ndarray of float64
         CPU time of the round's slowest replica: what the round would take, but for the merge, on a
-        machine with a free core for every replica.
+        machine with a free core for every replica. Without replicas: of the slowest thread, its
+        short waits for the others included.
+    predicted_seconds : ndarray of float64
+        What the cost model (:mod:`omp_mlp.costs`) predicted for ``train_seconds`` and
+        ``merge_seconds`` together; NaN if it was not asked.
+    strategy : str
+        How the training was parallel: what ``strategy="auto"`` chose, or else what was asked for.
+    threads : int
+        For how many threads; for replicas, their number. 0: never trained.
     """
 
     samples: npt.NDArray[np.int64]
@@ -70,6 +83,9 @@ class History:
     train_seconds: Column
     merge_seconds: Column
     slowest_replica_seconds: Column
+    predicted_seconds: Column
+    strategy: str = "replica"
+    threads: int = 0
 
     @property
     def merge_share(self) -> float:
@@ -91,16 +107,24 @@ class History:
 
     def as_dict(self) -> dict[str, list[float]]:
         """Return the columns as lists of plain numbers, for JSON or ``pandas.DataFrame``."""
-        return {field.name: getattr(self, field.name).tolist() for field in fields(self)}
+        return {name: getattr(self, name).tolist() for name in ("samples", *_FLOAT_COLUMNS)}
 
     @classmethod
-    def from_dict(cls, columns: dict[str, list[float]]) -> History:
-        """Undo :meth:`as_dict`."""
-        counts = np.asarray(columns["samples"], dtype=np.int64)
-        others = [field.name for field in fields(cls) if field.name != "samples"]
-        return cls(counts, *(np.asarray(columns[name], dtype=np.float64) for name in others))
+    def from_dict(cls, columns: Mapping[str, Any]) -> History:
+        """Undo :meth:`as_dict`; ``strategy`` and ``threads`` may stand beside the columns."""
+        # Files of older versions have no predictions, nor the names of strategies.
+        nothing = [np.nan] * len(columns["samples"])
+        values: dict[str, Any] = {"predicted_seconds": nothing, **columns}
+        for name in _FLOAT_COLUMNS:
+            values[name] = np.asarray(values[name], dtype=np.float64)
+        values["samples"] = np.asarray(values["samples"], dtype=np.int64)
+        known = [field.name for field in fields(cls)]
+        return cls(**{name: values[name] for name in known if name in values})
 
     @classmethod
     def empty(cls) -> History:
         """Return the history of a network that was never trained."""
-        return cls.from_dict({field.name: [] for field in fields(cls)})
+        return cls.from_dict({name: [] for name in ("samples", *_FLOAT_COLUMNS)})
+
+
+_FLOAT_COLUMNS = [field.name for field in fields(History) if field.type == "Column"]

@@ -237,7 +237,9 @@ def write_networks(
         "output_activation": first.output_activation,
         "classes": _classes_to_json(first.classes),
         "classes_dtype": "" if first.classes is None else first.classes.dtype.str,
-        "history": json.dumps(history.as_dict()),
+        "history": json.dumps(
+            {**history.as_dict(), "strategy": history.strategy, "threads": history.threads}
+        ),
     }
     if len(models) > 1:
         metadata["models"] = str(len(models))

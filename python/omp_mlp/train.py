@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _cadence, _core, _validate
+from omp_mlp import _cadence, _core, _strategy, _validate
 from omp_mlp._errors import SkippedReplicaWarning
 from omp_mlp._methods import (
     LINE_SEARCH,
@@ -25,6 +28,7 @@ from omp_mlp._methods import (
 from omp_mlp._validate import FloatArray, Matrix
 from omp_mlp._watch import Callback, Watcher
 from omp_mlp._workers import effective_workers
+from omp_mlp.costs import CHOICES, TYPICAL, Costs, Prediction, calibrate, choose, predict
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.history import History
 from omp_mlp.merge import search_alpha
@@ -88,6 +92,8 @@ def train_parallel(
     forward_precision: str = "float32",
     skip_confident: float = 0.0,
     center_inputs: bool = False,
+    strategy: str = "replica",
+    costs: Costs | bool | None = None,
     workers: int | None = None,
     seed: int = 0,
     callback: Callback | None = None,
@@ -114,6 +120,7 @@ def train_parallel(
         a regression, in one or several columns.
     threads : int
         Number of replicas (the paper's n). It changes the result; ``workers`` changes the speed.
+        For the strategies that train one network: how many parts the work is cut into.
     merge : str, default "gradient_diversity"
         A name from :func:`omp_mlp.merge_methods`.
     hidden_layer_sizes : sequence of int, default (128,)
@@ -207,6 +214,37 @@ def train_parallel(
         Train on X minus the mean of each feature over X. The problem is better conditioned, so
         fewer epochs are needed; inputs are not made dense for it, and the network that is returned
         applies to X as it is. Equal to training on centered inputs, up to float32 rounding.
+    strategy : str, default "replica"
+        How the work is made parallel (docs/strategies.md):
+
+        "replica"
+            A network for each thread, merged now and then: the note's Figure 2. Only here do the
+            options of merging apply; ``init="independent"``, ``keep_replicas`` and
+            ``forward_precision="bfloat16"`` too.
+        "section"
+            One network; each thread owns a section of the hidden units of every layer: the note's
+            Figure 1. The samples come in the order of ``threads=1``, and the parameters are the
+            same up to the rounding of float32 sums.
+        "synchronous"
+            One network; each batch is split over the threads, which then take one step. The same
+            promise as "section".
+        "hogwild"
+            One network, shared without locks (Niu et al. 2011). Not reproducible: the result
+            depends on the clock.
+        "pattern"
+            "replica" with a merge after every epoch and without outer momentum, after the abstract
+            of Dahl et al. (2008).
+        "auto"
+            Of "replica" and, without options that go with replicas only, "section" and
+            "synchronous", on up to ``threads`` threads, the one that the cost model says is the
+            quickest; ``model.history`` names it. The same bits come again where the model makes
+            the same choice, or that strategy is asked for.
+    costs : omp_mlp.costs.Costs, bool or None, default None
+        What this machine's work costs, for ``strategy="auto"`` and for the predictions in
+        ``model.history``. None: "auto" looks into the user's cache and, if there is nothing, spends
+        up to 5 s on measuring and leaves the result there; other strategies ask nobody. True: the
+        same, for any strategy. False: "auto" uses the figures of a typical machine
+        (:data:`omp_mlp.costs.TYPICAL`); nothing is measured, read or written.
     workers : int, optional
         Operating-system threads that run the replicas. Default: as many as this process has cores
         (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but not more
@@ -242,7 +280,9 @@ def train_parallel(
     J. A. Ott, "Training Neural Networks in Parallel" (2017): Eq. 1 is ``merge="average"``, Eq. 2 is
     ``merge="sum"``. A. Douillard et al., "DiLoCo" (2023). K. Chen & Q. Huo, "Scalable training of
     deep learning machines by incremental block training with intra-block parallel optimization and
-    blockwise model-update filtering" (2016). J. Wang et al., "SlowMo" (2020).
+    blockwise model-update filtering" (2016). J. Wang et al., "SlowMo" (2020). F. Niu et al.,
+    "Hogwild" (2011). G. Dahl et al., "Parallelizing neural network training for cluster systems"
+    (2008).
 
     Examples
     --------
@@ -254,6 +294,21 @@ def train_parallel(
     """
     threads = _validate.integer("threads", threads, 1)
     method = find_method(merge)
+    of_replicas = {
+        "merge": merge,
+        "merge_every": merge_every,
+        "merge_options": merge_options,
+        "outer_optimizer": outer_optimizer,
+        "outer_learning_rate": outer_learning_rate,
+        "outer_momentum": outer_momentum,
+        "last_merge": last_merge,
+        "on_nonfinite": on_nonfinite,
+        "warmup_samples": warmup_samples,
+        "init": init,
+        "keep_replicas": keep_replicas,
+        "forward_precision": forward_precision,
+    }
+    strategy = _strategy.check(strategy, of_replicas, _defaults())
     method_options = option_values(method, merge_options)
     skip_nonfinite = skips(method, on_nonfinite)
     epochs = _validate.integer("epochs", epochs, 0)
@@ -301,35 +356,47 @@ def train_parallel(
             f"epochs times samples must be less than 2^63; got {epochs} epochs and "
             f"{warmup_samples} samples of warm-up"
         )
-    samples_a_replica = epochs * -(-samples.n_samples // threads)
     # Merged in Python, after the core has returned, from the replicas of the only round.
     searches = LINE_SEARCH in method_options
     merges_here = searches or isinstance(method, PythonMethod)
-    period = _cadence.merge_period(
-        None if merges_here and merge_every == "auto" else merge_every,
-        is_periodic=method.cadence == "periodic" or outer_optimizer != "auto",
-        threads=threads,
-        batch_size=batch_size,
-        n_samples=samples.n_samples,
-        samples_a_replica=samples_a_replica,
-        layer_sizes=layer_sizes,
-        X=X,
-    )
     core_batch_size = min(batch_size, samples.n_samples)
-    merges = _cadence.count_merges(samples_a_replica, period, core_batch_size)
-    outer = _cadence.outer_step(
-        outer_optimizer,
-        outer_learning_rate,
-        outer_momentum,
-        method=method,
-        threads=threads,
-        merges=merges,
-    )
+
+    def plan_for(strategy: str, threads: int) -> _Plan:
+        if strategy != "replica":
+            # A round is an epoch: of the one network, or of the largest shard.
+            replicas = 1 if strategy in _strategy.ONE_NETWORK else threads
+            shard = -(-samples.n_samples // replicas)
+            ends_in_average = _ends_in_average(last_merge, method, 0.0, threads, epochs)
+            return _Plan((shard, shard), epochs, _cadence.NO_OUTER_STEP, ends_in_average)
+        stream = epochs * -(-samples.n_samples // threads)
+        period = _cadence.merge_period(
+            None if merges_here and merge_every == "auto" else merge_every,
+            is_periodic=method.cadence == "periodic" or outer_optimizer != "auto",
+            threads=threads,
+            batch_size=batch_size,
+            n_samples=samples.n_samples,
+            samples_a_replica=stream,
+            layer_sizes=layer_sizes,
+            X=X,
+        )
+        merges = _cadence.count_merges(stream, period, core_batch_size)
+        outer = _cadence.outer_step(
+            outer_optimizer,
+            outer_learning_rate,
+            outer_momentum,
+            method=method,
+            threads=threads,
+            merges=merges,
+        )
+        ends_in_average = _ends_in_average(last_merge, method, outer_momentum, threads, merges)
+        return _Plan(period, merges, outer, ends_in_average)
+
+    plan = plan_for("replica" if strategy == "auto" else strategy, threads)
+    outer = plan.outer
     if outer.follows_rate and learning_rate == 0.0:
         raise ValueError("outer_optimizer='slowmo' needs learning_rate greater than 0; got 0.0")
-    last_average = _ends_in_average(last_merge, method, outer_momentum, threads, merges)
     if merges_here:
-        _check_one_merge(merge, merges, merge_every, outer, last_average)
+        _check_one_merge(merge, plan.merges, merge_every, outer, plan.ends_in_average)
     start = _start(init, layer_sizes, activation, output, targets, samples.scale)
     starts_apart = not isinstance(init, Model) and init == "independent"
     if starts_apart and (method.needs_base or outer.needs_base):
@@ -356,8 +423,29 @@ def train_parallel(
             "merge_options={'alpha': 'line_search'} looks for the least loss on validation_data; "
             "got none"
         )
+    prediction = None
+    if epochs > 0 and (known_costs := _costs(costs, strategy)) is not None:
+        is_periodic = method.cadence == "periodic" or outer_optimizer != "auto"
+        prediction = _predict(
+            strategy,
+            _strategy.asked_of_replicas(of_replicas, _defaults()),
+            network=layer_sizes,
+            n_samples=samples.n_samples,
+            epochs=epochs,
+            threads=threads,
+            merge_every=None if merge_every == "auto" and not is_periodic else merge_every,
+            batch_size=batch_size,
+            density=samples.core.list_density(
+                first_layer="sparse" if forward_precision == "bfloat16" else first_layer
+            ),
+            costs=known_costs,
+        )
+    if strategy == "auto":
+        chosen = ("replica", 1) if prediction is None else (prediction.strategy, prediction.threads)
+        strategy, threads = chosen
+        plan = plan_for(strategy, threads)
     watcher = Watcher(
-        merges + (warmup_samples > 0),
+        plan.merges + (warmup_samples > 0),
         total_samples,
         callback,
         progress,
@@ -380,8 +468,9 @@ def train_parallel(
             classes=targets.indices,
             values=targets.values,
             sample_weight=weights,
+            strategy=strategy if strategy in _strategy.ONE_NETWORK else "replica",
             threads=threads,
-            workers=workers,
+            workers=min(workers, threads),
             epochs=epochs,
             batch_size=core_batch_size,
             first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
@@ -389,15 +478,15 @@ def train_parallel(
             skip_confident=skip_confident,
             center_inputs=bool(center_inputs),
             warmup_samples=warmup_samples,
-            merge_every=period,
+            merge_every=plan.period,
             # A factor of 0 gives the base back, which the search starts from.
             merge=method.name if searches or not merges_here else "average",
             merge_options=[0.0] if searches else [] if merges_here else method_options,
-            last_merge="average" if last_average else None,
-            outer_learning_rate=outer.learning_rate,
-            outer_momentum=outer.momentum,
-            outer_nesterov=outer.nesterov,
-            momentum_follows_rate=outer.follows_rate,
+            last_merge="average" if plan.ends_in_average else None,
+            outer_learning_rate=plan.outer.learning_rate,
+            outer_momentum=plan.outer.momentum,
+            outer_nesterov=plan.outer.nesterov,
+            momentum_follows_rate=plan.outer.follows_rate,
             skip_nonfinite=skip_nonfinite,
             learning_rate=learning_rate,
             learning_rate_schedule=learning_rate_schedule,
@@ -434,7 +523,49 @@ def train_parallel(
                 )
     if skipped:
         _warn_of(skipped)
-    return merged._with(_history(columns, watcher.validation), models if keep_replicas else ())
+    history = _history(columns, watcher.validation, strategy, threads, prediction, total_samples)
+    return merged._with(history, models if keep_replicas else ())
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """When a training merges, and what becomes of what is merged."""
+
+    period: tuple[int, int]  # samples that each replica trains between merges, first and last
+    merges: int
+    outer: _cadence.OuterStep
+    ends_in_average: bool
+
+
+def _costs(costs: object, strategy: str) -> Costs | None:
+    """Return the costs to predict with; None if nobody asked."""
+    if isinstance(costs, Costs):
+        return costs
+    if costs is not None and not isinstance(costs, (bool, np.bool_)):
+        raise TypeError(
+            f"costs must be an omp_mlp.costs.Costs, True, False or None; got {type(costs).__name__}"
+        )
+    if costs is None and strategy != "auto":
+        return None
+    if costs is None or costs:
+        return calibrate()
+    return TYPICAL if strategy == "auto" else None
+
+
+def _predict(
+    strategy: str,
+    asked_of_replicas: Mapping[str, object],
+    **options: Any,  # noqa: ANN401 - handed on
+) -> Prediction:
+    if strategy == "auto":
+        return choose(strategies=("replica",) if asked_of_replicas else CHOICES, **options)
+    return predict(strategy=strategy, **options)
+
+
+@functools.cache
+def _defaults() -> Mapping[str, object]:
+    parameters = inspect.signature(train_parallel).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
 
 
 def _check_one_merge(
@@ -572,9 +703,17 @@ def _evaluation(
     return lambda model: model._evaluate(inputs, expected)
 
 
-def _history(columns: npt.NDArray[np.float64], validation: list[tuple[float, float]]) -> History:
+def _history(
+    columns: npt.NDArray[np.float64],
+    validation: list[tuple[float, float]],
+    strategy: str,
+    threads: int,
+    prediction: Prediction | None,
+    total_samples: int,
+) -> History:
     nan = [(np.nan, np.nan)] * len(columns)
     validation_loss, validation_score = np.array(validation or nan).reshape(-1, 2).T
+    share = np.diff(columns[:, 0], prepend=0) / max(total_samples, 1)
     return History(
         samples=columns[:, 0].astype(np.int64),
         loss=columns[:, 1],
@@ -583,4 +722,7 @@ def _history(columns: npt.NDArray[np.float64], validation: list[tuple[float, flo
         train_seconds=columns[:, 2],
         merge_seconds=columns[:, 3],
         slowest_replica_seconds=columns[:, 4],
+        predicted_seconds=share * (np.nan if prediction is None else prediction.total),
+        strategy=strategy,
+        threads=threads,
     )

@@ -31,6 +31,12 @@ public:
     void for_each(Index count, const std::function<void(Index)>& fn,
                   const std::function<void()>& wait = {});
 
+    // Calls fn(member) for every member < size(), each on a thread of its own, so that they may wait for each
+    // other (Lockstep). The calling thread is member 0.
+    void together(const std::function<void(Index member)>& fn);
+
+    Index size() const { return size_; }
+
 private:
     explicit Team(int size) : size_{size} {}
     void visit(Index i) noexcept;

@@ -49,7 +49,7 @@ struct RoundReport {
     std::vector<Index> skipped;            // the replicas that were left out of the merge
 };
 
-// Both return true to stop the training.
+// Both return true to stop the training. Without after_round nobody asks for the master in between.
 struct Observer {
     std::function<bool(const RoundReport&, const Parameters& master)> after_round;
     std::function<bool(const Progress&)> during_round;
