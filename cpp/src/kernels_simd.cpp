@@ -1377,8 +1377,9 @@ void gram_uint8(const std::uint8_t* const* x, Index samples, Index batch, Index 
         memcpy(totals, &total, sizeof total);
         for (Index i = 0; i < 4; ++i) {
             for (Index j = 0; j < 4; ++j) {
-                const float product = totals[4 * i + j] + correction[s + i < last ? s + i : last];
-                out[i * MarkedRows::most + j] = scale * scale * product;
+                const float sum_of_products =
+                    totals[4 * i + j] + correction[s + i < last ? s + i : last];
+                out[i * MarkedRows::most + j] = scale * scale * sum_of_products;
             }
         }
     });

@@ -25,6 +25,7 @@ struct Answer {
     double loss;
     std::vector<float> outputs;
     std::vector<float> gradient;
+    std::vector<float> after_step;  // z from weights in bfloat16
 };
 
 std::vector<float> random_inputs(Index samples, Index features) {
@@ -65,17 +66,35 @@ Answer answer(const Kernels& kernels, const Case& c) {
     Parameters gradient{network.shape};
     add_upper_gradient(kernels, network, parameters, 1.0F, workspace, gradient);
     add_first_gradient(kernels, network, workspace, gradient);
+    if (c.reading != Reading::lists && c.samples <= MarkedRows::most) {
+        multiply_samples(kernels, network, 1, workspace);
+        for (Index s = 0; s < c.samples; ++s) {
+            const float* products = workspace.products.data() + s * MarkedRows::most;
+            result.outputs.insert(result.outputs.end(), products, products + s);
+        }
+    }
+    if (c.reading == Reading::marks) {
+        copy_to_bfloat16(kernels, network, parameters, workspace);
+        first_forward(kernels, network, parameters, workspace);
+        const float* z = workspace.all_activations();
+        result.outputs.insert(result.outputs.end(), z, z + c.samples * network.shape[0].stride);
+        // The step keeps up the copy.
+        add_first_gradient(kernels, network, workspace, parameters);
+        first_forward(kernels, network, parameters, workspace);
+        result.after_step.assign(z, z + c.samples * network.shape[0].stride);
+    }
     result.gradient.assign(gradient.flat().begin(), gradient.flat().end());
     return result;
 }
 
-bool is_close(const std::vector<float>& got, const std::vector<float>& expected) {
+bool is_close(const std::vector<float>& got, const std::vector<float>& expected,
+              float tolerance = 2e-5F) {
     float largest = 1e-2F;
     for (const float value : expected) {
         largest = std::max(largest, std::abs(value));
     }
     for (std::size_t i = 0; i < got.size(); ++i) {
-        if (!(std::abs(got[i] - expected[i]) <= 2e-5F * largest)) {
+        if (!(std::abs(got[i] - expected[i]) <= tolerance * largest)) {
             return false;
         }
     }
@@ -100,6 +119,8 @@ int main() {
                         ++checked;
                         if (!is_close(got.gradient, expected.gradient) ||
                             !is_close(got.outputs, expected.outputs) ||
+                            // A weight may be rounded to the other side: 2^-8 of it.
+                            !is_close(got.after_step, expected.after_step, 2e-3F) ||
                             !(std::abs(got.loss - expected.loss) <= 1e-5 * (1.0 + expected.loss))) {
                             ++failed;
                             std::printf("%s differs: hidden %td, samples %td, activation %d, way %d\n",
