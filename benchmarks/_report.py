@@ -9,6 +9,7 @@ Needs NumPy and, for pictures only, Matplotlib.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import csv
 import json
@@ -47,6 +48,14 @@ COLOURS = {
 
 
 # --- machine, build, source ---------------------------------------------------------------------
+
+
+def positive(text: str) -> int:
+    """Read an option of the command line that has to be at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
+    return value
 
 
 def available_cores() -> int:

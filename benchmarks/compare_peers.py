@@ -110,13 +110,6 @@ def chosen_rows(
     return [entry for entry in wanted if entry.installed], missing
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
-    return value
-
-
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -135,11 +128,21 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--only", nargs="+", choices=PARTS, metavar="PART", help="all parts, or: %(choices)s")
     add("--limits", action="store_true", help="the part `limits`, alone or with those of --only")
     add("--tune", action="store_true", help="search each peer's best settings, and nothing else")
-    add("--rounds", type=_positive, metavar="COUNT", help="how often each takes its turn (5, or 3)")
-    add("--seeds", type=_positive, metavar="COUNT", help="of the time to accuracy (5, or 1)")
+    add(
+        "--rounds",
+        type=report.positive,
+        metavar="COUNT",
+        help="how often each takes its turn (5, or 3)",
+    )
+    add("--seeds", type=report.positive, metavar="COUNT", help="of the time to accuracy (5, or 1)")
     add("--docs", action="store_true", help="put tables and pictures into docs/")
     add("--quick", action="store_true", help="fewer rounds, seeds, batch sizes and samples")
-    add("--limit", type=_positive, metavar="N", help="the first N images only, for a trial run")
+    add(
+        "--limit",
+        type=report.positive,
+        metavar="N",
+        help="the first N images only, for a trial run",
+    )
     add(
         "--out",
         type=Path,

@@ -70,13 +70,6 @@ LARGE = (256, 1024)
 DOCS = report.PROJECT_ROOT / "docs"
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
-    return value
-
-
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -92,11 +85,16 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--problems", nargs="+", choices=LOADERS, default=list(LOADERS), metavar="PROBLEM")
     add("--only", nargs="+", choices=parts.PARTS, default=list(parts.PARTS), metavar="PART")
-    add("--threads", type=_positive, nargs="+", metavar="N", help="numbers of replicas")
-    add("--seeds", type=_positive, metavar="COUNT", help="on MNIST (3, or 1 if quick)")
+    add("--threads", type=report.positive, nargs="+", metavar="N", help="numbers of replicas")
+    add("--seeds", type=report.positive, metavar="COUNT", help="on MNIST (3, or 1 if quick)")
     add("--large", action="store_true", help="256 and 1024 replicas as well")
     add("--quick", action="store_true", help="fewer replicas, seeds, budgets and changes")
-    add("--limit", type=_positive, metavar="N", help="N training samples only, for a trial run")
+    add(
+        "--limit",
+        type=report.positive,
+        metavar="N",
+        help="N training samples only, for a trial run",
+    )
     add(
         "--redraw", type=Path, metavar="FILE", help="measure nothing: draw an earlier frontier.json"
     )

@@ -699,13 +699,6 @@ def draw_sum(
 # --- the run ------------------------------------------------------------------------------------
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
-    return value
-
-
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -719,12 +712,17 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="auto|mnist|digits|FOLDER",
         help="auto: MNIST, and augmented digits where it cannot be had; FOLDER: MNIST's four files",
     )
-    add("--threads", type=_positive, nargs="+", default=list(THREADS), metavar="N")
-    add("--seeds", type=_positive, metavar="COUNT", help="seeds 0 to COUNT - 1 (5, or 2 if quick)")
-    add("--passes", type=_positive, metavar="COUNT", help="timing passes (9, or 3 if quick)")
+    add("--threads", type=report.positive, nargs="+", default=list(THREADS), metavar="N")
+    add(
+        "--seeds",
+        type=report.positive,
+        metavar="COUNT",
+        help="seeds 0 to COUNT - 1 (5, or 2 if quick)",
+    )
+    add("--passes", type=report.positive, metavar="COUNT", help="timing passes (9, or 3 if quick)")
     add("--preset", choices=sorted(PRESETS), default="paper", help="training options")
     add("--quick", action="store_true", help="fewer seeds and timing passes")
-    add("--limit", type=_positive, metavar="N", help="N training and N / 5 test samples only")
+    add("--limit", type=report.positive, metavar="N", help="N training and N / 5 test samples only")
     add(
         "--out",
         type=Path,
