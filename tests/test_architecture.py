@@ -69,7 +69,7 @@ MAY_INCLUDE = {
     "section": ONE_NETWORK | {"lockstep"},
     "synchronous": ONE_NETWORK | {"lockstep"},
     "hogwild": ONE_NETWORK,
-    "one_network": TRAIN | {"train", "section", "synchronous", "hogwild"},
+    "one_network": TRAIN | {"train", "section", "synchronous", "hogwild", "lockstep"},
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
     "bindings": REPLICA
     | {"dispatch", "examine", "merge", "merge_cost", "one_network"}

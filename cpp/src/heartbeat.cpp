@@ -43,4 +43,13 @@ void Heartbeat::beat_if_due() {
     }
 }
 
+void Reporter::report(Index samples, double loss_sum) {
+    constexpr Index check_in_work = Index{1} << 22;  // some 0.1 ms
+    const Index unreported = samples - reported_.samples;
+    if (unreported * work_a_sample_ >= check_in_work) {
+        heartbeat_->check_in(unreported, loss_sum - reported_.loss_sum);
+        reported_ = {samples, loss_sum};
+    }
+}
+
 }  // namespace omp_mlp

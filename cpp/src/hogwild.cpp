@@ -41,7 +41,7 @@ public:
     Replica::Trained train(Index number, Heartbeat& heartbeat) {
         const double start = thread_cpu_seconds();
         Replica::Trained trained;
-        Replica::Trained reported;
+        Reporter reporter{heartbeat, task_.network.shape.size()};
         const Shard::Epoch order = shard_.epoch(number);
         for (Index begin = 0; begin < shard_.epoch_size() && !heartbeat.stopped();
              begin += batch_size_) {
@@ -54,11 +54,7 @@ public:
                 task_.options.sgd.rate_at(number * shard_.epoch_size() + begin, shard_.length());
             trained.loss_sum += step(samples, static_cast<float>(-rate / static_cast<double>(samples)));
             trained.samples += samples;
-            const Index unreported = trained.samples - reported.samples;
-            if (unreported * task_.network.shape.size() >= check_in_work) {
-                heartbeat.check_in(unreported, trained.loss_sum - reported.loss_sum);
-                reported = trained;
-            }
+            reporter.report(trained.samples, trained.loss_sum);
         }
         trained.cpu_seconds = thread_cpu_seconds() - start;
         return trained;

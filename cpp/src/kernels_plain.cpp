@@ -128,20 +128,20 @@ void marked_forward_bfloat16(const MarkedRows& x, Index /*words_a_visit*/, const
     }
 }
 
-void update_bias(const float* delta, Index samples, float scale, float* bias, Index width) {
+void update_bias(const float* step, Index samples, float* bias, Index width) {
     for (Index s = 0; s < samples; ++s) {
-        add_scaled(scale, delta + s * width, bias, width);
+        add_scaled(1.0F, step + s * width, bias, width);
     }
 }
 
-void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                   float* bias, Index width, const BatchTranspose& /*scratch*/) {
+void sparse_update(const SparseRow* x, Index samples, const float* step, float* W, float* bias,
+                   Index width, const BatchTranspose& /*scratch*/) {
     for (Index s = 0; s < samples; ++s) {
         for (Index i = 0; i < x[s].count; ++i) {
-            add_scaled(scale * x[s].value[i], delta + s * width, W + x[s].index[i] * width, width);
+            add_scaled(x[s].value[i], step + s * width, W + x[s].index[i] * width, width);
         }
     }
-    update_bias(delta, samples, scale, bias, width);
+    update_bias(step, samples, bias, width);
 }
 
 void marked_update(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
@@ -153,7 +153,7 @@ void marked_update(const MarkedRows& x, const float* step, float* W, float* bias
             }
         }
     }
-    update_bias(step, x.samples, 1.0F, bias, width);
+    update_bias(step, x.samples, bias, width);
     if (pairs != nullptr) {
         pair_rows(W, x.columns, width, pairs);
     }
@@ -216,14 +216,14 @@ void dense_backward(const float* delta, Index samples, const float* W, Index fan
     }
 }
 
-void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* delta,
-                  float scale, float* W, float* bias, Index width) {
+void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
+                  float* W, float* bias, Index width) {
     for (Index s = 0; s < samples; ++s) {
         for (Index k = 0; k < fan_in; ++k) {
-            add_scaled(scale * a[s * a_stride + k], delta + s * width, W + k * width, width);
+            add_scaled(a[s * a_stride + k], step + s * width, W + k * width, width);
         }
     }
-    update_bias(delta, samples, scale, bias, width);
+    update_bias(step, samples, bias, width);
 }
 
 void narrow_forward(const float* a, Index a_stride, Index samples, const float* W, const float* bias,

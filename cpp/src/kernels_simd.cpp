@@ -268,15 +268,15 @@ void sparse_forward(const SparseRow* x, Index samples, const float* W, const flo
 }
 
 // The delta of one sample stays in registers while its rows of W are read, changed and written.
-void sparse_update_one(const SparseRow& x, const float* delta, float scale, float* W, Index width) {
+void sparse_update_one(const SparseRow& x, const float* step, float* W, Index width) {
     for_each_tile(width, [&]<Index N>(Index column) {
         const SparseRow row = x;  // local, so that no store can change it
         const Index stride = width;
         float* const columns = W + column;
-        V step[N];
+        V change[N];
 #pragma GCC unroll 16
         for (Index v = 0; v < N; ++v) {
-            step[v] = scale * load(delta + column + v * lanes);
+            change[v] = load(step + column + v * lanes);
         }
         // Backwards: the rows that the forward pass read last are still in the fastest cache.
         for (Index i = row.count - 1; i >= 0; --i) {
@@ -284,19 +284,19 @@ void sparse_update_one(const SparseRow& x, const float* delta, float scale, floa
             const float value = row.value[i];
 #pragma GCC unroll 16
             for (Index v = 0; v < N; ++v) {
-                store(w + v * lanes, load(w + v * lanes) + value * step[v]);
+                store(w + v * lanes, load(w + v * lanes) + value * change[v]);
             }
         }
     });
 }
 
-void update_bias(const float* delta, Index samples, float scale, float* bias, Index width) {
+void update_bias(const float* step, Index samples, float* bias, Index width) {
     for (Index j = 0; j < width; j += lanes) {
         V sum{};
         for (Index s = 0; s < samples; ++s) {
-            sum += load(delta + s * width + j);
+            sum += load(step + s * width + j);
         }
-        store(bias + j, load(bias + j) + scale * sum);
+        store(bias + j, load(bias + j) + sum);
     }
 }
 
@@ -320,19 +320,18 @@ Index transpose(const SparseRow* x, Index samples, const BatchTranspose& t) {
 
 // A row of W stays in registers while the deltas of all samples that have its input nonzero are added:
 // gradient and step in one, and every row is read and written once for a batch.
-void sparse_update(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                   float* bias, Index width, const BatchTranspose& t) {
-    update_bias(delta, samples, scale, bias, width);
+void sparse_update(const SparseRow* x, Index samples, const float* step, float* W, float* bias,
+                   Index width, const BatchTranspose& t) {
+    update_bias(step, samples, bias, width);
     if (samples == 1) {
-        sparse_update_one(*x, delta, scale, W, width);
+        sparse_update_one(*x, step, W, width);
         return;
     }
     const Index inputs = transpose(x, samples, t);
     for_each_tile(width, [&]<Index N>(Index column) {
         const BatchTranspose lists = t;  // local, so that no store can change it
         const Index stride = width;
-        const float factor = scale;
-        const float* const deltas = delta + column;
+        const float* const steps = step + column;
         float* const columns = W + column;
         for (Index i = 0; i < inputs; ++i) {
             const Index k = lists.inputs[i];
@@ -344,8 +343,8 @@ void sparse_update(const SparseRow* x, Index samples, const float* delta, float 
             }
             for (std::uint32_t left = lists.present[k]; left != 0; left &= left - 1) {
                 const Index s = __builtin_ctz(left);
-                const float value = factor * lists.values[k * BatchTranspose::samples + s];
-                const float* d = deltas + s * stride;
+                const float value = lists.values[k * BatchTranspose::samples + s];
+                const float* d = steps + s * stride;
 #pragma GCC unroll 16
                 for (Index v = 0; v < N; ++v) {
                     sum[v] += value * load(d + v * lanes);
@@ -828,7 +827,7 @@ template <Index N, typename Rows>
 
 void marked_update(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
                    std::uint32_t* scratch, std::uint32_t* pairs) {
-    update_bias(step, x.samples, 1.0F, bias, width);
+    update_bias(step, x.samples, bias, width);
     transpose_marks(x, scratch);
     with_rows(x, [&](const auto& rows) {
         for_each_tile(width, [&]<Index N>(Index column) {
@@ -844,11 +843,11 @@ void marked_update(const MarkedRows& x, const float* step, float* W, float* bias
 
 // ---- Dense layers -----------------------------------------------------------------------------------
 
-// The one matrix product that the three dense loops are made of: C[m][:] += factor sum_d A(m, d) B[d][:]
+// The one matrix product that the three dense loops are made of: C[m][:] += sum_d A(m, d) B[d][:]
 // for M rows and N vectors of columns, with M x N sums in registers. A(m, d) = a[m * a_row + d * a_step].
 template <Index M, Index N>
 void multiply_tile(const float* a, Index a_row, Index a_step, Index depth, const float* b,
-                   Index b_stride, float factor, float* c, Index c_stride) {
+                   Index b_stride, float* c, Index c_stride) {
     V sum[M][N] = {};
     for (Index d = 0; d < depth; ++d) {
         V row[N];
@@ -872,7 +871,7 @@ void multiply_tile(const float* a, Index a_row, Index a_step, Index depth, const
 #pragma GCC unroll 16
         for (Index n = 0; n < N; ++n) {
             float* entry = c + m * c_stride + n * lanes;
-            store(entry, load(entry) + factor * sum[m][n]);
+            store(entry, load(entry) + sum[m][n]);
         }
     }
 }
@@ -895,7 +894,6 @@ struct Product {
     Index depth;
     const float* b;
     Index b_stride;
-    float factor;
     float* c;
     Index c_stride;
     Index rows;
@@ -908,7 +906,7 @@ void multiply_columns(const Product& p, Index column) {
         const float* a = p.a + d * p.a_step;
         const float* b = p.b + d * p.b_stride + column;
         const auto tile = [&]<Index M>(Index m) {
-            multiply_tile<M, N>(a + m * p.a_row, p.a_row, p.a_step, depth, b, p.b_stride, p.factor,
+            multiply_tile<M, N>(a + m * p.a_row, p.a_row, p.a_step, depth, b, p.b_stride,
                                 p.c + m * p.c_stride + column, p.c_stride);
         };
         Index m = 0;
@@ -937,7 +935,7 @@ void multiply_columns(const Product& p, Index column) {
     }
 }
 
-// C (rows x width) += factor A B.
+// C (rows x width) += A B.
 void multiply(const Product& p, Index width) {
     constexpr Index step = block_vectors * lanes;
     Index column = 0;
@@ -992,7 +990,7 @@ void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, 
         });
         return;
     }
-    multiply({a, a_stride, 1, fan_in, W, width, 1.0F, z, width, samples}, width);
+    multiply({a, a_stride, 1, fan_in, W, width, z, width, samples}, width);
 }
 
 // {a[0] + a[h], ...}: lane l of the result has a[l] + a[l ^ h] where bit h of l is 0, else that of b.
@@ -1076,22 +1074,21 @@ void dense_backward(const float* delta, Index samples, const float* W, Index fan
         }
         transpose_panel(W + k * width, rows, width, scratch);
         const Index filled = padded(rows);
-        multiply({delta, width, 1, width, scratch, panel, 1.0F, below + k, below_stride, samples},
-                 filled);
+        multiply({delta, width, 1, width, scratch, panel, below + k, below_stride, samples}, filled);
     }
 }
 
-void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* delta,
-                  float scale, float* W, float* bias, Index width) {
-    update_bias(delta, samples, scale, bias, width);
-    multiply({a, 1, a_stride, samples, delta, width, scale, W, width, fan_in}, width);
+void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
+                  float* W, float* bias, Index width) {
+    update_bias(step, samples, bias, width);
+    multiply({a, 1, a_stride, samples, step, width, W, width, fan_in}, width);
 }
 
 // c[m] += A b, for the rows m of c.
 void add_product(const float* a, Index a_row, Index rows, Index depth, const float* b, Index width,
                  float* c) {
     if (rows > 1) {
-        multiply({a, a_row, 1, depth, b, width, 1.0F, c, width, rows}, width);
+        multiply({a, a_row, 1, depth, b, width, c, width, rows}, width);
         return;
     }
     for_each_tile(width, [&]<Index N>(Index column) {
@@ -1263,9 +1260,8 @@ void narrow_step(const float* a, Index a_stride, Index samples, const float* del
         narrow_step_one(a, a_stride, delta, outputs, W, below);
     } else {
         memset(below, 0, static_cast<std::size_t>(samples * a_stride) * sizeof(float));
-        multiply({delta, delta_stride, 1, outputs, W, a_stride, 1.0F, below, a_stride, samples},
-                 a_stride);
-        multiply({delta, 1, delta_stride, samples, a, a_stride, 1.0F, W, a_stride, outputs}, a_stride);
+        multiply({delta, delta_stride, 1, outputs, W, a_stride, below, a_stride, samples}, a_stride);
+        multiply({delta, 1, delta_stride, samples, a, a_stride, W, a_stride, outputs}, a_stride);
     }
     for (Index s = 0; s < samples; ++s) {
         for (Index k = 0; k < outputs; ++k) {

@@ -12,7 +12,7 @@ Workspace::Workspace(const Network& network, Index samples, Reading reading, con
       features_{network.shape.features()},
       centering_{centering},
       reading_{reading},
-      words_{(network.shape.features() + 511) / 512 * 8} {
+      words_{MarkedRows::words_for(network.shape.features())} {
     const auto count = static_cast<std::size_t>(samples);
     const auto features = static_cast<std::size_t>(features_);
     switch (reading) {
@@ -578,7 +578,7 @@ void add_upper_gradient(const Kernels& kernels, const Network& network, const Pa
         kernels.dense_backward(delta, samples, layer.weights, layer.fan_in, layer.stride, delta_below,
                                below_stride, workspace.panel.data());
         kernels.multiply_derivative(network.activation, below, delta_below, samples * below_stride);
-        kernels.dense_update(below, below_stride, samples, layer.fan_in, delta, 1.0F, change.weights,
+        kernels.dense_update(below, below_stride, samples, layer.fan_in, delta, change.weights,
                              change.biases, layer.stride);
     }
 }
@@ -593,7 +593,7 @@ void add_first_gradient(const Kernels& kernels, const Network& network, Workspac
             for (Index s = 0; s < samples; s += BatchTranspose::samples) {
                 kernels.sparse_update(workspace.rows.data() + s,
                                       std::min(BatchTranspose::samples, samples - s),
-                                      delta + s * layer.stride, 1.0F, layer.weights, layer.biases,
+                                      delta + s * layer.stride, layer.weights, layer.biases,
                                       layer.stride, workspace.transpose());
             }
             break;
@@ -607,7 +607,7 @@ void add_first_gradient(const Kernels& kernels, const Network& network, Workspac
             break;
         case Reading::matrix:
             kernels.dense_update(workspace.inputs.data(), workspace.input_stride, samples, layer.fan_in,
-                                 delta, 1.0F, layer.weights, layer.biases, layer.stride);
+                                 delta, layer.weights, layer.biases, layer.stride);
             break;
     }
     if (!workspace.shift.empty()) {

@@ -67,6 +67,21 @@ Reading reading(Strategy strategy, const Samples& X, const TrainOptions& options
 
 }  // namespace
 
+Replica::Trained InLockstep::train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) {
+    Replica::Trained trained;
+    std::vector<double> cpu_seconds(static_cast<std::size_t>(team.size()));
+    Lockstep lockstep{team.size()};
+    team.together([&](Index member) {
+        const double start = thread_cpu_seconds();
+        Lockstep::Member self{lockstep};
+        work(self, member, team.size(), epoch, heartbeat, trained);
+        cpu_seconds[static_cast<std::size_t>(member)] = thread_cpu_seconds() - start;
+        self.finish();
+    });
+    trained.cpu_seconds = *std::ranges::max_element(cpu_seconds);
+    return trained;
+}
+
 TrainResult train_one_network(Strategy strategy, const Network& network, const Samples& X,
                               const Targets& targets, const TrainOptions& options,
                               const std::optional<Parameters>& start, const Observer& observer) {

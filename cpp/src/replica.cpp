@@ -25,7 +25,7 @@ Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index 
                                 Heartbeat& heartbeat) {
     const double start = thread_cpu_seconds();
     Trained trained;
-    reported_ = {};
+    Reporter reporter{heartbeat, network_->shape.size()};
     if (workspace_.centering() != nullptr) {
         begin_centered(*network_, workspace_, parameters);
     }
@@ -36,10 +36,10 @@ Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index 
     if (has_transposed_output) {
         transpose_output(*network_, parameters, workspace_);
     }
-    for (end = std::min(end, shard_.length()); begin < end && !heartbeat.stopped();) {
+    for (end = std::min(end, shard_.length()); begin < end && !reporter.stopped();) {
         const Index position = begin % shard_.epoch_size();
         const Index epoch_end = std::min(shard_.epoch_size(), position + end - begin);
-        train_epoch(X, targets, begin / shard_.epoch_size(), position, epoch_end, heartbeat, trained);
+        train_epoch(X, targets, begin / shard_.epoch_size(), position, epoch_end, reporter, trained);
         begin += epoch_end - position;
     }
     if (has_transposed_output) {
@@ -53,14 +53,12 @@ Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index 
 }
 
 void Replica::train_epoch(const Samples& X, const Targets& targets, Index number, Index begin, Index end,
-                          Heartbeat& heartbeat, Trained& trained) {
-    // Multiply-adds between two check-ins: some 0.1 ms.
-    constexpr Index check_in_work = Index{1} << 22;
+                          Reporter& reporter, Trained& trained) {
     // Samples that are looked up in the epoch's order at a time, a whole number of stretches.
     const Index window = std::max<Index>(1, 256 / stretch_) * stretch_;
 
     const Shard::Epoch order = shard_.epoch(number);
-    for (Index p = begin; p < end && !heartbeat.stopped();) {
+    for (Index p = begin; p < end && !reporter.stopped();) {
         if ((p - begin) % window == 0) {
             list(order, p, std::min(p + window + stretch_, end));
         }
@@ -77,11 +75,7 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
 
         p += static_cast<Index>(count);
         trained.samples += static_cast<Index>(count);
-        const Index unreported = trained.samples - reported_.samples;
-        if (unreported * network_->shape.size() >= check_in_work) {
-            heartbeat.check_in(unreported, trained.loss_sum - reported_.loss_sum);
-            reported_ = trained;
-        }
+        reporter.report(trained.samples, trained.loss_sum);
     }
 }
 

@@ -127,7 +127,7 @@ struct Section {
     std::array<Buffer, 2> parts;
 };
 
-class Sections final : public OneNetwork {
+class Sections final : public InLockstep {
 public:
     Sections(const Task& task, Team& team, const Parameters& start)
         : task_{task}, sections_(static_cast<std::size_t>(task.threads())) {
@@ -144,21 +144,6 @@ public:
         }
     }
 
-    Replica::Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) override {
-        Replica::Trained trained;
-        std::vector<double> cpu_seconds(static_cast<std::size_t>(team.size()));
-        Lockstep lockstep{team.size()};
-        team.together([&](Index member) {
-            const double start = thread_cpu_seconds();
-            Lockstep::Member self{lockstep};
-            work(self, member, team.size(), epoch, heartbeat, trained);
-            cpu_seconds[static_cast<std::size_t>(member)] = thread_cpu_seconds() - start;
-            self.finish();
-        });
-        trained.cpu_seconds = *std::ranges::max_element(cpu_seconds);
-        return trained;
-    }
-
     void collect(Team& team, Parameters& parameters, std::span<float> shift) override {
         team.for_each(task_.threads(), [&](Index i) {
             sections_[static_cast<std::size_t>(i)]->collect(task_.network.shape, i == 0, parameters,
@@ -172,7 +157,7 @@ private:
     static constexpr std::size_t slots = 3;
 
     void work(Lockstep::Member& self, Index member, Index members, Index epoch, Heartbeat& heartbeat,
-              Replica::Trained& trained) {
+              Replica::Trained& trained) override {
         const Shard shard = task_.shard();
         const Shard::Epoch order = shard.epoch(epoch);
         const Index batches = (shard.epoch_size() + task_.batch_size - 1) / task_.batch_size;
@@ -182,7 +167,7 @@ private:
                 phase(i, *sections_[static_cast<std::size_t>(i)]);
             }
         };
-        Replica::Trained reported;
+        Reporter reporter{heartbeat, task_.network.shape.size()};
 
         self.run([&] { each([&](Index i, Section& /*section*/) { read(order, 0, i); }); });
         if (!self.meet()) {
@@ -250,12 +235,8 @@ private:
                 });
                 if (member == 0) {
                     trained.samples = begin + samples;
-                    const Index unreported = trained.samples - reported.samples;
-                    if (unreported * task_.network.shape.size() >= check_in_work) {
-                        heartbeat.check_in(unreported, trained.loss_sum - reported.loss_sum);
-                        reported = trained;
-                    }
-                    if (heartbeat.stopped()) {
+                    reporter.report(trained.samples, trained.loss_sum);
+                    if (reporter.stopped()) {
                         self.stop();
                     }
                 }
@@ -341,7 +322,7 @@ private:
         task_.kernels.multiply_derivative(task_.network.activation, below.activations.data(),
                                           below.deltas.data(), samples * below.width);
         task_.kernels.dense_update(below.activations.data(), below.width, samples, piece.fan_in, delta,
-                                   1.0F, piece.weights.data(), piece.biases(), piece.width);
+                                   piece.weights.data(), piece.biases(), piece.width);
     }
 
     // What the own units of layer l add to the deltas of all units below, and the step of their weights.
@@ -354,7 +335,7 @@ private:
         task_.kernels.dense_backward(piece.deltas.data(), samples, piece.weights.data(), piece.fan_in,
                                      piece.width, section.below[l].data(), stride, section.panel.data());
         task_.kernels.dense_update(activations_[l - 1].data(), stride, samples, piece.fan_in,
-                                   piece.deltas.data(), 1.0F, piece.weights.data(), piece.biases(),
+                                   piece.deltas.data(), piece.weights.data(), piece.biases(),
                                    piece.width);
     }
 

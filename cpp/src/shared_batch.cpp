@@ -24,7 +24,7 @@ SharedBatch::SharedBatch(const Samples& X, Index samples, Reading reading, const
             }
             break;
         case Reading::marks: {
-            words_ = (features_ + 8 * bits - 1) / (8 * bits) * 8;
+            words_ = MarkedRows::words_for(features_);
             marks_.resize(count * static_cast<std::size_t>(words_));
             float_rows_.resize(X.kind == Samples::Kind::dense_float32 ? count : 0);
             byte_rows_.resize(X.kind == Samples::Kind::dense_uint8 ? count : 0);
@@ -153,7 +153,7 @@ void SharedBatch::update(const Kernels& kernels, Index samples, const float* ste
             update_marks(kernels, samples, step, layer, first, last, scratch);
             break;
         case Reading::matrix:
-            kernels.dense_update(values_.data() + first, row_stride_, samples, last - first, step, 1.0F,
+            kernels.dense_update(values_.data() + first, row_stride_, samples, last - first, step,
                                  layer.weights + first * layer.width, layer.biases, layer.width);
             break;
     }
@@ -192,7 +192,7 @@ void SharedBatch::update_lists(const Kernels& kernels, Index samples, const floa
                                    scratch.inputs_.data()};
     for (Index s = 0; s < samples; s += BatchTranspose::samples) {
         kernels.sparse_update(rows + s, std::min(BatchTranspose::samples, samples - s),
-                              step + s * layer.width, 1.0F, layer.weights, layer.biases, layer.width,
+                              step + s * layer.width, layer.weights, layer.biases, layer.width,
                               transpose);
     }
 }
@@ -205,7 +205,7 @@ void SharedBatch::update_marks(const Kernels& kernels, Index samples, const floa
     const Index first_word = first / bits;
     const Index used_words = (last + bits - 1) / bits - first_word;
     // A part of the rows is a batch of its own, of fewer columns: only the marks have to be copied.
-    const Index words = is_part ? (used_words + 7) / 8 * 8 : words_;
+    const Index words = is_part ? MarkedRows::words_for(used_words * bits) : words_;
     for (Index s = 0; s < samples; s += MarkedRows::most) {
         MarkedRows rows = marked(s, std::min(MarkedRows::most, samples - s));
         if (is_part) {

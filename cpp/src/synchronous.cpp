@@ -77,7 +77,7 @@ struct Part {
     double loss = 0.0;
 };
 
-class Synchronous final : public OneNetwork {
+class Synchronous final : public InLockstep {
 public:
     Synchronous(const Task& task, Team& team, Parameters start)
         : task_{task},
@@ -96,21 +96,6 @@ public:
         }
     }
 
-    Replica::Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) override {
-        Replica::Trained trained;
-        std::vector<double> cpu_seconds(static_cast<std::size_t>(team.size()));
-        Lockstep lockstep{team.size()};
-        team.together([&](Index member) {
-            const double start = thread_cpu_seconds();
-            Lockstep::Member self{lockstep};
-            work(self, member, team.size(), epoch, heartbeat, trained);
-            cpu_seconds[static_cast<std::size_t>(member)] = thread_cpu_seconds() - start;
-            self.finish();
-        });
-        trained.cpu_seconds = *std::ranges::max_element(cpu_seconds);
-        return trained;
-    }
-
     void collect(Team& /*team*/, Parameters& parameters, std::span<float> shift) override {
         std::ranges::copy(parameters_.flat(), parameters.flat().begin());
         std::ranges::copy(shift_, shift.begin());
@@ -118,10 +103,10 @@ public:
 
 private:
     void work(Lockstep::Member& self, Index member, Index members, Index epoch, Heartbeat& heartbeat,
-              Replica::Trained& trained) {
+              Replica::Trained& trained) override {
         const Shard shard = task_.shard();
         const Shard::Epoch order = shard.epoch(epoch);
-        Replica::Trained reported;
+        Reporter reporter{heartbeat, task_.network.shape.size()};
         for (Index begin = 0; begin < shard.epoch_size(); begin += task_.batch_size) {
             const Index samples = std::min(task_.batch_size, shard.epoch_size() - begin);
             const double rate =
@@ -145,12 +130,8 @@ private:
                         trained.loss_sum += part->loss;
                     }
                     trained.samples = begin + samples;
-                    const Index unreported = trained.samples - reported.samples;
-                    if (unreported * task_.network.shape.size() >= check_in_work) {
-                        heartbeat.check_in(unreported, trained.loss_sum - reported.loss_sum);
-                        reported = trained;
-                    }
-                    if (heartbeat.stopped()) {
+                    reporter.report(trained.samples, trained.loss_sum);
+                    if (reporter.stopped()) {
                         self.stop();
                     }
                 }
@@ -220,7 +201,7 @@ private:
             } else {
                 const Block even = block(layer.fan_in, task_.threads(), i);
                 kernels.dense_update(activations_[l - 1].data() + even.begin, layers[l - 1].stride,
-                                     samples, even.size, deltas_[l].data(), 1.0F,
+                                     samples, even.size, deltas_[l].data(),
                                      layer.weights + even.begin * layer.stride, biases, layer.stride);
             }
         }

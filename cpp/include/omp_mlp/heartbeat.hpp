@@ -47,4 +47,22 @@ private:
     std::atomic<double> loss_sum_ = 0.0;
 };
 
+// One thread's progress in a round, of which the heartbeat is told every so much work, not after every batch.
+class Reporter {
+public:
+    // work_a_sample: multiply-adds.
+    Reporter(Heartbeat& heartbeat, Index work_a_sample)
+        : heartbeat_{&heartbeat}, work_a_sample_{work_a_sample} {}
+
+    // So much is done since the round began.
+    void report(Index samples, double loss_sum);
+
+    bool stopped() const { return heartbeat_->stopped(); }
+
+private:
+    Heartbeat* heartbeat_;
+    Index work_a_sample_;
+    Progress reported_;
+};
+
 }  // namespace omp_mlp

@@ -22,6 +22,8 @@ struct SparseRow {
 // Up to 32 samples as dense rows, and a bit for each entry that is not zero.
 struct MarkedRows {
     static constexpr Index most = 32;  // samples: they are the bits of one word in marked_update
+    // Words of a sample's marks: whole cache lines.
+    static constexpr Index words_for(Index columns) { return (columns + 511) / 512 * 8; }
 
     const std::uint64_t* marks;  // samples x words; bit k % 64 of word k / 64 is entry k's
     Index words;                 // a multiple of 8; filled up with zeros
@@ -68,10 +70,10 @@ struct Kernels {
     // z[s] = bias + sum over the nonzeros k of sample s of x[s][k] W[k]; z: samples x width.
     void (*sparse_forward)(const SparseRow* x, Index samples, const float* W, const float* bias,
                            Index width, float* z);
-    // W[k] += scale * sum over s of x[s][k] delta[s], bias += scale * sum over s of delta[s]; at most
+    // W[k] += sum over s of x[s][k] step[s], bias += sum over s of step[s]; at most
     // BatchTranspose::samples samples.
-    void (*sparse_update)(const SparseRow* x, Index samples, const float* delta, float scale, float* W,
-                          float* bias, Index width, const BatchTranspose& scratch);
+    void (*sparse_update)(const SparseRow* x, Index samples, const float* step, float* W, float* bias,
+                          Index width, const BatchTranspose& scratch);
 
     // z[s] = bias + sum over the marked k of x[s][k] W[k]. The rows of W are visited in blocks of
     // 64 x words_a_visit, all samples in a block, so that what they share is read from the fastest cache.
@@ -103,9 +105,9 @@ struct Kernels {
     // scratch: 64 x width floats.
     void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in, Index width,
                            float* below, Index below_stride, float* scratch);
-    // W[k] += scale * sum over s of a[s][k] delta[s], bias as above.
-    void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in, const float* delta,
-                         float scale, float* W, float* bias, Index width);
+    // W[k] += sum over s of a[s][k] step[s], bias as above.
+    void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
+                         float* W, float* bias, Index width);
 
     // c[m] += sum over d < depth of a[d + m * a_row] b[d]; b: depth x width, c: rows x width.
     void (*add_product)(const float* a, Index a_row, Index rows, Index depth, const float* b,

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "omp_mlp/heartbeat.hpp"
+#include "omp_mlp/lockstep.hpp"
 #include "omp_mlp/network.hpp"
 #include "omp_mlp/optimizer.hpp"
 #include "omp_mlp/parallel.hpp"
@@ -52,6 +53,17 @@ public:
     virtual void collect(Team& team, Parameters& parameters, std::span<float> shift) = 0;
 };
 
+// The strategies whose threads work in step.
+class InLockstep : public OneNetwork {
+public:
+    Replica::Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) final;
+
+private:
+    // The share of one of `members` in an epoch; the first fills in what was trained, but for the time.
+    virtual void work(Lockstep::Member& self, Index member, Index members, Index epoch,
+                      Heartbeat& heartbeat, Replica::Trained& trained) = 0;
+};
+
 // hogwild: Niu, Recht, Re & Wright (2011).
 enum class Strategy { section, synchronous, hogwild };
 
@@ -60,8 +72,5 @@ enum class Strategy { section, synchronous, hogwild };
 TrainResult train_one_network(Strategy strategy, const Network& network, const Samples& X,
                               const Targets& targets, const TrainOptions& options,
                               const std::optional<Parameters>& start, const Observer& observer);
-
-// Multiply-adds between two check-ins of a thread with the heartbeat: some 0.1 ms.
-inline constexpr Index check_in_work = Index{1} << 22;
 
 }  // namespace omp_mlp

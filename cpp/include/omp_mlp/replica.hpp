@@ -42,7 +42,7 @@ private:
     double train_stretch(const Targets& targets, std::span<const Index> ids, Index position);
     // Positions [begin, end) of one epoch.
     void train_epoch(const Samples& X, const Targets& targets, Index number, Index begin, Index end,
-                     Heartbeat& heartbeat, Trained& trained);
+                     Reporter& reporter, Trained& trained);
     void list(const Shard::Epoch& order, Index begin, Index end);
     void drop_confident(const Targets& targets, std::span<const Index> ids);
 
@@ -56,7 +56,6 @@ private:
     bool bfloat16_forward_;
     std::vector<bool> keep_;
     Workspace workspace_;
-    Trained reported_;        // what of the round the heartbeat was told
     std::vector<Index> ids_;  // the samples that come next
 };
 
