@@ -54,7 +54,8 @@ Index mark_uint8(const std::uint8_t* x, Index n, std::uint64_t* marks) {
 bool to_bytes(const float* x, Index n, float divisor, std::uint8_t* bytes) {
     for (Index k = 0; k < n; ++k) {
         const float nearest = std::round(x[k] * divisor);
-        if (!(nearest >= 0.0F && nearest <= 255.0F && nearest / divisor == x[k])) {
+        const bool is_byte = nearest >= 0.0F && nearest <= 255.0F && nearest / divisor == x[k];
+        if (!is_byte) {
             return false;
         }
         bytes[k] = static_cast<std::uint8_t>(nearest);

@@ -226,9 +226,9 @@ MarkedRows Workspace::marked(Index first, Index count) const {
 }
 
 MarkedRows Workspace::marked_bfloat16(Index first, Index count) const {
-    MarkedRows rows = marked(first, count);
-    rows.byte_value = bfloat16_byte_value_.data();
-    return rows;
+    MarkedRows rounded = marked(first, count);
+    rounded.byte_value = bfloat16_byte_value_.data();
+    return rounded;
 }
 
 const float* const* Workspace::float_rows() const {

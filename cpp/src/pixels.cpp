@@ -23,8 +23,7 @@ constexpr std::size_t huge_page = std::size_t{2} << 20;
 std::uint8_t* allocate(std::size_t size) {
     auto* memory = static_cast<std::uint8_t*>(::operator new(size, std::align_val_t{huge_page}));
 #if defined(__linux__)
-    madvise(memory, size,
-            MADV_HUGEPAGE);  // a wish: whether it is granted makes no difference but for time
+    madvise(memory, size, MADV_HUGEPAGE);  // a wish, whose refusal costs time only
 #endif
     return memory;
 }
