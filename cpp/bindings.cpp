@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -21,6 +22,7 @@
 #include "omp_mlp/merge_cost.hpp"
 #include "omp_mlp/one_network.hpp"
 #include "omp_mlp/parallel.hpp"
+#include "omp_mlp/pixels.hpp"
 #include "omp_mlp/predict.hpp"
 #include "omp_mlp/train.hpp"
 
@@ -80,6 +82,7 @@ Array<float> packed(const Shape& shape, const Parameters& parameters) {
 struct PySamples {
     Samples samples;
     py::object owner;
+    std::shared_ptr<const Pixels> pixels = nullptr;
 
     static PySamples dense_float32(const Array<float>& X) {
         return {{.kind = Samples::Kind::dense_float32,
@@ -112,6 +115,21 @@ struct PySamples {
         const py::gil_scoped_release release;
         const bool matrix = choose_reading(named(first_layers, first_layer), samples) == Reading::matrix;
         return matrix ? std::nullopt : std::optional{density(samples)};
+    }
+
+    // Keeps X as bytes for training as well, if that is possible; X is finite then.
+    bool keep_pixels(int workers) {
+        const py::gil_scoped_release release;
+        if (auto found = Pixels::of(kernels(), samples, workers)) {
+            pixels = std::make_shared<const Pixels>(std::move(*found));
+        }
+        return pixels != nullptr;
+    }
+
+    // What replicas that read the first layer's inputs in this way train on.
+    Samples for_replicas(FirstLayer first_layer) const {
+        return pixels && choose_reading(first_layer, samples) == Reading::marks ? pixels->samples()
+                                                                                : samples;
     }
 
     // Where X is not finite first, as (row, column), or None.
@@ -277,11 +295,12 @@ py::tuple train_network(
         init == "given" ? std::optional{start.parameters} : std::nullopt;
     const std::optional<Strategy> of_one =
         strategy != "replica" ? std::optional{named(strategies, strategy)} : std::nullopt;
+    const Samples for_replicas = X.for_replicas(options.batch.first_layer);
     const auto run = [&] {
         // From here to the end of the training no Python object is touched, except by the observer.
         const py::gil_scoped_release release;
         return of_one ? train_one_network(*of_one, network, X.samples, targets, options, given, observer)
-                      : train(network, X.samples, targets, options, given, observer);
+                      : train(network, for_replicas, targets, options, given, observer);
     };
     const TrainResult result = run();
 
@@ -422,6 +441,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def_static("csr", &PySamples::csr, py::kw_only(), "starts"_a.noconvert(),
                     "indices"_a.noconvert(), "values"_a.noconvert(), "columns"_a)
         .def("list_density", &PySamples::list_density, py::kw_only(), "first_layer"_a)
+        .def("keep_pixels", &PySamples::keep_pixels, py::kw_only(), "workers"_a)
         .def("first_nonfinite", &PySamples::first_nonfinite, py::kw_only(), "workers"_a);
 
     py::class_<PyNetwork>(m, "Network")

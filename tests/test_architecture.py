@@ -51,6 +51,7 @@ MAY_INCLUDE = {
     "rounds": BASICS,
     "samples": BASICS,
     "centering": BASICS | {"samples"},
+    "pixels": BASICS | {"first_layer", "kernels", "parallel", "samples"},
     "examine": BASICS | {"samples", "parallel"},
     "first_layer": BASICS | {"samples"},
     "shard": BASICS | {"permutation"},
@@ -73,7 +74,7 @@ MAY_INCLUDE = {
     "check_kernels": NETWORK | {"network", "dispatch", "random"},
     "bindings": REPLICA
     | {"dispatch", "examine", "merge", "merge_cost", "one_network"}
-    | {"parallel", "predict", "train"},
+    | {"parallel", "pixels", "predict", "train"},
 }
 # These know nothing of each other, not even through others.
 STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]

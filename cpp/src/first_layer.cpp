@@ -3,6 +3,11 @@
 #include <algorithm>
 
 namespace omp_mlp {
+namespace {
+
+constexpr Index most_together = 32;
+
+}  // namespace
 
 double density(const Samples& X) {
     constexpr Index rows_looked_at = 256;
@@ -39,11 +44,21 @@ Reading choose_reading(FirstLayer wish, const Samples& X) {
     return X.kind == Samples::Kind::csr ? Reading::lists : Reading::marks;
 }
 
+Reading choose_replica_reading(FirstLayer wish, const Samples& X, Index batch_size) {
+    constexpr double thinnest = 0.03;
+    constexpr Index most_entries = Index{1} << 20;
+    const Reading reading = choose_reading(wish, X);
+    const bool spread = reading == Reading::lists &&
+                        std::max(batch_size, most_together) * X.columns <= most_entries &&
+                        density(X) >= thinnest;
+    return spread ? Reading::marks : reading;
+}
+
 Index samples_together(Reading reading, Samples::Kind kind) {
     if (reading == Reading::lists) {
         return 1;
     }
-    return kind == Samples::Kind::dense_uint8 && reading == Reading::marks ? 32 : 16;
+    return kind == Samples::Kind::dense_uint8 && reading == Reading::marks ? most_together : 16;
 }
 
 }  // namespace omp_mlp

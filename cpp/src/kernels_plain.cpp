@@ -32,19 +32,35 @@ Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* in
 }
 
 template <typename Value>
-void mark(const Value* x, Index n, std::uint64_t* marks) {
+Index mark(const Value* x, Index n, std::uint64_t* marks) {
     std::fill_n(marks, (n + 63) / 64, std::uint64_t{0});
+    Index count = 0;
     for (Index k = 0; k < n; ++k) {
-        marks[k / 64] |= std::uint64_t{x[k] != Value{0}} << (k % 64);
+        const bool is_set = x[k] != Value{0};
+        marks[k / 64] |= std::uint64_t{is_set} << (k % 64);
+        count += is_set;
     }
+    return count;
 }
 
-void mark_float32(const float* x, Index n, std::uint64_t* marks) {
-    mark(x, n, marks);
+Index mark_float32(const float* x, Index n, std::uint64_t* marks) {
+    return mark(x, n, marks);
 }
 
-void mark_uint8(const std::uint8_t* x, Index n, std::uint64_t* marks) {
-    mark(x, n, marks);
+Index mark_uint8(const std::uint8_t* x, Index n, std::uint64_t* marks) {
+    return mark(x, n, marks);
+}
+
+bool to_bytes(const float* x, Index n, float divisor, std::uint8_t* bytes) {
+    for (Index k = 0; k < n; ++k) {
+        const float nearest = std::round(x[k] * divisor);
+        const bool is_byte = nearest >= 0.0F && nearest <= 255.0F && nearest / divisor == x[k];
+        if (!is_byte) {
+            return false;
+        }
+        bytes[k] = static_cast<std::uint8_t>(nearest);
+    }
+    return true;
 }
 
 void widen_uint8(const std::uint8_t* x, Index n, float scale, float* row) {
@@ -319,6 +335,7 @@ const Kernels plain_kernels{
     .gather_uint8 = gather_uint8,
     .mark_float32 = mark_float32,
     .mark_uint8 = mark_uint8,
+    .to_bytes = to_bytes,
     .widen_uint8 = widen_uint8,
     .sparse_forward = sparse_forward,
     .sparse_update = sparse_update,

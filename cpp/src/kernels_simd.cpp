@@ -26,6 +26,7 @@ using VInt = std::int32_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), may_
 using VBits = std::uint32_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES), may_alias));
 
 constexpr Index lanes = OMP_MLP_VECTOR_BYTES / 4;
+using VBytes = std::uint8_t __attribute__((vector_size(OMP_MLP_VECTOR_BYTES / 4), may_alias));
 // Vectors that a loop over rows keeps in registers, next to what it needs besides.
 constexpr Index tile_vectors = OMP_MLP_REGISTERS == 32 ? 12 : 8;
 // Filling makes every width a multiple of 16 floats, so the last tile has a multiple of this many vectors.
@@ -185,31 +186,41 @@ Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* in
 
 #if defined(__AVX512F__)
 
-void mark_float32(const float* x, Index n, std::uint64_t* marks) {
+Index mark_float32(const float* x, Index n, std::uint64_t* marks) {
     auto* sixteen = reinterpret_cast<__mmask16*>(marks);  // little-endian: the first are the lowest bits
     marks[(n - 1) / 64] = 0;
+    Index count = 0;
     for_each_sixteen(n, [&](Index k, __m512i /*at*/, __mmask16 inside) {
-        sixteen[k / 16] = is_nonzero(_mm512_maskz_loadu_ps(inside, x + k));
+        const __mmask16 set = is_nonzero(_mm512_maskz_loadu_ps(inside, x + k));
+        sixteen[k / 16] = set;
+        count += __builtin_popcount(set);
     });
+    return count;
 }
 
-void mark_uint8(const std::uint8_t* x, Index n, std::uint64_t* marks) {
+Index mark_uint8(const std::uint8_t* x, Index n, std::uint64_t* marks) {
+    Index count = 0;
+    const auto mark = [&](Index k, __m512i bytes) {
+        const std::uint64_t set = _mm512_test_epi8_mask(bytes, bytes);
+        marks[k / 64] = set;
+        count += __builtin_popcountll(set);
+    };
     Index k = 0;
     for (; k + 64 <= n; k += 64) {
-        const __m512i bytes = _mm512_loadu_si512(x + k);
-        marks[k / 64] = _mm512_test_epi8_mask(bytes, bytes);
+        mark(k, _mm512_loadu_si512(x + k));
     }
     if (k < n) {
         const __mmask64 inside = (std::uint64_t{1} << (n - k)) - 1;
-        const __m512i bytes = _mm512_maskz_loadu_epi8(inside, x + k);
-        marks[k / 64] = _mm512_test_epi8_mask(bytes, bytes);
+        mark(k, _mm512_maskz_loadu_epi8(inside, x + k));
     }
+    return count;
 }
 
 #else
 
 template <typename Value>
-void mark(const Value* x, Index n, std::uint64_t* marks) {
+Index mark(const Value* x, Index n, std::uint64_t* marks) {
+    Index count = 0;
     for (Index begin = 0; begin < n; begin += 64) {
         const Index end = begin + 64 < n ? begin + 64 : n;
         std::uint64_t word = 0;
@@ -217,18 +228,65 @@ void mark(const Value* x, Index n, std::uint64_t* marks) {
             word |= static_cast<std::uint64_t>(x[k] != Value{}) << (k - begin);
         }
         marks[begin / 64] = word;
+        count += __builtin_popcountll(word);
     }
+    return count;
 }
 
-void mark_float32(const float* x, Index n, std::uint64_t* marks) {
-    mark(x, n, marks);
+Index mark_float32(const float* x, Index n, std::uint64_t* marks) {
+    return mark(x, n, marks);
 }
 
-void mark_uint8(const std::uint8_t* x, Index n, std::uint64_t* marks) {
-    mark(x, n, marks);
+Index mark_uint8(const std::uint8_t* x, Index n, std::uint64_t* marks) {
+    return mark(x, n, marks);
 }
 
 #endif
+
+// Whole numbers, and the quotients that they stand for. A quotient rounded once is what a division gives, and
+// slow; with fused multiply-adds it takes three of them (Markstein 1990).
+V divided(V whole, float divisor, float inverse) {
+#if defined(__FMA__) || defined(__aarch64__)
+    const V quotient = whole * inverse;
+    const V remainder = whole - quotient * divisor;
+    return quotient + remainder * inverse;
+#else
+    (void)inverse;
+    return whole / divisor;
+#endif
+}
+
+bool to_bytes(const float* x, Index n, float divisor, std::uint8_t* bytes) {
+    const float inverse = 1.0F / divisor;
+    VInt wrong{};
+    const auto convert = [&](const float* from, std::uint8_t* to) {
+        V values;
+        memcpy(&values, from, sizeof values);
+        // What is no number from 0 to 255, NaN too, becomes an integer outside that range, or comes back as
+        // something else.
+        const VInt whole = __builtin_convertvector(values * divisor + 0.5F, VInt);
+        const V back = divided(__builtin_convertvector(whole, V), divisor, inverse);
+        wrong |= (whole & ~255) | (back != values);
+        const VBytes lane_bytes = __builtin_convertvector(whole, VBytes);
+        memcpy(to, &lane_bytes, sizeof lane_bytes);
+    };
+    Index k = 0;
+    for (; k + lanes <= n; k += lanes) {
+        convert(x + k, bytes + k);
+    }
+    if (k < n) {
+        float rest[lanes] = {};
+        std::uint8_t rest_bytes[lanes];
+        memcpy(rest, x + k, static_cast<std::size_t>(n - k) * sizeof(float));
+        convert(rest, rest_bytes);
+        memcpy(bytes + k, rest_bytes, static_cast<std::size_t>(n - k));
+    }
+    std::int32_t any = 0;
+    for (Index lane = 0; lane < lanes; ++lane) {
+        any |= wrong[lane];
+    }
+    return any == 0;
+}
 
 void widen_uint8(const std::uint8_t* x, Index n, float scale, float* row) {
     for (Index k = 0; k < n; ++k) {
@@ -1552,6 +1610,7 @@ extern const Kernels OMP_MLP_TABLE(OMP_MLP_KERNELS){
     .gather_uint8 = gather_uint8,
     .mark_float32 = mark_float32,
     .mark_uint8 = mark_uint8,
+    .to_bytes = to_bytes,
     .widen_uint8 = widen_uint8,
     .sparse_forward = sparse_forward,
     .sparse_update = sparse_update,

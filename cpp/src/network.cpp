@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <functional>
-#include <numeric>
 
 namespace omp_mlp {
 
@@ -132,14 +131,29 @@ void Workspace::load_lists(const Kernels& kernels, const Samples& X, std::span<c
     }
 }
 
+void Workspace::take_byte_values(const Samples& X) {
+    byte_scale_ = X.scale;
+    byte_source_ = X.byte_value;
+    for (std::size_t byte = 0; byte < byte_value_.size(); ++byte) {
+        const float value =
+            X.byte_value != nullptr ? X.byte_value[byte] : X.scale * static_cast<float>(byte);
+        byte_value_[byte] = value;
+        // To nearest, ties to even. Powers of two times a byte are what they were.
+        const auto bits = std::bit_cast<std::uint32_t>(value);
+        bfloat16_byte_value_[byte] =
+            std::bit_cast<float>((bits + 0x7FFFU + ((bits >> 16) & 1U)) & 0xFFFF0000U);
+    }
+}
+
 void Workspace::load_marks(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                            std::span<const Index> next) {
+    if (X.kind == Samples::Kind::csr) {
+        spread_rows(kernels, X, ids, next);
+        return;
+    }
     const bool is_float = X.kind == Samples::Kind::dense_float32;
-    if (!is_float && byte_scale_ != X.scale) {
-        byte_scale_ = X.scale;
-        for (std::size_t byte = 0; byte < byte_value_.size(); ++byte) {
-            byte_value_[byte] = X.scale * static_cast<float>(byte);
-        }
+    if (!is_float && (byte_scale_ != X.scale || byte_source_ != X.byte_value)) {
+        take_byte_values(X);
     }
     float_rows_.clear();
     byte_rows_.clear();
@@ -159,19 +173,45 @@ void Workspace::load_marks(const Kernels& kernels, const Samples& X, std::span<c
         std::uint64_t* marks = marks_.data() + static_cast<Index>(s) * words_;
         if (is_float) {
             float_rows_.push_back(X.values + offset);
-            kernels.mark_float32(X.values + offset, X.columns, marks);
+            marked += kernels.mark_float32(X.values + offset, X.columns, marks);
         } else {
             byte_rows_.push_back(X.bytes + offset);
-            kernels.mark_uint8(X.bytes + offset, X.columns, marks);
+            marked += kernels.mark_uint8(X.bytes + offset, X.columns, marks);
         }
-        marked = std::transform_reduce(marks, marks + words_, marked, std::plus<>{},
-                                       [](std::uint64_t word) { return Index{std::popcount(word)}; });
     }
+    choose_visits(marked);
+}
+
+void Workspace::choose_visits(Index marked) {
     // Enough rows of W in a visit that starting it does not cost more than the visit.
     constexpr Index enough = 8;
     const Index all_words = std::max<Index>(1, (features_ + 63) / 64);
     words_a_visit_ =
         std::clamp<Index>(enough * loaded_ * all_words / std::max<Index>(1, marked), 1, all_words);
+}
+
+// Rows of CSR become dense rows of the workspace.
+void Workspace::spread_rows(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                            std::span<const Index> next) {
+    inputs.resize(marks_.size() / static_cast<std::size_t>(words_) *
+                  static_cast<std::size_t>(input_stride));
+    float_rows_.clear();
+    upcoming_.assign(ids.size(), nullptr);
+    Index marked = 0;
+    for (std::size_t s = 0; s < ids.size(); ++s) {
+        if (s < next.size()) {
+            prefetch_sample(X, next[s]);
+        }
+        float* row = inputs.data() + static_cast<Index>(s) * input_stride;
+        std::fill_n(row, X.columns, 0.0F);
+        const std::int64_t end = X.starts[ids[s] + 1];
+        for (std::int64_t i = X.starts[ids[s]]; i < end; ++i) {
+            row[X.indices[i]] = X.values[i];
+        }
+        float_rows_.push_back(row);
+        marked += kernels.mark_float32(row, X.columns, marks_.data() + static_cast<Index>(s) * words_);
+    }
+    choose_visits(marked);
 }
 
 MarkedRows Workspace::marked(Index first, Index count) const {
@@ -183,6 +223,12 @@ MarkedRows Workspace::marked(Index first, Index count) const {
             .bytes = byte_rows_.empty() ? nullptr : byte_rows_.data() + first,
             .byte_value = byte_value_.data(),
             .upcoming = upcoming_.data() + first};
+}
+
+MarkedRows Workspace::marked_bfloat16(Index first, Index count) const {
+    MarkedRows rounded = marked(first, count);
+    rounded.byte_value = bfloat16_byte_value_.data();
+    return rounded;
 }
 
 const float* const* Workspace::float_rows() const {
@@ -376,7 +422,7 @@ void first_forward(const Kernels& kernels, const Network& network, const Paramet
             for_each_marked(workspace, [&](Index first, Index count) {
                 if (!workspace.first_weights.empty()) {
                     // Half the bytes: twice the rows of W fit the cache.
-                    kernels.marked_forward_bfloat16(workspace.marked(first, count),
+                    kernels.marked_forward_bfloat16(workspace.marked_bfloat16(first, count),
                                                     2 * workspace.words_a_visit(),
                                                     workspace.first_weights.data(), layer.biases,
                                                     layer.stride, z + first * layer.stride);

@@ -40,7 +40,7 @@ public:
           X_{X},
           targets_{targets},
           options_{options},
-          reading_{choose_reading(options.batch.first_layer, X)},
+          reading_{choose_replica_reading(options.batch.first_layer, X, options.batch.batch_size)},
           start_{start},
           replicas_(static_cast<std::size_t>(options.replicas)),
           trained_(replicas_.size()),

@@ -65,12 +65,14 @@ def inputs(
     name: str = "X",
     n_features: int | None = None,
     for_training: bool = False,
+    for_replicas: bool = False,
     workers: int = 1,
 ) -> Inputs:
     """Check X and hand it to the core, without a copy where it already is what the core wants.
 
     Bytes are scaled by a power of two for training, so that the largest is at most 1; folding that
-    into the first layer's weights is exact.
+    into the first layer's weights is exact. For replicas, floats that are bytes divided by 255 or
+    the like are kept as bytes besides, which are quicker to read.
     """
     if hasattr(X, "tocsr"):
         core, shape = _sparse_inputs(X, name)
@@ -99,6 +101,8 @@ def inputs(
         raise ValueError(
             f"{name} has {shape[1]} features, but the network was trained on {n_features}"
         )
+    if for_replicas and core.keep_pixels(workers=workers):
+        return Inputs(core, shape[0], shape[1], scale)
     nonfinite = core.first_nonfinite(workers=workers)
     if nonfinite is not None:
         row, column = nonfinite

@@ -114,7 +114,10 @@ def train_parallel(
         float32 in C order, and CSR of float32, are read in place; other numbers are converted to
         float32. Bytes (uint8) are read in place and trained on as X / 2^k, with the smallest k that
         brings the largest to at most 1. Scale other inputs to about unit size yourself. X is never
-        changed, and the network that is returned applies to X in the units given here.
+        changed, and the network that is returned applies to X in the units given here. While
+        replicas train, a matrix of floats that are all bytes divided by 255 (or 1, 16, 256), as
+        scaled images are, is also kept as those bytes, which are quicker to read, if they take at
+        most 56 MB; every entry counts for the same float.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Integers, strings or booleans are the labels of a classification; floats are the values of
         a regression, in one or several columns.
@@ -334,7 +337,10 @@ def train_parallel(
         raise TypeError(f"callback must be callable; got {type(callback).__name__}")
 
     workers = effective_workers(workers, threads)
-    samples = _validate.inputs(X, for_training=True, workers=workers)
+    may_read_pixels = first_layer != "dense" and strategy not in _strategy.ONE_NETWORK
+    samples = _validate.inputs(
+        X, for_training=True, for_replicas=may_read_pixels and epochs > 0, workers=workers
+    )
     if forward_precision == "bfloat16" and hasattr(X, "tocsr"):
         raise ValueError(
             "forward_precision='bfloat16' goes with X as an array; got a sparse matrix"

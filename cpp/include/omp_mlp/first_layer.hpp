@@ -11,8 +11,7 @@ namespace omp_mlp {
 
 enum class FirstLayer { automatic, sparse, dense };
 
-// What a workspace holds of its samples: lists of nonzeros (CSR has nothing else), dense rows and a mark for
-// each nonzero, or a matrix.
+// What a workspace holds of its samples: lists of nonzeros, dense rows and a mark for each nonzero, or a matrix.
 enum class Reading { lists, marks, matrix };
 
 // The share of nonzeros in X, estimated from up to 256 rows at equal distances: a function of X alone.
@@ -20,6 +19,11 @@ double density(const Samples& X);
 
 // Resolves `automatic`; the other wishes are obeyed.
 Reading choose_reading(FirstLayer wish, const Samples& X);
+
+// The same for replicas that train on batches of this size. Rows of CSR are spread out in the workspace where
+// they are not so thin that looking for their nonzeros would take longer than using them, and where a
+// batch of them takes little memory.
+Reading choose_replica_reading(FirstLayer wish, const Samples& X, Index batch_size);
 
 // Small batches are read together up to so many samples. More share the visits to W, and need more products
 // with each other, which are cheaper for bytes; lists are not read together at all.

@@ -60,10 +60,13 @@ struct Kernels {
                           float* value);
 
     // Sets bit k % 64 of marks[k / 64] where x[k] is not zero, and clears the others, for k < n rounded up
-    // to a multiple of 64.
-    void (*mark_float32)(const float* x, Index n, std::uint64_t* marks);
-    void (*mark_uint8)(const std::uint8_t* x, Index n, std::uint64_t* marks);
+    // to a multiple of 64. Returns how many are set.
+    Index (*mark_float32)(const float* x, Index n, std::uint64_t* marks);
+    Index (*mark_uint8)(const std::uint8_t* x, Index n, std::uint64_t* marks);
 
+    // bytes[k] = x[k] times divisor, and whether every x[k] is a whole number from 0 to 255 divided by it, to
+    // the last bit; if not, bytes become anything.
+    bool (*to_bytes)(const float* x, Index n, float divisor, std::uint8_t* bytes);
     // row[k] = scale * x[k] for n bytes.
     void (*widen_uint8)(const std::uint8_t* x, Index n, float scale, float* row);
 

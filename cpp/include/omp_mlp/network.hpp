@@ -93,7 +93,7 @@ public:
     // The weights of a narrow output layer, transposed (outputs x padded fan_in), or empty. While they are
     // here, they stand for those in the parameters, which are not kept up.
     Buffer output_weights;
-    Buffer inputs;  // matrix: the loaded samples, loaded x input_stride
+    Buffer inputs;  // matrix, and marks of CSR: the loaded samples, loaded x input_stride
     Index input_stride;
     Buffer panel;     // scratch of dense_backward
     Buffer products;  // of the loaded samples with each other, MarkedRows::most x MarkedRows::most
@@ -102,6 +102,8 @@ public:
 
     // Marks: the loaded samples [first, first + count), up to MarkedRows::most of them.
     MarkedRows marked(Index first, Index count) const;
+    // The same, bytes being worth what they are in bfloat16.
+    MarkedRows marked_bfloat16(Index first, Index count) const;
     Index words_a_visit() const { return words_a_visit_; }
     std::uint32_t* marks_scratch() { return present_.data(); }
     // Dense rows of the loaded samples: floats, or bytes worth byte_scale() each. One is null.
@@ -116,6 +118,10 @@ private:
                     std::span<const Index> next);
     void load_matrix(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                      std::span<const Index> next);
+    void take_byte_values(const Samples& X);
+    void spread_rows(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                     std::span<const Index> next);
+    void choose_visits(Index marked);
     void move_sample(Index from, Index to);
 
     Index features_;
@@ -140,7 +146,10 @@ private:
     std::vector<const float*> float_rows_;
     std::vector<const std::uint8_t*> byte_rows_;
     std::vector<const void*> upcoming_;  // a row for each loaded sample, or null
+    // What bytes are worth, as X said when it was last asked.
     std::array<float, 256> byte_value_{};
+    std::array<float, 256> bfloat16_byte_value_{};
+    const float* byte_source_ = nullptr;
     float byte_scale_ = 0.0F;
 };
 

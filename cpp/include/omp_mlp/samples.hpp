@@ -18,7 +18,8 @@ struct Samples {
     const std::uint8_t* bytes = nullptr;    // dense_uint8: rows x columns
     const std::int64_t* starts = nullptr;   // csr: rows + 1
     const std::int32_t* indices = nullptr;  // csr: the column of each stored value
-    float scale = 1.0F;                     // bytes are read as scale * byte
+    float scale = 1.0F;                     // bytes are read as scale * byte, ...
+    const float* byte_value = nullptr;      // ... or as byte_value[byte], which may be rounded otherwise
 };
 
 }  // namespace omp_mlp
