@@ -92,4 +92,19 @@ SETTINGS: dict[str, dict[float, Training]] = {
         97.5: Training(128, 0.004, epochs=4, schedule="linear", solver="adam"),
         98.0: Training(32, 0.004, epochs=5, schedule="linear", solver="adam"),
     },
+    "numpy": {
+        97.0: Training(16, 0.4, schedule="linear"),
+        97.5: Training(16, 0.3, epochs=2, schedule="linear"),
+        98.0: Training(16, 0.4, epochs=5, schedule="linear"),
+    },
+    "numpy-blas": {
+        97.0: Training(16, 0.4, schedule="linear"),
+        97.5: Training(8, 0.2, epochs=2, schedule="linear"),
+        98.0: Training(16, 0.4, epochs=5, schedule="linear"),
+    },
+    "jax": {
+        97.0: Training(16, 0.3, schedule="linear"),
+        97.5: Training(16, 0.3, epochs=2, schedule="linear"),
+        98.0: Training(8, 0.1, epochs=6, schedule="linear"),
+    },
 }
