@@ -45,7 +45,7 @@ struct OptionValue {
 struct Measure {
     Index (*count)(Index replicas);  // of sums
     // Writes the slice's part of each sum. May need the slice of `updates`, which is sum_i d_i then.
-    void (*slice)(const MergeInput& input, const ReplicaSlice& slice, double* updates, double* sums);
+    void (*slice)(const MergeInput& input, const ReplicaRows& rows, double* updates, double* sums);
     // Whether it leaves sum_i d_i in `updates`. Where all replicas weigh the same, that is all it takes to
     // merge, and their parameters are read only once.
     bool adds_updates;
@@ -69,7 +69,7 @@ struct MergeMethod {
     void (*weigh)(const MergeInput& input, std::span<const OptionValue> options,
                   std::span<const double> sums, std::span<double> weights);
     // All others, whose `weigh` is null, write the merged parameters of a slice.
-    void (*combine)(const ReplicaSlice& slice, double* merged);
+    void (*combine)(const ReplicaRows& rows, double* merged);
 };
 
 std::span<const MergeMethod> merge_methods();
@@ -105,8 +105,8 @@ public:
 private:
     void measure(const MergeInput& input, const ForEach& for_each);
     void weigh(const MergeInput& input);
+    void merge_slice(const MergeInput& input, const Slice& slice, double momentum_factor, float* master);
     void combine(const MergeInput& input, const Slice& slice, double* merged) const;
-    void step(const float* base, const Slice& slice, double momentum_factor, double* merged);
 
     const MergeMethod* method_;
     std::vector<OptionValue> options_;
@@ -114,7 +114,7 @@ private:
     std::size_t layers_;
     OuterStep outer_;
     Buffer velocity_;              // M; empty without momentum
-    std::vector<double> updates_;  // sum_i d_i; empty if the method does not ask for it
+    std::vector<double, CacheLineAllocator<double>> updates_;  // sum_i d_i; empty if the method does not ask for it
     std::vector<double> parts_;    // of the sums: slices x sums
     std::vector<double> weights_;  // layers x replicas
 };
