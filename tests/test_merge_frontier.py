@@ -239,12 +239,26 @@ class TestSettings:
                 return tune.TIME_SCORE + math.log(epochs / needed)
 
         search = Known(None, work.Source(), "digits", periodic_lines()[0], 2, [0])
-        candidates = [{"merge_every": 64}, {"merge_every": 256}]
-        monkeypatch.setattr(tune, "MERGE_SAMPLES", {64: 40})
+        candidates = [{"merge_every": period, "batch_size": 1} for period in (64, 256)]
+        monkeypatch.setattr(tune, "ROUND_SAMPLES", {64: 40})
         # 599 samples a replica: 599 + 9.4 * 40 are more than 1.3 (599 + 2.3 * 40).
-        assert search.soonest(candidates) == {"merge_every": 256}
-        monkeypatch.setattr(tune, "MERGE_SAMPLES", {64: 1})
-        assert search.soonest(candidates) == {"merge_every": 64}
+        assert search.soonest(candidates) == candidates[1]
+        monkeypatch.setattr(tune, "ROUND_SAMPLES", {64: 1})
+        assert search.soonest(candidates) == candidates[0]
+        # Larger batches that are read in two thirds of the time.
+        monkeypatch.setattr(tune, "SAMPLE_TIME", {1: 1.0, 8: 0.67})
+        candidates = [{"merge_every": 64, "batch_size": 1}, {"merge_every": 256, "batch_size": 8}]
+        assert search.soonest(candidates) == candidates[1]
+
+    def test_what_is_tried_for_the_least_time_is_on_the_axes_or_a_period(self) -> None:
+        for line in (SEQUENTIAL, *periodic_lines()):
+            for n in (1,) if line is SEQUENTIAL else (2, 4, 8, 64):
+                best = settings.settings_for("mnist", line.name, n, line.options)
+                candidates = tune.time_candidates(line, n, best)
+                assert len({json.dumps(options) for options in candidates}) == len(candidates)
+                for options in candidates:
+                    assert options["learning_rate"] in settings.AXES["learning_rate"]
+                    assert options["batch_size"] in settings.AXES["batch_size"]
 
     def test_a_larger_batch_takes_its_rate_along(self) -> None:
         moved = tune.neighbour("batch_size", {"learning_rate": 0.028, "batch_size": 1}, 1, 1)
@@ -466,6 +480,29 @@ class TestSmallRun:
         for path in out.iterdir():
             if path.suffix != ".png":
                 assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+    def test_goes_on_where_it_was_ended(
+        self, small_run: tuple[Path, dict[str, Any]], tmp_path: Path
+    ) -> None:
+        """Without one problem's scores and one part, as if ended before; the rest is kept."""
+        out, results = small_run
+        ended = json.loads((out / "frontier.json").read_text(encoding="utf-8"))
+        del ended["parts"]["score"]["digits"], ended["step_seconds"]["score, digits"]
+        del ended["parts"]["ablation"], ended["step_seconds"]["ablation, mnist"]
+        (tmp_path / "frontier.json").write_text(json.dumps(ended), encoding="utf-8")
+        options = ["--limit", str(LIMIT), "--quick", "--threads", "2", "8", "--out", str(tmp_path)]
+        whole = frontier.main([*options, "--resume"])
+        assert whole["parts"]["time"] == results["parts"]["time"]  # times would not come twice
+        for slug, result in results["parts"]["score"].items():
+            assert whole["parts"]["score"][slug] == result
+        assert whole["parts"]["ablation"] == results["parts"]["ablation"]
+        assert whole["floors"] == results["floors"]
+        with pytest.raises(SystemExit, match="has threads = "):
+            frontier.main([*options[:-4], "4", *options[-2:], "--resume"])
+
+    def test_nothing_to_go_on_with(self, tmp_path: Path) -> None:
+        with pytest.raises(SystemExit, match=r"no earlier run to go on with, .*frontier\.json"):
+            frontier.main(["--resume", "--out", str(tmp_path)])
 
     def test_times_are_positive(self, small_run: tuple[Path, dict[str, Any]]) -> None:
         _, results = small_run

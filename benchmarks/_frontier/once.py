@@ -9,6 +9,9 @@ import numpy as np
 
 import omp_mlp
 
+from omp_mlp import _validate
+from omp_mlp._methods import matched
+
 from .lines import once_lines
 from .work import Training, train
 
@@ -41,15 +44,21 @@ def score_once(job: Training) -> dict[str, float]:
         )
     }
     methods = {method.name: method for method in omp_mlp.merge_methods()}
+    in_one_order = None
     for line in once_lines():
         method = methods[line.method]
         if method.needs_base and base is None:
             continue
         options = dict(line.options)
+        given = replicas
         if base is None and "align" in {option.name for option in method.options}:
-            options["align"] = True
+            # What align=True does, which is the same for all of them, once.
+            if in_one_order is None:
+                scale = _validate.inputs(data["X"], for_training=True).scale
+                in_one_order = matched(list(replicas), scale)
+            given = in_one_order
         merged = omp_mlp.merge(
-            replicas,
+            given,
             line.method,
             base=base,
             merge_options=options,
