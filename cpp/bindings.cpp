@@ -387,6 +387,14 @@ std::vector<std::string> kernel_names() {
     return names;
 }
 
+std::vector<std::string> merge_loop_names() {
+    std::vector<std::string> names;
+    for (const MergeLoops* table : available_merge_loops()) {
+        names.emplace_back(table->name);
+    }
+    return names;
+}
+
 Array<std::int64_t> epoch_order(Index samples, Index replicas, Index replica, Index epoch,
                                 const std::string& shuffle, std::uint64_t seed) {
     const Shard shard{samples, replicas, replica, epoch + 1, named(shuffles, shuffle), seed};
@@ -449,6 +457,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("kernel_names", &kernel_names);
     m.def("kernels_in_use", [] { return kernels().name; });
     m.def("select_kernels", &select_kernels, "name"_a);
+    m.def("merge_loop_names", &merge_loop_names);
+    m.def("select_merge_loops", &select_merge_loops, "name"_a);
     m.def("openmp_max_threads", &openmp_max_threads);
     m.def("release_threads", &release_threads);
     m.def("build_config", &build_config);
