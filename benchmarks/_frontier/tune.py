@@ -56,12 +56,14 @@ TIME_SCORE = 97.9
 TIME_BUDGETS = (2, 3, 5)
 # More for one and two replicas, of which the least differences are to be told apart.
 TIME_SEEDS = tuple(range(1_000, 1_008))
-TIME_PERIODS = {2: (256, 512, 1024, 2048, 4096), 4: (64, 128, 256, 512, 1024), 8: (32, 64, 128, 256)}
+TIME_PERIODS = {2: (256, 512, 1024, 2048), 4: (128, 256, 512, 1024), 8: (32, 64, 128, 256)}
 # From the first to the second, in equal ratios.
 GROWING = ((8, 128), (16, 256), (32, 512))
 MOMENTA = (0.3, 0.5)
-# For one replica, and for few: by batch size.
+# For one replica, and for up to FEW: by batch size.
 TIME_RATES = {1: (0.02, 0.028, 0.04, 0.056), 8: (0.11, 0.16, 0.22, 0.32), 16: (0.22, 0.32, 0.45)}
+RATES_OF_FEW = {1: (0.028, 0.04), 8: (0.22, 0.32), 16: (0.45, 0.64)}
+FEW = 4
 # The time of a sample, by batch size, and that of a round beside its samples: what merging takes,
 # and what a replica does once a round. From merge_cost.py and from trainings with two workers.
 SAMPLE_TIME = {1: 1.0, 8: 0.91, 16: 0.87}
@@ -228,27 +230,27 @@ def tune(
 
 def time_candidates(line: Line, threads: int, best: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what is tried for the least time, around the settings for the best score."""
-    steps: list[dict[str, Any]] = [
-        {"batch_size": batch, "learning_rate": rate}
-        for batch, rates in TIME_RATES.items()
-        for rate in rates
-    ]
     if line is SEQUENTIAL:
-        return [{**best, **step} for step in steps]
+        return [{**best, **step} for step in _steps(TIME_RATES)]
     periods = TIME_PERIODS[nearest(min(threads, 8), TIME_PERIODS)]
     if line.name != "gradient_diversity":
         return [{**best, "merge_every": period} for period in (*periods, *GROWING)]
-    if threads <= 4:
+    if threads <= FEW:
         # Their updates agree in so much that there is nothing to gain by momentum.
         return [
             {**best, **step, "merge_every": period, "outer_momentum": 0.0}
-            for step, period in product(steps, periods)
-            if step["learning_rate"] in TIME_RATES[step["batch_size"]][1:3]
+            for step, period in product(_steps(RATES_OF_FEW), periods)
         ]
     return [
         {**best, "merge_every": period, "outer_momentum": momentum}
         for period, momentum in product(periods, MOMENTA)
     ] + growing_candidates(best)
+
+
+def _steps(rates: Mapping[int, Sequence[float]]) -> list[dict[str, Any]]:
+    return [
+        {"batch_size": batch, "learning_rate": rate} for batch in rates for rate in rates[batch]
+    ]
 
 
 def growing_candidates(best: Mapping[str, Any]) -> list[dict[str, Any]]:
