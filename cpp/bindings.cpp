@@ -325,7 +325,8 @@ Array<float> merge_networks(const std::string& method, const std::vector<PyOptio
     }
     Array<float> merged(layer_ends.back());
     const MergeInput input{data, sample_share, base ? base->data() : nullptr};
-    Merger merger{merge_method(method), option_values(options), layer_ends, OuterStep{1.0, 0.0, false}};
+    Merger merger{merge_method(method), option_values(options), layer_ends, OuterStep{1.0, 0.0, false},
+                  std::ssize(data)};
     float* out = merged.mutable_data();
     Team::run(workers, [&](Team& team) {
         merger.merge(

@@ -202,13 +202,18 @@ const MergeMethod& merge_method(std::string_view name) {
 }
 
 Merger::Merger(const MergeMethod& method, std::vector<OptionValue> options,
-               std::span<const Index> layer_ends, const OuterStep& outer)
+               std::span<const Index> layer_ends, const OuterStep& outer, Index replicas)
     : method_{&method}, options_{std::move(options)}, layers_{layer_ends.size()}, outer_{outer} {
     assert(options_.size() == method.options.size());
+    // A merge lasts as long as the worker with the most slices: of some hundred, each of 64 workers would have one
+    // or two. Fewer workers share them well, and long ones are read faster. What a method measures for each pair
+    // of replicas is added up over the slices by one worker.
+    const bool measures_pairs = method.measure != nullptr && !method.measure->adds_updates;
+    const Index size = replicas >= 64 && !measures_pairs ? slice_floats / 4 : slice_floats;
     Index begin = 0;
     for (std::size_t layer = 0; layer < layer_ends.size(); ++layer) {
         for (; begin < layer_ends[layer]; begin = slices_.back().end) {
-            slices_.push_back({begin, std::min(begin + slice_floats, layer_ends[layer]), layer});
+            slices_.push_back({begin, std::min(begin + size, layer_ends[layer]), layer});
         }
     }
     if (outer.momentum != 0.0) {

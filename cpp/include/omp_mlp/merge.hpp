@@ -95,9 +95,10 @@ using ForEach = std::function<void(Index count, const std::function<void(Index)>
 // and what is measured of them is added up in order, so the result is the same bits too.
 class Merger {
 public:
+    // replicas: how many there are, though some of them may be left out of a merge.
     // layer_ends: where each layer ends in the flat buffer, ascending; the last one is its size.
     Merger(const MergeMethod& method, std::vector<OptionValue> options,
-           std::span<const Index> layer_ends, const OuterStep& outer);
+           std::span<const Index> layer_ends, const OuterStep& outer, Index replicas);
 
     // `master` may be input.base; an outer step needs a base. `momentum_factor` is one more factor of M.
     void merge(const MergeInput& input, double momentum_factor, const ForEach& for_each, float* master);
