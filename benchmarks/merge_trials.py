@@ -1,10 +1,10 @@
-"""What was tried on top of gradient diversity, for docs/frontier.md: does it keep the accuracy?
+"""Changes of gradient diversity that were tried, for docs/frontier.md: which keep the accuracy.
 
 The library trains the replicas, a round at a time; the merge is done here in NumPy, where a change
 of it takes a line. On MNIST's validation split, at equal settings, so that a row differs from the
 first one by what it names and by nothing else. What each would gain in time is in the document.
 
-    python benchmarks/merge_trials.py           # some minutes on one core
+    python benchmarks/merge_trials.py           # some minutes
     python benchmarks/merge_trials.py --docs    # and puts the table into docs/frontier.md
 
 Inputs are centred beforehand, as dense floats: means of a round's samples would differ.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ SEEDS = (1_000, 1_001, 1_002)
 
 
 def diversity(updates: Updates, axes: tuple[int, ...] = (1, 2)) -> npt.NDArray[np.float64]:
-    """Return c = sum |d_i|^2 / |sum d_i|^2, clipped to [1/n, 1]; ``axes``: what it is summed over."""
+    """Return c = sum |d_i|^2 / |sum d_i|^2, clipped to [1/n, 1], with sums over the ``axes``."""
     total = updates.sum(axis=0, dtype=np.float64)
     squares = np.einsum("ijk,ijk->jk", updates, updates, dtype=np.float64)
     over = tuple(axis - 1 for axis in axes)
@@ -63,8 +63,10 @@ def by_input(updates: Updates) -> Array:
 
 
 def by_inverse_variance(updates: Updates) -> Array:
-    """Weigh replicas by 1 / |d_i|^2, with a mean of 1: those that moved far, by noise, count less."""
-    weights = 1 / np.maximum((updates.astype(np.float64) ** 2).sum(axis=(1, 2), keepdims=True), 1e-300)
+    """Weigh replicas by 1 / |d_i|^2, with a mean of 1: those that moved far count less."""
+    weights = 1 / np.maximum(
+        (updates.astype(np.float64) ** 2).sum(axis=(1, 2), keepdims=True), 1e-300
+    )
     return by_layer((updates * (weights / weights.mean())).astype(np.float32))
 
 
@@ -126,12 +128,17 @@ def train(problem: Problem, trial: Trial, seed: int) -> float:
         "merge_every": None,
         "epochs": 1,
     }
-    model = omp_mlp.train_parallel(problem.X, problem.y, 1, "average", seed=seed, **{**options, "epochs": 0})
+    model = omp_mlp.train_parallel(
+        problem.X, problem.y, 1, "average", seed=seed, **{**options, "epochs": 0}
+    )
     master = layers_of(model)
     velocity = [np.zeros_like(layer) for layer in master]
     late: list[list[Array]] = []
     order = np.concatenate(
-        [np.random.default_rng((seed, epoch)).permutation(len(problem.X)) for epoch in range(EPOCHS)]
+        [
+            np.random.default_rng((seed, epoch)).permutation(len(problem.X))
+            for epoch in range(EPOCHS)
+        ]
     )
     round_size = THREADS * PERIOD
     for begin in range(0, len(order) - round_size + 1, round_size):
@@ -169,8 +176,6 @@ def train(problem: Problem, trial: Trial, seed: int) -> float:
 
 def centred(problem: Problem) -> Problem:
     """Return the validation split, as floats with the mean of the training part taken off."""
-    from dataclasses import replace
-
     split = problem.held_out()
     X, X_test = (np.float32(split.X) / 256, np.float32(split.X_test) / 256)
     mean = X.mean(axis=0)
@@ -178,7 +183,7 @@ def centred(problem: Problem) -> Problem:
 
 
 def touched_rows(problem: Problem, samples: int) -> float:
-    """Return the mean share of the first layer's rows that some samples in a row have an input for."""
+    """Return the share of the first layer's rows that so many samples touch."""
     X = problem.X[np.random.default_rng(0).permutation(len(problem.X))]
     blocks = X[: len(X) // samples * samples].reshape(-1, samples, X.shape[1])[:500]
     return float((blocks != 0).any(axis=1).mean())
@@ -205,7 +210,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for samples in (8, 32, 128):
         print(f"rows touched in {samples} samples: {touched_rows(problem, samples):.0%}")
     if arguments.docs:
-        report.fill_blocks(report.PROJECT_ROOT / "docs" / "frontier.md", {"tried": as_markdown(table)})
+        report.fill_blocks(
+            report.PROJECT_ROOT / "docs" / "frontier.md", {"tried": as_markdown(table)}
+        )
 
 
 if __name__ == "__main__":

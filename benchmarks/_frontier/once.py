@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 import omp_mlp
-
 from omp_mlp import _validate
 from omp_mlp._methods import matched
 

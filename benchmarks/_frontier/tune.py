@@ -46,9 +46,9 @@ MORE_SEEDS = {
     "regression": tuple(range(1_000, 1_004)),
 }
 
-# Numbers of replicas that are tuned: all for the default method, some for the rest.
+# Numbers of replicas that are tuned.
 TUNED_THREADS = {"gradient_diversity": (2, 4, 8, 16, 32, 64, 256, 1024)}
-SOME_THREADS = (4, 16, 64)
+SOME_THREADS = (2, 4, 8, 16, 32, 64)
 LEAST_PERIOD = 32
 
 TIME_PROBLEM = "mnist"
@@ -56,14 +56,14 @@ TIME_SCORE = 97.9
 TIME_BUDGETS = (2, 3, 5)
 # More for one and two replicas, of which the least differences are to be told apart.
 TIME_SEEDS = tuple(range(1_000, 1_008))
-TIME_PERIODS = {2: (256, 512, 1024, 2048), 4: (128, 256, 512, 1024), 8: (32, 64, 128, 256)}
+TIME_PERIODS = {2: (256, 512, 1024, 2048), 4: (128, 256, 512, 1024), 8: (64, 128, 256, 512)}
 # From the first to the second, in equal ratios.
 GROWING = ((8, 128), (16, 256), (32, 512))
 MOMENTA = (0.3, 0.5)
 # For one replica, and for up to FEW: by batch size.
 TIME_RATES = {1: (0.02, 0.028, 0.04, 0.056), 8: (0.11, 0.16, 0.22, 0.32), 16: (0.22, 0.32, 0.45)}
 RATES_OF_FEW = {1: (0.028, 0.04), 8: (0.22, 0.32), 16: (0.45, 0.64)}
-FEW = 4
+FEW = 16
 # The time of a sample, by batch size, and that of a round beside its samples: what merging takes,
 # and what a replica does once a round. From merge_cost.py and from trainings with two workers.
 SAMPLE_TIME = {1: 1.0, 8: 0.91, 16: 0.87}
@@ -236,10 +236,11 @@ def time_candidates(line: Line, threads: int, best: Mapping[str, Any]) -> list[d
     if line.name != "gradient_diversity":
         return [{**best, "merge_every": period} for period in (*periods, *GROWING)]
     if threads <= FEW:
-        # Their updates agree in so much that there is nothing to gain by momentum.
+        # The updates of two or four agree in so much that there is nothing to gain by momentum.
+        momenta = (0.0,) if threads <= 4 else (0.0, 0.3)
         return [
-            {**best, **step, "merge_every": period, "outer_momentum": 0.0}
-            for step, period in product(_steps(RATES_OF_FEW), periods)
+            {**best, **step, "merge_every": period, "outer_momentum": momentum}
+            for step, period, momentum in product(_steps(RATES_OF_FEW), periods, momenta)
         ]
     return [
         {**best, "merge_every": period, "outer_momentum": momentum}

@@ -287,8 +287,7 @@ void Merger::merge_slice(const MergeInput& input, const Slice& slice, double mom
                               .momentum_ahead = outer_.momentum,
                               .nesterov = outer_.nesterov};
     loops.take_step(factors, updates, input.base + slice.begin, size,
-                    velocity_.empty() ? nullptr : velocity_.data() + slice.begin,
-                    master + slice.begin);
+                    velocity_.empty() ? nullptr : velocity_.data() + slice.begin, master + slice.begin);
 }
 
 // Writes the merged parameters of a slice, where they are not base + weight updates_.

@@ -114,8 +114,9 @@ private:
     std::vector<Slice> slices_;
     std::size_t layers_;
     OuterStep outer_;
-    Buffer velocity_;              // M; empty without momentum
-    std::vector<double, CacheLineAllocator<double>> updates_;  // sum_i d_i; empty if the method does not ask for it
+    Buffer velocity_;  // M; empty without momentum
+    std::vector<double, CacheLineAllocator<double>>
+        updates_;                  // sum_i d_i; empty if the method does not ask for it
     std::vector<double> parts_;    // of the sums: slices x sums
     std::vector<double> weights_;  // layers x replicas
 };
