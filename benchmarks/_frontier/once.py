@@ -30,7 +30,8 @@ def score_once(job: Training) -> dict[str, float]:
     """
     model, problem = train(job, keep_replicas=True)
     base = None
-    if job.options.get("init", "shared") == "shared" and not job.options.get("warmup_samples"):
+    if job.options.get("init", "shared") == "shared":
+        # Where the replicas parted: after the warm-up, if there is one.
         start = replace(job, epochs=0.0, options={**job.options, "merge_every": None})
         base, _ = train(start)
     rows = np.random.default_rng(job.seed).permutation(len(problem.X))[:DATA_SAMPLES]

@@ -121,8 +121,12 @@ def measure_scores(bench: Bench, slug: str) -> dict[str, Any]:
     # Hundreds of replicas would take the methods that match or solve minutes.
     few = [n for n in several if n <= 64]
     once_cells = [(start, n) for start in starts for n in few]
+    # A warm-up is one start for all.
+    own = {"shared": {}, "independent": {"warmup_samples": 0}}
     once_jobs = [
-        job for start, n in once_cells for job in trainings(average, n, "once", init=start)
+        replace(job, options={**job.options, "init": start, **own[start]})
+        for start, n in once_cells
+        for job in trainings(average, n, "once")
     ]
     merged = bench.pool.map(score_once, once_jobs, f"{slug}, one merge")
     once: dict[str, dict[str, dict[int, list[float]]]] = {start: {} for start in starts}
