@@ -97,7 +97,7 @@ void prefetch_next(const ReplicaRows& rows, Index first, Index j) {
 template <Index count, typename Numbers>
 void add_weighted_of(const ReplicaRows& rows, Index first, Index at, const double* weights,
                      double* total) {
-    Numbers sum = load<Numbers>(total + at);
+    auto sum = load<Numbers>(total + at);
 #pragma GCC unroll 4
     for (Index i = 0; i < count; ++i) {
         sum += weights[first + i] * load<Numbers>(rows.replicas[first + i] + rows.begin + at);
@@ -125,7 +125,7 @@ void add_weighted(const ReplicaRows& rows, const double* weights, double* total)
 template <Index count, typename Numbers>
 Numbers add_updates_of(const ReplicaRows& rows, Index first, Index at, const float* base, double* total,
                        Numbers& sum) {
-    const Numbers start = load<Numbers>(base + rows.begin + at);
+    const auto start = load<Numbers>(base + rows.begin + at);
     sum = first > 0 ? load<Numbers>(total + at) : Numbers{};
     Numbers square{};
 #pragma GCC unroll 4
