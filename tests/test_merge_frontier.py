@@ -386,6 +386,7 @@ def test_one_merge_after_a_warm_up_has_the_base_where_the_replicas_part() -> Non
     merged = omp_mlp.Model(
         [W + u for W, u in zip(base.weights, updates, strict=True)],
         [b + u for b, u in zip(base.biases, biases, strict=True)],
+        classes=base.classes,
     )
     expected = 100 * merged.score(problem.X_test, problem.y_test)
     # One sample may lie on the border between two classes.
