@@ -7,6 +7,7 @@ simple average across weights will not yield satisfactory results". This script 
     python benchmarks/merge_frontier.py --quick    # under two minutes, to see that all works
     python benchmarks/merge_frontier.py --large    # 256 and 1024 replicas as well
     python benchmarks/merge_frontier.py --docs     # and puts tables and pictures into docs/
+    python benchmarks/merge_frontier.py --resume   # go on where an earlier run was ended
     python benchmarks/merge_frontier.py --redraw results/frontier.json --docs    # without measuring
     python benchmarks/merge_frontier.py --tune     # choose all settings again, and nothing else
 
@@ -17,6 +18,8 @@ score      the test score after a fixed number of samples over all replicas toge
            with independent starts
 time       the epochs that a line needs for 97.0, 97.5 and 98.0 %, and what they cost in time
 ablation   one change at a time, on the validation split
+
+What a part, and of the scores each data set, has found is written as soon as it is there.
 
 How it is measured
 ------------------
@@ -49,8 +52,6 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from tqdm import tqdm
-
     import omp_mlp  # noqa: F401 - missing here is missing below
 except ImportError as missing:
     raise SystemExit(f"{missing}. From the project's root: pip install '.[bench]'") from missing
@@ -62,6 +63,7 @@ from _frontier import parts, pictures, tables
 from _frontier import tune as tuning
 from _frontier.judge import judge
 from _frontier.problems import LOADERS
+from _frontier.progress import Progress
 from _frontier.settings import COMMON, SETTINGS_FILE, searched_periods, write_chosen
 from _frontier.work import Source, pool
 
@@ -94,6 +96,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=report.positive,
         metavar="N",
         help="N training samples only, for a trial run",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with the run whose frontier.json is in the folder of --out",
     )
     add(
         "--redraw", type=Path, metavar="FILE", help="measure nothing: draw an earlier frontier.json"
@@ -141,10 +148,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "source": report.describe_source(),
     }
     source = Source(arguments.data, arguments.limit)
-    with (
-        tqdm(bar_format="{desc}", dynamic_ncols=True, leave=False, disable=None) as progress,
-        pool(progress.set_description_str) as workers,
-    ):
+    progress = Progress(begin)
+    with pool(progress) as workers:
         if arguments.tune is not None:
             chosen = tuning.tune(
                 workers,
@@ -164,26 +169,59 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             tuple(arguments.threads),
             arguments.seeds,
             arguments.quick,
-            progress.set_description_str,
+            progress,
         )
-        measured = {}
-        for part in arguments.only:
-            part_begin = time.perf_counter()
-            measured[part] = parts.MEASURE[part](bench)
-            about.setdefault("part_seconds", {})[part] = time.perf_counter() - part_begin
+        results = start_of_run(arguments, about)
+        before = results["run_seconds"]
+        for part, slug, measure in parts.steps(bench, arguments.only):
+            name = f"{part}, {slug}"
+            if name in results["step_seconds"]:
+                progress.say(f"{name}: there already")
+                continue
+            progress.say(f"{name} ...")
+            step_begin = time.perf_counter()
+            found = report.plain(measure())
+            if part in parts.BY_PROBLEM:
+                results["parts"].setdefault(part, {})[slug] = found
+            else:
+                results["parts"][part] = found
+            seconds = time.perf_counter() - step_begin
+            results["step_seconds"][name] = seconds
+            results["run_seconds"] = before + time.perf_counter() - begin
+            results["floors"] = judge(results["parts"])
+            write_tables(results, arguments.out)
+            progress.say(f"{name}: {seconds:.0f} s; written")
+    return finish(results, arguments, begin)
 
-    results: dict[str, Any] = report.plain(
+
+def start_of_run(arguments: argparse.Namespace, about: dict[str, Any]) -> dict[str, Any]:
+    """Return results without any part, or, with ``--resume``, those of the run to go on with."""
+    fresh: dict[str, Any] = report.plain(
         {
             **about,
             "threads": arguments.threads,
-            "run_seconds": time.perf_counter() - begin,
+            "mnist_seeds": arguments.seeds,
+            "run_seconds": 0.0,
+            "step_seconds": {},
             "common_options": COMMON,
             "searched": searched_periods(),
-            "parts": measured,
-            "floors": judge(measured),
+            "parts": {},
+            "floors": judge({}),
         }
     )
-    return finish(results, arguments, begin)
+    path = arguments.out / "frontier.json"
+    if not arguments.resume:
+        return fresh
+    if not path.exists():
+        raise SystemExit(f"--resume: there is no earlier run to go on with, {path}")
+    earlier: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("quick", "limit", "threads", "mnist_seeds", "build"):
+        if earlier.get(key) != fresh[key]:
+            raise SystemExit(
+                f"--resume: {path} has {key} = {earlier.get(key)}; expected that of this run, "
+                f"{fresh[key]}"
+            )
+    return {**earlier, "searched": fresh["searched"]}
 
 
 def finish(results: dict[str, Any], arguments: argparse.Namespace, begin: float) -> dict[str, Any]:
@@ -223,8 +261,6 @@ def notes_of(results: dict[str, Any]) -> list[str]:
 
 def write_files(results: dict[str, Any], out: Path) -> list[Path]:
     """Write pictures, CSV and JSON; return their paths."""
-    # First, so that no hour of measuring is lost to a picture.
-    report.write_json(out / "frontier.json", results)
     notes = notes_of(results)
     measured = results["parts"]
     cores = results["machine"]["cores_available"]
@@ -252,13 +288,22 @@ def write_files(results: dict[str, Any], out: Path) -> list[Path]:
             for name, fig in figures.items()
             for path in report.save_picture(fig, out / name, name)
         ]
+    return write_tables(results, out, paths)
+
+
+def write_tables(results: dict[str, Any], out: Path, drawn: Sequence[Path] = ()) -> list[Path]:
+    """Write CSV and JSON; return all paths, those of the pictures first."""
     about = {key: results[key] for key in ("script", "started", "machine", "build", "source")}
-    for name, rows in parts.csv_rows(measured).items():
+    paths = list(drawn)
+    for name, rows in parts.csv_rows(results["parts"]).items():
         if rows:
             paths.append(report.write_csv(out / f"frontier-{name}.csv", rows, about))
     path = out / "frontier.json"
-    paths.append(report.write_json(path, {**results, "files": [p.name for p in [*paths, path]]}))
-    return paths
+    # Whole or not at all, whenever the run is ended.
+    partial = path.with_suffix(".part")
+    report.write_json(partial, {**results, "files": [p.name for p in [*paths, path]]})
+    partial.replace(path)
+    return [*paths, path]
 
 
 def write_docs(results: dict[str, Any], paths: Sequence[Path]) -> list[Path]:

@@ -344,7 +344,8 @@ Array<float> merge_networks(const std::string& method, const std::vector<PyOptio
     }
     Array<float> merged(layer_ends.back());
     const MergeInput input{data, sample_share, base ? base->data() : nullptr};
-    Merger merger{merge_method(method), option_values(options), layer_ends, OuterStep{1.0, 0.0, false}};
+    Merger merger{merge_method(method), option_values(options), layer_ends, OuterStep{1.0, 0.0, false},
+                  std::ssize(data)};
     float* out = merged.mutable_data();
     Team::run(workers, [&](Team& team) {
         merger.merge(
@@ -401,6 +402,14 @@ py::dict build_config() {
 std::vector<std::string> kernel_names() {
     std::vector<std::string> names;
     for (const Kernels* table : available_kernels()) {
+        names.emplace_back(table->name);
+    }
+    return names;
+}
+
+std::vector<std::string> merge_loop_names() {
+    std::vector<std::string> names;
+    for (const MergeLoops* table : available_merge_loops()) {
         names.emplace_back(table->name);
     }
     return names;
@@ -469,6 +478,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("kernel_names", &kernel_names);
     m.def("kernels_in_use", [] { return kernels().name; });
     m.def("select_kernels", &select_kernels, "name"_a);
+    m.def("merge_loop_names", &merge_loop_names);
+    m.def("select_merge_loops", &select_merge_loops, "name"_a);
     m.def("openmp_max_threads", &openmp_max_threads);
     m.def("release_threads", &release_threads);
     m.def("build_config", &build_config);

@@ -46,6 +46,7 @@ MAY_INCLUDE = {
     "lockstep": BASICS | {"wait"},
     "parallel": BASICS | {"wait"},
     "merge_loops": BASICS,
+    "merge_loops_simd": BASICS | {"merge_loops"},
     "merge": BASICS | {"merge_loops"},
     "merge_cost": BASICS | {"clock", "merge", "parallel", "random"},
     "rounds": BASICS,

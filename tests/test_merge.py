@@ -117,6 +117,55 @@ def test_values_are_the_oracles(method: str, layer_sizes: tuple[int, ...], n_mod
     assert merged.replicas == ()
 
 
+@pytest.mark.parametrize("n_models", [2, 5, 11])
+@pytest.mark.parametrize("method", METHODS)
+def test_loops_for_every_instruction_set_give_the_same_bits(method: str, n_models: int) -> None:
+    """The sizes leave some numbers over, whatever the width of a register."""
+    base = random_model((70, 31, 10), seed=0)
+    models = [near(base, seed) for seed in range(1, n_models + 1)]
+    results = {}
+    try:
+        for name in _core.merge_loop_names():
+            _core.select_merge_loops(name)
+            results[name] = flat(omp_mlp.merge(models, method, base=base)).tobytes()
+    finally:
+        _core.select_merge_loops("best")
+    assert "narrow" in results
+    assert len(set(results.values())) == 1
+
+
+@pytest.mark.parametrize("outer", ["momentum", "nesterov", "slowmo"])
+def test_outer_steps_for_every_instruction_set_give_the_same_bits(outer: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(96, 13)).astype(np.float32)
+    y = rng.integers(3, size=96)
+    weights = set()
+    try:
+        for name in _core.merge_loop_names():
+            _core.select_merge_loops(name)
+            model = omp_mlp.train_parallel(
+                X,
+                y,
+                4,
+                hidden_layer_sizes=(7,),
+                epochs=3,
+                batch_size=1,
+                learning_rate=0.1,
+                merge_every=4,
+                outer_optimizer=outer,
+                outer_momentum=0.5,
+            )
+            weights.add(flat(model).tobytes())
+    finally:
+        _core.select_merge_loops("best")
+    assert len(weights) == 1
+
+
+def test_unknown_merge_loops_are_refused_with_the_names() -> None:
+    with pytest.raises(ValueError, match=r"merge loops must be one of 'best'.*'narrow'; got 'mmx'"):
+        _core.select_merge_loops("mmx")
+
+
 @pytest.mark.parametrize("workers", [2, 5])
 @pytest.mark.parametrize("method", METHODS)
 def test_merge_has_the_same_bits_for_any_number_of_workers(method: str, workers: int) -> None:

@@ -6,6 +6,7 @@ A small run on few samples; it falls back to augmented digits where MNIST is not
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib.util
 import json
 import math
@@ -21,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import omp_mlp
+from omp_mlp import _core
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -46,6 +48,7 @@ import _report as report  # noqa: E402
 from _frontier import (  # noqa: E402
     ablation,
     judge,
+    once,
     parts,
     pictures,
     settings,
@@ -118,9 +121,10 @@ class TestTimes:
     def test_merges_an_epoch(self) -> None:
         # 1000 samples for 8 replicas are 125 each.
         assert merges_an_epoch(1000, 8, 25) == 5
-        # Ten thousand periods that grow from 16 to 256 in equal ratios.
-        periods = np.geomspace(16, 256, 10_000)
-        assert mean_period((16, 256)) == pytest.approx(periods.mean(), rel=1e-3)
+        # As many merges as the library makes, but for rounding to whole samples.
+        for first, last in ((16, 256), (8, 128), (64, 16)):
+            rounds = _core.count_rounds(length=10**6, merge_every=(first, last), batch_size=1)
+            assert rounds == pytest.approx(10**6 / mean_period((first, last)), rel=1e-3)
         assert mean_period([64, 64]) == 64
 
     def test_an_epoch_modelled_for_n_cores(self) -> None:
@@ -215,7 +219,9 @@ class TestSettings:
                         json.dumps({**trial, "scores": None}): mean_or_diverged(trial["scores"])
                         for trial in trials
                     }
-                    assert means[json.dumps({**options, "scores": None})] == max(means.values())
+                    # The file has four digits of each score.
+                    chosen = means[json.dumps({**options, "scores": None})]
+                    assert chosen == pytest.approx(max(means.values()), rel=0, abs=1e-4)
                     checked += 1
         assert checked > 20
 
@@ -239,12 +245,26 @@ class TestSettings:
                 return tune.TIME_SCORE + math.log(epochs / needed)
 
         search = Known(None, work.Source(), "digits", periodic_lines()[0], 2, [0])
-        candidates = [{"merge_every": 64}, {"merge_every": 256}]
-        monkeypatch.setattr(tune, "MERGE_SAMPLES", {64: 40})
+        candidates = [{"merge_every": period, "batch_size": 1} for period in (64, 256)]
+        monkeypatch.setattr(tune, "ROUND_SAMPLES", {64: 40})
         # 599 samples a replica: 599 + 9.4 * 40 are more than 1.3 (599 + 2.3 * 40).
-        assert search.soonest(candidates) == {"merge_every": 256}
-        monkeypatch.setattr(tune, "MERGE_SAMPLES", {64: 1})
-        assert search.soonest(candidates) == {"merge_every": 64}
+        assert search.soonest(candidates) == candidates[1]
+        monkeypatch.setattr(tune, "ROUND_SAMPLES", {64: 1})
+        assert search.soonest(candidates) == candidates[0]
+        # Larger batches that are read in two thirds of the time.
+        monkeypatch.setattr(tune, "SAMPLE_TIME", {1: 1.0, 8: 0.67})
+        candidates = [{"merge_every": 64, "batch_size": 1}, {"merge_every": 256, "batch_size": 8}]
+        assert search.soonest(candidates) == candidates[1]
+
+    def test_what_is_tried_for_the_least_time_is_on_the_axes_or_a_period(self) -> None:
+        for line in (SEQUENTIAL, *periodic_lines()):
+            for n in (1,) if line is SEQUENTIAL else (2, 4, 8, 64):
+                best = settings.settings_for("mnist", line.name, n, line.options)
+                candidates = tune.time_candidates(line, n, best)
+                assert len({json.dumps(options) for options in candidates}) == len(candidates)
+                for options in candidates:
+                    assert options["learning_rate"] in settings.AXES["learning_rate"]
+                    assert options["batch_size"] in settings.AXES["batch_size"]
 
     def test_a_larger_batch_takes_its_rate_along(self) -> None:
         moved = tune.neighbour("batch_size", {"learning_rate": 0.028, "batch_size": 1}, 1, 1)
@@ -342,6 +362,37 @@ class TestJudge:
         assert {floor["reached"] for floor in judge.judge({})} == {None}
 
 
+def test_one_merge_after_a_warm_up_has_the_base_where_the_replicas_part() -> None:
+    options = {"learning_rate": 0.05, "batch_size": 8, "merge_every": None, "warmup_samples": 200}
+    job = work.Training(work.Source(limit=LIMIT), "classification", "average", 4, options)
+    scores = once.score_once(job)
+    assert {line.name for line in once_lines()} < set(scores)
+    problem = job.source.load("classification")
+    model, _ = work.train(job, keep_replicas=True)
+    base, _ = work.train(dataclasses.replace(job, epochs=0.0))
+    # Half of the sum of the updates, by hand.
+    updates = [
+        sum(after - before for after in layers) / 2
+        for before, *layers in zip(
+            base.weights, *(replica.weights for replica in model.replicas), strict=True
+        )
+    ]
+    biases = [
+        sum(after - before for after in layers) / 2
+        for before, *layers in zip(
+            base.biases, *(replica.biases for replica in model.replicas), strict=True
+        )
+    ]
+    merged = omp_mlp.Model(
+        [W + u for W, u in zip(base.weights, updates, strict=True)],
+        [b + u for b, u in zip(base.biases, biases, strict=True)],
+        classes=base.classes,
+    )
+    expected = 100 * merged.score(problem.X_test, problem.y_test)
+    # One sample may lie on the border between two classes.
+    assert scores["delta_sum"] == pytest.approx(expected, abs=100 / len(problem.y_test))
+
+
 def test_a_training_that_diverged_has_no_score() -> None:
     job = work.Training(
         work.Source(limit=LIMIT), "regression", "average", 2, {"learning_rate": 1e4}
@@ -391,7 +442,8 @@ class TestDocument:
         _, results = small_run
         text = (frontier.DOCS / "frontier.md").read_text(encoding="utf-8")
         names = {match["name"] for match in report.GENERATED.finditer(text)}
-        assert names - set(tables.all_tables(results)) == {"machine"}
+        # One is no table, and one is filled by merge_trials.py.
+        assert names - set(tables.all_tables(results)) == {"machine", "tried"}
 
 
 @pytest.fixture(scope="module")
@@ -466,6 +518,29 @@ class TestSmallRun:
         for path in out.iterdir():
             if path.suffix != ".png":
                 assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+    def test_goes_on_where_it_was_ended(
+        self, small_run: tuple[Path, dict[str, Any]], tmp_path: Path
+    ) -> None:
+        """Without one problem's scores and one part, as if ended before; the rest is kept."""
+        out, results = small_run
+        ended = json.loads((out / "frontier.json").read_text(encoding="utf-8"))
+        del ended["parts"]["score"]["digits"], ended["step_seconds"]["score, digits"]
+        del ended["parts"]["ablation"], ended["step_seconds"]["ablation, mnist"]
+        (tmp_path / "frontier.json").write_text(json.dumps(ended), encoding="utf-8")
+        options = ["--limit", str(LIMIT), "--quick", "--threads", "2", "8", "--out", str(tmp_path)]
+        whole = frontier.main([*options, "--resume"])
+        assert whole["parts"]["time"] == results["parts"]["time"]  # times would not come twice
+        for slug, result in results["parts"]["score"].items():
+            assert whole["parts"]["score"][slug] == result
+        assert whole["parts"]["ablation"] == results["parts"]["ablation"]
+        assert whole["floors"] == results["floors"]
+        with pytest.raises(SystemExit, match="has threads = "):
+            frontier.main([*options[:-4], "4", *options[-2:], "--resume"])
+
+    def test_nothing_to_go_on_with(self, tmp_path: Path) -> None:
+        with pytest.raises(SystemExit, match=r"no earlier run to go on with, .*frontier\.json"):
+            frontier.main(["--resume", "--out", str(tmp_path)])
 
     def test_times_are_positive(self, small_run: tuple[Path, dict[str, Any]]) -> None:
         _, results = small_run

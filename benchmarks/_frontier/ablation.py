@@ -41,6 +41,11 @@ CHANGES = (
     Change("no outer momentum", {"outer_momentum": 0.0}),
     Change("outer momentum 0.3", {"outer_momentum": 0.3}),
     Change("outer momentum 0.8", {"outer_momentum": 0.8}),
+    Change(
+        "outer momentum in Nesterov's way",
+        {"outer_optimizer": "nesterov", "outer_learning_rate": 1.0},
+    ),
+    Change("outer momentum that falls with the rate", {"outer_optimizer": "slowmo"}),
     Change("average of the updates in place of their diversity", method="average"),
     Change("Adasum in place of their diversity", method="adasum"),
     Change("merged half as often", scale={"merge_every": 2}),

@@ -75,11 +75,17 @@ class EpochCost:
 
 
 def mean_period(merge_every: int | Sequence[int]) -> float:
-    """Return the mean of the samples between merges, if they grow or fall in equal ratios."""
+    """Return the mean of the samples between merges.
+
+    Where they change, they do so geometrically with the samples that went before (not with the
+    number of the merge): first g^p at the part p of the training, g = last / first, so that L
+    samples have L times the integral of 1 / (first g^p) merges.
+    """
     if isinstance(merge_every, int):
         return float(merge_every)
     first, last = merge_every
-    return float(first) if first == last else (last - first) / math.log(last / first)
+    growth = last / first
+    return float(first) if growth == 1 else first * math.log(growth) / (1 - 1 / growth)
 
 
 def merges_an_epoch(samples: int, threads: int, merge_every: int | Sequence[int]) -> float:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 import omp_mlp
+from omp_mlp import _validate
+from omp_mlp._methods import matched
 
 from .lines import once_lines
 from .work import Training, train
@@ -28,7 +30,8 @@ def score_once(job: Training) -> dict[str, float]:
     """
     model, problem = train(job, keep_replicas=True)
     base = None
-    if job.options.get("init", "shared") == "shared" and not job.options.get("warmup_samples"):
+    if job.options.get("init", "shared") == "shared":
+        # Where the replicas parted: after the warm-up, if there is one.
         start = replace(job, epochs=0.0, options={**job.options, "merge_every": None})
         base, _ = train(start)
     rows = np.random.default_rng(job.seed).permutation(len(problem.X))[:DATA_SAMPLES]
@@ -41,15 +44,21 @@ def score_once(job: Training) -> dict[str, float]:
         )
     }
     methods = {method.name: method for method in omp_mlp.merge_methods()}
+    in_one_order = None
     for line in once_lines():
         method = methods[line.method]
         if method.needs_base and base is None:
             continue
         options = dict(line.options)
+        given = replicas
         if base is None and "align" in {option.name for option in method.options}:
-            options["align"] = True
+            # What align=True does, which is the same for all of them, once.
+            if in_one_order is None:
+                scale = _validate.inputs(data["X"], for_training=True).scale
+                in_one_order = matched(list(replicas), scale)
+            given = in_one_order
         merged = omp_mlp.merge(
-            replicas,
+            given,
             line.method,
             base=base,
             merge_options=options,

@@ -1,9 +1,10 @@
-"""The four parts of the measurement. Each returns a dict for the JSON file, and rows for CSV."""
+"""The parts of the measurement. Each returns a dict for the JSON file, and rows for CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,19 +82,15 @@ def curve(threads: Sequence[int], runs: Sequence[Sequence[float]]) -> dict[str, 
 # --- score against n ----------------------------------------------------------------------------
 
 
-def measure_scores(bench: Bench) -> dict[str, Any]:
-    """Score every line after the fixed number of samples, for each n.
+def measure_scores(bench: Bench, slug: str) -> dict[str, Any]:
+    """Score every line on a problem after the fixed number of samples, for each n.
 
     Returns
     -------
     dict
-        For each problem ``periodic``, ``once`` (from a shared start) and ``once_independent``: a
-        curve for each line; and the ``settings`` of all.
+        ``periodic``, ``once`` (from a shared start) and ``once_independent``: a curve for each
+        line; and the ``settings`` of all.
     """
-    return {slug: _scores_of(bench, slug) for slug in bench.problems}
-
-
-def _scores_of(bench: Bench, slug: str) -> dict[str, Any]:
     seeds = bench.seeds_of(slug)
     threads = bench.threads_of(slug)
     several = [n for n in threads if n > 1]
@@ -124,8 +121,12 @@ def _scores_of(bench: Bench, slug: str) -> dict[str, Any]:
     # Hundreds of replicas would take the methods that match or solve minutes.
     few = [n for n in several if n <= 64]
     once_cells = [(start, n) for start in starts for n in few]
+    # A warm-up is one start for all.
+    own = {"shared": {}, "independent": {"warmup_samples": 0}}
     once_jobs = [
-        job for start, n in once_cells for job in trainings(average, n, "once", init=start)
+        replace(job, options={**job.options, "init": start, **own[start]})
+        for start, n in once_cells
+        for job in trainings(average, n, "once")
     ]
     merged = bench.pool.map(score_once, once_jobs, f"{slug}, one merge")
     once: dict[str, dict[str, dict[int, list[float]]]] = {start: {} for start in starts}
@@ -299,11 +300,21 @@ def measure_changes(bench: Bench) -> dict[str, Any]:
     return {"threads": n, "seeds": seeds, "settings": base, "rows": rows}
 
 
-MEASURE: dict[str, Callable[[Bench], dict[str, Any]]] = {
-    "score": measure_scores,
-    "time": measure_times,
-    "ablation": measure_changes,
-}
+# Parts that are measured, and written, one problem after the other.
+BY_PROBLEM = ("score",)
+
+
+def steps(
+    bench: Bench, only: Sequence[str]
+) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
+    """Return the parts in pieces: part, problem, and what measures it."""
+    if "score" in only:
+        for slug in bench.problems:
+            yield "score", slug, partial(measure_scores, bench, slug)
+    if "time" in only:
+        yield "time", TIMED_PROBLEM, partial(measure_times, bench)
+    if "ablation" in only:
+        yield "ablation", TIMED_PROBLEM, partial(measure_changes, bench)
 
 
 def csv_rows(parts: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -164,6 +164,9 @@ class Pool:
         if self.processes == 1:
             return map(function, jobs)
         if self._executor is None:
+            # A process has one core: more threads for linear algebra would wait for each other.
+            for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+                os.environ.setdefault(variable, "1")
             context = multiprocessing.get_context("spawn")
             cores = context.Queue()
             for core in self._cores:

@@ -41,8 +41,8 @@ void delta_sum(const MergeInput& input, Options options, Sums /*sums*/, Weights 
 constexpr Measure diversity = {
     .count = [](Index /*replicas*/) { return Index{2}; },
     .slice =
-        [](const MergeInput& input, const ReplicaSlice& slice, double* updates, double* sums) {
-            const UpdateNorms norms = add_updates(slice, input.base, updates);
+        [](const MergeInput& input, const ReplicaRows& rows, double* updates, double* sums) {
+            const UpdateNorms norms = merge_loops().add_updates(rows, input.base, updates);
             sums[0] = norms.squares;
             sums[1] = norms.square_of_sum;
         },
@@ -56,8 +56,8 @@ void gradient_diversity(const MergeInput& input, Options /*options*/, Sums norms
 // The lower triangle of the matrix of all d_i . d_j, row by row.
 constexpr Measure gram = {
     .count = [](Index replicas) { return replicas * (replicas + 1) / 2; },
-    .slice = [](const MergeInput& input, const ReplicaSlice& slice, double* /*updates*/,
-                double* sums) { dot_updates(slice, input.base, sums); },
+    .slice = [](const MergeInput& input, const ReplicaRows& rows, double* /*updates*/,
+                double* sums) { dot_updates(rows, input.base, sums); },
     .adds_updates = false};
 
 // Every node of the tree is a weighted sum of the updates below it, and dot products of such sums follow from
@@ -179,6 +179,11 @@ constexpr MergeMethod methods[] = {
 };
 // -----------------------------------------------------------------------------------------------------
 
+ReplicaRows rows_of(const MergeInput& input, const Slice& slice) {
+    return {input.replicas.data(), static_cast<Index>(input.replicas.size()), slice.begin,
+            slice.end - slice.begin};
+}
+
 }  // namespace
 
 std::span<const MergeMethod> merge_methods() {
@@ -197,13 +202,18 @@ const MergeMethod& merge_method(std::string_view name) {
 }
 
 Merger::Merger(const MergeMethod& method, std::vector<OptionValue> options,
-               std::span<const Index> layer_ends, const OuterStep& outer)
+               std::span<const Index> layer_ends, const OuterStep& outer, Index replicas)
     : method_{&method}, options_{std::move(options)}, layers_{layer_ends.size()}, outer_{outer} {
     assert(options_.size() == method.options.size());
+    // A merge lasts as long as the worker with the most slices: of some hundred, each of 64 workers would have one
+    // or two. Fewer workers share them well, and long ones are read faster. What a method measures for each pair
+    // of replicas is added up over the slices by one worker.
+    const bool measures_pairs = method.measure != nullptr && !method.measure->adds_updates;
+    const Index size = replicas >= 64 && !measures_pairs ? slice_floats / 4 : slice_floats;
     Index begin = 0;
     for (std::size_t layer = 0; layer < layer_ends.size(); ++layer) {
         for (; begin < layer_ends[layer]; begin = slices_.back().end) {
-            slices_.push_back({begin, std::min(begin + slice_floats, layer_ends[layer]), layer});
+            slices_.push_back({begin, std::min(begin + size, layer_ends[layer]), layer});
         }
     }
     if (outer.momentum != 0.0) {
@@ -224,13 +234,7 @@ void Merger::merge(const MergeInput& input, double momentum_factor, const ForEac
         weigh(input);
     }
     for_each(static_cast<Index>(slices_.size()), [&](Index i) {
-        const Slice& slice = slices_[static_cast<std::size_t>(i)];
-        std::array<double, slice_floats> merged;
-        combine(input, slice, merged.data());
-        step(input.base, slice, momentum_factor, merged.data());
-        // Only now, for `master` may be the base.
-        std::transform(merged.data(), merged.data() + (slice.end - slice.begin), master + slice.begin,
-                       [](double value) { return static_cast<float>(value); });
+        merge_slice(input, slices_[static_cast<std::size_t>(i)], momentum_factor, master);
     });
 }
 
@@ -241,8 +245,7 @@ void Merger::measure(const MergeInput& input, const ForEach& for_each) {
     for_each(static_cast<Index>(slices_.size()), [&](Index i) {
         const Slice& slice = slices_[static_cast<std::size_t>(i)];
         double* updates = updates_.empty() ? nullptr : updates_.data() + slice.begin;
-        measure.slice(input, {input.replicas, slice.begin, slice.end - slice.begin}, updates,
-                      parts_.data() + i * count);
+        measure.slice(input, rows_of(input, slice), updates, parts_.data() + i * count);
     });
 }
 
@@ -263,61 +266,48 @@ void Merger::weigh(const MergeInput& input) {
     }
 }
 
+void Merger::merge_slice(const MergeInput& input, const Slice& slice, double momentum_factor,
+                         float* master) {
+    const MergeLoops& loops = merge_loops();
+    const Index size = slice.end - slice.begin;
+    alignas(cache_line_bytes) std::array<double, slice_floats> merged;
+    if (updates_.empty()) {
+        combine(input, slice, merged.data());
+        if (outer_.takes_merged_as_it_is()) {
+            loops.round_to_float(merged.data(), size, master + slice.begin);
+            return;
+        }
+        loops.subtract(input.base + slice.begin, size, merged.data());
+    }
+    const double* updates = updates_.empty() ? merged.data() : updates_.data() + slice.begin;
+    const double weight = updates_.empty() ? 1.0 : weights_[slice.layer * input.replicas.size()];
+    const StepFactors factors{.of_updates = weight,
+                              .learning_rate = outer_.learning_rate,
+                              .momentum = momentum_factor * outer_.momentum,
+                              .momentum_ahead = outer_.momentum,
+                              .nesterov = outer_.nesterov};
+    loops.take_step(factors, updates, input.base + slice.begin, size,
+                    velocity_.empty() ? nullptr : velocity_.data() + slice.begin, master + slice.begin);
+}
+
+// Writes the merged parameters of a slice, where they are not base + weight updates_.
 void Merger::combine(const MergeInput& input, const Slice& slice, double* merged) const {
     const std::size_t n = input.replicas.size();
     const Index size = slice.end - slice.begin;
-    const ReplicaSlice replicas{input.replicas, slice.begin, size};
+    const ReplicaRows rows = rows_of(input, slice);
     if (method_->combine != nullptr) {
-        method_->combine(replicas, merged);
+        method_->combine(rows, merged);
         return;
     }
     const auto weights = std::span{weights_}.subspan(slice.layer * n, n);
     if (!method_->needs_base) {
         std::fill_n(merged, size, 0.0);
-        add_weighted(replicas, weights, merged);
-        return;
+    } else {
+        const float* W = input.base + slice.begin;
+        const double rest = 1.0 - std::accumulate(weights.begin(), weights.end(), 0.0);
+        std::transform(W, W + size, merged, [rest](float w) { return rest * static_cast<double>(w); });
     }
-    const float* W = input.base + slice.begin;
-    if (!updates_.empty()) {
-        const double weight = weights.front();
-        const double* updates = updates_.data() + slice.begin;
-        for (Index j = 0; j < size; ++j) {
-            merged[j] = static_cast<double>(W[j]) + weight * updates[j];
-        }
-        return;
-    }
-    const double rest = 1.0 - std::accumulate(weights.begin(), weights.end(), 0.0);
-    std::transform(W, W + size, merged, [rest](float w) { return rest * static_cast<double>(w); });
-    add_weighted(replicas, weights, merged);
-}
-
-// Turns the merged parameters of a slice into those of the next master.
-void Merger::step(const float* base, const Slice& slice, double momentum_factor, double* merged) {
-    if (outer_.takes_merged_as_it_is()) {
-        return;
-    }
-    const auto [learning_rate, beta, nesterov] = outer_;
-    const Index size = slice.end - slice.begin;
-    const float* W = base + slice.begin;
-    if (velocity_.empty()) {
-        for (Index j = 0; j < size; ++j) {
-            const auto start = static_cast<double>(W[j]);
-            merged[j] = start + learning_rate * (merged[j] - start);
-        }
-        return;
-    }
-    float* velocity = velocity_.data() + slice.begin;
-    const double keep = momentum_factor * beta;
-    // u + beta M, or 0 u + 1 M.
-    const double of_update = nesterov ? 1.0 : 0.0;
-    const double of_velocity = nesterov ? beta : 1.0;
-    for (Index j = 0; j < size; ++j) {
-        const auto start = static_cast<double>(W[j]);
-        const double update = merged[j] - start;
-        const double M = keep * static_cast<double>(velocity[j]) + update;
-        velocity[j] = static_cast<float>(M);
-        merged[j] = start + learning_rate * (of_update * update + of_velocity * M);
-    }
+    merge_loops().add_weighted(rows, weights.data(), merged);
 }
 
 }  // namespace omp_mlp

@@ -31,7 +31,7 @@ MergeCost measure_merge_cost(const MergeMethod& method, const std::vector<Option
         pointers.push_back(copies[i].data());
     }
     const std::vector<double> shares(n, 1.0 / static_cast<double>(n));
-    Merger merger{method, options, layer_ends, outer};
+    Merger merger{method, options, layer_ends, outer, replicas};
     MergeCost cost{};
 
     for (int pass = 0; pass < passes; ++pass) {

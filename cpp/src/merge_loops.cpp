@@ -2,11 +2,21 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
-#include <cstring>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace omp_mlp {
+
+// Of merge_loops_simd.cpp. The narrow ones run on every machine.
+extern const MergeLoops narrow_merge_loops;
+#if defined(__x86_64__)
+extern const MergeLoops avx2_merge_loops;
+extern const MergeLoops avx512_merge_loops;
+#endif
+
 namespace {
 
 // Replicas that are read side by side: the totals are then loaded and stored once for all of them, and
@@ -24,92 +34,61 @@ void for_each_group(std::size_t n, const Fn& fn, std::size_t first = 0) {
     }
 }
 
-template <std::size_t count>
-std::array<const float*, count> group(const ReplicaSlice& slice, std::size_t first) {
-    std::array<const float*, count> rows;
-    for (std::size_t i = 0; i < count; ++i) {
-        rows[i] = slice.replicas[first + i] + slice.begin;
+std::vector<const MergeLoops*> runnable_loops() {
+    std::vector<const MergeLoops*> found;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f")) {
+        found.push_back(&avx512_merge_loops);
     }
-    return rows;
+    if (__builtin_cpu_supports("avx2")) {
+        found.push_back(&avx2_merge_loops);
+    }
+#endif
+    found.push_back(&narrow_merge_loops);
+    return found;
+}
+
+const std::vector<const MergeLoops*>& tables() {
+    static const std::vector<const MergeLoops*> found = runnable_loops();
+    return found;
+}
+
+std::atomic<const MergeLoops*>& selected() {
+    static std::atomic<const MergeLoops*> table = tables().front();
+    return table;
 }
 
 }  // namespace
 
-void add_weighted(const ReplicaSlice& slice, std::span<const double> weights, double* total) {
-    for_each_group(slice.replicas.size(), [&]<std::size_t count>(std::size_t first) {
-        const auto w = group<count>(slice, first);
-        std::array<double, count> k;
-        std::copy_n(weights.data() + first, count, k.data());
-        for (Index j = 0; j < slice.size; ++j) {
-            double sum = total[j];
-            for (std::size_t i = 0; i < count; ++i) {
-                sum += k[i] * static_cast<double>(w[i][j]);
-            }
-            total[j] = sum;
-        }
-    });
+std::span<const MergeLoops* const> available_merge_loops() {
+    return tables();
 }
 
-UpdateNorms add_updates(const ReplicaSlice& slice, const float* base, double* total) {
-    // Pairs of numbers, which every processor has in one register, and several sums of squares, so that none
-    // waits for another; plain loops would have to go through memory for the squares.
-    using Pair = double __attribute__((vector_size(2 * sizeof(double))));
-    constexpr std::size_t sums = 4;
-    constexpr Index step = 2 * sums;
-    const float* W = base + slice.begin;
-    const std::size_t n = slice.replicas.size();
-    std::array<Pair, sums> squares{};
-    std::array<Pair, sums> squares_of_total{};
-    UpdateNorms norms{};
-    for_each_group(n, [&]<std::size_t count>(std::size_t first) {
-        const auto w = group<count>(slice, first);
-        const bool is_first = first == 0;
-        const bool is_last = first + count == n;
-        Index j = 0;
-        for (; j + step <= slice.size; j += step) {
-            for (std::size_t k = 0; k < sums; ++k) {
-                const Index at = j + static_cast<Index>(2 * k);
-                const Pair start{W[at], W[at + 1]};
-                Pair sum{};
-                if (!is_first) {
-                    std::memcpy(&sum, total + at, sizeof sum);
-                }
-                for (std::size_t i = 0; i < count; ++i) {
-                    const Pair update = Pair{w[i][at], w[i][at + 1]} - start;
-                    sum += update;
-                    squares[k] += update * update;
-                }
-                std::memcpy(total + at, &sum, sizeof sum);
-                if (is_last) {
-                    squares_of_total[k] += sum * sum;
-                }
-            }
+const MergeLoops& merge_loops() {
+    return *selected().load(std::memory_order_relaxed);
+}
+
+void select_merge_loops(std::string_view name) {
+    std::string names = "'best'";
+    for (const MergeLoops* table : tables()) {
+        if (name == table->name || name == "best") {
+            selected() = name == "best" ? tables().front() : table;
+            return;
         }
-        for (; j < slice.size; ++j) {
-            double sum = is_first ? 0.0 : total[j];
-            for (std::size_t i = 0; i < count; ++i) {
-                const double update = static_cast<double>(w[i][j]) - static_cast<double>(W[j]);
-                sum += update;
-                norms.squares += update * update;
-            }
-            total[j] = sum;
-            norms.square_of_sum += is_last ? sum * sum : 0.0;
-        }
-    });
-    for (std::size_t k = 0; k < sums; ++k) {
-        norms.squares += squares[k][0] + squares[k][1];
-        norms.square_of_sum += squares_of_total[k][0] + squares_of_total[k][1];
+        names += ", '" + std::string{table->name} + "'";
     }
-    return norms;
+    throw std::invalid_argument{"merge loops must be one of " + names + "; got '" + std::string{name} +
+                                "'"};
 }
 
-void dot_updates(const ReplicaSlice& slice, const float* base, double* gram) {
+void dot_updates(const ReplicaRows& slice, const float* base, double* gram) {
     // In pieces of which the updates of some thirty replicas fit in a core's fastest cache.
     constexpr Index piece = 128;
     constexpr Index lanes = 2;  // what every processor has
     using Lanes = double __attribute__((vector_size(lanes * sizeof(double))));
     using Piece = std::array<double, piece>;
-    const std::size_t n = slice.replicas.size();
+    const auto n = static_cast<std::size_t>(slice.count);
     std::vector<Piece, CacheLineAllocator<Piece>> updates(n);
     std::fill_n(gram, n * (n + 1) / 2, 0.0);
     for (Index begin = 0; begin < slice.size; begin += piece) {
@@ -146,13 +125,13 @@ void dot_updates(const ReplicaSlice& slice, const float* base, double* gram) {
     }
 }
 
-void take_median(const ReplicaSlice& slice, double* middle) {
+void take_median(const ReplicaRows& slice, double* middle) {
     // Batcher's merge exchange (Knuth, The Art of Computer Programming 3, Algorithm 5.2.2M) sorts all columns
     // of a piece at once: which rows are compared does not depend on the values.
     constexpr Index piece = 16;
     constexpr Index lanes = 4;  // what every processor has; wider ones GCC takes apart, number by number
     using Lanes = float __attribute__((vector_size(lanes * sizeof(float)), may_alias));
-    const std::size_t n = slice.replicas.size();
+    const auto n = static_cast<std::size_t>(slice.count);
     Buffer rows(n * piece);
     const auto row = [&rows](std::size_t i) { return rows.data() + i * piece; };
     const auto sort_two = [&row](std::size_t low, std::size_t high) {

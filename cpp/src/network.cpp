@@ -392,20 +392,17 @@ void begin_centered(const Network& network, const Workspace& workspace, Paramete
     }
 }
 
-void end_centered(const Network& network, Workspace& workspace, Parameters& parameters) {
+void end_centered(const Kernels& kernels, const Network& network, Workspace& workspace,
+                  Parameters& parameters) {
     if (workspace.reading() == Reading::matrix) {
         move_means(network, *workspace.centering(), -1.0F, parameters);
         return;
     }
+    // A fold goes over all of W, and there is one in every round: by far the most of what a round costs
+    // beside its samples, were it not done with wide vectors.
     const auto layer = parameters.layer(network.shape[0]);
-    for (Index k = 0; k < layer.fan_in; ++k) {
-        const float mean = workspace.centering()->mean[static_cast<std::size_t>(k)];
-        float* row = layer.weights + k * layer.stride;
-        if (mean != 0.0F) {
-            std::ranges::transform(workspace.shift, std::span{row, workspace.shift.size()}, row,
-                                   [mean](float shift, float weight) { return weight + mean * shift; });
-        }
-    }
+    kernels.add_product(workspace.centering()->mean.data(), 1, layer.fan_in, 1, workspace.shift.data(),
+                        layer.stride, layer.weights);
     std::ranges::fill(workspace.shift, 0.0F);
 }
 

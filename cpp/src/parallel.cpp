@@ -9,6 +9,10 @@ namespace {
 
 std::atomic<int> running_teams = 0;
 
+// Waking a thread that sleeps takes as long as training on some fifty samples. Rounds are often no longer than
+// that, and replicas are not done at the same time.
+constexpr int yields_between_loops = 400;
+
 // An exception must not leave a parallel region: the process would be aborted.
 template <typename Fn>
 void run_guarded(const Fn& fn, std::exception_ptr& failure) noexcept {
@@ -141,7 +145,8 @@ bool Team::enter() noexcept {
 void Team::serve(int worker) noexcept {
     unsigned seen = 0;
     while (true) {
-        if (!wait_awake([&] { return loop_.load(std::memory_order_acquire) != seen; })) {
+        if (!wait_awake([&] { return loop_.load(std::memory_order_acquire) != seen; },
+                        yields_between_loops)) {
             loop_.wait(seen, std::memory_order_acquire);
         }
         seen = loop_.load(std::memory_order_acquire);

@@ -46,7 +46,7 @@ Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index 
         restore_output(*network_, workspace_, parameters);
     }
     if (workspace_.centering() != nullptr) {
-        end_centered(*network_, workspace_, parameters);
+        end_centered(*kernels_, *network_, workspace_, parameters);
     }
     trained.cpu_seconds = thread_cpu_seconds() - start;
     return trained;
@@ -58,9 +58,11 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
     const Index window = std::max<Index>(1, 256 / stretch_) * stretch_;
 
     const Shard::Epoch order = shard_.epoch(number);
+    // Those of the next round are listed too, so that its first ones are on their way while replicas are merged.
+    const Index listed_end = std::min(end + std::min(stretch_, end - begin), shard_.epoch_size());
     for (Index p = begin; p < end && !reporter.stopped();) {
         if ((p - begin) % window == 0) {
-            list(order, p, std::min(p + window + stretch_, end));
+            list(order, p, std::min(p + window + stretch_, listed_end));
         }
         const std::span<const Index> listed =
             std::span{ids_}.subspan(static_cast<std::size_t>((p - begin) % window));

@@ -46,11 +46,13 @@ public:
           trained_(replicas_.size()),
           is_finite_(replicas_.size()),
           heartbeat_{observer.during_round},
-          merger_{*options.method, options.method_options, layer_ends(network.shape), options.outer} {
+          merger_{*options.method, options.method_options, layer_ends(network.shape), options.outer,
+                  options.replicas} {
         draw_start(0, master);
         if (options.last_method != nullptr) {
             last_merger_.emplace(*options.last_method, std::vector<OptionValue>{},
-                                 layer_ends(network.shape), OuterStep{1.0, 0.0, false});
+                                 layer_ends(network.shape), OuterStep{1.0, 0.0, false},
+                                 options.replicas);
         }
     }
 

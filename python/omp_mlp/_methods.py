@@ -98,15 +98,17 @@ class PythonMethod(MergeMethod):
     needs_scipy: bool = False
 
 
-def _matched(models: list[Model], given: Given) -> list[Model]:
-    """Bring the units of all networks into the first one's order."""
-    # The first layer counts in the units that the training saw.
+def matched(models: Sequence[Model], scale: float) -> list[Model]:
+    """Bring the hidden units of all networks into the same order.
+
+    ``scale``: of the units that the training saw in those of X, 1 unless X is bytes.
+    """
     networks = [layers_of(model) for model in models]
     for network in networks:
-        network[0] = (network[0][0] / given.scale, network[0][1])
+        network[0] = (network[0][0] / scale, network[0][1])
     matched = match(networks, models[0].activation)
     for network in matched:
-        network[0] = (network[0][0] * given.scale, network[0][1])
+        network[0] = (network[0][0] * scale, network[0][1])
     return [with_layers(model, network) for model, network in zip(models, matched, strict=True)]
 
 
@@ -116,13 +118,13 @@ def _average(models: list[Model]) -> Model:
 
 def _regmean(models: list[Model], given: Given) -> Model:
     if given.options["align"]:
-        models = _matched(models, given)
+        models = matched(models, given.scale)
     return regmean(models, given.X, given.options["non_diagonal"])
 
 
 def _refit_output(models: list[Model], given: Given) -> Model:
     if given.options["align"]:
-        models = _matched(models, given)
+        models = matched(models, given.scale)
     assert given.targets is not None
     return refit_output(
         _average(models),
@@ -166,7 +168,7 @@ _PYTHON_METHODS = (
         formula="P_i = argmax sum_{i<j} <P_i w_i, P_j w_j> over reorderings of hidden units; "
         "W = (1/n) sum_i P_i w_i",
         reference="Ainsworth, Hayase & Srinivasa 2023 (Git Re-Basin)",
-        function=lambda models, given: _average(_matched(models, given)),
+        function=lambda models, given: _average(matched(models, given.scale)),
         needs_scipy=True,
     ),
     PythonMethod(

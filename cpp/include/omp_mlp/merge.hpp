@@ -45,7 +45,7 @@ struct OptionValue {
 struct Measure {
     Index (*count)(Index replicas);  // of sums
     // Writes the slice's part of each sum. May need the slice of `updates`, which is sum_i d_i then.
-    void (*slice)(const MergeInput& input, const ReplicaSlice& slice, double* updates, double* sums);
+    void (*slice)(const MergeInput& input, const ReplicaRows& rows, double* updates, double* sums);
     // Whether it leaves sum_i d_i in `updates`. Where all replicas weigh the same, that is all it takes to
     // merge, and their parameters are read only once.
     bool adds_updates;
@@ -69,7 +69,7 @@ struct MergeMethod {
     void (*weigh)(const MergeInput& input, std::span<const OptionValue> options,
                   std::span<const double> sums, std::span<double> weights);
     // All others, whose `weigh` is null, write the merged parameters of a slice.
-    void (*combine)(const ReplicaSlice& slice, double* merged);
+    void (*combine)(const ReplicaRows& rows, double* merged);
 };
 
 std::span<const MergeMethod> merge_methods();
@@ -95,9 +95,10 @@ using ForEach = std::function<void(Index count, const std::function<void(Index)>
 // and what is measured of them is added up in order, so the result is the same bits too.
 class Merger {
 public:
+    // replicas: how many there are, though some of them may be left out of a merge.
     // layer_ends: where each layer ends in the flat buffer, ascending; the last one is its size.
     Merger(const MergeMethod& method, std::vector<OptionValue> options,
-           std::span<const Index> layer_ends, const OuterStep& outer);
+           std::span<const Index> layer_ends, const OuterStep& outer, Index replicas);
 
     // `master` may be input.base; an outer step needs a base. `momentum_factor` is one more factor of M.
     void merge(const MergeInput& input, double momentum_factor, const ForEach& for_each, float* master);
@@ -105,16 +106,17 @@ public:
 private:
     void measure(const MergeInput& input, const ForEach& for_each);
     void weigh(const MergeInput& input);
+    void merge_slice(const MergeInput& input, const Slice& slice, double momentum_factor, float* master);
     void combine(const MergeInput& input, const Slice& slice, double* merged) const;
-    void step(const float* base, const Slice& slice, double momentum_factor, double* merged);
 
     const MergeMethod* method_;
     std::vector<OptionValue> options_;
     std::vector<Slice> slices_;
     std::size_t layers_;
     OuterStep outer_;
-    Buffer velocity_;              // M; empty without momentum
-    std::vector<double> updates_;  // sum_i d_i; empty if the method does not ask for it
+    Buffer velocity_;  // M; empty without momentum
+    std::vector<double, CacheLineAllocator<double>>
+        updates_;                  // sum_i d_i; empty if the method does not ask for it
     std::vector<double> parts_;    // of the sums: slices x sums
     std::vector<double> weights_;  // layers x replicas
 };

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <span>
+#include <string_view>
 
 #include "omp_mlp/buffer.hpp"
 
@@ -14,27 +15,58 @@ namespace omp_mlp {
 // What a loop may be asked for at a time: its sums then stay in a core's fastest cache.
 inline constexpr Index slice_floats = 1024;
 
-struct ReplicaSlice {
-    std::span<const float* const> replicas;  // flat buffers
+// Positions of the replicas' flat buffers.
+struct ReplicaRows {
+    const float* const* replicas;
+    Index count;
     Index begin;
     Index size;  // at most slice_floats
 };
-
-// total[j] += sum_i weights[i] w_i[j].
-void add_weighted(const ReplicaSlice& slice, std::span<const double> weights, double* total);
 
 struct UpdateNorms {
     double squares;        // sum_i |d_i|^2
     double square_of_sum;  // |sum_i d_i|^2
 };
 
-// total[j] = sum_i d_i[j], with the updates d_i = w_i - base.
-UpdateNorms add_updates(const ReplicaSlice& slice, const float* base, double* total);
+// u = of_updates updates; M = momentum M + u; then
+//     master = base + learning_rate M, or, if `nesterov`, base + learning_rate (u + momentum_ahead M).
+struct StepFactors {
+    double of_updates;
+    double learning_rate;
+    double momentum;
+    double momentum_ahead;
+    bool nesterov;
+};
+
+// One way to run those that every round goes through; all do the same, to the last bit.
+struct MergeLoops {
+    const char* name;
+
+    // total[j] += sum_i weights[i] w_i[j].
+    void (*add_weighted)(const ReplicaRows& rows, const double* weights, double* total);
+    // total[j] = sum_i d_i[j], with the updates d_i = w_i - base.
+    UpdateNorms (*add_updates)(const ReplicaRows& rows, const float* base, double* total);
+    // merged -= base.
+    void (*subtract)(const float* base, Index size, double* merged);
+    // master = merged, rounded.
+    void (*round_to_float)(const double* merged, Index size, float* master);
+    // The above with M = velocity, or without if it is null. `master` may be the base.
+    void (*take_step)(const StepFactors& factors, const double* updates, const float* base, Index size,
+                      float* velocity, float* master);
+};
+
+// Those that this machine can run, the widest first.
+std::span<const MergeLoops* const> available_merge_loops();
+
+// In use: the widest, unless another was selected. That is for tests and benchmarks; not while a merge runs.
+const MergeLoops& merge_loops();
+// "best" or a name; throws std::invalid_argument, listing the names, if there is none of that name.
+void select_merge_loops(std::string_view name);
 
 // The updates' dot products, gram[i (i + 1) / 2 + j] = d_i . d_j for j <= i.
-void dot_updates(const ReplicaSlice& slice, const float* base, double* gram);
+void dot_updates(const ReplicaRows& slice, const float* base, double* gram);
 
 // middle[j] = the median of w_i[j] over i; of an even number, the mean of the two in the middle.
-void take_median(const ReplicaSlice& slice, double* middle);
+void take_median(const ReplicaRows& slice, double* middle);
 
 }  // namespace omp_mlp

@@ -160,7 +160,8 @@ void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Para
 // Between these two, the workspace trains on centered inputs, and `parameters` are those of centering.hpp:
 // (W, v), or (Wc, bc) for a matrix. Before and after, they are a network on raw inputs.
 void begin_centered(const Network& network, const Workspace& workspace, Parameters& parameters);
-void end_centered(const Network& network, Workspace& workspace, Parameters& parameters);
+void end_centered(const Kernels& kernels, const Network& network, Workspace& workspace,
+                  Parameters& parameters);
 
 // The first layer's z of all loaded samples.
 void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,

@@ -19,11 +19,11 @@ inline void relax() {
 #endif
 }
 
-// Returns whether `ready` came true.
+// Returns whether `ready` came true. `yields`: with more threads than cores, whoever we wait for may need this
+// one; a yield that nobody needs takes some tenths of a microsecond.
 template <typename Ready>
-bool wait_awake(const Ready& ready) {
+bool wait_awake(const Ready& ready, int yields = 20) {
     constexpr int pauses = 500;
-    constexpr int yields = 20;  // with more threads than cores, whoever we wait for may need this one
     for (int i = 0; i < pauses + yields; ++i) {
         if (ready()) {
             return true;
