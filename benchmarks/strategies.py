@@ -1,6 +1,6 @@
 """Measure which way to make a training parallel is the quickest, and whether the model knows.
 
-    python benchmarks/strategies.py                # everything; 10 to 15 minutes on two cores
+    python benchmarks/strategies.py                # everything; under 10 minutes on two cores
     python benchmarks/strategies.py --quick        # under a minute, to see that all works
     python benchmarks/strategies.py --docs         # and put tables and pictures into docs/
     python benchmarks/strategies.py --redraw       # tables and pictures anew from the last JSON
@@ -11,16 +11,17 @@ of noise around a middle each: dense, and with a fifth of nonzeros as in MNIST.
 
 How it is measured
 ------------------
-The machine is calibrated first, anew (omp_mlp.costs.calibrate), with twice as many takes as usual. Then the whole grid is gone through pass after pass, so that a noisy minute spoils one pass
-only; in each cell the strategies take turns, every second pass backwards; shown are medians. A time
-is that of the core, from the first sample to the merged network, getting ready included; the checks
-of the arguments in Python are not in it. Trainings that the model expects to take longer than
+The machine is calibrated first, anew (omp_mlp.costs.calibrate), with twice as many takes as usual.
+Then the whole grid is gone through pass after pass, so that a noisy minute spoils one pass only; in
+each cell the strategies take turns, every second pass backwards; shown are medians. A time is that
+of the core, from the first sample to the merged network, getting ready included; the checks of the
+arguments in Python are not in it. Trainings that the model expects to take longer than
 ``--longest`` seconds are done on the first samples only, and the time of all is put together from
-getting ready, the samples' time in proportion, and as many merges as all have; how much was measured
-is in the JSON ("share"), and such trainings have no accuracy.
+getting ready, the samples' time in proportion, and as many merges as all have; how much was
+measured is in the JSON ("share"), and such trainings have no accuracy.
 
-results/strategies.json is written after every cell: what was measured before a run is cut off can be
-drawn with --redraw.
+strategies.json is written after every cell: what was measured before a run is cut off can be drawn
+with --redraw.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def document(result: dict[str, Any]) -> str:
         f"Measured on {date} by `make strategies`, {result['seconds'] / 60:.0f} minutes: "
         f"{report.machine_line(result['machine'])}; {report.build_line(result['build'])}. "
         f"{summary['cells']} cells, {len(entries)} trainings of {grid.EPOCHS} epochs, medians of "
-        f"{result['options']['passes']} passes or more; {scaled} of them were too long and are "
+        f"{result['options']['passes']} passes; {scaled} of them were too long and are "
         "scaled up from fewer samples. The calibration took "
         f"{result['calibration_seconds']:.1f} s.",
         "### What was aimed at",
@@ -159,7 +160,7 @@ def document(result: dict[str, Any]) -> str:
         "### Which strategy is the quickest",
         "![The quickest strategy by network, data and batch size](figures/strategies-winners.png)",
         "*x*: speed-up over one thread. *predicted*: what the model takes for the quickest; "
-        '*chosen*: what `strategy="auto"` does, which leaves one thread only for a gain of 15 %.',
+        '*chosen*: what `strategy="auto"` does, which leaves one thread only for a gain of 10 %.',
         tables.winners(entries),
         "### Times of all strategies",
         f"On {SHOWN_SAMPLES:,} samples with {summary['threads']} threads; in brackets the "

@@ -206,7 +206,7 @@ def _crowding(
 ) -> tuple[float, ...]:
     """Return by what a thread is slower, by batch size."""
     ratios = [max(1.0, float(b / a)) for a, b in zip(alone, crowded, strict=True)]
-    # Where the weights are in a cache, the batch size is nothing to it, and one odd take not either.
+    # Where the weights are in a cache, the batch size is nothing to it, nor is one odd take.
     return tuple(ratios if _is_large(network) else [float(np.median(ratios))] * len(ratios))
 
 
