@@ -66,6 +66,12 @@ def test_judgement_by_hand() -> None:
     assert verdicts == [True, False, None, True, True]
 
 
+def test_node_or_exemplar_by_hand() -> None:
+    # Section takes 1.6 s and replica 1.25 s of the 2 s of one thread.
+    assert tables.node_wins(CELL) == (0, 1)
+    assert "| 784-1024-10 | 1.25 / **1.60** |" in tables.node_or_exemplar(CELL)
+
+
 def test_document_replaces_what_was_between_the_marks() -> None:
     text = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter"
     once = tables.document(text, "new")

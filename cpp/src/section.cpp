@@ -18,7 +18,7 @@ struct Piece {
     Index begin;
     Index units;
     Index fan_in;
-    Index width;         // padded
+    Index width;  // padded
     // fan_in rows and the biases. Narrow output layers are kept transposed (Kernels::narrow_step): a row for
     // each output, and the biases.
     Buffer weights;
@@ -83,11 +83,12 @@ struct Section {
             own_products.resize(static_cast<std::size_t>(MarkedRows::most * MarkedRows::most));
             products.resize(own_products.size());
         }
-        for_each_row(task.network.shape, start, [](float* own, const float* flat, Index count, Index step) {
-            for (Index j = 0; j < count; ++j) {
-                own[j * step] = flat[j];
-            }
-        });
+        for_each_row(task.network.shape, start,
+                     [](float* own, const float* flat, Index count, Index step) {
+                         for (Index j = 0; j < count; ++j) {
+                             own[j * step] = flat[j];
+                         }
+                     });
     }
 
     FirstWeights first() {
@@ -118,8 +119,9 @@ struct Section {
     // The own part of the outputs' z; two, in turn, for a section may be one batch ahead of another that
     // still reads.
     std::array<Buffer, 2> parts;
-    Buffer own_products;  // the own columns' part of the products of a stretch's samples, for all to read ...
-    Buffer products;      // ... and the sum of all parts
+    Buffer
+        own_products;  // the own columns' part of the products of a stretch's samples, for all to read ...
+    Buffer products;  // ... and the sum of all parts
 
 private:
     // Calls fn(own, flat, count, step) for every row of weights and biases that is the section's: entry j of
@@ -229,7 +231,8 @@ private:
             });
             for (Index first = 0; first < loaded; first += task_.batch_size, parity ^= 1U) {
                 const Index samples = std::min(task_.batch_size, loaded - first);
-                const double rate = task_.options.sgd.rate_at(epoch * size + begin + first, shard.length());
+                const double rate =
+                    task_.options.sgd.rate_at(epoch * size + begin + first, shard.length());
                 const Batch batch{.stretch = stretch,
                                   .first = first,
                                   .samples = samples,
@@ -307,9 +310,8 @@ private:
             if (!self.meet()) {
                 return false;
             }
-            self.run([&] {
-                each([&](Index /*i*/, Section& section) { sum_deltas(section, l, batch); });
-            });
+            self.run(
+                [&] { each([&](Index /*i*/, Section& section) { sum_deltas(section, l, batch); }); });
         }
         return true;
     }
