@@ -473,7 +473,7 @@ private:
 
     // The deltas of the own units of layer l - 1, from what all sections of layer l have to add.
     void sum_deltas(Section& section, std::size_t l, const Batch& batch) const {
-        Piece& piece = section.pieces[l - 1];
+        const Piece& piece = section.pieces[l - 1];
         const Index stride = task_.network.shape[l - 1].stride;
         for (Index s = 0; s < batch.samples && piece.units > 0; ++s) {
             float* own = deltas(section, l - 1, batch) + s * piece.width;
