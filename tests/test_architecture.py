@@ -188,7 +188,9 @@ MAY_IMPORT = {
     "merge": {"_core", "_errors", "_line_search", "_methods", "_validate", "model"},
     "_cadence": {"_core", "_methods", "_validate"},
     "_strategy": {"_validate"},
-    "costs": {"_cadence", "_core", "_validate", "_workers", "model"},
+    "_cost_model": {"_cadence", "_validate", "model"},
+    "_calibration": {"_core", "_cost_model", "_validate", "_workers"},
+    "costs": {"_calibration", "_cost_model", "_validate", "model"},
     "train": {
         *("_cadence", "_core", "_errors", "_methods", "_strategy", "_validate", "_watch"),
         *("_workers", "costs"),

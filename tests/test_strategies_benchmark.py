@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omp_mlp import costs
+from omp_mlp import _calibration, costs
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "strategies.py"
 
@@ -66,6 +66,12 @@ def test_judgement_by_hand() -> None:
     assert verdicts == [True, False, None, True, True]
 
 
+def test_node_or_exemplar_by_hand() -> None:
+    # Section takes 1.6 s and replica 1.25 s of the 2 s of one thread.
+    assert tables.node_wins(CELL) == (0, 1)
+    assert "| 784-1024-10 | 1.25 / **1.60** |" in tables.node_or_exemplar(CELL)
+
+
 def test_document_replaces_what_was_between_the_marks() -> None:
     text = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter"
     once = tables.document(text, "new")
@@ -80,8 +86,19 @@ def test_documentation_has_the_marks() -> None:
     tables.document(path.read_text(encoding="utf-8"), "")
 
 
-def test_shortened_trainings_are_scaled_up_but_for_getting_ready(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    "strategy, seconds",
+    [
+        # Rounds of 5, 1 and 1 s: 4 s to get ready, and 3 s for a quarter of the samples; 1.5 s to
+        # give the network back.
+        ("section", 4 + 4 * 3 + 1.5),
+        # Three merges, of 0.5 s and 0.25 s for copies each; 3.75 s to get ready; 0.75 * 3 s for a
+        # quarter of the samples.
+        ("pattern", 4 + 4 * 2.25 + 3 * 0.75),
+    ],
+)
+def test_shortened_trainings_are_put_together_from_parts(
+    monkeypatch: pytest.MonkeyPatch, strategy: str, seconds: float
 ) -> None:
     cell = grid.Cell((8, 16, 10), 1.0, 400, 8)
     data = grid.make_data(8, 1.0, 400)
@@ -90,16 +107,17 @@ def test_shortened_trainings_are_scaled_up_but_for_getting_ready(
         class history:  # noqa: N801 - stands for an attribute
             train_seconds = np.array([5.0, 1.0, 1.0])
             merge_seconds = np.array([0.5, 0.5, 0.5])
+            slowest_replica_seconds = np.array([0.75, 0.75, 0.75])
 
     monkeypatch.setattr(grid.omp_mlp, "train_parallel", lambda *_, **__: Trained)
-    found = grid.train(cell, grid.Way("section", 2), data, 100)
-    # Rounds of 5.5, 1.5 and 1.5 s: 4 s to get ready, and 4.5 s for a quarter of the samples.
-    assert found == {"seconds": 4 + 4 * 4.5, "share": 0.25, "accuracy": None}
+    found = grid.train(cell, grid.Way(strategy, 2), data, 100)
+    assert found == {"seconds": seconds, "share": 0.25, "accuracy": None}
 
 
 def test_a_small_run_writes_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(costs, "_NETWORKS", ((64, 16), (96, 16)))
+    monkeypatch.setattr(_calibration, "_NETWORKS", ((64, 16), (96, 16)))
+    monkeypatch.setattr(_calibration, "_READ", (20, 40))
     monkeypatch.setattr(benchmark, "NETWORKS", ((16, 16, 10), (20, 32, 10)))
     monkeypatch.setattr(benchmark, "SPARSE", ((16, 16, 10),))
     arguments = ["--quick", "--threads", "1", "2", "--longest", "0.001", "--out", str(tmp_path)]

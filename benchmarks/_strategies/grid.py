@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
@@ -31,6 +31,11 @@ class Cell:
     def name(self) -> str:
         """Of the network and its inputs."""
         return "-".join(map(str, self.network)) + (", sparse" if self.density < 1 else "")
+
+    @property
+    def is_large(self) -> bool:
+        """Whether getting ready takes longer than most trainings here."""
+        return self.network[0] * self.network[1] > 2**23
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,9 @@ def make_data(
 def train(cell: Cell, way: Way, data: Sequence[np.ndarray], n_samples: int) -> dict[str, Any]:
     """Train on the first ``n_samples``; return the seconds that all would take, and the accuracy.
 
-    Where that is not all of them, the time but that of getting ready is scaled up, and there is no
-    accuracy.
+    Where that is not all of them, there is no accuracy, and the time is put together from its
+    parts: getting ready as it was, training in proportion to the samples, and merges as many as the
+    whole training has.
     """
     X, y, X_test, y_test = data
     model = omp_mlp.train_parallel(
@@ -83,14 +89,48 @@ def train(cell: Cell, way: Way, data: Sequence[np.ndarray], n_samples: int) -> d
         strategy=way.strategy,
         workers=way.threads,
     )
-    rounds = model.history.train_seconds + model.history.merge_seconds
-    # Getting ready is part of the first round.
-    ready = max(0.0, float(rounds[0] - np.median(rounds[1:]))) if len(rounds) > 1 else 0.0
+    history = model.history
     share = n_samples / cell.n_samples
+    seconds = float((history.train_seconds + history.merge_seconds).sum())
+    if share < 1:
+        seconds = _of_all(cell, way, history, share)
     return {
-        "seconds": ready + (float(rounds.sum()) - ready) / share,
+        "seconds": seconds,
         "share": share,
         "accuracy": model.score(X_test, y_test) if share == 1 else None,
+    }
+
+
+def _of_all(cell: Cell, way: Way, history: omp_mlp.History, share: float) -> float:
+    rounds = history.train_seconds
+    # Getting ready is part of the first round, as far as that takes longer than its samples and
+    # what every round has.
+    if way.strategy in ("section", "synchronous", "hogwild"):
+        ready = max(0.0, float(rounds[0] - np.median(rounds[1:]))) if len(rounds) > 1 else 0.0
+        return ready + (float(rounds.sum()) - ready) / share + float(history.merge_seconds.sum())
+    training = history.slowest_replica_seconds
+    besides = rounds - training
+    copies = float(np.median(besides[1:])) if len(rounds) > 1 else 0.0
+    ready = max(0.0, float(besides[0]) - copies)
+    merges = (
+        EPOCHS
+        if way.strategy == "pattern"
+        else costs.merges(
+            cell.network, cell.n_samples, EPOCHS, way.threads, "auto", **_inputs(cell)
+        )
+    )
+    return (
+        ready
+        + float(training.sum()) / share
+        + merges * (copies + float(np.median(history.merge_seconds)))
+    )
+
+
+def _inputs(cell: Cell) -> dict[str, Any]:
+    """Return what the cost model asks of the data."""
+    return {
+        "batch_size": cell.batch_size,
+        "density": cell.density if cell.density < 0.5 else None,
     }
 
 
@@ -103,8 +143,7 @@ def predict(cell: Cell, way: Way, known: costs.Costs) -> costs.Prediction:
         way.threads,
         way.strategy,
         "auto",
-        batch_size=cell.batch_size,
-        density=cell.density if cell.density < 0.5 else None,
+        **_inputs(cell),
         costs=known,
     )
 
@@ -117,71 +156,91 @@ def choose(cell: Cell, threads: int, known: costs.Costs) -> Way:
         EPOCHS,
         threads,
         "auto",
-        batch_size=cell.batch_size,
-        density=cell.density if cell.density < 0.5 else None,
+        **_inputs(cell),
         costs=known,
     )
     return Way(best.strategy, best.threads)
 
 
-def measure(
-    cells: Sequence[Cell],
-    thread_counts: Sequence[int],
-    known: costs.Costs,
-    *,
-    passes: int,
-    longest: float,
-) -> Iterator[dict[str, Any]]:
-    """Yield an entry for each cell and way, with everything measured and predicted.
+@dataclass
+class Measurements:
+    """What was measured so far, and what the model says to it."""
 
-    In each cell the ways take turns, pass after pass, every second pass backwards. ``longest``: the
-    seconds that a training may be expected to take; those that would take longer train on fewer
-    samples, of the same data, and are scaled up.
-    """
-    data: tuple[np.ndarray, ...] = ()
-    made_for: tuple[int, float, int] | None = None
-    for cell in cells:
-        wanted = (cell.network[0], cell.density, cell.n_samples)
-        if made_for != wanted:
-            data = ()  # the old one goes before the new one comes
-            data, made_for = make_data(*wanted), wanted
-        everything = ways(thread_counts)
-        runs: dict[Way, list[dict[str, Any]]] = {way: [] for way in everything}
+    known: costs.Costs
+    thread_counts: Sequence[int]
+    longest: float  # seconds that a training may be expected to take
+    # Of each pass, the runs of each training.
+    runs: dict[tuple[Cell, Way], list[list[dict[str, Any]]]] = field(default_factory=dict)
+
+    def take(self, cells: Sequence[Cell], passes: int) -> Iterator[int]:
+        """Measure every cell, pass after pass; yield the trainings done after each cell.
+
+        In each cell the ways take turns, in every second pass backwards; the network that takes
+        longest to get ready has one pass less. Trainings that would take longer than ``longest``
+        are done on fewer samples, of the same data, and their time is scaled up.
+        """
         for number in range(passes):
-            for way in everything[:: -1 if number % 2 else 1]:
-                n_samples = _samples_that_fit(cell, way, known, longest)
-                begin = time.perf_counter()
-                while True:
-                    runs[way].append(train(cell, way, data, n_samples))
-                    # Short ones are repeated, for the clock's sake.
-                    if time.perf_counter() - begin > 0.02 or len(runs[way]) >= 20 * passes:
-                        break
-        chosen = choose(cell, max(thread_counts), known)
-        for way in everything:
-            predicted = predict(cell, way, known)
-            seconds = [run["seconds"] for run in runs[way]]
-            scores = [run["accuracy"] for run in runs[way] if run["accuracy"] is not None]
-            yield {
-                **asdict(cell),
-                "name": cell.name,
-                **asdict(way),
-                "seconds": median(seconds),
-                "fastest": min(seconds),
-                "slowest": max(seconds),
-                "runs": len(seconds),
-                "share": min(run["share"] for run in runs[way]),
-                "accuracy": median(scores) if scores else None,
-                "predicted": predicted.total,
-                "compute": predicted.compute,
-                "synchronise": predicted.synchronise,
-                "merge": predicted.merge,
-                "chosen": way == chosen,
-            }
+            data: tuple[np.ndarray, ...] = ()
+            made_for: tuple[int, float, int] | None = None
+            for cell in cells:
+                if number > 0 and number == passes - 1 and cell.is_large:
+                    continue
+                wanted = (cell.network[0], cell.density, cell.n_samples)
+                if made_for != wanted:
+                    data = ()  # the old one goes before the new one comes
+                    data, made_for = make_data(*wanted), wanted
+                everything = ways(self.thread_counts)
+                for way in everything[:: -1 if number % 2 else 1]:
+                    self._take(cell, way, data)
+                yield len(everything)
+
+    def _take(self, cell: Cell, way: Way, data: Sequence[np.ndarray]) -> None:
+        n_samples = _samples_that_fit(cell, way, self.known, self.longest)
+        runs: list[dict[str, Any]] = []
+        self.runs.setdefault((cell, way), []).append(runs)
+        begin = time.perf_counter()
+        # Short ones are repeated, for the clock's sake.
+        while not runs or (time.perf_counter() - begin < 0.02 and len(runs) < 20):
+            runs.append(train(cell, way, data, n_samples))
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return an entry for each cell and way: times are medians over the passes, of medians."""
+        chosen = {cell: choose(cell, max(self.thread_counts), self.known) for cell, _ in self.runs}
+        return [
+            self._entry(cell, way, takes, way == chosen[cell])
+            for (cell, way), takes in self.runs.items()
+        ]
+
+    def _entry(
+        self, cell: Cell, way: Way, takes: Sequence[Sequence[dict[str, Any]]], is_chosen: bool
+    ) -> dict[str, Any]:
+        predicted = predict(cell, way, self.known)
+        runs = [run for take in takes for run in take]
+        scores = [run["accuracy"] for run in runs if run["accuracy"] is not None]
+        return {
+            **asdict(cell),
+            "name": cell.name,
+            **asdict(way),
+            "seconds": median(median(run["seconds"] for run in take) for take in takes),
+            "fastest": min(run["seconds"] for run in runs),
+            "slowest": max(run["seconds"] for run in runs),
+            "runs": len(runs),
+            "share": min(run["share"] for run in runs),
+            "accuracy": median(scores) if scores else None,
+            "predicted": predicted.total,
+            "compute": predicted.compute,
+            "synchronise": predicted.synchronise,
+            "merge": predicted.merge,
+            "chosen": is_chosen,
+        }
 
 
 def _samples_that_fit(cell: Cell, way: Way, known: costs.Costs, longest: float) -> int:
     """Return how many samples may be expected to be trained in the time, within reason."""
+    if way.strategy == "hogwild":  # batches are nothing to it, and it is slow
+        least = 16 * way.threads
+    else:  # three batches, or two for every replica
+        rows = max(cell.batch_size, 16)
+        least = rows * (3 if way.strategy in ("section", "synchronous") else 2 * way.threads)
     expected = predict(cell, way, known).total
-    # Four batches for every thread, so that there is something to wait for.
-    least = 4 * max(cell.batch_size, 16) * way.threads
     return min(cell.n_samples, max(int(cell.n_samples * longest / expected), least))

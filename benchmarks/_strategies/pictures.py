@@ -177,7 +177,13 @@ def node_or_exemplar(entries: Sequence[Entry], notes: Sequence[str]) -> Figure:
             )
         ax.axhline(1, color=report.COLOURS["black"], linewidth=0.8)
         ax.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8.5)
-        ax.set_ylim(bottom=0)
+    highest = max(
+        judge.speedup(group, entry)
+        for group in grouped.values()
+        for entry in group
+        if entry["strategy"] in ("replica", "section")
+    )
+    panels[0].set_ylim(0, 1.05 * highest)
     panels[0].set_ylabel(f"speed-up of {threads} threads over one")
     report.caption(
         fig,

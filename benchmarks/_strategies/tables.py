@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from . import judge
@@ -60,6 +61,43 @@ def winners(entries: Sequence[Entry]) -> str:
         )
     header = ["network", "N", "B", "one thread", "quickest", "x", "predicted", "chosen", "x"]
     return markdown(header, rows)
+
+
+def node_or_exemplar(entries: Sequence[Entry]) -> str:
+    """Set the speed-ups of sections and of replicas beside each other, medians over the data."""
+    threads = max(entry["threads"] for entry in entries)
+    found: dict[tuple[str, int], dict[str, list[float]]] = {}
+    for (name, _, batch), group in judge.cells(entries).items():
+        for entry in group:
+            if entry["threads"] == threads and entry["strategy"] in ("section", "replica"):
+                of_cell = found.setdefault((name, batch), {})
+                of_cell.setdefault(entry["strategy"], []).append(judge.speedup(group, entry))
+    batches = sorted({batch for _, batch in found})
+    rows = []
+    for name in dict.fromkeys(name for name, _ in found):
+        row = [name]
+        for batch in batches:
+            speedups = found.get((name, batch))
+            if speedups is None:
+                row.append("-")
+                continue
+            node, exemplar = (median(speedups[strategy]) for strategy in ("section", "replica"))
+            row.append(
+                f"**{node:.2f}** / {exemplar:.2f}" if node > exemplar
+                else f"{node:.2f} / **{exemplar:.2f}**"
+            )  # fmt: skip
+        rows.append(row)
+    return markdown(["node / exemplar", *(f"B = {batch}" for batch in batches)], rows)
+
+
+def node_wins(entries: Sequence[Entry]) -> tuple[int, int]:
+    """Count the cells in which sections are quicker than replicas, and all cells."""
+    threads = max(entry["threads"] for entry in entries)
+    wins = []
+    for group in judge.cells(entries).values():
+        times = {e["strategy"]: e["seconds"] for e in group if e["threads"] == threads}
+        wins.append(times["section"] < times["replica"])
+    return sum(wins), len(wins)
 
 
 def times(entries: Sequence[Entry], n_samples: int) -> str:

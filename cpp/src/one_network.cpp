@@ -54,15 +54,16 @@ void fold_shift(const Shape& shape, const Centering& centering, std::span<const 
     }
 }
 
-// Single samples are read faster from lists than from marks. Hogwild walks over the nonzeros one by one, so
-// it wants them listed; centered inputs have no zeros.
+// Single samples are read faster from lists than from marks; sections read several small batches together.
+// Hogwild walks over the nonzeros one by one, so it wants them listed; centered inputs have no zeros.
 Reading reading(Strategy strategy, const Samples& X, const TrainOptions& options) {
     const Reading chosen = choose_reading(options.batch.first_layer, X);
     if (strategy == Strategy::hogwild) {
         return options.center_inputs ? Reading::matrix : Reading::lists;
     }
     constexpr Index few = 4;
-    return chosen == Reading::marks && options.batch.batch_size < few ? Reading::lists : chosen;
+    const bool is_alone = strategy == Strategy::synchronous && options.batch.batch_size < few;
+    return chosen == Reading::marks && is_alone ? Reading::lists : chosen;
 }
 
 }  // namespace

@@ -108,6 +108,33 @@ void SharedBatch::read(const Kernels& kernels, Index begin, Index end) {
     }
 }
 
+void SharedBatch::multiply(const Kernels& kernels, Index samples, Index batch, Index first, Index last,
+                           float* products) const {
+    if (!byte_rows_.empty()) {
+        std::array<const std::uint8_t*, MarkedRows::most> rows{};
+        for (Index s = 0; s < samples; ++s) {
+            rows[static_cast<std::size_t>(s)] = byte_rows_[static_cast<std::size_t>(s)] + first;
+        }
+        kernels.gram_uint8(rows.data(), samples, batch, last - first, X_->scale, products);
+        return;
+    }
+    std::array<const float*, MarkedRows::most> rows{};
+    for (Index s = 0; s < samples; ++s) {
+        rows[static_cast<std::size_t>(s)] =
+            (reading_ == Reading::matrix ? row(s) : float_rows_[static_cast<std::size_t>(s)]) + first;
+    }
+    kernels.gram_float32(rows.data(), samples, batch, last - first, products);
+}
+
+float SharedBatch::step_factor(Index s, Index t) const {
+    constexpr float bias = 1.0F;
+    if (centering_ == nullptr || reading_ == Reading::matrix) {
+        return bias;
+    }
+    return bias + centering_->squared_norm - projections_[static_cast<std::size_t>(s)] -
+           projections_[static_cast<std::size_t>(t)];
+}
+
 MarkedRows SharedBatch::marked(Index first, Index count) const {
     return {.marks = marks_.data() + first * words_,
             .words = words_,

@@ -13,9 +13,9 @@ namespace omp_mlp {
 namespace {
 
 // Where to cut the rows of the first layer, so that every part gets as many nonzeros of X: by a count over
-// up to 256 samples at equal distances. The cuts, multiples of `unit`, change nothing but the speed.
+// up to 64 samples at equal distances. The cuts, multiples of `unit`, change nothing but the speed.
 std::vector<Index> cut_rows(const Samples& X, Index parts, Index unit, bool by_nonzeros) {
-    constexpr Index rows_looked_at = 256;
+    constexpr Index rows_looked_at = 64;
     std::vector<Index> counts(static_cast<std::size_t>(X.columns), 1);  // 1: for the row itself
     const Index step = std::max<Index>(1, X.rows / rows_looked_at);
     for (Index row = 0; row < X.rows && by_nonzeros; row += step) {

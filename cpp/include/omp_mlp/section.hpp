@@ -9,6 +9,8 @@
 //   own deltas, and the step of the own weights.
 // Every further hidden layer has two more: one after its inputs, the activations below it, are written
 // for all, and one after every section has written what its own deltas add to the deltas below.
+// Small batches are read together and make one visit of the first layer (network.hpp); of the products of their
+// samples, which that takes, every section makes those of its own columns.
 // Sections are whole cache lines of 16 units: no false sharing, and no vector is cut in two.
 #pragma once
 

@@ -1,4 +1,5 @@
-// A batch that several threads read together and then all use, and the first layer as it sees it.
+// Samples that several threads read together and then all use, and the first layer as it sees them: a batch,
+// or several small ones (network.hpp).
 #pragma once
 
 #include <array>
@@ -51,6 +52,13 @@ public:
     // W[k] += sum over the samples s < samples of x[s][k] step[s]; step: samples x width.
     void update(const Kernels& kernels, Index samples, const float* step, const FirstWeights& layer,
                 Index first, Index last, Scratch& scratch) const;
+
+    // What the columns [first, last) add to x[s] . x[t], for all t in an earlier batch than s < samples, in the
+    // layout of Kernels::gram_float32. Marks and matrix only.
+    void multiply(const Kernels& kernels, Index samples, Index batch, Index first, Index last,
+                  float* products) const;
+    // By what a step of sample t moves z of sample s, besides the product of the two (add_earlier_steps).
+    float step_factor(Index s, Index t) const;
 
     // Lists only.
     std::span<const SparseRow> rows() const { return rows_; }
