@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,6 @@ from scipy import sparse
 
 import omp_mlp
 import reference as ref
-from omp_mlp import _core
-
-
-@pytest.fixture(params=_core.kernel_names())
-def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
-    _core.select_kernels(request.param)
-    yield request.param
-    _core.select_kernels("best")
 
 
 def thin_inputs(rows: int, columns: int) -> np.ndarray:

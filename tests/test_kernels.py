@@ -1,6 +1,5 @@
 """Every table of kernels, and both ways to read X, against the plain loops and the oracle."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -13,14 +12,6 @@ import reference as ref
 from omp_mlp import _core
 
 ACTIVATIONS = ("relu", "tanh", "logistic", "identity")
-
-
-@pytest.fixture(params=_core.kernel_names())
-def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _core.kernels_in_use()
-    _core.select_kernels(request.param)
-    yield request.param
-    _core.select_kernels(before)
 
 
 def sparse_rows(rows: int, columns: int, seed: int) -> np.ndarray:

@@ -197,15 +197,6 @@ def test_bad_models(arrays, options, error, message):
 # --------------------------------------------------------------------------- outputs, by the oracle
 
 
-@pytest.fixture(params=_core.kernel_names())
-def kernels(request):
-    """Run a test with every table of kernels that this machine can run."""
-    before = _core.kernels_in_use()
-    _core.select_kernels(request.param)
-    yield request.param
-    _core.select_kernels(before)
-
-
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize(("output", "labelled"), OUTPUTS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -33,13 +32,6 @@ DEPTHS = [
 # the largest term in its sum; measured are differences of up to 4e-7 of the gradient's largest
 # entry. A wrong factor or a missing term in any of the sums is at least 1e-2 of it.
 TOLERANCE = 3e-6
-
-
-@pytest.fixture(params=_core.kernel_names())
-def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
-    _core.select_kernels(request.param)
-    yield request.param
-    _core.select_kernels("best")
 
 
 def random_parameters(layer_sizes: list[int], seed: int) -> ref.Parameters:

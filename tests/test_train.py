@@ -370,13 +370,6 @@ def test_weights_after_hundreds_of_steps_on_booleans(
     assert_agrees(model, grid_oracle("tanh", loss, output_activation, batch_size, depth, True))
 
 
-@pytest.fixture
-def kernels(request: pytest.FixtureRequest) -> Any:
-    _core.select_kernels(request.param)
-    yield request.param
-    _core.select_kernels("best")
-
-
 @pytest.mark.parametrize("depth", [1, 2, 3], ids="{}_hidden".format)
 @pytest.mark.parametrize("loss, output_activation", LOSS_AND_OUTPUT)
 @pytest.mark.parametrize("activation", ACTIVATIONS)

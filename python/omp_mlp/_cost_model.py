@@ -344,30 +344,7 @@ def predict(
     cores: int | None = None,
     cluster: Cluster | None = None,
 ) -> Prediction:
-    """Predict how long a training takes.
-
-    Parameters
-    ----------
-    network : Model or sequence of int
-        A network, or its layer sizes: features, hidden units of each layer, outputs.
-    n_samples, epochs, threads : int
-    strategy : {"replica", "section", "synchronous", "hogwild", "pattern"}, default "replica"
-    merge_every : int, pair of int, None or "auto", default None
-        Samples a replica trains between merges, or at first and at last; None: one merge, at the
-        end; "auto": what ``train_parallel`` does by default. Matters to "replica" only.
-    batch_size : int, default 8
-    density : float, optional
-        Share of nonzeros in X, where the first layer reads lists of them; None: it reads a matrix.
-    costs : Costs
-    cores : int, optional
-        Of the machine. Default: those that ``costs`` were measured on.
-    cluster : Cluster, optional
-        Nodes of one core each, ``threads`` of them, instead of one machine.
-
-    Returns
-    -------
-    Prediction
-    """
+    """Predict how long a training takes; :func:`omp_mlp.costs.predict` has the parameters."""
     n_samples = _validate.integer("n_samples", n_samples, 1)
     epochs = _validate.integer("epochs", epochs, 0)
     threads = _validate.integer("threads", threads, 1)
