@@ -82,6 +82,7 @@ Array<float> packed(const Shape& shape, const Parameters& parameters) {
 struct PySamples {
     Samples samples;
     py::object owner;
+    std::shared_ptr<const ByteTable> byte_values = nullptr;
     std::shared_ptr<const Pixels> pixels = nullptr;
 
     static PySamples dense_float32(const Array<float>& X) {
@@ -92,12 +93,18 @@ struct PySamples {
                 X};
     }
     static PySamples dense_uint8(const Array<std::uint8_t>& X, float scale) {
+        const auto values = std::make_shared<ByteTable>();
+        for (std::size_t byte = 0; byte < values->of.size(); ++byte) {
+            values->of[byte] = scale * static_cast<float>(byte);
+        }
         return {{.kind = Samples::Kind::dense_uint8,
                  .rows = X.shape(0),
                  .columns = X.shape(1),
                  .bytes = X.data(),
-                 .scale = scale},
-                X};
+                 .scale = scale,
+                 .byte_value = values->of.data()},
+                X,
+                values};
     }
     static PySamples csr(const Array<std::int64_t>& starts, const Array<std::int32_t>& indices,
                          const Array<float>& values, Index columns) {
@@ -128,8 +135,7 @@ struct PySamples {
 
     // What replicas that read the first layer's inputs in this way train on.
     Samples for_replicas(FirstLayer first_layer) const {
-        return pixels && choose_reading(first_layer, samples) == Reading::marks ? pixels->samples()
-                                                                                : samples;
+        return pixels && first_layer != FirstLayer::dense ? pixels->samples() : samples;
     }
 
     // Where X is not finite first, as (row, column), or None.
@@ -399,17 +405,10 @@ py::dict build_config() {
                         PYBIND11_VERSION_MINOR));
 }
 
-std::vector<std::string> kernel_names() {
+template <typename Table>
+std::vector<std::string> names_of(std::span<const Table* const> tables) {
     std::vector<std::string> names;
-    for (const Kernels* table : available_kernels()) {
-        names.emplace_back(table->name);
-    }
-    return names;
-}
-
-std::vector<std::string> merge_loop_names() {
-    std::vector<std::string> names;
-    for (const MergeLoops* table : available_merge_loops()) {
+    for (const Table* table : tables) {
         names.emplace_back(table->name);
     }
     return names;
@@ -475,10 +474,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("merge_cost", &merge_cost, py::kw_only(), "method"_a, "options"_a, "layer_sizes"_a,
           "outer_momentum"_a, "replicas"_a, "workers"_a, "passes"_a);
     m.def("merge_methods", &list_merge_methods);
-    m.def("kernel_names", &kernel_names);
+    m.def("kernel_names", [] { return names_of(available_kernels()); });
     m.def("kernels_in_use", [] { return kernels().name; });
     m.def("select_kernels", &select_kernels, "name"_a);
-    m.def("merge_loop_names", &merge_loop_names);
+    m.def("merge_loop_names", [] { return names_of(available_merge_loops()); });
     m.def("select_merge_loops", &select_merge_loops, "name"_a);
     m.def("openmp_max_threads", &openmp_max_threads);
     m.def("release_threads", &release_threads);

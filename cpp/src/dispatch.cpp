@@ -1,11 +1,9 @@
 #include "omp_mlp/dispatch.hpp"
 
-#include <atomic>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 #include "kernel_tables.hpp"
+#include "table_choice.hpp"
 
 namespace omp_mlp {
 namespace {
@@ -32,36 +30,23 @@ std::vector<const Kernels*> runnable_kernels() {
     return found;
 }
 
-const std::vector<const Kernels*>& tables() {
-    static const std::vector<const Kernels*> found = runnable_kernels();
-    return found;
-}
-
-std::atomic<const Kernels*>& selected() {
-    static std::atomic<const Kernels*> table = tables().front();
-    return table;
+TableChoice<Kernels>& choice() {
+    static TableChoice<Kernels> of_kernels{runnable_kernels(), "kernels"};
+    return of_kernels;
 }
 
 }  // namespace
 
 std::span<const Kernels* const> available_kernels() {
-    return tables();
+    return choice().runnable();
 }
 
 const Kernels& kernels() {
-    return *selected().load(std::memory_order_relaxed);
+    return choice().selected();
 }
 
 void select_kernels(std::string_view name) {
-    std::string names = "'best'";
-    for (const Kernels* table : tables()) {
-        if (name == table->name || name == "best") {
-            selected() = name == "best" ? tables().front() : table;
-            return;
-        }
-        names += ", '" + std::string{table->name} + "'";
-    }
-    throw std::invalid_argument{"kernels must be one of " + names + "; got '" + std::string{name} + "'"};
+    choice().select(name);
 }
 
 }  // namespace omp_mlp

@@ -54,11 +54,14 @@ Reading choose_replica_reading(FirstLayer wish, const Samples& X, Index batch_si
     return spread ? Reading::marks : reading;
 }
 
-Index samples_together(Reading reading, Samples::Kind kind) {
+Index stretch_of(Reading reading, Samples::Kind kind, Index batch_size) {
+    Index together = 16;
     if (reading == Reading::lists) {
-        return 1;
+        together = 1;
+    } else if (kind == Samples::Kind::dense_uint8 && reading == Reading::marks) {
+        together = most_together;
     }
-    return kind == Samples::Kind::dense_uint8 && reading == Reading::marks ? most_together : 16;
+    return std::max<Index>(together / batch_size, 1) * batch_size;
 }
 
 }  // namespace omp_mlp

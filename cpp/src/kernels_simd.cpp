@@ -1,5 +1,5 @@
 // The fast loops, on GCC/Clang vector types. This file is compiled once for each instruction set, with
-// OMP_MLP_KERNELS (the table's name) and OMP_MLP_VECTOR_BYTES set to its register width.
+// OMP_MLP_TABLE and OMP_MLP_NAME (its table), OMP_MLP_VECTOR_BYTES and OMP_MLP_REGISTERS (its registers) set.
 //
 // Everything here is in an unnamed namespace, and nothing of the standard library that is a template or
 // inline is used: the linker would keep one copy of it for the whole program, perhaps one compiled for
@@ -1597,15 +1597,10 @@ double softmax(const float* z, Index n, float* p) {
     return static_cast<double>(most[0]) + log(static_cast<double>(sum[0]));
 }
 
-#define OMP_MLP_STRING(name) #name
-#define OMP_MLP_NAME(name) OMP_MLP_STRING(name)
-#define OMP_MLP_JOIN(a, b) a##b
-#define OMP_MLP_TABLE(name) OMP_MLP_JOIN(name, _kernels)
-
 }  // namespace
 
-extern const Kernels OMP_MLP_TABLE(OMP_MLP_KERNELS){
-    .name = OMP_MLP_NAME(OMP_MLP_KERNELS),
+extern const Kernels OMP_MLP_TABLE{
+    .name = OMP_MLP_NAME,
     .gather_float32 = gather_float32,
     .gather_uint8 = gather_uint8,
     .mark_float32 = mark_float32,

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <bit>
-#include <stdexcept>
-#include <string>
 #include <vector>
+
+#include "replica_groups.hpp"
+#include "table_choice.hpp"
 
 namespace omp_mlp {
 
@@ -18,21 +18,6 @@ extern const MergeLoops avx512_merge_loops;
 #endif
 
 namespace {
-
-// Replicas that are read side by side: the totals are then loaded and stored once for all of them, and
-// there are no more streams than a core's prefetcher follows.
-constexpr std::size_t side_by_side = 4;
-
-// Calls fn.template operator()<count>(first) for groups of up to `side_by_side` of n replicas, in order.
-template <std::size_t count = side_by_side, typename Fn>
-void for_each_group(std::size_t n, const Fn& fn, std::size_t first = 0) {
-    for (; first + count <= n; first += count) {
-        fn.template operator()<count>(first);
-    }
-    if constexpr (count > 1) {
-        for_each_group<count - 1>(n, fn, first);
-    }
-}
 
 std::vector<const MergeLoops*> runnable_loops() {
     std::vector<const MergeLoops*> found;
@@ -49,37 +34,23 @@ std::vector<const MergeLoops*> runnable_loops() {
     return found;
 }
 
-const std::vector<const MergeLoops*>& tables() {
-    static const std::vector<const MergeLoops*> found = runnable_loops();
-    return found;
-}
-
-std::atomic<const MergeLoops*>& selected() {
-    static std::atomic<const MergeLoops*> table = tables().front();
-    return table;
+TableChoice<MergeLoops>& choice() {
+    static TableChoice<MergeLoops> of_loops{runnable_loops(), "merge loops"};
+    return of_loops;
 }
 
 }  // namespace
 
 std::span<const MergeLoops* const> available_merge_loops() {
-    return tables();
+    return choice().runnable();
 }
 
 const MergeLoops& merge_loops() {
-    return *selected().load(std::memory_order_relaxed);
+    return choice().selected();
 }
 
 void select_merge_loops(std::string_view name) {
-    std::string names = "'best'";
-    for (const MergeLoops* table : tables()) {
-        if (name == table->name || name == "best") {
-            selected() = name == "best" ? tables().front() : table;
-            return;
-        }
-        names += ", '" + std::string{table->name} + "'";
-    }
-    throw std::invalid_argument{"merge loops must be one of " + names + "; got '" + std::string{name} +
-                                "'"};
+    choice().select(name);
 }
 
 void dot_updates(const ReplicaRows& slice, const float* base, double* gram) {
@@ -105,7 +76,8 @@ void dot_updates(const ReplicaRows& slice, const float* base, double* gram) {
         double* entry = gram;
         for (std::size_t i = 0; i < n; ++i) {
             const auto* one = reinterpret_cast<const Lanes*>(updates[i].data());
-            for_each_group(i + 1, [&]<std::size_t count>(std::size_t first) {
+            for_each_group(static_cast<Index>(i + 1), [&]<Index count>(Index group) {
+                const auto first = static_cast<std::size_t>(group);
                 std::array<Lanes, count> products{};
                 for (Index k = 0; k < piece / lanes; ++k) {
                     for (std::size_t other = 0; other < count; ++other) {

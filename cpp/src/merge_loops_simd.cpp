@@ -1,6 +1,6 @@
 // The loops of merging that every round goes through, on GCC/Clang vector types. Like kernels_simd.cpp, this
-// file is compiled once for each instruction set, with OMP_MLP_MERGE_LOOPS (the table's name) and
-// OMP_MLP_VECTOR_BYTES set to its register width; and everything is in an unnamed namespace, with nothing of
+// file is compiled once for each instruction set, with OMP_MLP_TABLE and OMP_MLP_NAME (its table) and
+// OMP_MLP_VECTOR_BYTES (its register width) set; and everything is in an unnamed namespace, with nothing of
 // the standard library that is a template or inline.
 //
 // Eight numbers are added up side by side, in one register or in several: the same sums, in the same order,
@@ -8,6 +8,7 @@
 #include <string.h>  // NOLINT(modernize-deprecated-headers): a plain function, see above
 
 #include "omp_mlp/merge_loops.hpp"
+#include "replica_groups.hpp"
 
 namespace omp_mlp {
 namespace {
@@ -61,21 +62,6 @@ void for_all(Index size, const Fn& fn) {
     }
     for (; j < size; ++j) {
         fn.template operator()<double>(j);
-    }
-}
-
-// Replicas that are read side by side: the totals are then loaded and stored once for all of them, and
-// there are no more streams than a core's prefetcher follows.
-constexpr Index side_by_side = 4;
-
-// Calls fn.template operator()<count>(first) for groups of up to `side_by_side` of n replicas, in order.
-template <Index count = side_by_side, typename Fn>
-void for_each_group(Index n, const Fn& fn, Index first = 0) {
-    for (; first + count <= n; first += count) {
-        fn.template operator()<count>(first);
-    }
-    if constexpr (count > 1) {
-        for_each_group<count - 1>(n, fn, first);
     }
 }
 
@@ -206,15 +192,10 @@ void take_step(const StepFactors& factors, const double* updates, const float* b
     });
 }
 
-#define OMP_MLP_STRING(name) #name
-#define OMP_MLP_NAME(name) OMP_MLP_STRING(name)
-#define OMP_MLP_JOIN(a, b) a##b
-#define OMP_MLP_TABLE(name) OMP_MLP_JOIN(name, _merge_loops)
-
 }  // namespace
 
-extern const MergeLoops OMP_MLP_TABLE(OMP_MLP_MERGE_LOOPS){
-    .name = OMP_MLP_NAME(OMP_MLP_MERGE_LOOPS),
+extern const MergeLoops OMP_MLP_TABLE{
+    .name = OMP_MLP_NAME,
     .add_weighted = add_weighted,
     .add_updates = add_updates,
     .subtract = subtract,

@@ -1,6 +1,7 @@
 #include "omp_mlp/network.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <functional>
 
@@ -55,6 +56,14 @@ void prefetch(const void* memory, std::size_t bytes) {
 }
 
 }  // namespace
+
+void spread(const Samples& X, Index id, float* row) {
+    std::fill_n(row, X.columns, 0.0F);
+    const std::int64_t end = X.starts[id + 1];
+    for (std::int64_t i = X.starts[id]; i < end; ++i) {
+        row[X.indices[i]] = X.values[i];
+    }
+}
 
 void prefetch_sample(const Samples& X, Index id) {
     if (X.kind == Samples::Kind::csr) {
@@ -131,20 +140,6 @@ void Workspace::load_lists(const Kernels& kernels, const Samples& X, std::span<c
     }
 }
 
-void Workspace::take_byte_values(const Samples& X) {
-    byte_scale_ = X.scale;
-    byte_source_ = X.byte_value;
-    for (std::size_t byte = 0; byte < byte_value_.size(); ++byte) {
-        const float value =
-            X.byte_value != nullptr ? X.byte_value[byte] : X.scale * static_cast<float>(byte);
-        byte_value_[byte] = value;
-        // To nearest, ties to even. Powers of two times a byte are what they were.
-        const auto bits = std::bit_cast<std::uint32_t>(value);
-        bfloat16_byte_value_[byte] =
-            std::bit_cast<float>((bits + 0x7FFFU + ((bits >> 16) & 1U)) & 0xFFFF0000U);
-    }
-}
-
 void Workspace::load_marks(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                            std::span<const Index> next) {
     if (X.kind == Samples::Kind::csr) {
@@ -152,8 +147,8 @@ void Workspace::load_marks(const Kernels& kernels, const Samples& X, std::span<c
         return;
     }
     const bool is_float = X.kind == Samples::Kind::dense_float32;
-    if (!is_float && (byte_scale_ != X.scale || byte_source_ != X.byte_value)) {
-        take_byte_values(X);
+    if (!is_float) {
+        take_byte_values(kernels, X);
     }
     float_rows_.clear();
     byte_rows_.clear();
@@ -182,6 +177,19 @@ void Workspace::load_marks(const Kernels& kernels, const Samples& X, std::span<c
     choose_visits(marked);
 }
 
+void Workspace::take_byte_values(const Kernels& kernels, const Samples& X) {
+    byte_scale_ = X.scale;
+    if (byte_value_ == X.byte_value) {
+        return;
+    }
+    byte_value_ = X.byte_value;
+    // Rounded as W is: one row, which makes the lower halves of its pairs.
+    alignas(cache_line_bytes) std::array<std::uint32_t, 256> pairs;
+    kernels.pair_rows(byte_value_, 1, std::ssize(pairs), pairs.data());
+    std::ranges::transform(pairs, bfloat16_byte_values_.of.begin(),
+                           [](std::uint32_t pair) { return std::bit_cast<float>(pair << 16); });
+}
+
 void Workspace::choose_visits(Index marked) {
     // Enough rows of W in a visit that starting it does not cost more than the visit.
     constexpr Index enough = 8;
@@ -203,11 +211,7 @@ void Workspace::spread_rows(const Kernels& kernels, const Samples& X, std::span<
             prefetch_sample(X, next[s]);
         }
         float* row = inputs.data() + static_cast<Index>(s) * input_stride;
-        std::fill_n(row, X.columns, 0.0F);
-        const std::int64_t end = X.starts[ids[s] + 1];
-        for (std::int64_t i = X.starts[ids[s]]; i < end; ++i) {
-            row[X.indices[i]] = X.values[i];
-        }
+        spread(X, ids[s], row);
         float_rows_.push_back(row);
         marked += kernels.mark_float32(row, X.columns, marks_.data() + static_cast<Index>(s) * words_);
     }
@@ -221,13 +225,13 @@ MarkedRows Workspace::marked(Index first, Index count) const {
             .samples = count,
             .floats = float_rows_.empty() ? nullptr : float_rows_.data() + first,
             .bytes = byte_rows_.empty() ? nullptr : byte_rows_.data() + first,
-            .byte_value = byte_value_.data(),
+            .byte_value = byte_value_,
             .upcoming = upcoming_.data() + first};
 }
 
 MarkedRows Workspace::marked_bfloat16(Index first, Index count) const {
     MarkedRows rounded = marked(first, count);
-    rounded.byte_value = bfloat16_byte_value_.data();
+    rounded.byte_value = bfloat16_byte_values_.of.data();
     return rounded;
 }
 
@@ -257,10 +261,7 @@ void Workspace::load_matrix(const Kernels& kernels, const Samples& X, std::span<
                 kernels.widen_uint8(X.bytes + offset, X.columns, X.scale, row);
                 break;
             case Samples::Kind::csr:
-                std::fill_n(row, X.columns, 0.0F);
-                for (std::int64_t i = X.starts[ids[s]]; i < X.starts[ids[s] + 1]; ++i) {
-                    row[X.indices[i]] += X.values[i];
-                }
+                spread(X, ids[s], row);
                 break;
         }
         if (centering_ != nullptr) {

@@ -1,8 +1,10 @@
 #include "omp_mlp/pixels.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <new>
+#include <vector>
 
 #include "omp_mlp/first_layer.hpp"
 #include "omp_mlp/parallel.hpp"
@@ -55,9 +57,9 @@ Pixels::Pixels(Index rows, Index columns, float divisor)
       columns_{columns},
       divisor_{divisor},
       bytes_{allocate(static_cast<std::size_t>(rows * columns))},
-      byte_value_{std::make_unique<std::array<float, 256>>()} {
-    for (std::size_t byte = 0; byte < byte_value_->size(); ++byte) {
-        (*byte_value_)[byte] = static_cast<float>(byte) / divisor;
+      byte_values_{std::make_unique<ByteTable>()} {
+    for (std::size_t byte = 0; byte < byte_values_->of.size(); ++byte) {
+        byte_values_->of[byte] = static_cast<float>(byte) / divisor;
     }
 }
 
@@ -94,7 +96,7 @@ Samples Pixels::samples() const {
             .columns = columns_,
             .bytes = bytes_.get(),
             .scale = 1.0F / divisor_,
-            .byte_value = byte_value_->data()};
+            .byte_value = byte_values_->of.data()};
 }
 
 }  // namespace omp_mlp

@@ -8,7 +8,7 @@
 namespace omp_mlp {
 
 Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-                 const BatchOptions& options, Reading reading, Index together,
+                 const BatchOptions& options, Reading reading, Samples::Kind kind,
                  const Centering* centering)
     : parameters{network.shape},
       kernels_{&kernels},
@@ -16,7 +16,7 @@ Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd,
       sgd_{sgd},
       shard_{shard},
       batch_size_{std::min(options.batch_size, std::max<Index>(shard.epoch_size(), 1))},
-      stretch_{std::max<Index>(together / batch_size_, 1) * batch_size_},
+      stretch_{stretch_of(reading, kind, batch_size_)},
       skip_confident_{static_cast<float>(options.skip_confident)},
       bfloat16_forward_{options.bfloat16_forward},
       workspace_{network, stretch_, reading, centering} {}

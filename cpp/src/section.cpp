@@ -119,9 +119,9 @@ struct Section {
     // The own part of the outputs' z; two, in turn, for a section may be one batch ahead of another that
     // still reads.
     std::array<Buffer, 2> parts;
-    Buffer
-        own_products;  // the own columns' part of the products of a stretch's samples, for all to read ...
-    Buffer products;  // ... and the sum of all parts
+    // Products of a stretch's samples: the own columns' part, for all to read, and the sum of all parts.
+    Buffer own_products;
+    Buffer products;
 
 private:
     // Calls fn(own, flat, count, step) for every row of weights and biases that is the section's: entry j of
@@ -157,8 +157,7 @@ class Sections final : public InLockstep {
 public:
     Sections(const Task& task, Team& team, const Parameters& start)
         : task_{task},
-          stretch_{std::max<Index>(samples_together(task.reading, task.X.kind) / task.batch_size, 1) *
-                   task.batch_size},
+          stretch_{stretch_of(task.reading, task.X.kind, task.batch_size)},
           sections_(static_cast<std::size_t>(task.threads())),
           stretches_(slots, SharedBatch{task.X, stretch_, task.reading, task.centering}) {
         // Made by their own threads, so that their memory is near those threads' cores.
@@ -215,7 +214,7 @@ private:
         }
         std::size_t parity = 0;
         for (Index t = 0, begin = 0; begin < size; ++t, begin += stretch_) {
-            SharedBatch& stretch = stretch_of(t);
+            SharedBatch& stretch = slot(t);
             const Index loaded = samples_in(t);
             const bool is_last = begin + stretch_ >= size;
             self.run([&] {
@@ -316,12 +315,12 @@ private:
         return true;
     }
 
-    SharedBatch& stretch_of(Index t) { return stretches_[static_cast<std::size_t>(t) % slots]; }
+    SharedBatch& slot(Index t) { return stretches_[static_cast<std::size_t>(t) % slots]; }
     Index samples_in(Index t) const { return std::min(stretch_, task_.X.rows - t * stretch_); }
 
     // Section i reads its share of a stretch.
     void read(const Shard::Epoch& order, Index t, Index i) {
-        SharedBatch& stretch = stretch_of(t);
+        SharedBatch& stretch = slot(t);
         const Block own = block(samples_in(t), task_.threads(), i);
         for (Index s = own.begin; s < own.begin + own.size; ++s) {
             stretch.ids[static_cast<std::size_t>(s)] = order[t * stretch_ + s];
@@ -334,8 +333,8 @@ private:
         if (samples_in(t) > task_.batch_size) {
             // Sections of the columns, as of units.
             const Block own = section_of(task_.X.columns, task_.threads(), i);
-            stretch_of(t).multiply(task_.kernels, samples_in(t), task_.batch_size, own.begin,
-                                   own.begin + own.size, section.own_products.data());
+            slot(t).multiply(task_.kernels, samples_in(t), task_.batch_size, own.begin,
+                             own.begin + own.size, section.own_products.data());
         }
     }
 

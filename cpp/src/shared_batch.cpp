@@ -28,9 +28,6 @@ SharedBatch::SharedBatch(const Samples& X, Index samples, Reading reading, const
             marks_.resize(count * static_cast<std::size_t>(words_));
             float_rows_.resize(X.kind == Samples::Kind::dense_float32 ? count : 0);
             byte_rows_.resize(X.kind == Samples::Kind::dense_uint8 ? count : 0);
-            for (std::size_t byte = 0; byte < byte_value_.size(); ++byte) {
-                byte_value_[byte] = X.scale * static_cast<float>(byte);
-            }
             // Enough rows of W in a visit that starting it does not cost more than the visit.
             constexpr double enough = 8.0;
             const double marks_a_word = density(X) * static_cast<double>(bits);
@@ -90,10 +87,7 @@ void SharedBatch::read(const Kernels& kernels, Index begin, Index end) {
                 break;
             case Reading::matrix:
                 if (is_csr) {
-                    std::fill_n(value, features_, 0.0F);
-                    for (Index i = 0; i < list.count; ++i) {
-                        value[list.index[i]] += list.value[i];
-                    }
+                    spread(*X_, id, value);
                 } else if (is_float) {
                     std::copy_n(X_->values + offset, features_, value);
                 } else {
@@ -142,7 +136,7 @@ MarkedRows SharedBatch::marked(Index first, Index count) const {
             .samples = count,
             .floats = float_rows_.empty() ? nullptr : float_rows_.data() + first,
             .bytes = byte_rows_.empty() ? nullptr : byte_rows_.data() + first,
-            .byte_value = byte_value_.data(),
+            .byte_value = X_->byte_value,
             .upcoming = nullptr};
 }
 

@@ -71,14 +71,8 @@ public:
                 const Index epochs = (samples + X_.rows - 1) / X_.rows;
                 const Shard order{X_.rows, 1, 0, epochs, options_.shuffle, options_.seed};
                 const Sgd constant{options_.sgd.learning_rate, Schedule::constant};
-                Replica replica{kernels(),
-                                network_,
-                                constant,
-                                order,
-                                options_.batch,
-                                reading_,
-                                samples_together(reading_, X_.kind),
-                                centering_ ? &*centering_ : nullptr};
+                Replica replica{kernels(),      network_, constant, order,
+                                options_.batch, reading_, X_.kind,  centering_ ? &*centering_ : nullptr};
                 std::ranges::copy(master.flat(), replica.parameters.flat().begin());
                 trained = replica.train(X_, targets_, 0, samples, heartbeat_);
                 std::ranges::copy(replica.parameters.flat(), master.flat().begin());
@@ -103,8 +97,7 @@ public:
                 if (begin == 0) {
                     // Made by its own thread, so that its memory is near that thread's core.
                     replicas_[r].emplace(kernels(), network_, options_.sgd, shard(i), options_.batch,
-                                         reading_, samples_together(reading_, X_.kind),
-                                         centering_ ? &*centering_ : nullptr);
+                                         reading_, X_.kind, centering_ ? &*centering_ : nullptr);
                 }
                 const auto parameters = replicas_[r]->parameters.flat();
                 if (begin == 0 && !is_warm_) {

@@ -25,8 +25,8 @@ Reading choose_reading(FirstLayer wish, const Samples& X);
 // batch of them takes little memory.
 Reading choose_replica_reading(FirstLayer wish, const Samples& X, Index batch_size);
 
-// Small batches are read together up to so many samples. More share the visits to W, and need more products
-// with each other, which are cheaper for bytes; lists are not read together at all.
-Index samples_together(Reading reading, Samples::Kind kind);
+// How many samples make one visit of the first layer: a batch, or several small ones. More share the visit, and
+// need more products with each other, which are cheaper for bytes; lists are not read together at all.
+Index stretch_of(Reading reading, Samples::Kind kind, Index batch_size);
 
 }  // namespace omp_mlp

@@ -8,7 +8,6 @@
 // times its weight; the loss of a batch is the mean over its samples.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -35,6 +34,9 @@ struct Targets {
     const float* values = nullptr;          // samples x outputs
     const float* weights = nullptr;         // of each sample; none: all 1
 };
+
+// Writes a row of CSR as a dense one.
+void spread(const Samples& X, Index id, float* row);
 
 // Has the memory start on a sample that will be read soon. Shuffled samples lie anywhere: asking for one
 // while another is worked on hides the wait.
@@ -118,7 +120,7 @@ private:
                     std::span<const Index> next);
     void load_matrix(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                      std::span<const Index> next);
-    void take_byte_values(const Samples& X);
+    void take_byte_values(const Kernels& kernels, const Samples& X);
     void spread_rows(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                      std::span<const Index> next);
     void choose_visits(Index marked);
@@ -146,11 +148,9 @@ private:
     std::vector<const float*> float_rows_;
     std::vector<const std::uint8_t*> byte_rows_;
     std::vector<const void*> upcoming_;  // a row for each loaded sample, or null
-    // What bytes are worth, as X said when it was last asked.
-    std::array<float, 256> byte_value_{};
-    std::array<float, 256> bfloat16_byte_value_{};
-    const float* byte_source_ = nullptr;
+    const float* byte_value_ = nullptr;  // of X, as it was last loaded
     float byte_scale_ = 0.0F;
+    ByteTable bfloat16_byte_values_{};
 };
 
 // Has the first layer's forward pass read its weights in bfloat16 from now on, beginning with these.

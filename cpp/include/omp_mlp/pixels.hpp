@@ -3,7 +3,6 @@
 // floats waits for, and sums of products in integers.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -37,7 +36,7 @@ private:
     float divisor_;
     std::unique_ptr<std::uint8_t[], Free> bytes_;
     // On the heap, so that samples() stays right when this is moved.
-    std::unique_ptr<std::array<float, 256>> byte_value_;
+    std::unique_ptr<ByteTable> byte_values_;
 };
 
 }  // namespace omp_mlp

@@ -21,9 +21,10 @@ struct BatchOptions {
 
 class Replica {
 public:
-    // together: samples_together of first_layer.hpp.
+    // kind: of the samples that it will train on.
     Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-            const BatchOptions& options, Reading reading, Index together, const Centering* centering);
+            const BatchOptions& options, Reading reading, Samples::Kind kind,
+            const Centering* centering);
 
     struct Trained {
         Index samples = 0;

@@ -2,6 +2,7 @@
 // compressed sparse rows (CSR).
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "omp_mlp/buffer.hpp"
@@ -18,8 +19,13 @@ struct Samples {
     const std::uint8_t* bytes = nullptr;    // dense_uint8: rows x columns
     const std::int64_t* starts = nullptr;   // csr: rows + 1
     const std::int32_t* indices = nullptr;  // csr: the column of each stored value
-    float scale = 1.0F;                     // bytes are read as scale * byte, ...
-    const float* byte_value = nullptr;      // ... or as byte_value[byte], which may be rounded otherwise
+    float scale = 1.0F;                 // bytes are read as scale * byte, up to rounding; exactly as ...
+    const float* byte_value = nullptr;  // ... byte_value[byte], all 256 on a cache line
+};
+
+// What bytes are worth.
+struct alignas(cache_line_bytes) ByteTable {
+    std::array<float, 256> of;
 };
 
 }  // namespace omp_mlp

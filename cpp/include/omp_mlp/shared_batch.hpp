@@ -89,7 +89,6 @@ private:
     std::vector<std::uint64_t> marks_;
     std::vector<const float*> float_rows_;
     std::vector<const std::uint8_t*> byte_rows_;
-    std::array<float, 256> byte_value_{};
     std::vector<float> projections_;  // mu . x of each sample
 };
 
