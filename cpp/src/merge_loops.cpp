@@ -80,7 +80,7 @@ void dot_updates(const ReplicaRows& slice, const float* base, double* gram) {
                 const auto first = static_cast<std::size_t>(group);
                 std::array<Lanes, count> products{};
                 for (Index k = 0; k < piece / lanes; ++k) {
-                    for (std::size_t other = 0; other < count; ++other) {
+                    for (std::size_t other = 0; other < products.size(); ++other) {
                         products[other] +=
                             one[k] * reinterpret_cast<const Lanes*>(updates[first + other].data())[k];
                     }

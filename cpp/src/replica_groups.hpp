@@ -1,13 +1,11 @@
 // How the loops of merging take replicas: some at a time, in order.
 //
-// Everything is local to the file that includes this, for some of them are compiled for one instruction set
-// (kernels_simd.cpp says why).
+// Static, so that every file has its own: some are compiled for one instruction set (kernels_simd.cpp says why).
 #pragma once
 
 #include "omp_mlp/buffer.hpp"
 
 namespace omp_mlp {
-namespace {
 
 // Replicas that are read side by side: the totals are then loaded and stored once for all of them, and
 // there are no more streams than a core's prefetcher follows.
@@ -15,7 +13,7 @@ constexpr Index side_by_side = 4;
 
 // Calls fn.template operator()<count>(first) for groups of up to `side_by_side` of n replicas, in order.
 template <Index count = side_by_side, typename Fn>
-void for_each_group(Index n, const Fn& fn, Index first = 0) {
+static void for_each_group(Index n, const Fn& fn, Index first = 0) {
     for (; first + count <= n; first += count) {
         fn.template operator()<count>(first);
     }
@@ -24,5 +22,4 @@ void for_each_group(Index n, const Fn& fn, Index first = 0) {
     }
 }
 
-}  // namespace
 }  // namespace omp_mlp
