@@ -3,11 +3,6 @@
 #include <algorithm>
 
 namespace omp_mlp {
-namespace {
-
-constexpr Index most_together = 32;
-
-}  // namespace
 
 double density(const Samples& X) {
     constexpr Index rows_looked_at = 256;
@@ -47,6 +42,7 @@ Reading choose_reading(FirstLayer wish, const Samples& X) {
 Reading choose_replica_reading(FirstLayer wish, const Samples& X, Index batch_size) {
     constexpr double thinnest = 0.03;
     constexpr Index most_entries = Index{1} << 20;
+    constexpr Index most_together = 32;
     const Reading reading = choose_reading(wish, X);
     const bool spread = reading == Reading::lists &&
                         std::max(batch_size, most_together) * X.columns <= most_entries &&
@@ -54,12 +50,12 @@ Reading choose_replica_reading(FirstLayer wish, const Samples& X, Index batch_si
     return spread ? Reading::marks : reading;
 }
 
-Index stretch_of(Reading reading, Samples::Kind kind, Index batch_size) {
+Index stretch_of(Reading reading, Samples::Kind kind, Index batch_size, Index bytes_together) {
     Index together = 16;
     if (reading == Reading::lists) {
         together = 1;
     } else if (kind == Samples::Kind::dense_uint8 && reading == Reading::marks) {
-        together = most_together;
+        together = bytes_together;
     }
     return std::max<Index>(together / batch_size, 1) * batch_size;
 }

@@ -331,6 +331,7 @@ double softmax(const float* z, Index n, float* p) {
 
 const Kernels plain_kernels{
     .name = "plain",
+    .bytes_together = 16,
     .gather_float32 = gather_float32,
     .gather_uint8 = gather_uint8,
     .mark_float32 = mark_float32,

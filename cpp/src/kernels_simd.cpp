@@ -11,7 +11,7 @@
 
 #include <utility>  // integer_sequence, which is a type only
 
-#if defined(__AVX512F__) || defined(__AVX2__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -39,6 +39,65 @@ V load(const float* p) {
 void store(float* p, V v) {
     *reinterpret_cast<V*>(p) = v;
 }
+
+// As many bytes as a vector has lanes, to integers and back (what is not within 0..255 becomes anything). By
+// hand, for GCC takes a conversion of bytes apart, entry by entry.
+#if defined(__AVX512F__)
+
+VInt widened(const std::uint8_t* x) {
+    return reinterpret_cast<VInt>(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
+}
+
+void store_bytes(VInt v, std::uint8_t* to) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(v)));
+}
+
+#elif defined(__AVX2__)
+
+VInt widened(const std::uint8_t* x) {
+    return reinterpret_cast<VInt>(
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))));
+}
+
+void store_bytes(VInt v, std::uint8_t* to) {
+    const auto both = reinterpret_cast<__m256i>(v);
+    const __m128i halves =
+        _mm_packs_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(halves, halves));
+}
+
+#elif defined(__x86_64__)
+
+VInt widened(const std::uint8_t* x) {
+    std::int32_t four = 0;
+    memcpy(&four, x, sizeof four);
+    const __m128i zero = _mm_setzero_si128();
+    const __m128i halves = _mm_unpacklo_epi8(_mm_cvtsi32_si128(four), zero);
+    return reinterpret_cast<VInt>(_mm_unpacklo_epi16(halves, zero));
+}
+
+void store_bytes(VInt v, std::uint8_t* to) {
+    const auto whole = reinterpret_cast<__m128i>(v);
+    const __m128i halves = _mm_packs_epi32(whole, whole);
+    const std::int32_t four = _mm_cvtsi128_si32(_mm_packus_epi16(halves, halves));
+    memcpy(to, &four, sizeof four);
+}
+
+#else
+
+VInt widened(const std::uint8_t* x) {
+    VBytes bytes;
+    memcpy(&bytes, x, sizeof bytes);
+    return __builtin_convertvector(bytes, VInt);
+}
+
+void store_bytes(VInt v, std::uint8_t* to) {
+    const VBytes bytes = __builtin_convertvector(v, VBytes);
+    memcpy(to, &bytes, sizeof bytes);
+}
+
+#endif
 
 // Calls fn.template operator()<N>(first column) with N = vectors.
 template <Index N, typename Fn>
@@ -267,8 +326,7 @@ bool to_bytes(const float* x, Index n, float divisor, std::uint8_t* bytes) {
         const VInt whole = __builtin_convertvector(values * divisor + 0.5F, VInt);
         const V back = divided(__builtin_convertvector(whole, V), divisor, inverse);
         wrong |= (whole & ~255) | (back != values);
-        const VBytes lane_bytes = __builtin_convertvector(whole, VBytes);
-        memcpy(to, &lane_bytes, sizeof lane_bytes);
+        store_bytes(whole, to);
     };
     Index k = 0;
     for (; k + lanes <= n; k += lanes) {
@@ -1183,10 +1241,7 @@ V load_entries(const float* x) {
 }
 
 V load_entries(const std::uint8_t* x) {
-    using Bytes4 = std::uint8_t __attribute__((vector_size(lanes)));
-    Bytes4 bytes;
-    memcpy(&bytes, x, sizeof bytes);
-    return __builtin_convertvector(bytes, V);
+    return __builtin_convertvector(widened(x), V);
 }
 
 // dot[i * dots_columns + j] = a[i] . b[j] over n entries.
@@ -1601,6 +1656,11 @@ double softmax(const float* z, Index n, float* p) {
 
 extern const Kernels OMP_MLP_TABLE{
     .name = OMP_MLP_NAME,
+#if defined(__AVX512VNNI__)
+    .bytes_together = 32,
+#else
+    .bytes_together = 16,
+#endif
     .gather_float32 = gather_float32,
     .gather_uint8 = gather_uint8,
     .mark_float32 = mark_float32,

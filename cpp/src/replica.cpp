@@ -16,7 +16,7 @@ Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd,
       sgd_{sgd},
       shard_{shard},
       batch_size_{std::min(options.batch_size, std::max<Index>(shard.epoch_size(), 1))},
-      stretch_{stretch_of(reading, kind, batch_size_)},
+      stretch_{stretch_of(reading, kind, batch_size_, kernels.bytes_together)},
       skip_confident_{static_cast<float>(options.skip_confident)},
       bfloat16_forward_{options.bfloat16_forward},
       workspace_{network, stretch_, reading, centering} {}

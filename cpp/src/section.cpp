@@ -157,7 +157,7 @@ class Sections final : public InLockstep {
 public:
     Sections(const Task& task, Team& team, const Parameters& start)
         : task_{task},
-          stretch_{stretch_of(task.reading, task.X.kind, task.batch_size)},
+          stretch_{stretch_of(task.reading, task.X.kind, task.batch_size, task.kernels.bytes_together)},
           sections_(static_cast<std::size_t>(task.threads())),
           stretches_(slots, SharedBatch{task.X, stretch_, task.reading, task.centering}) {
         // Made by their own threads, so that their memory is near those threads' cores.

@@ -26,7 +26,8 @@ Reading choose_reading(FirstLayer wish, const Samples& X);
 Reading choose_replica_reading(FirstLayer wish, const Samples& X, Index batch_size);
 
 // How many samples make one visit of the first layer: a batch, or several small ones. More share the visit, and
-// need more products with each other, which are cheaper for bytes; lists are not read together at all.
-Index stretch_of(Reading reading, Samples::Kind kind, Index batch_size);
+// need more products with each other. Of bytes with marks up to `bytes_together` (Kernels), as their products may
+// be cheaper; lists are not read together at all.
+Index stretch_of(Reading reading, Samples::Kind kind, Index batch_size, Index bytes_together);
 
 }  // namespace omp_mlp

@@ -54,6 +54,10 @@ inline constexpr Index most_narrow = 16;
 struct Kernels {
     const char* name;
 
+    // Small batches of bytes are best read together up to so many samples (stretch_of): more share a visit of
+    // the first layer, and need more of the products of gram_uint8.
+    Index bytes_together;
+
     // Lists the nonzeros of x (n floats, or n bytes times scale); room for n + 16 entries. Returns how many.
     Index (*gather_float32)(const float* x, Index n, std::int32_t* index, float* value);
     Index (*gather_uint8)(const std::uint8_t* x, Index n, float scale, std::int32_t* index,
