@@ -70,7 +70,7 @@ GRIDS = {
 }
 
 # The quickest of each grid on the validation split, as printed by --tune. A target that is not
-# there was not reached in the grid; a peer that is not there has not been searched yet.
+# there was not reached in the grid.
 SETTINGS: dict[str, dict[float, Training]] = {
     "omp_mlp": {
         97.0: Training(16, 0.3, schedule="linear"),
@@ -106,5 +106,14 @@ SETTINGS: dict[str, dict[float, Training]] = {
         97.0: Training(16, 0.3, schedule="linear"),
         97.5: Training(16, 0.3, epochs=2, schedule="linear"),
         98.0: Training(8, 0.1, epochs=6, schedule="linear"),
+    },
+    "torch-manual": {
+        97.0: Training(8, 0.2, schedule="linear"),
+        97.5: Training(16, 0.3, epochs=2, schedule="linear"),
+        98.0: Training(32, 0.4, epochs=8, schedule="linear"),
+    },
+    "sklearn": {
+        97.0: Training(128, 0.05, epochs=3, solver="momentum"),
+        97.5: Training(64, 0.05, epochs=5, solver="momentum"),
     },
 }
