@@ -33,8 +33,8 @@ def way(entry: Entry) -> str:
 
 def seconds(value: float) -> str:
     """Write a time with two or three digits and its unit."""
-    for unit, factor in (("s", 1), ("ms", 1e3), ("us", 1e6)):
-        if value * factor >= 1 or unit == "us":
+    for unit, factor in (("s", 1), ("ms", 1e3), ("µs", 1e6)):
+        if value * factor >= 1 or unit == "µs":
             return f"{value * factor:.3g} {unit}"
     raise AssertionError
 
