@@ -13,7 +13,7 @@ import math
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,7 @@ from _frontier.arithmetic import (  # noqa: E402
     mean_and_sd,
     mean_period,
     merges_an_epoch,
+    slowest_to_mean,
     speed_up,
 )
 from _frontier.lines import SEQUENTIAL, once_lines, periodic_lines  # noqa: E402
@@ -128,9 +129,46 @@ class TestTimes:
         assert mean_period([64, 64]) == 64
 
     def test_an_epoch_modelled_for_n_cores(self) -> None:
-        cost = EpochCost(replica_seconds=0.03, merges=100, merge_seconds=1e-4, wall_seconds=0.5)
+        cost = EpochCost(0.03, turns_seconds=0.05, merges=100, merge_seconds=1e-4, wall_seconds=0.5)
         assert cost.modelled_seconds == pytest.approx(0.04)
+        assert cost.turns_modelled_seconds == pytest.approx(0.06)
         assert cost.merge_share == pytest.approx(0.25)
+
+    def test_the_busiest_replica_by_hand(self) -> None:
+        work = np.array([1, 3])
+        assert slowest_to_mean(np.array([7, 7]), 8, 5) == 1
+        assert slowest_to_mean(work, 1, 5) == pytest.approx(1)
+        # Of two replicas with a sample each, both have 1 in a quarter of the rounds: 2.5 to 2.
+        assert slowest_to_mean(work, 2, 1) == pytest.approx(1.25, abs=0.06)
+        # Long rounds are alike.
+        assert 1 < slowest_to_mean(work, 8, 1000) < 1.05
+        few, many = slowest_to_mean(work, 4, 16), slowest_to_mean(work, 64, 16)
+        assert 1 < few < many
+        # Between those of its first and its last rounds.
+        growing = slowest_to_mean(work, 64, (16, 256))
+        assert slowest_to_mean(work, 64, 256) < growing < many
+
+    def test_replicas_apart_by_hand(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Timed with a replica a core, by averages at a rate that any number of them can stand."""
+        timed = []
+
+        def train_one_second(job: work.Training, **_: Any) -> Any:
+            timed.append(job)
+            history = SimpleNamespace(slowest_replica_seconds=np.array([0.5, 0.5]))
+            return SimpleNamespace(history=history), None
+
+        monkeypatch.setattr(timing, "train", train_one_second)
+        monkeypatch.setattr(timing, "EPOCHS", 2)
+        source = work.Source()
+        line = next(line for line in periodic_lines() if line.name == "nesterov")
+        settings = {"learning_rate": 0.3, "batch_size": 4, "merge_every": 32, "outer_momentum": 0.9}
+        job = work.training(source, "digits", line, 64, settings, epochs=2.0)
+        nonzeros = np.count_nonzero(source.load("digits").X, axis=1)
+        slower = slowest_to_mean(nonzeros, 64, 32) / slowest_to_mean(nonzeros, 2, 32)
+        assert timing.seconds_apart(job, 2) == pytest.approx(0.5 * 2 / 64 * slower)
+        (few,) = timed
+        assert (few.threads, few.method) == (2, "average")
+        assert few.options == {"learning_rate": 0.04, "batch_size": 4, "merge_every": 32}
 
     def test_speed_up(self) -> None:
         assert speed_up(0.6, 0.05) == pytest.approx(12.0)
@@ -144,7 +182,7 @@ class TestTimes:
             1,
             [1, 4],
             np.array([[97.0, 97.2], [98.8, 99.0]]),
-            EpochCost(replica_seconds=0.1, merges=0, merge_seconds=0, wall_seconds=0.11),
+            EpochCost(0.1, 0.1, merges=0, merge_seconds=0, wall_seconds=0.11),
             {},
         )
         eight = parts.time_entry(
@@ -152,7 +190,7 @@ class TestTimes:
             8,
             [1, 4],
             np.array([[97.0, 97.0], [99.0, 97.0]]),
-            EpochCost(replica_seconds=0.0125, merges=75, merge_seconds=1e-4, wall_seconds=0.06),
+            EpochCost(0.0125, 0.0325, merges=75, merge_seconds=1e-4, wall_seconds=0.06),
             {"merge_every": 100},
         )
         parts.add_speed_ups([one, eight])
@@ -167,6 +205,7 @@ class TestTimes:
         assert reached["epochs_of_seeds"][1] is None
         assert reached["modelled_seconds"] == pytest.approx(0.08)
         assert reached["modelled_speed_up"] == pytest.approx(2.5)
+        assert reached["turns_speed_up"] == pytest.approx(0.2 / 0.16)
         assert reached["measured_speed_up"] == pytest.approx(2 * 0.11 / (4 * 0.06))
         # Nothing was seen at less than an epoch, and it was enough for 97 %.
         assert eight["reach"]["97.0"]["epochs"] == 1
@@ -258,7 +297,7 @@ class TestSettings:
 
     def test_what_is_tried_for_the_least_time_is_on_the_axes_or_a_period(self) -> None:
         for line in (SEQUENTIAL, *periodic_lines()):
-            for n in (1,) if line is SEQUENTIAL else (2, 4, 8, 64):
+            for n in (1,) if line is SEQUENTIAL else (2, 4, 8, 16, 64):
                 best = settings.settings_for("mnist", line.name, n, line.options)
                 candidates = tune.time_candidates(line, n, best)
                 assert len({json.dumps(options) for options in candidates}) == len(candidates)

@@ -48,7 +48,10 @@ class EpochCost:
     Attributes
     ----------
     replica_seconds : float
-        CPU time of the slowest replica, added up over the rounds of an epoch.
+        CPU time of the slowest replica, added up over the rounds of an epoch, when every replica
+        has a core and its caches to itself.
+    turns_seconds : float
+        The same as measured while the replicas took turns on the cores that there are.
     merges : float
         Merges in an epoch.
     merge_seconds : float
@@ -59,6 +62,7 @@ class EpochCost:
     """
 
     replica_seconds: float
+    turns_seconds: float
     merges: float
     merge_seconds: float
     wall_seconds: float
@@ -69,9 +73,43 @@ class EpochCost:
         return self.replica_seconds + self.merges * self.merge_seconds
 
     @property
+    def turns_modelled_seconds(self) -> float:
+        """The same with the CPU times of replicas that take turns on fewer cores."""
+        return self.turns_seconds + self.merges * self.merge_seconds
+
+    @property
     def merge_share(self) -> float:
         """Share of the merges in the modelled time."""
         return self.merges * self.merge_seconds / self.modelled_seconds
+
+
+def slowest_to_mean(
+    work: np.ndarray, replicas: int, merge_every: int | Sequence[int], seed: int = 0
+) -> float:
+    """Return how much more work the busiest of n replicas has in a round than the mean of them.
+
+    Parameters
+    ----------
+    work : ndarray of shape (n_samples,)
+        Of each sample, in any unit.
+    replicas : int
+    merge_every : int or pair of int
+        Samples of each replica in a round. Where they change, the mean over the training.
+    seed : int, default 0
+        Of the rounds that are drawn.
+    """
+    periods = [merge_every]
+    if not isinstance(merge_every, int):
+        first, last = merge_every
+        parts = (np.arange(8) + 0.5) / 8
+        periods = [round(first * (last / first) ** part) for part in parts]
+    rng = np.random.default_rng(seed)
+    rounds = 200
+    ratios = []
+    for period in periods:
+        drawn = rng.choice(work, size=(rounds, replicas, period)).sum(axis=2, dtype=np.float64)
+        ratios.append(drawn.max(axis=1).mean() / drawn.mean())
+    return float(np.mean(ratios))
 
 
 def mean_period(merge_every: int | Sequence[int]) -> float:

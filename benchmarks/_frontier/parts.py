@@ -236,6 +236,7 @@ def time_entry(
             "epochs": epochs,
             "epochs_of_seeds": single,
             "modelled_seconds": None if epochs is None else epochs * cost.modelled_seconds,
+            "turns_seconds": None if epochs is None else epochs * cost.turns_modelled_seconds,
             "measured_seconds": None if epochs is None else epochs * cost.wall_seconds,
         }
     return {
@@ -247,6 +248,7 @@ def time_entry(
         "cost": {
             **asdict(cost),
             "modelled_seconds": cost.modelled_seconds,
+            "turns_modelled_seconds": cost.turns_modelled_seconds,
             "merge_share": cost.merge_share,
         },
         "reach": reach,
@@ -258,7 +260,7 @@ def add_speed_ups(entries: list[dict[str, Any]]) -> None:
     one = next(entry for entry in entries if entry["line"] == SEQUENTIAL.name)
     for entry in entries:
         for target, reached in entry["reach"].items():
-            for kind in ("modelled", "measured"):
+            for kind in ("modelled", "turns", "measured"):
                 key = f"{kind}_seconds"
                 reached[f"{kind}_speed_up"] = speed_up(one["reach"][target][key], reached[key])
 
@@ -346,7 +348,7 @@ def csv_rows(parts: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
                     "epochs": reached["epochs"],
                     **{
                         f"{kind}_{what}": reached[f"{kind}_{what}"]
-                        for kind in ("modelled", "measured")
+                        for kind in ("modelled", "turns", "measured")
                         for what in ("seconds", "speed_up")
                     },
                     **entry["cost"],

@@ -135,9 +135,24 @@ def settings_for(
 
 
 def searched_periods(counts: Iterable[int] = (32, 64)) -> dict[str, Any]:
-    """Return the trials of gradient diversity's search for the least time, for these n."""
-    trials = _file()["trials"].get("time", {}).get("mnist", {}).get("gradient_diversity", {})
-    return {str(n): trials[str(n)] for n in counts if str(n) in trials}
+    """Return the trials of gradient diversity's search for the least time, for these n.
+
+    Those at the learning rate and batch size that were chosen.
+    """
+    line = ("time", "mnist", "gradient_diversity")
+    trials, chosen = _file()["trials"], _file()["chosen"]
+    for key in line:
+        trials, chosen = trials.get(key, {}), chosen.get(key, {})
+    fixed = ("learning_rate", "batch_size")
+    return {
+        str(n): [
+            trial
+            for trial in trials[str(n)]
+            if all(trial[key] == chosen[str(n)][key] for key in fixed)
+        ]
+        for n in counts
+        if str(n) in trials
+    }
 
 
 def is_tuned(problem: str, line: str) -> bool:

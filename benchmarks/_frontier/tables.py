@@ -68,7 +68,7 @@ def time_table(result: Mapping[str, Any]) -> Table:
     labels = _labels()
     header = ["", "n", "merged every", "merges' share"]
     for target in result["targets"]:
-        header += [f"epochs to {target:g} %", "modelled", "speed-up", "measured"]
+        header += [f"epochs to {target:g} %", "modelled", "speed-up", "taking turns", "measured"]
     rows = []
     for entry in result["entries"]:
         every = entry["settings"].get("merge_every")
@@ -81,12 +81,13 @@ def time_table(result: Mapping[str, Any]) -> Table:
         for target in result["targets"]:
             reach = entry["reach"][str(target)]
             if reach["epochs"] is None:
-                cells += ["-"] * 4
+                cells += ["-"] * 5
                 continue
             cells += [
                 f"{reach['epochs']:.2f}",
                 f"{1e3 * reach['modelled_seconds']:.1f} ms",
                 _times(reach["modelled_speed_up"]),
+                _times(reach["turns_speed_up"]),
                 _times(reach["measured_speed_up"]),
             ]
         rows.append(cells)

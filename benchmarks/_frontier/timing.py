@@ -3,22 +3,29 @@
 One thing at a time, and nothing else beside it. The lines and the numbers of replicas take turns in
 passes, every second pass backwards, so that a slow spell of the machine does not fall on one of
 them; medians over the passes.
+
+More replicas than cores take turns on them, and each then finds its parameters and its samples
+pushed out of the caches by the others. On a machine with a core for each they would stay there. So
+the time of a round is measured twice: as it is, and with as many replicas as there are cores, from
+which follows that of n by how much more work the busiest of n has in a round.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+import _report as report
 import merge_cost
 
-from .arithmetic import EpochCost
+from .arithmetic import EpochCost, slowest_to_mean
 from .lines import Line
 from .problems import Problem
-from .work import Source, train, training
+from .work import Source, Training, train, training
 
 # Epochs of a timed training.
 EPOCHS = 2
@@ -32,6 +39,7 @@ def epoch_costs(
     announce: Callable[[str], None],
 ) -> list[EpochCost]:
     """Time trainings of these lines, numbers of replicas and settings."""
+    cores = report.available_cores()
     timed: list[list[dict[str, float]]] = [[] for _ in cells]
     for number in range(passes):
         order = range(len(cells))
@@ -40,26 +48,47 @@ def epoch_costs(
             announce(f"time, pass {number + 1}: {line.label}, n = {n}")
             job = training(source, problem, line, n, settings, epochs=float(EPOCHS))
             history = train(job, workers=None)[0].history
+            turns = float(np.sum(history.slowest_replica_seconds)) / EPOCHS
             timed[k].append(
                 {
-                    "replica": float(np.sum(history.slowest_replica_seconds)) / EPOCHS,
+                    "turns": turns,
+                    "replica": turns if n <= cores else seconds_apart(job, cores),
                     "wall": float(np.sum(history.train_seconds + history.merge_seconds)) / EPOCHS,
                     "merges": len(history) / EPOCHS,
                 }
             )
     costs = []
-    sizes = layer_sizes(source.load(problem))
+    loaded = source.load(problem)
     for (line, n, _), runs in zip(cells, timed, strict=True):
         announce(f"time of a merge: {line.label}, n = {n}")
         costs.append(
             EpochCost(
                 replica_seconds=median(run["replica"] for run in runs),
+                turns_seconds=median(run["turns"] for run in runs),
                 merges=runs[0]["merges"],
-                merge_seconds=merge_seconds(sizes, line, n) if n > 1 else 0.0,
+                merge_seconds=merge_seconds(layer_sizes(loaded), line, n) if n > 1 else 0.0,
                 wall_seconds=median(run["wall"] for run in runs),
             )
         )
     return costs
+
+
+def seconds_apart(job: Training, cores: int) -> float:
+    """Time the slowest of n replicas over the rounds of an epoch, each with a core to itself.
+
+    Measured with a replica for each of the cores, and rounds as long. The slowest of n has more to
+    do than the slowest of those: in proportion to the nonzero inputs of its samples.
+    """
+    every = job.options["merge_every"]
+    # The rule of the merges, and a rate that suits any number of replicas: a round takes as long.
+    options = {key: value for key, value in job.options.items() if not key.startswith("outer_")}
+    options["learning_rate"] = 0.01 * options["batch_size"]
+    few = replace(job, method="average", threads=cores, options=options)
+    history = train(few, workers=None)[0].history
+    seconds = float(np.sum(history.slowest_replica_seconds)) / EPOCHS
+    nonzeros = np.count_nonzero(job.source.load(job.problem).X, axis=1)
+    slower = slowest_to_mean(nonzeros, job.threads, every) / slowest_to_mean(nonzeros, cores, every)
+    return seconds * cores / job.threads * slower
 
 
 def merge_seconds(sizes: Sequence[int], line: Line, threads: int) -> float:

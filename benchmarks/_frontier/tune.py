@@ -9,10 +9,9 @@ A merge every few samples is always as good, or nearly, as every few more, and c
 64 replicas the period is not tried below ``LEAST_PERIOD``.
 
 For the time to a score, on MNIST: for each line and n, the period and the momentum with which
-``TIME_SCORE`` is reached soonest; with few replicas the batch size and the rate too, for there a
-replica has samples enough for long periods. Time is counted in samples of one replica, and a round
-as ``ROUND_SAMPLES`` more of them: fixed numbers and not a clock, so that the search finds the same
-again.
+``TIME_SCORE`` is reached soonest; for gradient diversity the batch size and the rate too. Time is
+counted in samples of one replica, and a round as ``ROUND_SAMPLES`` more of them: fixed numbers and
+not a clock, so that the search finds the same again.
 """
 
 from __future__ import annotations
@@ -54,20 +53,28 @@ LEAST_PERIOD = 32
 TIME_PROBLEM = "mnist"
 TIME_SCORE = 97.9
 TIME_BUDGETS = (2, 3, 5)
-# More for one and two replicas, of which the least differences are to be told apart.
+# Enough of them to tell small differences apart.
 TIME_SEEDS = tuple(range(1_000, 1_008))
-TIME_PERIODS = {2: (256, 512, 1024, 2048), 4: (128, 256, 512, 1024), 8: (64, 128, 256, 512)}
+# By the number of replicas. A pair is from the first to the second, in equal ratios.
+TIME_PERIODS: dict[int, tuple[Any, ...]] = {
+    2: (256, 512, 1024, 2048),
+    4: (128, 256, 512, 1024),
+    8: (64, 128, 256, 512),
+    16: (64, 128, 256, [16, 256]),
+    32: (32, 64, [8, 128], [16, 128], [16, 256]),
+}
+MOMENTA = {2: (0.0,), 8: (0.0, 0.3), 16: (0.3, 0.5)}
 # From the first to the second, in equal ratios.
 GROWING = ((8, 128), (16, 256), (32, 512))
-MOMENTA = (0.3, 0.5)
-# For one replica, and for up to FEW: by batch size.
+# By the batch size, for one replica and for more.
 TIME_RATES = {1: (0.02, 0.028, 0.04, 0.056), 8: (0.11, 0.16, 0.22, 0.32), 16: (0.22, 0.32, 0.45)}
 RATES_OF_FEW = {1: (0.028, 0.04), 8: (0.22, 0.32), 16: (0.45, 0.64)}
+RATES_OF_MANY = {1: (0.028, 0.04, 0.056), 8: (0.22, 0.32, 0.45)}
 FEW = 16
 # The time of a sample, by batch size, and that of a round beside its samples: what merging takes,
 # and what a replica does once a round. From merge_cost.py and from trainings with two workers.
 SAMPLE_TIME = {1: 1.0, 8: 0.91, 16: 0.87}
-ROUND_SAMPLES = {2: 60, 8: 55, 32: 65, 64: 95}
+ROUND_SAMPLES = {2: 60, 8: 35, 32: 40, 64: 45}
 
 
 class Search:
@@ -219,9 +226,7 @@ def tune(
                     best = settings_for(slug, line.name, n, line.options)
                 timed = slug == TIME_PROBLEM and n <= 64 and (line.timed or line is SEQUENTIAL)
                 if timed and "time" in purposes:
-                    search = Search(
-                        pool, source, slug, line, n, TIME_SEEDS[: None if n <= 2 else 4]
-                    )
+                    search = Search(pool, source, slug, line, n, TIME_SEEDS)
                     soonest = search.soonest(time_candidates(line, n, best))
                     # None: too slow for the target; then the settings for the score stand.
                     enter("time", slug, line, n, soonest or best, search)
@@ -232,20 +237,18 @@ def time_candidates(line: Line, threads: int, best: Mapping[str, Any]) -> list[d
     """Return what is tried for the least time, around the settings for the best score."""
     if line is SEQUENTIAL:
         return [{**best, **step} for step in _steps(TIME_RATES)]
-    periods = TIME_PERIODS[nearest(min(threads, 8), TIME_PERIODS)]
     if line.name != "gradient_diversity":
-        return [{**best, "merge_every": period} for period in (*periods, *GROWING)]
-    if threads <= FEW:
-        # The updates of two or four agree in so much that there is nothing to gain by momentum.
-        momenta = (0.0,) if threads <= 4 else (0.0, 0.3)
-        return [
-            {**best, **step, "merge_every": period, "outer_momentum": momentum}
-            for step, period, momentum in product(_steps(RATES_OF_FEW), periods, momenta)
-        ]
+        periods = TIME_PERIODS[max(n for n in TIME_PERIODS if n <= min(threads, 8))]
+        return [{**best, "merge_every": period} for period in (*periods, *map(list, GROWING))]
+    periods = TIME_PERIODS[max(n for n in TIME_PERIODS if n <= threads)]
+    # The updates of two or four agree in so much that there is nothing to gain by momentum.
+    momenta = MOMENTA[max(n for n in MOMENTA if n <= threads)]
+    steps = _steps(RATES_OF_FEW if threads <= FEW else RATES_OF_MANY)
     return [
-        {**best, "merge_every": period, "outer_momentum": momentum}
-        for period, momentum in product(periods, MOMENTA)
-    ] + growing_candidates(best)
+        {**best, **step, "merge_every": period, "outer_momentum": momentum}
+        for step, period, momentum in product(steps, periods, momenta)
+        if step["batch_size"] <= (period if isinstance(period, int) else period[0])
+    ]
 
 
 def _steps(rates: Mapping[int, Sequence[float]]) -> list[dict[str, Any]]:
@@ -258,7 +261,7 @@ def growing_candidates(best: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return periods that grow, with weak and with stronger momentum."""
     return [
         {**best, "merge_every": list(pair), "outer_momentum": momentum}
-        for pair, momentum in product(GROWING, MOMENTA)
+        for pair, momentum in product(GROWING, (0.3, 0.5))
         if pair[0] >= best["batch_size"]
     ]
 
