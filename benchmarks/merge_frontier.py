@@ -64,7 +64,13 @@ from _frontier import tune as tuning
 from _frontier.judge import judge
 from _frontier.problems import LOADERS
 from _frontier.progress import Progress
-from _frontier.settings import COMMON, SETTINGS_FILE, searched_periods, write_chosen
+from _frontier.settings import (
+    COMMON,
+    SETTINGS_FILE,
+    searched_periods,
+    trials_of,
+    write_chosen,
+)
 from _frontier.work import Source, pool
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
@@ -100,7 +106,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--resume",
         action="store_true",
-        help="go on with the run whose frontier.json is in the folder of --out",
+        help="go on with the run whose frontier.json is in the folder of --out; with --tune: do "
+        "not train again what settings.json has scores of",
     )
     add(
         "--redraw", type=Path, metavar="FILE", help="measure nothing: draw an earlier frontier.json"
@@ -159,6 +166,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 arguments.tune or tuning.PURPOSES,
                 arguments.only_threads,
                 lambda found: write_chosen(found, about),
+                trials_of if arguments.resume else lambda *_: (),
             )
             print(f"Written in {time.perf_counter() - begin:.0f} s: {SETTINGS_FILE}")
             return chosen

@@ -274,6 +274,24 @@ class TestSettings:
         found = search.walk(("learning_rate", "merge_every"), start)
         assert found == {"learning_rate": 0.11, "batch_size": 1, "merge_every": tune.LEAST_PERIOD}
 
+    def test_what_was_tried_before_is_not_tried_again(self) -> None:
+        """There is no pool that could train; other seeds were another trial."""
+        search = tune.Search(None, None, "mnist", periodic_lines()[0], 8, [0, 1])
+        search.know(
+            [
+                {"epochs": 2.0, "merge_every": [16, 64], "scores": [97.0, 98.0]},
+                {"merge_every": 64, "scores": [97.0, None]},
+                {"merge_every": 32, "scores": [97.0]},
+            ]
+        )
+        assert search.value({"merge_every": [16, 64]}, 2.0) == 97.5
+        assert search.value({"merge_every": 64}) == -math.inf
+        assert len(search.trials) == 2
+        assert search.trials[0]["scores"] == [97.0, 98.0]
+        assert search.trials[1]["scores"] == [97.0, None]
+        with pytest.raises(AttributeError):
+            search.value({"merge_every": 32})
+
     def test_soonest_weighs_epochs_against_merges(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A period of 64 needs fewer epochs; one of 256 needs 1.3 times as many, and is sooner."""
 

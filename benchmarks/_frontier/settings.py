@@ -134,25 +134,29 @@ def settings_for(
     return start_of(problem, line, threads, fixed)[1]
 
 
+def trials_of(purpose: str, problem: str, line: str, threads: int) -> list[dict[str, Any]]:
+    """Return what the search tried, with scores; nothing if there was none."""
+    found = _file()["trials"]
+    for key in (purpose, problem, line):
+        found = found.get(key, {})
+    trials: list[dict[str, Any]] = found.get(str(threads), [])
+    return trials
+
+
 def searched_periods(counts: Iterable[int] = (32, 64)) -> dict[str, Any]:
     """Return the trials of gradient diversity's search for the least time, for these n.
 
     Those at the learning rate and batch size that were chosen.
     """
     line = ("time", "mnist", "gradient_diversity")
-    trials, chosen = _file()["trials"], _file()["chosen"]
-    for key in line:
-        trials, chosen = trials.get(key, {}), chosen.get(key, {})
-    fixed = ("learning_rate", "batch_size")
-    return {
-        str(n): [
-            trial
-            for trial in trials[str(n)]
-            if all(trial[key] == chosen[str(n)][key] for key in fixed)
-        ]
-        for n in counts
-        if str(n) in trials
-    }
+    searched = {}
+    for n in counts:
+        chosen = settings_for("mnist", "gradient_diversity", n, {}, "time")
+        fixed = {key: chosen[key] for key in ("learning_rate", "batch_size")}
+        trials = [trial for trial in trials_of(*line, n) if fixed.items() <= trial.items()]
+        if trials:
+            searched[str(n)] = trials
+    return searched
 
 
 def is_tuned(problem: str, line: str) -> bool:

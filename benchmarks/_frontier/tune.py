@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -55,22 +56,42 @@ TIME_SCORE = 97.9
 TIME_BUDGETS = (2, 3, 5)
 # Enough of them to tell small differences apart.
 TIME_SEEDS = tuple(range(1_000, 1_008))
-# By the number of replicas. A pair is from the first to the second, in equal ratios.
-TIME_PERIODS: dict[int, tuple[Any, ...]] = {
-    2: (256, 512, 1024, 2048),
-    4: (128, 256, 512, 1024),
-    8: (64, 128, 256, 512),
-    16: (64, 128, 256, [16, 256]),
-    32: (32, 64, [8, 128], [16, 128], [16, 256]),
-}
-MOMENTA = {2: (0.0,), 8: (0.0, 0.3), 16: (0.3, 0.5)}
-# From the first to the second, in equal ratios.
-GROWING = ((8, 128), (16, 256), (32, 512))
-# By the batch size, for one replica and for more.
+# Learning rates by batch size.
 TIME_RATES = {1: (0.02, 0.028, 0.04, 0.056), 8: (0.11, 0.16, 0.22, 0.32), 16: (0.22, 0.32, 0.45)}
-RATES_OF_FEW = {1: (0.028, 0.04), 8: (0.22, 0.32), 16: (0.45, 0.64)}
-RATES_OF_MANY = {1: (0.028, 0.04, 0.056), 8: (0.22, 0.32, 0.45)}
-FEW = 16
+FEW_RATES = {1: (0.028, 0.04), 8: (0.22, 0.32), 16: (0.45, 0.64)}
+BATCH_RATES = {8: (0.22, 0.32), 16: (0.45, 0.64)}
+MANY_RATES = {1: (0.028, 0.04, 0.056), 8: (0.22, 0.32, 0.45)}
+LOW_RATES = {1: (0.02, 0.028), 8: (0.16, 0.22)}
+# From the first to the second, in equal ratios.
+GROWING = ([8, 128], [16, 256], [32, 512])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Settings that are tried with each other; a pair of periods is as in ``GROWING``."""
+
+    rates: Mapping[int, Sequence[float]]
+    periods: Sequence[int | list[int]]
+    momenta: Sequence[float]
+
+
+# By the least number of replicas. The updates of two or four agree in so much that there is nothing
+# to gain by momentum.
+TIME_GRIDS = {
+    2: (Grid(FEW_RATES, (256, 512, 1024, 2048), (0.0,)),),
+    4: (Grid(FEW_RATES, (128, 256, 512, 1024), (0.0,)),),
+    8: (Grid(FEW_RATES, (64, 128, 256, 512), (0.0, 0.3)),),
+    16: (
+        Grid(FEW_RATES, (64, 128, 256, [16, 256]), (0.3, 0.5)),
+        Grid(BATCH_RATES, ([32, 128], [32, 256], [64, 256]), (0.3, 0.5)),
+    ),
+    32: (
+        Grid(MANY_RATES, (32, 64, [8, 128], [16, 128], [16, 256]), (0.3, 0.5)),
+        Grid(LOW_RATES, (32, [16, 64], [16, 128], [32, 128]), (0.5, 0.6)),
+    ),
+}
+# Of other lines, which keep the rate and the momentum of the best score.
+OTHER_PERIODS: Sequence[int | list[int]] = (64, 128, 256, 512, *GROWING)
 # The time of a sample, by batch size, and that of a round beside its samples: what merging takes,
 # and what a replica does once a round. From merge_cost.py and from trainings with two workers.
 SAMPLE_TIME = {1: 1.0, 8: 0.91, 16: 0.87}
@@ -94,9 +115,17 @@ class Search:
         self.trials: list[dict[str, Any]] = []
         self._known: dict[tuple[float | None, str], float] = {}
 
+    def know(self, trials: Sequence[Mapping[str, Any]]) -> None:
+        """Take over what an earlier search tried with as many seeds, so that it is not repeated."""
+        for trial in trials:
+            scores = [math.nan if score is None else score for score in trial["scores"]]
+            options = {k: v for k, v in trial.items() if k not in ("epochs", "scores")}
+            if len(scores) == len(self.seeds):
+                self._enter(options, trial.get("epochs"), scores)
+
     def value(self, options: Mapping[str, Any], epochs: float | None = None) -> float:
         """Mean validation score over the seeds, percent; minus infinity if one diverged."""
-        key = (epochs, json.dumps(options, sort_keys=True))
+        key = _key(options, epochs)
         if key not in self._known:
             jobs = [
                 training(
@@ -112,12 +141,16 @@ class Search:
                 for seed in self.seeds
             ]
             what = f"tuning {self.problem}, {self.line.label}, n = {self.threads}, {options}"
-            scores = self.pool.map(score, jobs, what)
-            mean = sum(scores) / len(scores)
-            self._known[key] = mean if math.isfinite(mean) else -math.inf
-            trial = {**options, "scores": [round(s, 4) if s == s else None for s in scores]}
-            self.trials.append(trial if epochs is None else {"epochs": epochs, **trial})
+            self._enter(options, epochs, self.pool.map(score, jobs, what))
         return self._known[key]
+
+    def _enter(
+        self, options: Mapping[str, Any], epochs: float | None, scores: Sequence[float]
+    ) -> None:
+        mean = sum(scores) / len(scores)
+        self._known[_key(options, epochs)] = mean if math.isfinite(mean) else -math.inf
+        trial = {**options, "scores": [round(s, 4) if s == s else None for s in scores]}
+        self.trials.append(trial if epochs is None else {"epochs": epochs, **trial})
 
     def walk(self, axes: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:
         """Go along each axis while the score rises, twice around."""
@@ -160,6 +193,10 @@ class Search:
         return None if best is None else dict(best[1])
 
 
+def _key(options: Mapping[str, Any], epochs: float | None) -> tuple[float | None, str]:
+    return epochs, json.dumps(options, sort_keys=True)
+
+
 def neighbour(
     axis: str, options: Mapping[str, Any], step: int, threads: int
 ) -> dict[str, Any] | None:
@@ -185,10 +222,12 @@ def tune(
     purposes: Sequence[str],
     threads: Sequence[int] | None,
     save: Callable[[Mapping[str, Any]], None],
+    earlier: Callable[[str, str, str, int], Sequence[Mapping[str, Any]]],
 ) -> dict[str, Any]:
     """Search the settings of these problems, lines, purposes and numbers of replicas (None: all).
 
-    ``save`` is called with what was found so far, whenever there is more of it.
+    ``save`` is called with what was found so far, whenever there is more of it; ``earlier`` returns
+    what was tried before for a purpose, problem, line and n.
 
     Returns
     -------
@@ -217,6 +256,7 @@ def tune(
                 seeds = MORE_SEEDS.get(slug, SEEDS)[: 1 if n > 64 else None]
                 if "score" in purposes:
                     search = Search(pool, source, slug, line, n, seeds)
+                    search.know(earlier("score", slug, line.name, n))
                     best = search.walk(*start_of(slug, line.name, n, line.options))
                     if line.name == "gradient_diversity" and n <= 64:
                         # Periods that grow are no neighbours of any other.
@@ -227,6 +267,7 @@ def tune(
                 timed = slug == TIME_PROBLEM and n <= 64 and (line.timed or line is SEQUENTIAL)
                 if timed and "time" in purposes:
                     search = Search(pool, source, slug, line, n, TIME_SEEDS)
+                    search.know(earlier("time", slug, line.name, n))
                     soonest = search.soonest(time_candidates(line, n, best))
                     # None: too slow for the target; then the settings for the score stand.
                     enter("time", slug, line, n, soonest or best, search)
@@ -238,17 +279,14 @@ def time_candidates(line: Line, threads: int, best: Mapping[str, Any]) -> list[d
     if line is SEQUENTIAL:
         return [{**best, **step} for step in _steps(TIME_RATES)]
     if line.name != "gradient_diversity":
-        periods = TIME_PERIODS[max(n for n in TIME_PERIODS if n <= min(threads, 8))]
-        return [{**best, "merge_every": period} for period in (*periods, *map(list, GROWING))]
-    periods = TIME_PERIODS[max(n for n in TIME_PERIODS if n <= threads)]
-    # The updates of two or four agree in so much that there is nothing to gain by momentum.
-    momenta = MOMENTA[max(n for n in MOMENTA if n <= threads)]
-    steps = _steps(RATES_OF_FEW if threads <= FEW else RATES_OF_MANY)
-    return [
+        return [{**best, "merge_every": period} for period in OTHER_PERIODS]
+    tried = [
         {**best, **step, "merge_every": period, "outer_momentum": momentum}
-        for step, period, momentum in product(steps, periods, momenta)
+        for grid in TIME_GRIDS[max(n for n in TIME_GRIDS if n <= threads)]
+        for step, period, momentum in product(_steps(grid.rates), grid.periods, grid.momenta)
         if step["batch_size"] <= (period if isinstance(period, int) else period[0])
     ]
+    return [options for k, options in enumerate(tried) if options not in tried[:k]]
 
 
 def _steps(rates: Mapping[int, Sequence[float]]) -> list[dict[str, Any]]:
@@ -260,7 +298,7 @@ def _steps(rates: Mapping[int, Sequence[float]]) -> list[dict[str, Any]]:
 def growing_candidates(best: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return periods that grow, with weak and with stronger momentum."""
     return [
-        {**best, "merge_every": list(pair), "outer_momentum": momentum}
+        {**best, "merge_every": pair, "outer_momentum": momentum}
         for pair, momentum in product(GROWING, (0.3, 0.5))
         if pair[0] >= best["batch_size"]
     ]
