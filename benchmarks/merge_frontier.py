@@ -110,6 +110,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "not train again what settings.json has scores of",
     )
     add(
+        "--again",
+        nargs="+",
+        default=[],
+        choices=parts.PARTS,
+        metavar="PART",
+        help="with --resume: measure these parts again",
+    )
+    add(
         "--redraw", type=Path, metavar="FILE", help="measure nothing: draw an earlier frontier.json"
     )
     add("--docs", action="store_true", help="put tables and pictures into docs/")
@@ -181,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         )
         results = start_of_run(arguments, about)
         before = results["run_seconds"]
-        for part, slug, measure in parts.steps(bench, arguments.only):
+        for part, slug, measure in parts.steps(bench, arguments.only, results["parts"]):
             name = f"{part}, {slug}"
             if name in results["step_seconds"]:
                 progress.say(f"{name}: there already")
@@ -229,7 +237,12 @@ def start_of_run(arguments: argparse.Namespace, about: dict[str, Any]) -> dict[s
                 f"--resume: {path} has {key} = {earlier.get(key)}; expected that of this run, "
                 f"{fresh[key]}"
             )
-    return {**earlier, "searched": fresh["searched"]}
+    kept = {
+        step: seconds
+        for step, seconds in earlier["step_seconds"].items()
+        if step.split(",")[0] not in arguments.again
+    }
+    return {**earlier, "searched": fresh["searched"], "step_seconds": kept}
 
 
 def finish(results: dict[str, Any], arguments: argparse.Namespace, begin: float) -> dict[str, Any]:
@@ -274,8 +287,9 @@ def write_files(results: dict[str, Any], out: Path) -> list[Path]:
     cores = results["machine"]["cores_available"]
     time_note = (
         "Epochs to the accuracy from trainings of several lengths, means over seeds. Modelled: CPU "
-        "time of the slowest replica and the measured time of one core's share of each merge; no "
-        f"machine with n cores was measured. Measured: wall clock, {cores} cores."
+        "time of the slowest replica, with a core to itself, and the measured time of one core's "
+        f"share of each merge; no machine with n cores was measured. Measured: wall clock, {cores} "
+        "cores."
     )
     with report.picture_style():
         figures = {}

@@ -592,6 +592,9 @@ class TestSmallRun:
             assert whole["parts"]["score"][slug] == result
         assert whole["parts"]["ablation"] == results["parts"]["ablation"]
         assert whole["floors"] == results["floors"]
+        timed = frontier.main([*options, "--resume", "--again", "time"])
+        assert timed["parts"]["epochs"] == results["parts"]["epochs"]
+        assert timed["parts"]["time"] != results["parts"]["time"]
         with pytest.raises(SystemExit, match="has threads = "):
             frontier.main([*options[:-4], "4", *options[-2:], "--resume"])
 

@@ -17,7 +17,7 @@ from .once import score_once
 from .settings import is_tuned, settings_for
 from .work import Pool, Source, Training, score, training
 
-PARTS = ("score", "time", "ablation")
+PARTS = ("score", "epochs", "time", "ablation")
 
 TARGETS = (97.0, 97.5, 98.0)
 # Epochs of the trainings whose scores say how many are needed for a target.
@@ -162,22 +162,18 @@ def measure_scores(bench: Bench, slug: str) -> dict[str, Any]:
 # --- time to a score ----------------------------------------------------------------------------
 
 
-def measure_times(bench: Bench) -> dict[str, Any]:
-    """Find the epochs that each line needs for the targets, and what they cost."""
+def measure_epochs(bench: Bench) -> dict[str, Any]:
+    """Score trainings of several lengths, from which follow the epochs to a score."""
     slug = TIMED_PROBLEM
     seeds = range(bench.seeds if bench.quick else max(bench.seeds, TIMED_SEEDS))
     budgets = BUDGETS[1::2] if bench.quick else BUDGETS
     lines = [line for line in periodic_lines() if line.timed]
     several = [n for n in bench.threads_of(slug) if 1 < n <= 64]
     cells = [(SEQUENTIAL, 1), *((line, n) for line in lines for n in several)]
-    settings = {
-        (line.name, n): settings_for(slug, line.name, n, line.options, "time") for line, n in cells
-    }
+    settings = [settings_for(slug, line.name, n, line.options, "time") for line, n in cells]
     jobs = [
-        training(
-            bench.source, slug, line, n, settings[line.name, n], seed=seed, epochs=float(budget)
-        )
-        for line, n in cells
+        training(bench.source, slug, line, n, options, seed=seed, epochs=float(budget))
+        for (line, n), options in zip(cells, settings, strict=True)
         for budget in budgets
         for seed in seeds
     ]
@@ -185,26 +181,48 @@ def measure_times(bench: Bench) -> dict[str, Any]:
         bench.pool.map(score, jobs, f"{slug}, epochs to a score"),
         (len(cells), len(budgets), len(seeds)),
     )
+    return {
+        "problem": bench.source.load(slug).describe(),
+        "line": bench.source.load(slug).line(with_epochs=False),
+        "seeds": list(seeds),
+        "budgets": list(budgets),
+        "cells": [
+            {"line": line.name, "threads": n, "settings": options, "scores_of_seeds": runs.tolist()}
+            for (line, n), options, runs in zip(cells, settings, scores, strict=True)
+        ],
+    }
+
+
+def measure_times(bench: Bench, epochs: Mapping[str, Any]) -> dict[str, Any]:
+    """Time an epoch of each line, and with it the epochs that the line needs for the targets.
+
+    ``epochs`` is what :func:`measure_epochs` returned.
+    """
+    lines = {line.name: line for line in (SEQUENTIAL, *periodic_lines())}
     # From here on nothing else runs.
     bench.pool.close()
     costs = timing.epoch_costs(
         bench.source,
-        slug,
-        [(line, n, settings[line.name, n]) for line, n in cells],
-        passes=2 if bench.quick else 5,
+        TIMED_PROBLEM,
+        [(lines[cell["line"]], cell["threads"], cell["settings"]) for cell in epochs["cells"]],
+        passes=2 if bench.quick else 9,
         announce=bench.announce,
     )
     entries = [
-        time_entry(line.name, n, budgets, runs, cost, settings[line.name, n])
-        for (line, n), runs, cost in zip(cells, scores, costs, strict=True)
+        time_entry(
+            cell["line"],
+            cell["threads"],
+            epochs["budgets"],
+            np.asarray(cell["scores_of_seeds"]),
+            cost,
+            cell["settings"],
+        )
+        for cell, cost in zip(epochs["cells"], costs, strict=True)
     ]
     add_speed_ups(entries)
     return {
-        "problem": bench.source.load(slug).describe(),
-        "line": bench.source.load(slug).line(),
-        "seeds": list(seeds),
+        **{key: epochs[key] for key in ("problem", "line", "seeds", "budgets")},
         "targets": list(TARGETS),
-        "budgets": list(budgets),
         "entries": entries,
     }
 
@@ -309,14 +327,19 @@ BY_PROBLEM = ("score",)
 
 
 def steps(
-    bench: Bench, only: Sequence[str]
+    bench: Bench, only: Sequence[str], measured: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
-    """Return the parts in pieces: part, problem, and what measures it."""
+    """Return the parts in pieces: part, problem, and what measures it.
+
+    ``measured`` holds the parts that were measured when the piece's turn comes.
+    """
     if "score" in only:
         for slug in bench.problems:
             yield "score", slug, partial(measure_scores, bench, slug)
+    if "epochs" in only or "time" in only:
+        yield "epochs", TIMED_PROBLEM, partial(measure_epochs, bench)
     if "time" in only:
-        yield "time", TIMED_PROBLEM, partial(measure_times, bench)
+        yield "time", TIMED_PROBLEM, lambda: measure_times(bench, measured["epochs"])
     if "ablation" in only:
         yield "ablation", TIMED_PROBLEM, partial(measure_changes, bench)
 

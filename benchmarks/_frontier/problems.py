@@ -73,13 +73,13 @@ class Problem:
             "measure": self.measure,
         }
 
-    def line(self) -> str:
+    def line(self, *, with_epochs: bool = True) -> str:
         """Describe the problem in one line, for pictures and the terminal."""
         outputs = len(np.unique(self.y)) if self.measure == "accuracy" else 1
         sizes = "-".join(str(size) for size in (self.X.shape[1], *self.hidden, outputs))
         return (
             f"{self.name}, {len(self.X):,} training and {len(self.X_test):,} test samples, "
-            f"{sizes}, ReLU, {self.epochs} epochs in total"
+            f"{sizes}, ReLU" + (f", {self.epochs} epochs in total" if with_epochs else "")
         )
 
 

@@ -40,6 +40,7 @@ def epoch_costs(
 ) -> list[EpochCost]:
     """Time trainings of these lines, numbers of replicas and settings."""
     cores = report.available_cores()
+    sizes = layer_sizes(source.load(problem))
     timed: list[list[dict[str, float]]] = [[] for _ in cells]
     for number in range(passes):
         order = range(len(cells))
@@ -53,24 +54,21 @@ def epoch_costs(
                 {
                     "turns": turns,
                     "replica": turns if n <= cores else seconds_apart(job, cores),
+                    "merge": merge_seconds(sizes, line, n) if n > 1 else 0.0,
                     "wall": float(np.sum(history.train_seconds + history.merge_seconds)) / EPOCHS,
                     "merges": len(history) / EPOCHS,
                 }
             )
-    costs = []
-    loaded = source.load(problem)
-    for (line, n, _), runs in zip(cells, timed, strict=True):
-        announce(f"time of a merge: {line.label}, n = {n}")
-        costs.append(
-            EpochCost(
-                replica_seconds=median(run["replica"] for run in runs),
-                turns_seconds=median(run["turns"] for run in runs),
-                merges=runs[0]["merges"],
-                merge_seconds=merge_seconds(layer_sizes(loaded), line, n) if n > 1 else 0.0,
-                wall_seconds=median(run["wall"] for run in runs),
-            )
+    return [
+        EpochCost(
+            replica_seconds=median(run["replica"] for run in runs),
+            turns_seconds=median(run["turns"] for run in runs),
+            merges=runs[0]["merges"],
+            merge_seconds=median(run["merge"] for run in runs),
+            wall_seconds=median(run["wall"] for run in runs),
         )
-    return costs
+        for runs in timed
+    ]
 
 
 def seconds_apart(job: Training, cores: int) -> float:
