@@ -137,6 +137,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="where pictures and tables go",
     )
     arguments = parser.parse_args(argv)
+    if arguments.again and not arguments.resume:
+        parser.error("--again measures parts of an earlier run again: it needs --resume")
+    if "epochs" in arguments.again:
+        arguments.again.append("time")  # is made from them
     arguments.only_threads = arguments.threads
     if arguments.threads is None:
         arguments.threads = [1, 8, 64] if arguments.quick else list(THREADS)

@@ -598,6 +598,11 @@ class TestSmallRun:
         with pytest.raises(SystemExit, match="has threads = "):
             frontier.main([*options[:-4], "4", *options[-2:], "--resume"])
 
+    def test_again_what_was_never_measured(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            frontier.main(["--again", "time"])
+        assert "--again measures parts of an earlier run again" in capsys.readouterr().err
+
     def test_nothing_to_go_on_with(self, tmp_path: Path) -> None:
         with pytest.raises(SystemExit, match=r"no earlier run to go on with, .*frontier\.json"):
             frontier.main(["--resume", "--out", str(tmp_path)])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -77,16 +78,23 @@ def seconds_apart(job: Training, cores: int) -> float:
     Measured with a replica for each of the cores, and rounds as long. The slowest of n has more to
     do than the slowest of those: in proportion to the nonzero inputs of its samples.
     """
-    every = job.options["merge_every"]
     # The rule of the merges, and a rate that suits any number of replicas: a round takes as long.
     options = {key: value for key, value in job.options.items() if not key.startswith("outer_")}
     options["learning_rate"] = 0.01 * options["batch_size"]
     few = replace(job, method="average", threads=cores, options=options)
     history = train(few, workers=None)[0].history
     seconds = float(np.sum(history.slowest_replica_seconds)) / EPOCHS
-    nonzeros = np.count_nonzero(job.source.load(job.problem).X, axis=1)
-    slower = slowest_to_mean(nonzeros, job.threads, every) / slowest_to_mean(nonzeros, cores, every)
-    return seconds * cores / job.threads * slower
+    every = job.options["merge_every"]
+    period = every if isinstance(every, int) else tuple(every)
+    busiest = [_busiest(job.source, job.problem, n, period) for n in (job.threads, cores)]
+    return seconds * cores / job.threads * busiest[0] / busiest[1]
+
+
+@cache
+def _busiest(source: Source, problem: str, replicas: int, period: int | tuple[int, ...]) -> float:
+    """Return :func:`slowest_to_mean` of the nonzero inputs, the same in every pass."""
+    nonzeros = np.count_nonzero(source.load(problem).X, axis=1)
+    return slowest_to_mean(nonzeros, replicas, period)
 
 
 def merge_seconds(sizes: Sequence[int], line: Line, threads: int) -> float:
