@@ -57,17 +57,22 @@ def measure(
     threads: int,
     layer_sizes: Sequence[int] = (784, 128, 10),
     *,
+    center_inputs: bool = False,
     outer_momentum: float = 0.5,
     workers: int | None = None,
     passes: int = 200,
 ) -> MergeCost:
-    """Measure a merge of ``threads`` replicas of such a network."""
+    """Measure a merge of ``threads`` replicas of such a network.
+
+    With ``center_inputs`` the merge also folds what training on centred inputs leaves to it.
+    """
     row = next(row for row in merge_methods() if row.name == method)
     cores = report.available_cores()
     costs = _core.merge_cost(
         method=method,
         options=option_values(row, None),
         layer_sizes=list(layer_sizes),
+        center_inputs=center_inputs,
         outer_momentum=outer_momentum if row.cadence == "periodic" else 0.0,
         replicas=threads,
         workers=min(threads, cores) if workers is None else workers,
@@ -94,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--threads", type=int, nargs="+", default=list(THREADS), metavar="N")
     add("--methods", nargs="+", default=names, choices=names, metavar="NAME")
     add("--layers", type=int, nargs="+", default=[784, 128, 10], metavar="SIZE")
+    add("--center-inputs", action="store_true", help="with what centred inputs leave to be folded")
     add("--passes", type=int, default=200, help="timings of each, at least one of each share")
     add("--out", type=Path, default=report.PROJECT_ROOT / "results", metavar="FOLDER")
     arguments = parser.parse_args(argv)
@@ -105,7 +111,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     costs = []
     for method in arguments.methods:
         for threads in arguments.threads:
-            cost = measure(method, threads, arguments.layers, passes=arguments.passes)
+            cost = measure(
+                method,
+                threads,
+                arguments.layers,
+                center_inputs=arguments.center_inputs,
+                passes=arguments.passes,
+            )
             costs.append(cost)
             print(
                 f"{method:20}{threads:4}{cost.share_seconds * 1e6:9.1f}"
@@ -117,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.out / "merge_cost.json",
         {
             "layer_sizes": arguments.layers,
+            "center_inputs": arguments.center_inputs,
             "passes": arguments.passes,
             "machine": machine,
             "build": build,

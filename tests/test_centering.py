@@ -10,6 +10,7 @@ from scipy import sparse
 
 import omp_mlp
 import reference as ref
+from omp_mlp import _core
 
 
 def thin_inputs(rows: int, columns: int) -> np.ndarray:
@@ -87,6 +88,55 @@ def test_any_number_of_workers_gives_the_same_bits() -> None:
     )
     np.testing.assert_array_equal(one.weights[0], two.weights[0])
     np.testing.assert_array_equal(one.biases[0], two.biases[0])
+
+
+CORE_METHODS = [row["name"] for row in _core.merge_methods()]
+
+
+@pytest.mark.parametrize("hidden", [9, 40, 130])
+@pytest.mark.parametrize("method", CORE_METHODS)
+def test_merges_fold_as_the_replicas_would(method: str, hidden: int) -> None:
+    """Replicas that are kept fold what centring leaves; others leave it to the merge."""
+    X = thin_inputs(120, 37)
+    y = np.random.default_rng(4).integers(0, 4, len(X))
+
+    def weights(*, keep_replicas: bool) -> np.ndarray:
+        model = omp_mlp.train_parallel(
+            X,
+            y,
+            7,
+            method,
+            hidden_layer_sizes=(hidden, 5),
+            activation="tanh",
+            batch_size=1,
+            # The sum of seven networks leads to larger ones in each round.
+            epochs=1 if method == "sum" else 3,
+            learning_rate=0.05,
+            merge_every=4,
+            center_inputs=True,
+            keep_replicas=keep_replicas,
+        )
+        return np.concatenate([W.ravel() for W in (*model.weights, *model.biases)])
+
+    folded = weights(keep_replicas=True)
+    scale = np.abs(folded).max()
+    np.testing.assert_allclose(weights(keep_replicas=False) / scale, folded / scale, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", CORE_METHODS)
+def test_merges_that_fold_give_the_same_bits_for_every_instruction_set(method: str) -> None:
+    X = thin_inputs(120, 37)
+    y = np.random.default_rng(4).integers(0, 4, len(X))
+    options = {"batch_size": 1, "merge_every": 4, "epochs": 1, "learning_rate": 0.01}
+    weights = set()
+    try:
+        for name in _core.merge_loop_names():
+            _core.select_merge_loops(name)
+            model = omp_mlp.train_parallel(X, y, 7, method, center_inputs=True, **options)
+            weights.add(np.concatenate([W.ravel() for W in model.weights]).tobytes())
+    finally:
+        _core.select_merge_loops("best")
+    assert len(weights) == 1
 
 
 @pytest.mark.parametrize("first_layer", ["sparse", "dense"])

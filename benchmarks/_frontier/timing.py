@@ -26,6 +26,7 @@ import merge_cost
 from .arithmetic import EpochCost, slowest_to_mean
 from .lines import Line
 from .problems import Problem
+from .settings import COMMON
 from .work import Source, Training, train, training
 
 # Epochs of a timed training.
@@ -103,7 +104,8 @@ def merge_seconds(sizes: Sequence[int], line: Line, threads: int) -> float:
     Its share of the parameters of all replicas, the loading of the new master, and waiting for the
     others: see merge_cost.py.
     """
-    return merge_cost.measure(line.method, threads, sizes).seconds
+    center_inputs = bool(COMMON["center_inputs"])
+    return merge_cost.measure(line.method, threads, sizes, center_inputs=center_inputs).seconds
 
 
 def layer_sizes(problem: Problem) -> tuple[int, ...]:

@@ -43,7 +43,10 @@ constexpr Measure diversity = {
     .slice =
         [](const MergeInput& input, const ReplicaRows& rows, double* updates, double* sums) {
             const UpdateNorms norms = merge_loops().add_updates(rows, input.base, updates);
-            sums[0] = norms.squares;
+            // The loop squares in float, which ends at 1e38, and loses what is below 1e-38.
+            const bool in_range =
+                norms.square_of_sum == 0.0 || (norms.squares > 1e-25 && std::isfinite(norms.squares));
+            sums[0] = in_range ? norms.squares : square_updates(rows, input.base);
             sums[1] = norms.square_of_sum;
         },
     .adds_updates = true};
@@ -180,8 +183,9 @@ constexpr MergeMethod methods[] = {
 // -----------------------------------------------------------------------------------------------------
 
 ReplicaRows rows_of(const MergeInput& input, const Slice& slice) {
+    const bool is_unfolded = input.unfolded != nullptr && slice.begin < input.unfolded->end;
     return {input.replicas.data(), static_cast<Index>(input.replicas.size()), slice.begin,
-            slice.end - slice.begin};
+            slice.end - slice.begin, is_unfolded ? input.unfolded : nullptr};
 }
 
 }  // namespace

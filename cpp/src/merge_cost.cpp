@@ -19,8 +19,8 @@ void fill(Buffer& buffer, std::uint64_t stream) {
 }  // namespace
 
 MergeCost measure_merge_cost(const MergeMethod& method, const std::vector<OptionValue>& options,
-                             const std::vector<Index>& layer_ends, const OuterStep& outer,
-                             Index replicas, int workers, int passes) {
+                             const std::vector<Index>& layer_ends, Index unfolded_stride,
+                             const OuterStep& outer, Index replicas, int workers, int passes) {
     const auto n = static_cast<std::size_t>(replicas);
     Buffer master(static_cast<std::size_t>(layer_ends.back()));
     fill(master, 0);
@@ -30,6 +30,17 @@ MergeCost measure_merge_cost(const MergeMethod& method, const std::vector<Option
         fill(copies[i], i + 1);
         pointers.push_back(copies[i].data());
     }
+    std::vector<float> means;
+    std::vector<Buffer> shifts(n, Buffer(static_cast<std::size_t>(unfolded_stride)));
+    std::vector<const float*> shift_pointers;
+    if (unfolded_stride > 0) {
+        means.resize(static_cast<std::size_t>(layer_ends.front() / unfolded_stride), 0.1F);
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+        fill(shifts[i], n + i + 1);
+        shift_pointers.push_back(shifts[i].data());
+    }
+    const Unfolded unfolded{means.data(), shift_pointers.data(), unfolded_stride, layer_ends.front()};
     const std::vector<double> shares(n, 1.0 / static_cast<double>(n));
     Merger merger{method, options, layer_ends, outer, replicas};
     MergeCost cost{};
@@ -43,7 +54,8 @@ MergeCost measure_merge_cost(const MergeMethod& method, const std::vector<Option
             }
         };
         double start = wall_seconds();
-        merger.merge({pointers, shares, master.data()}, 1.0, own_share, master.data());
+        merger.merge({pointers, shares, master.data(), means.empty() ? nullptr : &unfolded}, 1.0,
+                     own_share, master.data());
         cost.share_seconds.push_back(wall_seconds() - start);
         start = wall_seconds();
         std::ranges::copy(master, copies[static_cast<std::size_t>(pass % replicas)].begin());

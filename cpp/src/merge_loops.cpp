@@ -53,6 +53,27 @@ void select_merge_loops(std::string_view name) {
     choice().select(name);
 }
 
+namespace {
+
+// The parameters of replica i at `size` positions of the slice, from `begin` on.
+void copy_parameters(const ReplicaRows& slice, std::size_t i, Index begin, Index size, float* copy) {
+    const Index from = slice.begin + begin;
+    std::copy_n(slice.replicas[i] + from, size, copy);
+    if (slice.unfolded == nullptr) {
+        return;
+    }
+    const auto& [mean, shifts, stride, end] = *slice.unfolded;
+    for (Index j = 0; j < size;) {
+        const Index row = (from + j) / stride;
+        const float* shift = shifts[i] - row * stride;
+        for (const Index stop = std::min(size, (row + 1) * stride - from); j < stop; ++j) {
+            copy[j] += mean[row] * shift[from + j];
+        }
+    }
+}
+
+}  // namespace
+
 void dot_updates(const ReplicaRows& slice, const float* base, double* gram) {
     // In pieces of which the updates of some thirty replicas fit in a core's fastest cache.
     constexpr Index piece = 128;
@@ -61,15 +82,16 @@ void dot_updates(const ReplicaRows& slice, const float* base, double* gram) {
     using Piece = std::array<double, piece>;
     const auto n = static_cast<std::size_t>(slice.count);
     std::vector<Piece, CacheLineAllocator<Piece>> updates(n);
+    std::array<float, piece> w{};
     std::fill_n(gram, n * (n + 1) / 2, 0.0);
     for (Index begin = 0; begin < slice.size; begin += piece) {
         const Index size = std::min(piece, slice.size - begin);
         const float* W = base + slice.begin + begin;
         for (std::size_t i = 0; i < n; ++i) {
-            const float* w = slice.replicas[i] + slice.begin + begin;
+            copy_parameters(slice, i, begin, size, w.data());
             for (Index j = 0; j < size; ++j) {
                 updates[i][static_cast<std::size_t>(j)] =
-                    static_cast<double>(w[j]) - static_cast<double>(W[j]);
+                    static_cast<double>(w[static_cast<std::size_t>(j)]) - static_cast<double>(W[j]);
             }
             std::fill(updates[i].begin() + size, updates[i].end(), 0.0);
         }
@@ -97,6 +119,20 @@ void dot_updates(const ReplicaRows& slice, const float* base, double* gram) {
     }
 }
 
+double square_updates(const ReplicaRows& slice, const float* base) {
+    std::array<float, slice_floats> w{};
+    double squares = 0.0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(slice.count); ++i) {
+        copy_parameters(slice, i, 0, slice.size, w.data());
+        for (Index j = 0; j < slice.size; ++j) {
+            const double update = static_cast<double>(w[static_cast<std::size_t>(j)]) -
+                                  static_cast<double>(base[slice.begin + j]);
+            squares += update * update;
+        }
+    }
+    return squares;
+}
+
 void take_median(const ReplicaRows& slice, double* middle) {
     // Batcher's merge exchange (Knuth, The Art of Computer Programming 3, Algorithm 5.2.2M) sorts all columns
     // of a piece at once: which rows are compared does not depend on the values.
@@ -118,7 +154,7 @@ void take_median(const ReplicaRows& slice, double* middle) {
     for (Index begin = 0; begin < slice.size; begin += piece) {
         const Index size = std::min(piece, slice.size - begin);
         for (std::size_t i = 0; i < n; ++i) {
-            std::copy_n(slice.replicas[i] + slice.begin + begin, size, row(i));
+            copy_parameters(slice, i, begin, size, row(i));
         }
         const std::size_t top = std::bit_ceil(n) / 2;
         for (std::size_t p = top; p > 0; p /= 2) {

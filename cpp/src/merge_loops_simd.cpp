@@ -3,8 +3,8 @@
 // OMP_MLP_VECTOR_BYTES (its register width) set; and everything is in an unnamed namespace, with nothing of
 // the standard library that is a template or inline.
 //
-// Eight numbers are added up side by side, in one register or in several: the same sums, in the same order,
-// for every width. Fused multiply-adds are switched off.
+// A cache line of numbers is added up side by side, in one register or in several: the same sums, in the same
+// order, for every width. Fused multiply-adds are switched off.
 #include <string.h>  // NOLINT(modernize-deprecated-headers): a plain function, see above
 
 #include "omp_mlp/merge_loops.hpp"
@@ -13,9 +13,10 @@
 namespace omp_mlp {
 namespace {
 
-constexpr Index together = 8;
+constexpr Index together = cache_line_floats;
+constexpr Index float_lanes = OMP_MLP_VECTOR_BYTES / sizeof(float);
 constexpr Index lanes = OMP_MLP_VECTOR_BYTES / sizeof(double);
-constexpr Index registers = together / lanes;
+using F = float __attribute__((vector_size(OMP_MLP_VECTOR_BYTES)));
 using V = double __attribute__((vector_size(OMP_MLP_VECTOR_BYTES)));
 using Narrow = float __attribute__((vector_size(OMP_MLP_VECTOR_BYTES / 2)));
 
@@ -65,13 +66,30 @@ void for_all(Index size, const Fn& fn) {
     }
 }
 
+// Calls fn(begin, end, mean, column) for each stretch of a slice that lies in one row of the first layer, with
+// the row's mean and the column at which it begins; or once for all, if there is nothing to be folded.
+template <bool is_unfolded, typename Fn>
+void for_each_row(const ReplicaRows& rows, const Fn& fn) {
+    if constexpr (!is_unfolded) {
+        fn(Index{0}, rows.size, 0.0F, Index{0});
+        return;
+    } else {
+        const Unfolded& unfolded = *rows.unfolded;
+        Index row = rows.begin / unfolded.stride;
+        Index column = rows.begin % unfolded.stride;
+        for (Index begin = 0; begin < rows.size; ++row, column = 0) {
+            const Index rest = unfolded.stride - column;
+            const Index end = rest < rows.size - begin ? begin + rest : rows.size;
+            fn(begin, end, unfolded.mean[row], column);
+            begin = end;
+        }
+    }
+}
+
 // A slice begins anew in every replica, where the hardware does not expect it: so the line of the next group of
-// replicas that is in the same place is asked for here, once in every line.
+// replicas that is in the same place is asked for here.
 template <Index count>
 void prefetch_next(const ReplicaRows& rows, Index first, Index j) {
-    if (j % cache_line_floats != 0) {
-        return;
-    }
 #pragma GCC unroll 4
     for (Index i = 0; i < count; ++i) {
         if (first + count + i < rows.count) {
@@ -80,48 +98,88 @@ void prefetch_next(const ReplicaRows& rows, Index first, Index j) {
     }
 }
 
-template <Index count, typename Numbers>
-void add_weighted_of(const ReplicaRows& rows, Index first, Index at, const double* weights,
-                     double* total) {
+// total[at] += sum_i weights[i] (w_i[at] + mean shift_i[column]).
+template <bool is_unfolded, Index count, typename Numbers>
+void add_weighted_of(const ReplicaRows& rows, Index first, Index at, double mean, Index column,
+                     const double* weights, double* total) {
     auto sum = load<Numbers>(total + at);
 #pragma GCC unroll 4
-    for (Index i = 0; i < count; ++i) {
-        sum += weights[first + i] * load<Numbers>(rows.replicas[first + i] + rows.begin + at);
+    for (Index i = first; i < first + count; ++i) {
+        auto weight = load<Numbers>(rows.replicas[i] + rows.begin + at);
+        if constexpr (is_unfolded) {
+            weight += mean * load<Numbers>(rows.unfolded->shifts[i] + column);
+        }
+        sum += weights[i] * weight;
     }
     store(total + at, sum);
 }
 
-void add_weighted(const ReplicaRows& rows, const double* weights, double* total) {
+template <bool is_unfolded>
+void add_weighted_rows(const ReplicaRows& rows, const double* weights, double* total) {
     for_each_group(rows.count, [&]<Index count>(Index first) {
-        Index j = 0;
-        for (; j + together <= rows.size; j += together) {
-            prefetch_next<count>(rows, first, j);
-#pragma GCC unroll 4
-            for (Index at = j; at < j + together; at += lanes) {
-                add_weighted_of<count, V>(rows, first, at, weights, total);
+        for_each_row<is_unfolded>(rows, [&](Index begin, Index end, float mean, Index column) {
+            Index j = begin;
+            for (; j + together <= end; j += together) {
+                prefetch_next<count>(rows, first, j);
+                for (Index at = j; at < j + together; at += lanes) {
+                    add_weighted_of<is_unfolded, count, V>(rows, first, at, static_cast<double>(mean),
+                                                           column + at - begin, weights, total);
+                }
             }
-        }
-        for (; j < rows.size; ++j) {
-            add_weighted_of<count, double>(rows, first, j, weights, total);
-        }
+            for (; j < end; ++j) {
+                add_weighted_of<is_unfolded, count, double>(rows, first, j, static_cast<double>(mean),
+                                                            column + j - begin, weights, total);
+            }
+        });
     });
 }
 
-// Returns the sum of the squares of the updates [first, first + count), at some positions.
-template <Index count, typename Numbers>
-Numbers add_updates_of(const ReplicaRows& rows, Index first, Index at, const float* base, double* total,
-                       Numbers& sum) {
-    const auto start = load<Numbers>(base + rows.begin + at);
-    sum = first > 0 ? load<Numbers>(total + at) : Numbers{};
-    Numbers square{};
+void add_weighted(const ReplicaRows& rows, const double* weights, double* total) {
+    rows.unfolded != nullptr ? add_weighted_rows<true>(rows, weights, total)
+                             : add_weighted_rows<false>(rows, weights, total);
+}
+
+// The sum of some updates, and of their squares.
+template <typename Numbers>
+struct Updates {
+    Numbers sum;
+    Numbers squares;
+};
+
+template <typename Floats>
+Floats load_floats(const float* x) {
+    Floats v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+// Those of the replicas [first, first + count), at some positions.
+template <bool is_unfolded, Index count, typename Floats>
+Updates<Floats> updates_of(const ReplicaRows& rows, Index first, Index at, float mean, Index column,
+                           const float* base) {
+    const auto start = load_floats<Floats>(base + rows.begin + at);
+    Updates<Floats> updates{};
 #pragma GCC unroll 4
-    for (Index i = 0; i < count; ++i) {
-        const Numbers update = load<Numbers>(rows.replicas[first + i] + rows.begin + at) - start;
-        sum += update;
-        square += update * update;
+    for (Index i = first; i < first + count; ++i) {
+        Floats update = load_floats<Floats>(rows.replicas[i] + rows.begin + at) - start;
+        if constexpr (is_unfolded) {
+            update += mean * load_floats<Floats>(rows.unfolded->shifts[i] + column);
+        }
+        updates.sum += update;
+        updates.squares += update * update;
     }
-    store(total + at, sum);
-    return square;
+    return updates;
+}
+
+// Both halves of a register of floats.
+struct Halves {
+    V half[2];
+};
+
+Halves widen(F floats) {
+    Narrow narrow[2];
+    memcpy(narrow, &floats, sizeof floats);
+    return {{__builtin_convertvector(narrow[0], V), __builtin_convertvector(narrow[1], V)}};
 }
 
 double add_up(const V* sums) {
@@ -134,33 +192,56 @@ double add_up(const V* sums) {
     return total;
 }
 
-UpdateNorms add_updates(const ReplicaRows& rows, const float* base, double* total) {
-    V squares[registers] = {};
-    V squares_of_total[registers] = {};
+template <bool is_unfolded>
+UpdateNorms add_updates_rows(const ReplicaRows& rows, const float* base, double* total) {
+    V squares[together / lanes] = {};
+    V squares_of_total[together / lanes] = {};
     UpdateNorms rest{0.0, 0.0};
     for_each_group(rows.count, [&]<Index count>(Index first) {
         const bool is_last = first + count == rows.count;
-        Index j = 0;
-        for (; j + together <= rows.size; j += together) {
-            prefetch_next<count>(rows, first, j);
+        for_each_row<is_unfolded>(rows, [&](Index begin, Index end, float mean, Index column) {
+            Index j = begin;
+            for (; j + together <= end; j += together) {
+                prefetch_next<count>(rows, first, j);
 #pragma GCC unroll 4
-            for (Index k = 0; k < registers; ++k) {
-                V sum;
-                squares[k] += add_updates_of<count>(rows, first, j + k * lanes, base, total, sum);
-                if (is_last) {
-                    squares_of_total[k] += sum * sum;
+                for (Index k = 0; k < together / float_lanes; ++k) {
+                    const Index at = j + k * float_lanes;
+                    const auto updates = updates_of<is_unfolded, count, F>(rows, first, at, mean,
+                                                                           column + at - begin, base);
+                    const Halves sums = widen(updates.sum);
+                    const Halves square_sums = widen(updates.squares);
+#pragma GCC unroll 2
+                    for (Index h = 0; h < 2; ++h) {
+                        V sum = sums.half[h];
+                        if (first > 0) {
+                            sum += load<V>(total + at + h * lanes);
+                        }
+                        store(total + at + h * lanes, sum);
+                        squares[2 * k + h] += square_sums.half[h];
+                        if (is_last) {
+                            squares_of_total[2 * k + h] += sum * sum;
+                        }
+                    }
                 }
             }
-        }
-        for (; j < rows.size; ++j) {
-            double sum = 0.0;
-            rest.squares += add_updates_of<count>(rows, first, j, base, total, sum);
-            if (is_last) {
-                rest.square_of_sum += sum * sum;
+            for (; j < end; ++j) {
+                const auto updates = updates_of<is_unfolded, count, float>(rows, first, j, mean,
+                                                                           column + j - begin, base);
+                const double sum = (first > 0 ? total[j] : 0.0) + static_cast<double>(updates.sum);
+                total[j] = sum;
+                rest.squares += static_cast<double>(updates.squares);
+                if (is_last) {
+                    rest.square_of_sum += sum * sum;
+                }
             }
-        }
+        });
     });
     return {add_up(squares) + rest.squares, add_up(squares_of_total) + rest.square_of_sum};
+}
+
+UpdateNorms add_updates(const ReplicaRows& rows, const float* base, double* total) {
+    return rows.unfolded != nullptr ? add_updates_rows<true>(rows, base, total)
+                                    : add_updates_rows<false>(rows, base, total);
 }
 
 void subtract(const float* base, Index size, double* merged) {

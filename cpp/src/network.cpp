@@ -387,24 +387,25 @@ void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Para
     kernels.pair_rows(layer.weights, layer.fan_in, layer.stride, workspace.first_weights.data());
 }
 
-void begin_centered(const Network& network, const Workspace& workspace, Parameters& parameters) {
+void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters) {
+    std::ranges::fill(workspace.shift, 0.0F);
     if (workspace.reading() == Reading::matrix) {
         move_means(network, *workspace.centering(), 1.0F, parameters);
     }
 }
 
-void end_centered(const Kernels& kernels, const Network& network, Workspace& workspace,
+void end_centered(const Kernels& kernels, const Network& network, bool fold, Workspace& workspace,
                   Parameters& parameters) {
     if (workspace.reading() == Reading::matrix) {
         move_means(network, *workspace.centering(), -1.0F, parameters);
         return;
     }
-    // A fold goes over all of W, and there is one in every round: by far the most of what a round costs
-    // beside its samples, were it not done with wide vectors.
+    if (!fold) {
+        return;
+    }
     const auto layer = parameters.layer(network.shape[0]);
     kernels.add_product(workspace.centering()->mean.data(), 1, layer.fan_in, 1, workspace.shift.data(),
                         layer.stride, layer.weights);
-    std::ranges::fill(workspace.shift, 0.0F);
 }
 
 void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,

@@ -22,7 +22,7 @@ Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd,
       workspace_{network, stretch_, reading, centering} {}
 
 Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index begin, Index end,
-                                Heartbeat& heartbeat) {
+                                bool fold, Heartbeat& heartbeat) {
     const double start = thread_cpu_seconds();
     Trained trained;
     Reporter reporter{heartbeat, network_->shape.size()};
@@ -46,7 +46,7 @@ Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index 
         restore_output(*network_, workspace_, parameters);
     }
     if (workspace_.centering() != nullptr) {
-        end_centered(*kernels_, *network_, workspace_, parameters);
+        end_centered(*kernels_, *network_, fold, workspace_, parameters);
     }
     trained.cpu_seconds = thread_cpu_seconds() - start;
     return trained;

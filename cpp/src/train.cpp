@@ -56,7 +56,11 @@ public:
         }
     }
 
-    void center(Team& team) { centering_ = measure_centering(X_, in_parallel(team)); }
+    void center(Team& team) {
+        centering_ = measure_centering(X_, in_parallel(team));
+        means_ = centering_->mean;
+        means_.push_back(0.0F);  // the bias's input is 1, whatever the means are
+    }
 
     // One replica trains on the first samples of its own order of all samples, at the rate of the start;
     // where it arrives, all others start.
@@ -74,7 +78,7 @@ public:
                 Replica replica{kernels(),      network_, constant, order,
                                 options_.batch, reading_, X_.kind,  centering_ ? &*centering_ : nullptr};
                 std::ranges::copy(master.flat(), replica.parameters.flat().begin());
-                trained = replica.train(X_, targets_, 0, samples, heartbeat_);
+                trained = replica.train(X_, targets_, 0, samples, true, heartbeat_);
                 std::ranges::copy(replica.parameters.flat(), master.flat().begin());
             },
             [&] { heartbeat_.wait(); });
@@ -90,6 +94,8 @@ public:
     RoundReport train_round(Team& team, Index row, Index begin, Index end, bool last) {
         const double start = wall_seconds();
         heartbeat_.start_round();
+        // What the merge can do on its way; but somebody else may want to see the replicas.
+        is_folded_ = last || options_.skip_nonfinite || options_.keep_replicas;
         team.for_each(
             options_.replicas,
             [&](Index i) {
@@ -105,7 +111,7 @@ public:
                 } else {
                     std::ranges::copy(master.flat(), parameters.begin());
                 }
-                trained_[r] = replicas_[r]->train(X_, targets_, begin, end, heartbeat_);
+                trained_[r] = replicas_[r]->train(X_, targets_, begin, end, is_folded_, heartbeat_);
                 // If all have to be finite in the end, the loss tells of each before.
                 const bool look = last || options_.skip_nonfinite;
                 const bool finite =
@@ -125,6 +131,7 @@ public:
     void merge_round(Team& team, RoundReport& report, Index row, Index begin, bool last) {
         const double start = wall_seconds();
         std::vector<const float*> replicas;
+        std::vector<const float*> shifts;
         std::vector<double> share;
         Index samples = 0;
         for (std::size_t r = 0; r < replicas_.size(); ++r) {
@@ -133,7 +140,9 @@ public:
                 continue;
             }
             // Every replica was made in the first round.  NOLINTNEXTLINE(bugprone-unchecked-optional-access)
-            replicas.push_back(replicas_[r]->parameters.flat().data());
+            const Replica& replica = *replicas_[r];
+            replicas.push_back(replica.parameters.flat().data());
+            shifts.push_back(replica.unfolded().data());
             share.push_back(static_cast<double>(trained_[r].samples));
             samples += trained_[r].samples;
         }
@@ -148,8 +157,11 @@ public:
         const double momentum_factor = options_.momentum_follows_rate && begin > 0 ? rate / rate_ : 1.0;
         rate_ = rate;
         Merger& merger = last && last_merger_ ? *last_merger_ : merger_;
-        merger.merge({replicas, share, master.flat().data()}, momentum_factor, in_parallel(team),
-                     master.flat().data());
+        const LayerShape& first = network_.shape[0];
+        const Unfolded unfolded{means_.data(), shifts.data(), first.stride, first.end()};
+        const bool is_unfolded = !is_folded_ && shifts.front() != nullptr;
+        merger.merge({replicas, share, master.flat().data(), is_unfolded ? &unfolded : nullptr},
+                     momentum_factor, in_parallel(team), master.flat().data());
         report.merge_seconds = wall_seconds() - start;
     }
 
@@ -225,6 +237,8 @@ private:
     Reading reading_;
     const std::optional<Parameters>& start_;
     std::optional<Centering> centering_;
+    std::vector<float> means_;  // of the first layer's inputs, its bias's among them
+    bool is_folded_ = true;     // the replicas: nothing has to be added to them any more
     std::vector<std::optional<Replica>> replicas_;
     std::vector<Replica::Trained> trained_;
     std::vector<char> is_finite_;  // not bool: entries are written by several threads

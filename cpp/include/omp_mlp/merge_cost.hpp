@@ -18,8 +18,9 @@ struct MergeCost {
     int loops;  // that a merge by this method takes
 };
 
+// unfolded_stride: of the rows of the first layer, if the merge is to fold what centered inputs leave; else 0.
 MergeCost measure_merge_cost(const MergeMethod& method, const std::vector<OptionValue>& options,
-                             const std::vector<Index>& layer_ends, const OuterStep& outer,
-                             Index replicas, int workers, int passes);
+                             const std::vector<Index>& layer_ends, Index unfolded_stride,
+                             const OuterStep& outer, Index replicas, int workers, int passes);
 
 }  // namespace omp_mlp

@@ -2,7 +2,8 @@
 //
 // Every loop sees positions [begin, begin + size) of some flat buffers and adds up in double, in the order
 // of the replicas or in a fixed pattern of lanes, so that the result is the same bits on every machine
-// that adds and multiplies as IEEE 754 says.
+// that adds and multiplies as IEEE 754 says. Updates are differences in float, and the most frequent loop adds
+// up four of them in float before it goes on in double.
 #pragma once
 
 #include <span>
@@ -15,12 +16,23 @@ namespace omp_mlp {
 // What a loop may be asked for at a time: its sums then stay in a core's fastest cache.
 inline constexpr Index slice_floats = 1024;
 
+// What training on centered inputs leaves to be added to the first layer (centering.hpp): mean[k] shifts[i] to
+// row k of replica i. A merge reads all rows anyway; folding it into them before would be one more visit.
+struct Unfolded {
+    const float* mean;           // a number for each row of the layer; 0 for its biases
+    const float* const* shifts;  // a row of `stride` floats for each replica
+    Index stride;
+    Index end;  // of the layer, which is the first of the flat buffers
+};
+
 // Positions of the replicas' flat buffers.
 struct ReplicaRows {
     const float* const* replicas;
     Index count;
     Index begin;
     Index size;  // at most slice_floats
+    const Unfolded*
+        unfolded;  // null where there is nothing to add; else begin and size are whole cache lines
 };
 
 struct UpdateNorms {
@@ -62,6 +74,9 @@ std::span<const MergeLoops* const> available_merge_loops();
 const MergeLoops& merge_loops();
 // "best" or a name; throws std::invalid_argument, listing the names, if there is none of that name.
 void select_merge_loops(std::string_view name);
+
+// sum_i |d_i|^2, slowly, for updates whose squares are no numbers of float any more.
+double square_updates(const ReplicaRows& slice, const float* base);
 
 // The updates' dot products, gram[i (i + 1) / 2 + j] = d_i . d_j for j <= i.
 void dot_updates(const ReplicaRows& slice, const float* base, double* gram);

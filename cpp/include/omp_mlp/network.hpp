@@ -158,9 +158,10 @@ void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Para
                       Workspace& workspace);
 
 // Between these two, the workspace trains on centered inputs, and `parameters` are those of centering.hpp:
-// (W, v), or (Wc, bc) for a matrix. Before and after, they are a network on raw inputs.
-void begin_centered(const Network& network, const Workspace& workspace, Parameters& parameters);
-void end_centered(const Kernels& kernels, const Network& network, Workspace& workspace,
+// (W, v), or (Wc, bc) for a matrix. Before and after, they are a network on raw inputs; after, unless asked to
+// `fold`, with mean[k] shift still to be added to row k of W, if there is a shift.
+void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters);
+void end_centered(const Kernels& kernels, const Network& network, bool fold, Workspace& workspace,
                   Parameters& parameters);
 
 // The first layer's z of all loaded samples.

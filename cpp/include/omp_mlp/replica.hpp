@@ -32,9 +32,13 @@ public:
         double cpu_seconds = 0.0;
     };
 
-    // Trains on positions [begin, end) of the shard's stream, cut off at its length.
-    Trained train(const Samples& X, const Targets& targets, Index begin, Index end,
+    // Trains on positions [begin, end) of the shard's stream, cut off at its length. Unless asked to `fold`, it
+    // leaves unfolded() to be added to the first layer.
+    Trained train(const Samples& X, const Targets& targets, Index begin, Index end, bool fold,
                   Heartbeat& heartbeat);
+
+    // s of centering.hpp; empty where it is never needed.
+    std::span<const float> unfolded() const { return workspace_.shift; }
 
     Parameters parameters;
 
