@@ -57,14 +57,16 @@ def measure(
     threads: int,
     layer_sizes: Sequence[int] = (784, 128, 10),
     *,
-    center_inputs: bool = False,
+    touched: float | None = None,
     outer_momentum: float = 0.5,
     workers: int | None = None,
     passes: int = 200,
 ) -> MergeCost:
     """Measure a merge of ``threads`` replicas of such a network.
 
-    With ``center_inputs`` the merge also folds what training on centred inputs leaves to it.
+    ``touched`` is the share of the rows of a sparse first layer that each replica has touched in
+    the round; None if that layer is dense. Others are not read. Those that are, a replica loads
+    when a sample needs them: it is in the time of a round and not in that of a merge.
     """
     row = next(row for row in merge_methods() if row.name == method)
     cores = report.available_cores()
@@ -72,7 +74,7 @@ def measure(
         method=method,
         options=option_values(row, None),
         layer_sizes=list(layer_sizes),
-        center_inputs=center_inputs,
+        touched=touched,
         outer_momentum=outer_momentum if row.cadence == "periodic" else 0.0,
         replicas=threads,
         workers=min(threads, cores) if workers is None else workers,
@@ -99,7 +101,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--threads", type=int, nargs="+", default=list(THREADS), metavar="N")
     add("--methods", nargs="+", default=names, choices=names, metavar="NAME")
     add("--layers", type=int, nargs="+", default=[784, 128, 10], metavar="SIZE")
-    add("--center-inputs", action="store_true", help="with what centred inputs leave to be folded")
+    add(
+        "--touched",
+        type=float,
+        metavar="SHARE",
+        help="of the rows of a sparse first layer, by each replica; without it that layer is dense",
+    )
     add("--passes", type=int, default=200, help="timings of each, at least one of each share")
     add("--out", type=Path, default=report.PROJECT_ROOT / "results", metavar="FOLDER")
     arguments = parser.parse_args(argv)
@@ -115,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 method,
                 threads,
                 arguments.layers,
-                center_inputs=arguments.center_inputs,
+                touched=arguments.touched,
                 passes=arguments.passes,
             )
             costs.append(cost)
@@ -129,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.out / "merge_cost.json",
         {
             "layer_sizes": arguments.layers,
-            "center_inputs": arguments.center_inputs,
+            "touched": arguments.touched,
             "passes": arguments.passes,
             "machine": machine,
             "build": build,

@@ -380,16 +380,17 @@ py::list list_merge_methods() {
 }
 
 py::dict merge_cost(const std::string& method, const std::vector<PyOption>& options,
-                    const std::vector<Index>& layer_sizes, bool center_inputs, double outer_momentum,
-                    Index replicas, int workers, int passes) {
+                    const std::vector<Index>& layer_sizes, std::optional<double> touched,
+                    double outer_momentum, Index replicas, int workers, int passes) {
     const Shape shape{layer_sizes};
     std::vector<Index> layer_ends;
     for (const LayerShape& layer : shape.layers()) {
         layer_ends.push_back(layer.end());
     }
     const py::gil_scoped_release release;
+    const SparseRows sparse{shape[0].stride, touched.value_or(1.0)};
     const MergeCost cost = measure_merge_cost(
-        merge_method(method), option_values(options), layer_ends, center_inputs ? shape[0].stride : 0,
+        merge_method(method), option_values(options), layer_ends, touched ? &sparse : nullptr,
         OuterStep{1.0, outer_momentum, false}, replicas, workers, passes);
     const py::gil_scoped_acquire acquire;
     return py::dict("share_seconds"_a = cost.share_seconds, "load_seconds"_a = cost.load_seconds,
@@ -472,7 +473,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("merge", &merge_networks, py::kw_only(), "method"_a, "options"_a, "replicas"_a.noconvert(),
           "base"_a.noconvert(), "sample_share"_a, "layer_ends"_a, "workers"_a);
     m.def("merge_cost", &merge_cost, py::kw_only(), "method"_a, "options"_a, "layer_sizes"_a,
-          "center_inputs"_a, "outer_momentum"_a, "replicas"_a, "workers"_a, "passes"_a);
+          "touched"_a, "outer_momentum"_a, "replicas"_a, "workers"_a, "passes"_a);
     m.def("merge_methods", &list_merge_methods);
     m.def("kernel_names", [] { return names_of(available_kernels()); });
     m.def("kernels_in_use", [] { return kernels().name; });

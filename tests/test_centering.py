@@ -93,11 +93,15 @@ def test_any_number_of_workers_gives_the_same_bits() -> None:
 CORE_METHODS = [row["name"] for row in _core.merge_methods()]
 
 
-@pytest.mark.parametrize("hidden", [9, 40, 130])
+@pytest.mark.parametrize(("columns", "hidden"), [(37, 130), (64, 9), (200, 40)])
+@pytest.mark.parametrize("center_inputs", [False, True])
 @pytest.mark.parametrize("method", CORE_METHODS)
-def test_merges_fold_as_the_replicas_would(method: str, hidden: int) -> None:
-    """Replicas that are kept fold what centring leaves; others leave it to the merge."""
-    X = thin_inputs(120, 37)
+def test_merges_do_what_replicas_leave_to_them(
+    method: str, center_inputs: bool, columns: int, hidden: int
+) -> None:
+    """Replicas that are kept load all rows, and fold what centring leaves; others do not."""
+    X = thin_inputs(120, columns)
+    X[:, 3:] *= np.random.default_rng(2).random((120, columns - 3)) < 0.3  # not all rows in a round
     y = np.random.default_rng(4).integers(0, 4, len(X))
 
     def weights(*, keep_replicas: bool) -> np.ndarray:
@@ -113,7 +117,7 @@ def test_merges_fold_as_the_replicas_would(method: str, hidden: int) -> None:
             epochs=1 if method == "sum" else 3,
             learning_rate=0.05,
             merge_every=4,
-            center_inputs=True,
+            center_inputs=center_inputs,
             keep_replicas=keep_replicas,
         )
         return np.concatenate([W.ravel() for W in (*model.weights, *model.biases)])

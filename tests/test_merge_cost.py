@@ -41,9 +41,9 @@ CORE = {row["name"] for row in _core.merge_methods()}  # those in Python have no
     [row for row in omp_mlp.merge_methods() if row.name in CORE],
     ids=lambda row: row.name,
 )
-@pytest.mark.parametrize("center_inputs", [False, True])
-def test_every_method_can_be_measured(method: omp_mlp.MergeMethod, center_inputs: bool) -> None:
-    cost = merge_cost.measure(method.name, 3, (70, 31, 10), center_inputs=center_inputs, passes=5)
+@pytest.mark.parametrize("touched", [None, 0.0, 0.6])
+def test_every_method_can_be_measured(method: omp_mlp.MergeMethod, touched: float | None) -> None:
+    cost = merge_cost.measure(method.name, 3, (70, 31, 10), touched=touched, passes=5)
     assert (cost.method, cost.threads) == (method.name, 3)
     assert min(cost.share_seconds, cost.load_seconds, cost.loop_seconds) >= 0
     assert cost.share_seconds > 0

@@ -63,6 +63,7 @@ from _frontier.arithmetic import (  # noqa: E402
     mean_and_sd,
     mean_period,
     merges_an_epoch,
+    share_touched,
     slowest_to_mean,
     speed_up,
 )
@@ -147,6 +148,15 @@ class TestTimes:
         # Between those of its first and its last rounds.
         growing = slowest_to_mean(work, 64, (16, 256))
         assert slowest_to_mean(work, 64, 256) < growing < many
+
+    def test_share_touched_by_hand(self) -> None:
+        # Columns that are nonzero in all samples, in none and in half of them.
+        X = np.array([[1, 0, 0], [2, 0, 3]])
+        assert share_touched(X, 1) == pytest.approx((1 + 0 + 1 / 2) / 3, abs=0.06)
+        assert share_touched(X, 3) == pytest.approx((1 + 0 + 7 / 8) / 3, abs=0.06)
+        assert share_touched(X, 64) == pytest.approx(2 / 3)
+        X = (np.random.default_rng(0).random((500, 40)) < 0.02).astype(np.uint8)
+        assert share_touched(X, 16) < share_touched(X, (16, 256)) < share_touched(X, 256)
 
     def test_replicas_apart_by_hand(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Timed with a replica a core, by averages at a rate that any number of them can stand."""

@@ -98,18 +98,40 @@ def slowest_to_mean(
     seed : int, default 0
         Of the rounds that are drawn.
     """
-    periods = [merge_every]
-    if not isinstance(merge_every, int):
-        first, last = merge_every
-        parts = (np.arange(8) + 0.5) / 8
-        periods = [round(first * (last / first) ** part) for part in parts]
     rng = np.random.default_rng(seed)
     rounds = 200
     ratios = []
-    for period in periods:
+    for period in _some_periods(merge_every):
         drawn = rng.choice(work, size=(rounds, replicas, period)).sum(axis=2, dtype=np.float64)
         ratios.append(drawn.max(axis=1).mean() / drawn.mean())
     return float(np.mean(ratios))
+
+
+def share_touched(X: np.ndarray, merge_every: int | Sequence[int], seed: int = 0) -> float:
+    """Return the share of columns that are not all zero in the samples of a replica's round.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    merge_every : int or pair of int
+        Samples of each replica in a round. Where they change, the mean over the training.
+    seed : int, default 0
+        Of the rounds that are drawn.
+    """
+    rng = np.random.default_rng(seed)
+    shares = [
+        np.mean([X[rng.integers(len(X), size=period)].any(axis=0).mean() for _ in range(50)])
+        for period in _some_periods(merge_every)
+    ]
+    return float(np.mean(shares))
+
+
+def _some_periods(merge_every: int | Sequence[int]) -> list[int]:
+    """Return some of the periods of a training, or the only one."""
+    if isinstance(merge_every, int):
+        return [merge_every]
+    first, last = merge_every
+    return [round(first * (last / first) ** ((k + 0.5) / 8)) for k in range(8)]
 
 
 def mean_period(merge_every: int | Sequence[int]) -> float:

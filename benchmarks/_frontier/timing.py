@@ -23,10 +23,9 @@ import numpy as np
 import _report as report
 import merge_cost
 
-from .arithmetic import EpochCost, slowest_to_mean
+from .arithmetic import EpochCost, share_touched, slowest_to_mean
 from .lines import Line
 from .problems import Problem
-from .settings import COMMON
 from .work import Source, Training, train, training
 
 # Epochs of a timed training.
@@ -50,13 +49,14 @@ def epoch_costs(
             line, n, settings = cells[k]
             announce(f"time, pass {number + 1}: {line.label}, n = {n}")
             job = training(source, problem, line, n, settings, epochs=float(EPOCHS))
+            touched = _touched(source, problem, _period(job)) if n > 1 else 1.0
             history = train(job, workers=None)[0].history
             turns = float(np.sum(history.slowest_replica_seconds)) / EPOCHS
             timed[k].append(
                 {
                     "turns": turns,
                     "replica": turns if n <= cores else seconds_apart(job, cores),
-                    "merge": merge_seconds(sizes, line, n) if n > 1 else 0.0,
+                    "merge": merge_seconds(sizes, line, n, touched) if n > 1 else 0.0,
                     "wall": float(np.sum(history.train_seconds + history.merge_seconds)) / EPOCHS,
                     "merges": len(history) / EPOCHS,
                 }
@@ -85,10 +85,13 @@ def seconds_apart(job: Training, cores: int) -> float:
     few = replace(job, method="average", threads=cores, options=options)
     history = train(few, workers=None)[0].history
     seconds = float(np.sum(history.slowest_replica_seconds)) / EPOCHS
-    every = job.options["merge_every"]
-    period = every if isinstance(every, int) else tuple(every)
-    busiest = [_busiest(job.source, job.problem, n, period) for n in (job.threads, cores)]
+    busiest = [_busiest(job.source, job.problem, n, _period(job)) for n in (job.threads, cores)]
     return seconds * cores / job.threads * busiest[0] / busiest[1]
+
+
+def _period(job: Training) -> int | tuple[int, ...]:
+    every = job.options["merge_every"]
+    return every if isinstance(every, int) else tuple(every)
 
 
 @cache
@@ -98,14 +101,20 @@ def _busiest(source: Source, problem: str, replicas: int, period: int | tuple[in
     return slowest_to_mean(nonzeros, replicas, period)
 
 
-def merge_seconds(sizes: Sequence[int], line: Line, threads: int) -> float:
+@cache
+def _touched(source: Source, problem: str, period: int | tuple[int, ...]) -> float:
+    """Return :func:`share_touched` of the columns of X, the same in every pass."""
+    return share_touched(source.load(problem).X, period)
+
+
+def merge_seconds(sizes: Sequence[int], line: Line, threads: int, touched: float) -> float:
     """Time that one of n workers spends on a merge, each with a core to itself.
 
     Its share of the parameters of all replicas, the loading of the new master, and waiting for the
-    others: see merge_cost.py.
+    others: see merge_cost.py. ``touched`` is the share of the inputs that are not all zero in the
+    samples of a replica's round.
     """
-    center_inputs = bool(COMMON["center_inputs"])
-    return merge_cost.measure(line.method, threads, sizes, center_inputs=center_inputs).seconds
+    return merge_cost.measure(line.method, threads, sizes, touched=touched).seconds
 
 
 def layer_sizes(problem: Problem) -> tuple[int, ...]:

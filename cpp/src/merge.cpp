@@ -183,9 +183,9 @@ constexpr MergeMethod methods[] = {
 // -----------------------------------------------------------------------------------------------------
 
 ReplicaRows rows_of(const MergeInput& input, const Slice& slice) {
-    const bool is_unfolded = input.unfolded != nullptr && slice.begin < input.unfolded->end;
+    const bool is_deferred = input.deferred != nullptr && slice.begin < input.deferred->end;
     return {input.replicas.data(), static_cast<Index>(input.replicas.size()), slice.begin,
-            slice.end - slice.begin, is_unfolded ? input.unfolded : nullptr};
+            slice.end - slice.begin, is_deferred ? input.deferred : nullptr};
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <utility>
 #include <vector>
 
 #include "replica_groups.hpp"
@@ -59,15 +60,19 @@ namespace {
 void copy_parameters(const ReplicaRows& slice, std::size_t i, Index begin, Index size, float* copy) {
     const Index from = slice.begin + begin;
     std::copy_n(slice.replicas[i] + from, size, copy);
-    if (slice.unfolded == nullptr) {
+    if (slice.deferred == nullptr) {
         return;
     }
-    const auto& [mean, shifts, stride, end] = *slice.unfolded;
+    const Deferred& deferred = *slice.deferred;
     for (Index j = 0; j < size;) {
-        const Index row = (from + j) / stride;
-        const float* shift = shifts[i] - row * stride;
-        for (const Index stop = std::min(size, (row + 1) * stride - from); j < stop; ++j) {
-            copy[j] += mean[row] * shift[from + j];
+        const Index row = (from + j) / deferred.stride;
+        const Index stop = std::min(size, (row + 1) * deferred.stride - from);
+        if (!is_touched(deferred.touched[i], row)) {
+            std::copy(deferred.base + from + j, deferred.base + from + stop, copy + j);
+        }
+        const float* shift = deferred.shifts[i] + from - row * deferred.stride;
+        for (; j < stop; ++j) {
+            copy[j] += deferred.mean[row] * shift[j];
         }
     }
 }
@@ -122,7 +127,7 @@ void dot_updates(const ReplicaRows& slice, const float* base, double* gram) {
 double square_updates(const ReplicaRows& slice, const float* base) {
     std::array<float, slice_floats> w{};
     double squares = 0.0;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(slice.count); ++i) {
+    for (std::size_t i = 0; std::cmp_less(i, slice.count); ++i) {
         copy_parameters(slice, i, 0, slice.size, w.data());
         for (Index j = 0; j < slice.size; ++j) {
             const double update = static_cast<double>(w[static_cast<std::size_t>(j)]) -

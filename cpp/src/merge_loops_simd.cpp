@@ -6,6 +6,9 @@
 // A cache line of numbers is added up side by side, in one register or in several: the same sums, in the same
 // order, for every width. Fused multiply-adds are switched off.
 #include <string.h>  // NOLINT(modernize-deprecated-headers): a plain function, see above
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #include "omp_mlp/merge_loops.hpp"
 #include "replica_groups.hpp"
@@ -19,6 +22,28 @@ constexpr Index lanes = OMP_MLP_VECTOR_BYTES / sizeof(double);
 using F = float __attribute__((vector_size(OMP_MLP_VECTOR_BYTES)));
 using V = double __attribute__((vector_size(OMP_MLP_VECTOR_BYTES)));
 using Narrow = float __attribute__((vector_size(OMP_MLP_VECTOR_BYTES / 2)));
+
+// Floats as doubles, and doubles rounded to floats: one instruction each. GCC 12 takes __builtin_convertvector
+// apart into several, where registers are wide.
+V as_doubles(Narrow floats) {
+#if defined(__AVX512F__)
+    return V(_mm512_cvtps_pd(__m256(floats)));
+#elif defined(__AVX2__)
+    return V(_mm256_cvtps_pd(__m128(floats)));
+#else
+    return __builtin_convertvector(floats, V);
+#endif
+}
+
+Narrow as_floats(V doubles) {
+#if defined(__AVX512F__)
+    return Narrow(_mm512_cvtpd_ps(__m512d(doubles)));
+#elif defined(__AVX2__)
+    return Narrow(_mm256_cvtpd_ps(__m256d(doubles)));
+#else
+    return __builtin_convertvector(doubles, Narrow);
+#endif
+}
 
 // Of doubles or floats: a register of numbers, or one number where no more than that is left of a slice.
 template <typename Numbers>
@@ -35,7 +60,7 @@ Numbers load(const float* x) {
     } else {
         Narrow v;
         memcpy(&v, x, sizeof v);
-        return __builtin_convertvector(v, V);
+        return as_doubles(v);
     }
 }
 
@@ -49,7 +74,7 @@ void store(float* x, Numbers v) {
     if constexpr (sizeof(Numbers) == sizeof(double)) {
         *x = static_cast<float>(v);
     } else {
-        const Narrow narrow = __builtin_convertvector(v, Narrow);
+        const Narrow narrow = as_floats(v);
         memcpy(x, &narrow, sizeof narrow);
     }
 }
@@ -66,76 +91,112 @@ void for_all(Index size, const Fn& fn) {
     }
 }
 
-// Calls fn(begin, end, mean, column) for each stretch of a slice that lies in one row of the first layer, with
-// the row's mean and the column at which it begins; or once for all, if there is nothing to be folded.
-template <bool is_unfolded, typename Fn>
-void for_each_row(const ReplicaRows& rows, const Fn& fn) {
-    if constexpr (!is_unfolded) {
-        fn(Index{0}, rows.size, 0.0F, Index{0});
+// A stretch of a slice that lies in one row of the first layer; or all of a slice with nothing deferred.
+struct Stretch {
+    Index begin;  // positions of the slice
+    Index end;
+    Index row;
+    Index column;  // at which it begins
+};
+
+template <bool is_deferred, typename Fn>
+void for_each_stretch(const ReplicaRows& rows, const Fn& fn) {
+    if constexpr (!is_deferred) {
+        fn(Stretch{0, rows.size, 0, 0});
         return;
     } else {
-        const Unfolded& unfolded = *rows.unfolded;
-        Index row = rows.begin / unfolded.stride;
-        Index column = rows.begin % unfolded.stride;
+        const Index stride = rows.deferred->stride;
+        Index row = rows.begin / stride;
+        Index column = rows.begin % stride;
         for (Index begin = 0; begin < rows.size; ++row, column = 0) {
-            const Index rest = unfolded.stride - column;
+            const Index rest = stride - column;
             const Index end = rest < rows.size - begin ? begin + rest : rows.size;
-            fn(begin, end, unfolded.mean[row], column);
+            fn(Stretch{begin, end, row, column});
             begin = end;
         }
     }
 }
 
+// Where replicas [first, first + count), and as many after them, have the slice.
+template <Index count>
+struct Group {
+    const float* here[count];
+    const float* next[count];  // the same as here where there are no more
+    const float* shifts[count];
+};
+
+template <bool is_deferred, Index count>
+Group<count> group_of(const ReplicaRows& rows, Index first, const Stretch& stretch) {
+    const auto parameters = [&](Index i) {
+        if constexpr (!is_deferred) {
+            return rows.replicas[i] + rows.begin;
+        } else {
+            const float* const either[2] = {rows.deferred->base, rows.replicas[i]};
+            return either[is_touched(rows.deferred->touched[i], stretch.row)] + rows.begin;
+        }
+    };
+    Group<count> group;
+#pragma GCC unroll 4
+    for (Index i = 0; i < count; ++i) {
+        const Index next = first + count + i;
+        group.here[i] = parameters(first + i);
+        group.next[i] = next < rows.count ? parameters(next) : group.here[i];
+        group.shifts[i] =
+            is_deferred ? rows.deferred->shifts[first + i] + stretch.column - stretch.begin : nullptr;
+    }
+    return group;
+}
+
 // A slice begins anew in every replica, where the hardware does not expect it: so the line of the next group of
 // replicas that is in the same place is asked for here.
 template <Index count>
-void prefetch_next(const ReplicaRows& rows, Index first, Index j) {
+void prefetch_next(const Group<count>& group, Index j) {
 #pragma GCC unroll 4
     for (Index i = 0; i < count; ++i) {
-        if (first + count + i < rows.count) {
-            __builtin_prefetch(rows.replicas[first + count + i] + rows.begin + j);
-        }
+        __builtin_prefetch(group.next[i] + j);
     }
 }
 
-// total[at] += sum_i weights[i] (w_i[at] + mean shift_i[column]).
-template <bool is_unfolded, Index count, typename Numbers>
-void add_weighted_of(const ReplicaRows& rows, Index first, Index at, double mean, Index column,
-                     const double* weights, double* total) {
+// total[at] += sum_i weights[i] (w_i[at] + mean shift_i[at]).
+template <bool is_deferred, typename Numbers, Index count>
+void add_weighted_of(const Group<count>& group, double mean, Index at, const double* weights,
+                     double* total) {
     auto sum = load<Numbers>(total + at);
 #pragma GCC unroll 4
-    for (Index i = first; i < first + count; ++i) {
-        auto weight = load<Numbers>(rows.replicas[i] + rows.begin + at);
-        if constexpr (is_unfolded) {
-            weight += mean * load<Numbers>(rows.unfolded->shifts[i] + column);
+    for (Index i = 0; i < count; ++i) {
+        const auto w = load<Numbers>(group.here[i] + at);
+        if constexpr (is_deferred) {
+            sum += weights[i] * (w + mean * load<Numbers>(group.shifts[i] + at));
+        } else {
+            sum += weights[i] * w;
         }
-        sum += weights[i] * weight;
     }
     store(total + at, sum);
 }
 
-template <bool is_unfolded>
+template <bool is_deferred>
 void add_weighted_rows(const ReplicaRows& rows, const double* weights, double* total) {
     for_each_group(rows.count, [&]<Index count>(Index first) {
-        for_each_row<is_unfolded>(rows, [&](Index begin, Index end, float mean, Index column) {
-            Index j = begin;
-            for (; j + together <= end; j += together) {
-                prefetch_next<count>(rows, first, j);
+        for_each_stretch<is_deferred>(rows, [&](const Stretch& stretch) {
+            const auto group = group_of<is_deferred, count>(rows, first, stretch);
+            const double mean =
+                is_deferred ? static_cast<double>(rows.deferred->mean[stretch.row]) : 0.0;
+            Index j = stretch.begin;
+            for (; j + together <= stretch.end; j += together) {
+                prefetch_next(group, j);
                 for (Index at = j; at < j + together; at += lanes) {
-                    add_weighted_of<is_unfolded, count, V>(rows, first, at, static_cast<double>(mean),
-                                                           column + at - begin, weights, total);
+                    add_weighted_of<is_deferred, V>(group, mean, at, weights + first, total);
                 }
             }
-            for (; j < end; ++j) {
-                add_weighted_of<is_unfolded, count, double>(rows, first, j, static_cast<double>(mean),
-                                                            column + j - begin, weights, total);
+            for (; j < stretch.end; ++j) {
+                add_weighted_of<is_deferred, double>(group, mean, j, weights + first, total);
             }
         });
     });
 }
 
 void add_weighted(const ReplicaRows& rows, const double* weights, double* total) {
-    rows.unfolded != nullptr ? add_weighted_rows<true>(rows, weights, total)
+    rows.deferred != nullptr ? add_weighted_rows<true>(rows, weights, total)
                              : add_weighted_rows<false>(rows, weights, total);
 }
 
@@ -153,17 +214,16 @@ Floats load_floats(const float* x) {
     return v;
 }
 
-// Those of the replicas [first, first + count), at some positions.
-template <bool is_unfolded, Index count, typename Floats>
-Updates<Floats> updates_of(const ReplicaRows& rows, Index first, Index at, float mean, Index column,
-                           const float* base) {
-    const auto start = load_floats<Floats>(base + rows.begin + at);
+// Those of a group of replicas, at some positions.
+template <bool is_deferred, typename Floats, Index count>
+Updates<Floats> updates_of(const Group<count>& group, float mean, Index at, const float* base) {
+    const auto start = load_floats<Floats>(base + at);
     Updates<Floats> updates{};
 #pragma GCC unroll 4
-    for (Index i = first; i < first + count; ++i) {
-        Floats update = load_floats<Floats>(rows.replicas[i] + rows.begin + at) - start;
-        if constexpr (is_unfolded) {
-            update += mean * load_floats<Floats>(rows.unfolded->shifts[i] + column);
+    for (Index i = 0; i < count; ++i) {
+        Floats update = load_floats<Floats>(group.here[i] + at) - start;
+        if constexpr (is_deferred) {
+            update += mean * load_floats<Floats>(group.shifts[i] + at);
         }
         updates.sum += update;
         updates.squares += update * update;
@@ -179,7 +239,7 @@ struct Halves {
 Halves widen(F floats) {
     Narrow narrow[2];
     memcpy(narrow, &floats, sizeof floats);
-    return {{__builtin_convertvector(narrow[0], V), __builtin_convertvector(narrow[1], V)}};
+    return {{as_doubles(narrow[0]), as_doubles(narrow[1])}};
 }
 
 double add_up(const V* sums) {
@@ -192,22 +252,24 @@ double add_up(const V* sums) {
     return total;
 }
 
-template <bool is_unfolded>
+template <bool is_deferred>
 UpdateNorms add_updates_rows(const ReplicaRows& rows, const float* base, double* total) {
+    base += rows.begin;
     V squares[together / lanes] = {};
     V squares_of_total[together / lanes] = {};
     UpdateNorms rest{0.0, 0.0};
     for_each_group(rows.count, [&]<Index count>(Index first) {
         const bool is_last = first + count == rows.count;
-        for_each_row<is_unfolded>(rows, [&](Index begin, Index end, float mean, Index column) {
-            Index j = begin;
-            for (; j + together <= end; j += together) {
-                prefetch_next<count>(rows, first, j);
+        for_each_stretch<is_deferred>(rows, [&](const Stretch& stretch) {
+            const auto group = group_of<is_deferred, count>(rows, first, stretch);
+            const float mean = is_deferred ? rows.deferred->mean[stretch.row] : 0.0F;
+            Index j = stretch.begin;
+            for (; j + together <= stretch.end; j += together) {
+                prefetch_next(group, j);
 #pragma GCC unroll 4
                 for (Index k = 0; k < together / float_lanes; ++k) {
                     const Index at = j + k * float_lanes;
-                    const auto updates = updates_of<is_unfolded, count, F>(rows, first, at, mean,
-                                                                           column + at - begin, base);
+                    const auto updates = updates_of<is_deferred, F>(group, mean, at, base);
                     const Halves sums = widen(updates.sum);
                     const Halves square_sums = widen(updates.squares);
 #pragma GCC unroll 2
@@ -224,9 +286,8 @@ UpdateNorms add_updates_rows(const ReplicaRows& rows, const float* base, double*
                     }
                 }
             }
-            for (; j < end; ++j) {
-                const auto updates = updates_of<is_unfolded, count, float>(rows, first, j, mean,
-                                                                           column + j - begin, base);
+            for (; j < stretch.end; ++j) {
+                const auto updates = updates_of<is_deferred, float>(group, mean, j, base);
                 const double sum = (first > 0 ? total[j] : 0.0) + static_cast<double>(updates.sum);
                 total[j] = sum;
                 rest.squares += static_cast<double>(updates.squares);
@@ -240,7 +301,7 @@ UpdateNorms add_updates_rows(const ReplicaRows& rows, const float* base, double*
 }
 
 UpdateNorms add_updates(const ReplicaRows& rows, const float* base, double* total) {
-    return rows.unfolded != nullptr ? add_updates_rows<true>(rows, base, total)
+    return rows.deferred != nullptr ? add_updates_rows<true>(rows, base, total)
                                     : add_updates_rows<false>(rows, base, total);
 }
 

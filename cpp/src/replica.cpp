@@ -19,7 +19,22 @@ Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd,
       stretch_{stretch_of(reading, kind, batch_size_, kernels.bytes_together)},
       skip_confident_{static_cast<float>(options.skip_confident)},
       bfloat16_forward_{options.bfloat16_forward},
-      workspace_{network, stretch_, reading, centering} {}
+      workspace_{network, stretch_, reading, centering},
+      touched_{network.shape[0]} {}
+
+void Replica::load(std::span<const float> master, bool all) {
+    const bool waits = !all && workspace_.reading() == Reading::marks && !bfloat16_forward_;
+    const LayerShape& first = network_->shape[0];
+    const auto begin = static_cast<std::size_t>(waits ? first.fan_in * first.stride : 0);
+    std::ranges::copy(master.subspan(begin), parameters.flat().subspan(begin).begin());
+    if (waits) {
+        touched_.touch_none();
+        master_ = master.data();
+    } else {
+        touched_.touch_all();
+        master_ = nullptr;
+    }
+}
 
 Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index begin, Index end,
                                 bool fold, Heartbeat& heartbeat) {
@@ -71,6 +86,10 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
         const auto next = listed.subspan(count, std::min(count, listed.size() - count));
 
         workspace_.load(*kernels_, X, ids, next);
+        if (master_ != nullptr) {
+            touched_.touch(workspace_.marks(), workspace_.words_a_sample(), master_,
+                           parameters.flat().data());
+        }
         first_forward(*kernels_, *network_, parameters, workspace_);
         trained.loss_sum += train_stretch(targets, ids, number * shard_.epoch_size() + p);
         add_first_gradient(*kernels_, *network_, workspace_, parameters);

@@ -1,7 +1,10 @@
-// How the loops of merging take replicas: some at a time, in order.
+// How the loops of merging take replicas: some at a time, in order, and of the first layer their own rows or the
+// base's.
 //
 // Static, so that every file has its own: some are compiled for one instruction set (kernels_simd.cpp says why).
 #pragma once
+
+#include <cstdint>
 
 #include "omp_mlp/buffer.hpp"
 
@@ -20,6 +23,11 @@ static void for_each_group(Index n, const Fn& fn, Index first = 0) {
     if constexpr (count > 1) {
         for_each_group<count - 1>(n, fn, first);
     }
+}
+
+// Whether a row is among those that a replica has touched (Deferred).
+static bool is_touched(const std::uint64_t* touched, Index row) {
+    return ((touched[row / 64] >> (row % 64)) & 1) != 0;
 }
 
 }  // namespace omp_mlp

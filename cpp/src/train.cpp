@@ -42,6 +42,8 @@ public:
           options_{options},
           reading_{choose_replica_reading(options.batch.first_layer, X, options.batch.batch_size)},
           start_{start},
+          means_(static_cast<std::size_t>(network.shape[0].fan_in + 1)),
+          no_shift_(static_cast<std::size_t>(network.shape[0].stride)),
           replicas_(static_cast<std::size_t>(options.replicas)),
           trained_(replicas_.size()),
           is_finite_(replicas_.size()),
@@ -58,8 +60,7 @@ public:
 
     void center(Team& team) {
         centering_ = measure_centering(X_, in_parallel(team));
-        means_ = centering_->mean;
-        means_.push_back(0.0F);  // the bias's input is 1, whatever the means are
+        std::ranges::copy(centering_->mean, means_.begin());
     }
 
     // One replica trains on the first samples of its own order of all samples, at the rate of the start;
@@ -94,8 +95,8 @@ public:
     RoundReport train_round(Team& team, Index row, Index begin, Index end, bool last) {
         const double start = wall_seconds();
         heartbeat_.start_round();
-        // What the merge can do on its way; but somebody else may want to see the replicas.
-        is_folded_ = last || options_.skip_nonfinite || options_.keep_replicas;
+        // Part of the work can be left to the merge; but somebody else may want to see the replicas.
+        are_whole_ = last || options_.skip_nonfinite || options_.keep_replicas;
         team.for_each(
             options_.replicas,
             [&](Index i) {
@@ -105,17 +106,16 @@ public:
                     replicas_[r].emplace(kernels(), network_, options_.sgd, shard(i), options_.batch,
                                          reading_, X_.kind, centering_ ? &*centering_ : nullptr);
                 }
-                const auto parameters = replicas_[r]->parameters.flat();
                 if (begin == 0 && !is_warm_) {
                     draw_start(i, replicas_[r]->parameters);
                 } else {
-                    std::ranges::copy(master.flat(), parameters.begin());
+                    replicas_[r]->load(master.flat(), are_whole_);
                 }
-                trained_[r] = replicas_[r]->train(X_, targets_, begin, end, is_folded_, heartbeat_);
+                trained_[r] = replicas_[r]->train(X_, targets_, begin, end, are_whole_, heartbeat_);
                 // If all have to be finite in the end, the loss tells of each before.
                 const bool look = last || options_.skip_nonfinite;
-                const bool finite =
-                    std::isfinite(trained_[r].loss_sum) && (!look || all_finite(parameters));
+                const bool finite = std::isfinite(trained_[r].loss_sum) &&
+                                    (!look || all_finite(replicas_[r]->parameters.flat()));
                 is_finite_[r] = finite ? 1 : 0;
                 if (is_finite_[r] == 0 && !options_.skip_nonfinite) {
                     throw divergence(row, i);
@@ -131,6 +131,7 @@ public:
     void merge_round(Team& team, RoundReport& report, Index row, Index begin, bool last) {
         const double start = wall_seconds();
         std::vector<const float*> replicas;
+        std::vector<const std::uint64_t*> touched;
         std::vector<const float*> shifts;
         std::vector<double> share;
         Index samples = 0;
@@ -142,7 +143,8 @@ public:
             // Every replica was made in the first round.  NOLINTNEXTLINE(bugprone-unchecked-optional-access)
             const Replica& replica = *replicas_[r];
             replicas.push_back(replica.parameters.flat().data());
-            shifts.push_back(replica.unfolded().data());
+            touched.push_back(replica.touched_rows());
+            shifts.push_back(replica.shift().empty() ? no_shift_.data() : replica.shift().data());
             share.push_back(static_cast<double>(trained_[r].samples));
             samples += trained_[r].samples;
         }
@@ -158,9 +160,10 @@ public:
         rate_ = rate;
         Merger& merger = last && last_merger_ ? *last_merger_ : merger_;
         const LayerShape& first = network_.shape[0];
-        const Unfolded unfolded{means_.data(), shifts.data(), first.stride, first.end()};
-        const bool is_unfolded = !is_folded_ && shifts.front() != nullptr;
-        merger.merge({replicas, share, master.flat().data(), is_unfolded ? &unfolded : nullptr},
+        const Deferred deferred{touched.data(), master.flat().data(), means_.data(),
+                                shifts.data(),  first.stride,         first.end()};
+        const bool is_deferred = !are_whole_ && reading_ != Reading::matrix;
+        merger.merge({replicas, share, master.flat().data(), is_deferred ? &deferred : nullptr},
                      momentum_factor, in_parallel(team), master.flat().data());
         report.merge_seconds = wall_seconds() - start;
     }
@@ -237,12 +240,13 @@ private:
     Reading reading_;
     const std::optional<Parameters>& start_;
     std::optional<Centering> centering_;
-    std::vector<float> means_;  // of the first layer's inputs, its bias's among them
-    bool is_folded_ = true;     // the replicas: nothing has to be added to them any more
+    Buffer means_;     // of the first layer's inputs, or zeros; the last is its bias's, 0
+    Buffer no_shift_;  // zeros, where replicas have none
     std::vector<std::optional<Replica>> replicas_;
     std::vector<Replica::Trained> trained_;
     std::vector<char> is_finite_;  // not bool: entries are written by several threads
     bool is_warm_ = false;         // the master is where all replicas start
+    bool are_whole_ = true;        // the replicas: nothing of their work is left to the merge
     double rate_ = 0.0;            // the learning rate at the start of the last round
     Heartbeat heartbeat_;
     Merger merger_;

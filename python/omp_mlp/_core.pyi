@@ -119,7 +119,7 @@ def merge_cost(
     method: str,
     options: list[float | str],
     layer_sizes: list[int],
-    center_inputs: bool,
+    touched: float | None,
     outer_momentum: float,
     replicas: int,
     workers: int,

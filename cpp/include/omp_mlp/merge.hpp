@@ -27,7 +27,7 @@ struct MergeInput {
     std::span<const float* const> replicas;  // each a flat buffer, in the order of their index
     std::span<const double> sample_share;    // of each replica in the samples of the round; sums to 1
     const float* base;                       // where the round started, or null if there is none
-    const Unfolded* unfolded = nullptr;      // what is to be added to the replicas, if anything
+    const Deferred* deferred = nullptr;      // what the replicas have left to do, if anything
 };
 
 // A setting of a method: a number, or one of a few words.

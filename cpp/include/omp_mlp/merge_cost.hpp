@@ -18,9 +18,15 @@ struct MergeCost {
     int loops;  // that a merge by this method takes
 };
 
-// unfolded_stride: of the rows of the first layer, if the merge is to fold what centered inputs leave; else 0.
+// Rows of a sparse first layer, where merges have more and less to do (Deferred).
+struct SparseRows {
+    Index stride;
+    double touched;  // the share of them that each replica has touched, and has loaded while it trained
+};
+
+// sparse: of the first layer; or null if it is dense.
 MergeCost measure_merge_cost(const MergeMethod& method, const std::vector<OptionValue>& options,
-                             const std::vector<Index>& layer_ends, Index unfolded_stride,
+                             const std::vector<Index>& layer_ends, const SparseRows* sparse,
                              const OuterStep& outer, Index replicas, int workers, int passes);
 
 }  // namespace omp_mlp

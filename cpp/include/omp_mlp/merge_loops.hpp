@@ -6,6 +6,7 @@
 // up four of them in float before it goes on in double.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -16,13 +17,19 @@ namespace omp_mlp {
 // What a loop may be asked for at a time: its sums then stay in a core's fastest cache.
 inline constexpr Index slice_floats = 1024;
 
-// What training on centered inputs leaves to be added to the first layer (centering.hpp): mean[k] shifts[i] to
-// row k of replica i. A merge reads all rows anyway; folding it into them before would be one more visit.
-struct Unfolded {
-    const float* mean;           // a number for each row of the layer; 0 for its biases
-    const float* const* shifts;  // a row of `stride` floats for each replica
+// What replicas leave to a merge in the first layer, which is the first of the flat buffers: it reads all rows
+// anyway, and what it does on its way costs a round less than a visit of its own.
+struct Deferred {
+    // A row that no sample of replica i needed is the base's, and what the replica has there is old: bit
+    // k % 64 of touched[i][k / 64] is not set for row k.
+    const std::uint64_t* const* touched;
+    const float* base;
+    // To row k of replica i, mean[k] shifts[i] is still to be added, from centered inputs (centering.hpp).
+    const float* mean;
+    const float* const* shifts;
     Index stride;
-    Index end;  // of the layer, which is the first of the flat buffers
+    Index
+        end;  // of the layer, its biases included: they are a row like others, always touched, of mean 0
 };
 
 // Positions of the replicas' flat buffers.
@@ -31,8 +38,8 @@ struct ReplicaRows {
     Index count;
     Index begin;
     Index size;  // at most slice_floats
-    const Unfolded*
-        unfolded;  // null where there is nothing to add; else begin and size are whole cache lines
+    const Deferred*
+        deferred;  // null where there is nothing left to do; else begin and size are whole cache lines
 };
 
 struct UpdateNorms {

@@ -102,6 +102,11 @@ public:
 
     BatchTranspose transpose() { return {present_.data(), transposed_.data(), inputs_.data()}; }
 
+    // Marks: of all loaded samples, words_a_sample() for each; see MarkedRows.
+    std::span<const std::uint64_t> marks() const {
+        return std::span{marks_}.first(static_cast<std::size_t>(loaded_ * words_));
+    }
+    Index words_a_sample() const { return words_; }
     // Marks: the loaded samples [first, first + count), up to MarkedRows::most of them.
     MarkedRows marked(Index first, Index count) const;
     // The same, bytes being worth what they are in bfloat16.

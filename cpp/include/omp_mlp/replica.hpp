@@ -9,6 +9,7 @@
 #include "omp_mlp/network.hpp"
 #include "omp_mlp/optimizer.hpp"
 #include "omp_mlp/shard.hpp"
+#include "omp_mlp/touched_rows.hpp"
 
 namespace omp_mlp {
 
@@ -32,13 +33,18 @@ public:
         double cpu_seconds = 0.0;
     };
 
+    // Starts from the master. Unless asked for all of it, the replica waits with rows of the first layer until a
+    // sample needs them, where it can: the master has to stay as it is while the replica trains.
+    void load(std::span<const float> master, bool all);
+
     // Trains on positions [begin, end) of the shard's stream, cut off at its length. Unless asked to `fold`, it
-    // leaves unfolded() to be added to the first layer.
+    // leaves shift() to be added to the first layer.
     Trained train(const Samples& X, const Targets& targets, Index begin, Index end, bool fold,
                   Heartbeat& heartbeat);
 
-    // s of centering.hpp; empty where it is never needed.
-    std::span<const float> unfolded() const { return workspace_.shift; }
+    // What Deferred (merge_loops.hpp) has of a replica; the shift is empty where the first layer has none.
+    std::span<const float> shift() const { return workspace_.shift; }
+    const std::uint64_t* touched_rows() const { return touched_.bits(); }
 
     Parameters parameters;
 
@@ -61,6 +67,9 @@ private:
     bool bfloat16_forward_;
     std::vector<bool> keep_;
     Workspace workspace_;
+    TouchedRows touched_;
+    const float* master_ =
+        nullptr;              // where rows that are not touched yet are, or null if there are none
     std::vector<Index> ids_;  // the samples that come next
 };
 
