@@ -80,10 +80,13 @@ class Grid:
 TIME_GRIDS = {
     2: (Grid(FEW_RATES, (256, 512, 1024, 2048), (0.0,)),),
     4: (Grid(FEW_RATES, (128, 256, 512, 1024), (0.0,)),),
-    8: (Grid(FEW_RATES, (64, 128, 256, 512), (0.0, 0.3)),),
+    8: (
+        Grid(FEW_RATES, (64, 128, 256, 512), (0.0, 0.3)),
+        Grid(BATCH_RATES, ([32, 256], [64, 256]), (0.0, 0.3)),
+    ),
     16: (
         Grid(FEW_RATES, (64, 128, 256, [16, 256]), (0.3, 0.5)),
-        Grid(BATCH_RATES, ([32, 128], [32, 256], [64, 256]), (0.3, 0.5)),
+        Grid(BATCH_RATES, ([16, 128], [32, 128], [32, 256], [64, 256]), (0.3, 0.5)),
     ),
     32: (
         Grid(MANY_RATES, (32, 64, [8, 128], [16, 128], [16, 256]), (0.3, 0.5)),
@@ -95,7 +98,7 @@ OTHER_PERIODS: Sequence[int | list[int]] = (64, 128, 256, 512, *GROWING)
 # The time of a sample, by batch size, and that of a round beside its samples: what merging takes,
 # and what a replica does once a round. From merge_cost.py and from trainings with two workers.
 SAMPLE_TIME = {1: 1.0, 8: 0.91, 16: 0.87}
-ROUND_SAMPLES = {2: 60, 8: 35, 32: 40, 64: 45}
+ROUND_SAMPLES = {2: 30, 8: 20, 32: 22, 64: 26}
 
 
 class Search:
