@@ -314,7 +314,7 @@ py::tuple train_network(
     for (const Parameters& replica : result.replicas) {
         replicas.append(packed(network.shape, replica));
     }
-    Array<double> history({static_cast<Index>(result.history.size()), Index{5}});
+    Array<double> history({static_cast<Index>(result.history.size()), Index{6}});
     double* row = history.mutable_data();
     for (const RoundReport& report : result.history) {
         *row++ = static_cast<double>(report.samples);
@@ -322,6 +322,7 @@ py::tuple train_network(
         *row++ = report.train_seconds;
         *row++ = report.merge_seconds;
         *row++ = report.slowest_replica_seconds;
+        *row++ = report.mean_replica_seconds;
     }
     py::list skipped;
     for (std::size_t round = 0; round < result.history.size(); ++round) {

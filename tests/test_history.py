@@ -20,6 +20,7 @@ COLUMNS = [
     "train_seconds",
     "merge_seconds",
     "slowest_replica_seconds",
+    "mean_replica_seconds",
     "predicted_seconds",
 ]
 
@@ -48,6 +49,7 @@ def by_hand():
         train_seconds=np.array([1.0, 2.0]),
         merge_seconds=np.array([0.25, 0.25]),
         slowest_replica_seconds=np.array([0.5, 1.5]),
+        mean_replica_seconds=np.array([0.5, 1.25]),
         predicted_seconds=np.array([1.5, np.nan]),
     )
 
@@ -83,9 +85,22 @@ def test_losses_and_scores_are_what_the_networks_have(trained, data):
 
 def test_times_are_those_of_the_run(trained):
     history = trained.history
-    for name in ("train_seconds", "merge_seconds", "slowest_replica_seconds"):
+    replica = ("slowest_replica_seconds", "mean_replica_seconds")
+    for name in ("train_seconds", "merge_seconds", *replica):
         assert (getattr(history, name) > 0).all()
         assert (getattr(history, name) < 60).all()
+    slowest, mean = (getattr(history, name) for name in replica)
+    # Of two replicas: the mean is no less than half of the slower one's.
+    assert (slowest / 2 * (1 - 1e-12) <= mean).all()
+    assert (mean <= slowest * (1 + 1e-12)).all()
+
+
+def test_no_mean_of_replicas_without_replicas(data):
+    X, y = data
+    alone = omp_mlp.train_parallel(X, y, 2, strategy="synchronous", epochs=1).history
+    assert np.isnan(alone.mean_replica_seconds).all()
+    one = omp_mlp.train_parallel(X, y, 1, epochs=1).history
+    np.testing.assert_array_equal(one.mean_replica_seconds, one.slowest_replica_seconds)
 
 
 def test_merge_share(trained):

@@ -171,26 +171,33 @@ def measure_epochs(bench: Bench) -> dict[str, Any]:
     several = [n for n in bench.threads_of(slug) if 1 < n <= 64]
     cells = [(SEQUENTIAL, 1), *((line, n) for line in lines for n in several)]
     settings = [settings_for(slug, line.name, n, line.options, "time") for line, n in cells]
-    jobs = [
-        training(bench.source, slug, line, n, options, seed=seed, epochs=float(budget))
-        for (line, n), options in zip(cells, settings, strict=True)
-        for budget in budgets
-        for seed in seeds
-    ]
-    scores = np.reshape(
-        bench.pool.map(score, jobs, f"{slug}, epochs to a score"),
-        (len(cells), len(budgets), len(seeds)),
-    )
+    scores: list[list[list[float]]] = [[] for _ in cells]
+    for budget in budgets:
+        # What has reached all targets needs no longer training.
+        going_on = [k for k, runs in enumerate(scores) if not runs or not reached_all(runs[-1])]
+        jobs = [
+            training(bench.source, slug, *cells[k], settings[k], seed=seed, epochs=float(budget))
+            for k in going_on
+            for seed in seeds
+        ]
+        found = bench.pool.map(score, jobs, f"{slug}, epochs to a score, {budget:g} epochs")
+        for row, k in enumerate(going_on):
+            scores[k].append(found[row * len(seeds) : (row + 1) * len(seeds)])
     return {
         "problem": bench.source.load(slug).describe(),
         "line": bench.source.load(slug).line(with_epochs=False),
         "seeds": list(seeds),
         "budgets": list(budgets),
         "cells": [
-            {"line": line.name, "threads": n, "settings": options, "scores_of_seeds": runs.tolist()}
+            {"line": line.name, "threads": n, "settings": options, "scores_of_seeds": runs}
             for (line, n), options, runs in zip(cells, settings, scores, strict=True)
         ],
     }
+
+
+def reached_all(scores: Sequence[float]) -> bool:
+    """Whether the mean over the seeds is no less than the highest of the targets."""
+    return float(np.mean(scores)) >= max(TARGETS)
 
 
 def measure_times(bench: Bench, epochs: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,10 +251,11 @@ def time_entry(
     budgets : sequence of float
         In epochs.
     runs : ndarray of shape (budgets, seeds)
-        Scores, percent.
+        Scores, percent. Of the first budgets, if no more were needed.
     cost : EpochCost
     settings : mapping
     """
+    budgets = budgets[: len(runs)]
     reach = {}
     for target in TARGETS:
         epochs = budget_to_reach(budgets, runs.mean(axis=1).tolist(), target)

@@ -7,7 +7,7 @@ them; medians over the passes.
 More replicas than cores take turns on them, and each then finds its parameters and its samples
 pushed out of the caches by the others. On a machine with a core for each they would stay there. So
 the time of a round is measured twice: as it is, and with as many replicas as there are cores, from
-which follows that of n by how much more work the busiest of n has in a round.
+which follows that of n by how much more work the busiest of n has in a round than the mean.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def epoch_costs(
             timed[k].append(
                 {
                     "turns": turns,
-                    "replica": turns if n <= cores else seconds_apart(job, cores),
+                    "replica": turns if n == 1 else seconds_apart(job, min(n, cores)),
                     "merge": merge_seconds(sizes, line, n, touched) if n > 1 else 0.0,
                     "wall": float(np.sum(history.train_seconds + history.merge_seconds)) / EPOCHS,
                     "merges": len(history) / EPOCHS,
@@ -76,17 +76,18 @@ def epoch_costs(
 def seconds_apart(job: Training, cores: int) -> float:
     """Time the slowest of n replicas over the rounds of an epoch, each with a core to itself.
 
-    Measured with a replica for each of the cores, and rounds as long. The slowest of n has more to
-    do than the slowest of those: in proportion to the nonzero inputs of its samples.
+    Measured is the mean of as many replicas as there are cores, with rounds as long. The slowest of
+    n has more to do than the mean: in proportion to the nonzero inputs of its samples. The slowest
+    of those that are measured would tell rather which core was disturbed.
     """
     # The rule of the merges, and a rate that suits any number of replicas: a round takes as long.
     options = {key: value for key, value in job.options.items() if not key.startswith("outer_")}
     options["learning_rate"] = 0.01 * options["batch_size"]
     few = replace(job, method="average", threads=cores, options=options)
     history = train(few, workers=None)[0].history
-    seconds = float(np.sum(history.slowest_replica_seconds)) / EPOCHS
-    busiest = [_busiest(job.source, job.problem, n, _period(job)) for n in (job.threads, cores)]
-    return seconds * cores / job.threads * busiest[0] / busiest[1]
+    seconds = float(np.sum(history.mean_replica_seconds)) / EPOCHS
+    busiest = _busiest(job.source, job.problem, job.threads, _period(job))
+    return seconds * cores / job.threads * busiest
 
 
 def _period(job: Training) -> int | tuple[int, ...]:

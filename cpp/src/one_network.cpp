@@ -144,6 +144,7 @@ TrainResult train_one_network(Strategy strategy, const Network& network, const S
                                .train_seconds = end - begin,
                                .merge_seconds = wall_seconds() - end,
                                .slowest_replica_seconds = trained.cpu_seconds,
+                               .mean_replica_seconds = std::numeric_limits<double>::quiet_NaN(),
                                .skipped = {}});
             begin = wall_seconds();
             if (observer.after_round && observer.after_round(history.back(), master)) {

@@ -201,6 +201,7 @@ private:
             }
             report.slowest_replica_seconds =
                 std::max(report.slowest_replica_seconds, trained.cpu_seconds);
+            report.mean_replica_seconds += trained.cpu_seconds / static_cast<double>(all.size());
         }
         report.loss = finite > 0 ? loss_sum / static_cast<double>(finite)
                                  : std::numeric_limits<double>::quiet_NaN();

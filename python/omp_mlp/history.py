@@ -67,6 +67,9 @@ class History:
         CPU time of the round's slowest replica: what the round would take, but for the merge, on a
         machine with a free core for every replica. Without replicas: of the slowest thread, its
         short waits for the others included.
+    mean_replica_seconds : ndarray of float64
+        CPU time of the round's replicas, their mean; NaN without replicas, and for networks that
+        were saved before it was measured. What the slowest takes beyond it the others wait.
     predicted_seconds : ndarray of float64
         What the cost model (:mod:`omp_mlp.costs`) predicted for ``train_seconds`` and
         ``merge_seconds`` together; NaN if it was not asked.
@@ -83,6 +86,7 @@ class History:
     train_seconds: Column
     merge_seconds: Column
     slowest_replica_seconds: Column
+    mean_replica_seconds: Column
     predicted_seconds: Column
     strategy: str = "replica"
     threads: int = 0
@@ -112,9 +116,13 @@ class History:
     @classmethod
     def from_dict(cls, columns: Mapping[str, Any]) -> History:
         """Undo :meth:`as_dict`; ``strategy`` and ``threads`` may stand beside the columns."""
-        # Files of older versions have no predictions, nor the names of strategies.
+        # Files of older versions lack some columns, and the names of strategies.
         nothing = [np.nan] * len(columns["samples"])
-        values: dict[str, Any] = {"predicted_seconds": nothing, **columns}
+        values: dict[str, Any] = {
+            "mean_replica_seconds": nothing,
+            "predicted_seconds": nothing,
+            **columns,
+        }
         for name in _FLOAT_COLUMNS:
             values[name] = np.asarray(values[name], dtype=np.float64)
         values["samples"] = np.asarray(values["samples"], dtype=np.int64)

@@ -728,6 +728,7 @@ def _history(
         train_seconds=columns[:, 2],
         merge_seconds=columns[:, 3],
         slowest_replica_seconds=columns[:, 4],
+        mean_replica_seconds=columns[:, 5],
         predicted_seconds=share * (np.nan if prediction is None else prediction.total),
         strategy=strategy,
         threads=threads,

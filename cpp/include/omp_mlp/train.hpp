@@ -46,6 +46,7 @@ struct RoundReport {
     double train_seconds = 0.0;            // wall clock
     double merge_seconds = 0.0;            // wall clock
     double slowest_replica_seconds = 0.0;  // CPU time
+    double mean_replica_seconds = 0.0;     // of all replicas; NaN without any
     std::vector<Index> skipped;            // the replicas that were left out of the merge
 };
 
