@@ -75,6 +75,8 @@ from _frontier.work import Source, pool
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
 LARGE = (256, 1024)
+# Seconds, for a quick run.
+QUICK_PATIENCE = 15.0
 DOCS = report.PROJECT_ROOT / "docs"
 
 
@@ -95,6 +97,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--only", nargs="+", choices=parts.PARTS, default=list(parts.PARTS), metavar="PART")
     add("--threads", type=report.positive, nargs="+", metavar="N", help="numbers of replicas")
     add("--seeds", type=report.positive, metavar="COUNT", help="on MNIST (3, or 1 if quick)")
+    add(
+        "--patience",
+        type=float,
+        default=180.0,
+        metavar="SECONDS",
+        help="that timings may wait in all for cores that nobody else slows down",
+    )
     add("--large", action="store_true", help="256 and 1024 replicas as well")
     add("--quick", action="store_true", help="fewer replicas, seeds, budgets and changes")
     add(
@@ -189,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             tuple(arguments.threads),
             arguments.seeds,
             arguments.quick,
+            min(arguments.patience, QUICK_PATIENCE) if arguments.quick else arguments.patience,
             progress,
         )
         results = start_of_run(arguments, about)

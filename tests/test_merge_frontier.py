@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import importlib.util
+import itertools
 import json
 import math
 import sys
@@ -148,6 +149,29 @@ class TestTimes:
         # Between those of its first and its last rounds.
         growing = slowest_to_mean(work, 64, (16, 256))
         assert slowest_to_mean(work, 64, 256) < growing < many
+
+    def test_disturbed_measurements_are_repeated(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = itertools.count()  # every look at it takes a second
+        monkeypatch.setattr(timing.time, "monotonic", lambda: next(clock))
+        monkeypatch.setattr(timing.time, "sleep", lambda _: None)
+        seconds = [1.0] * 20
+        monkeypatch.setattr(timing.Probe, "seconds", lambda _: seconds.pop(0))
+        measured = itertools.count()
+        probe = timing.Probe(2, patience=5)
+        # Quiet, measured, not quiet; not quiet, waited; quiet before and after.
+        seconds += [1.05, 1.2, 1.3, 1.0, 1.1]
+        assert probe.undisturbed(lambda: next(measured)) == 1
+        # Faster than it ever was; what was quiet before is not any more.
+        seconds += [0.5, 1.0, 0.55, 0.5]
+        assert probe.undisturbed(lambda: next(measured)) == 3
+        # Two seconds of patience are left.
+        seconds += [2.0, 2.0, 2.0, 2.0]
+        assert probe.undisturbed(lambda: next(measured)) == 4
+        assert seconds == []
+
+    def test_a_probe_takes_some_time(self) -> None:
+        probe = timing.Probe(1, patience=0)
+        assert 0 < min(probe.seconds() for _ in range(3)) < 10
 
     def test_share_touched_by_hand(self) -> None:
         # Columns that are nonzero in all samples, in none and in half of them.

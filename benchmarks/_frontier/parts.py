@@ -47,6 +47,8 @@ class Bench:
         Of MNIST.
     quick : bool
         Fewer seeds, budgets and changes.
+    patience : float
+        Seconds that timings may wait in all for cores that nobody else slows down.
     announce : callable
         Told what goes on.
     """
@@ -57,6 +59,7 @@ class Bench:
     threads: tuple[int, ...]
     seeds: int
     quick: bool
+    patience: float
     announce: Callable[[str], None]
 
     def seeds_of(self, problem: str) -> range:
@@ -212,7 +215,8 @@ def measure_times(bench: Bench, epochs: Mapping[str, Any]) -> dict[str, Any]:
         bench.source,
         TIMED_PROBLEM,
         [(lines[cell["line"]], cell["threads"], cell["settings"]) for cell in epochs["cells"]],
-        passes=2 if bench.quick else 9,
+        passes=2 if bench.quick else 5,
+        patience=bench.patience,
         announce=bench.announce,
     )
     entries = [
@@ -230,6 +234,7 @@ def measure_times(bench: Bench, epochs: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: epochs[key] for key in ("problem", "line", "seeds", "budgets")},
         "targets": list(TARGETS),
+        "patience": bench.patience,
         "entries": entries,
     }
 
