@@ -35,10 +35,10 @@ are scored on the test samples; between the mean scores of neighbouring budgets 
 target are interpolated on a logarithmic scale. Scoring is not in the time.
 
 Time is taken afterwards, one training at a time, and again while others slow down the cores, up to
-``--patience`` seconds in all. *Modelled* is a calculation for a machine with n
-cores: the CPU time of the slowest replica of each round, and for each merge the measured time of
-one core's share of it. It leaves out the start of n threads and the bandwidth that n cores would
-share. *Measured* is wall-clock time with the cores that there are.
+``--patience`` seconds in all. *Modelled* is a calculation for a machine with n cores: the CPU time
+of the slowest replica of each round, and for each merge the measured time of one core's share of
+it. It leaves out the start of n threads and the bandwidth that n cores would share. *Measured* is
+wall-clock time with the cores that there are.
 """
 
 from __future__ import annotations

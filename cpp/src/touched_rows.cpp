@@ -4,19 +4,6 @@
 #include <bit>
 
 namespace omp_mlp {
-namespace {
-
-constexpr std::size_t ahead = 4;
-
-void prefetch_floats(const float* row, Index count) {
-#if defined(__GNUC__)
-    for (Index k = 0; k < count; k += cache_line_floats) {
-        __builtin_prefetch(row + k);
-    }
-#endif
-}
-
-}  // namespace
 
 TouchedRows::TouchedRows(const LayerShape& first_layer)
     : rows_{first_layer.fan_in},
@@ -36,7 +23,6 @@ void TouchedRows::touch_none() {
 
 void TouchedRows::touch(std::span<const std::uint64_t> marks, Index words, const float* master,
                         float* parameters) {
-    fresh_.clear();
     const auto step = static_cast<std::size_t>(words);
     for (std::size_t word = 0; word < std::min(bits_.size(), step); ++word) {
         std::uint64_t marked = 0;
@@ -44,16 +30,10 @@ void TouchedRows::touch(std::span<const std::uint64_t> marks, Index words, const
             marked |= marks[at];
         }
         for (std::uint64_t fresh = marked & ~bits_[word]; fresh != 0; fresh &= fresh - 1) {
-            fresh_.push_back((static_cast<Index>(64 * word) + std::countr_zero(fresh)) * stride_);
+            const Index offset = (static_cast<Index>(64 * word) + std::countr_zero(fresh)) * stride_;
+            std::copy_n(master + offset, stride_, parameters + offset);
         }
         bits_[word] |= marked;
-    }
-    for (std::size_t i = 0; i < fresh_.size(); ++i) {
-        // The master comes from other cores, and the hardware does not foresee which row is next.
-        if (i + ahead < fresh_.size()) {
-            prefetch_floats(master + fresh_[i + ahead], stride_);
-        }
-        std::copy_n(master + fresh_[i], stride_, parameters + fresh_[i]);
     }
 }
 

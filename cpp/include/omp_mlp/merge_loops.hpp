@@ -28,8 +28,8 @@ struct Deferred {
     const float* mean;
     const float* const* shifts;
     Index stride;
-    Index
-        end;  // of the layer, its biases included: they are a row like others, always touched, of mean 0
+    // Of the layer, its biases included: they are a row like others, always touched, of mean 0.
+    Index end;
 };
 
 // Positions of the replicas' flat buffers.
@@ -38,8 +38,8 @@ struct ReplicaRows {
     Index count;
     Index begin;
     Index size;  // at most slice_floats
-    const Deferred*
-        deferred;  // null where there is nothing left to do; else begin and size are whole cache lines
+    // Null where there is nothing left to do; else begin and size are whole cache lines.
+    const Deferred* deferred;
 };
 
 struct UpdateNorms {

@@ -68,9 +68,8 @@ private:
     std::vector<bool> keep_;
     Workspace workspace_;
     TouchedRows touched_;
-    const float* master_ =
-        nullptr;              // where rows that are not touched yet are, or null if there are none
-    std::vector<Index> ids_;  // the samples that come next
+    const float* master_ = nullptr;  // has the rows that are not touched yet; null: all are here
+    std::vector<Index> ids_;         // the samples that come next
 };
 
 }  // namespace omp_mlp

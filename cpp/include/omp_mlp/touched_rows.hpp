@@ -31,7 +31,6 @@ private:
     Index rows_;
     Index stride_;
     std::vector<std::uint64_t> bits_;
-    std::vector<Index> fresh_;  // where rows begin that are touched for the first time
 };
 
 }  // namespace omp_mlp
