@@ -1,0 +1,28 @@
+"""What all benchmarks share. Each module does one thing, and there is no second way to do it.
+
+arguments.py   read the command line: a table of the options that several benchmarks have
+machine.py     name the machine, the build and the commit
+data.py        load the images that a benchmark trains on
+timing.py      take times in turn, and wait for cores that nobody else slows down
+progress.py    say what goes on
+files.py       write JSON and CSV, whole or not at all, after every piece of a run
+tables.py      lay out tables for the terminal and for documents
+pictures.py    the look of pictures, and saving them
+documents.py   fill the generated blocks of a document, and store the results beside it
+
+A benchmark calls them in this order::
+
+    arguments = arguments.parser(__doc__, "data", "quick", "docs", "out").parse_args(argv)
+    results = Results(arguments.out / "name.json", machine.describe_run("make name", options))
+    found = results.take("piece", measure)          # measures, and writes all that is there so far
+    pictures.save(draw(found), arguments.out / "name")
+    documents.publish("page.md", "name", results.content, {"block": table}, drawn)
+"""
+
+from importlib.util import find_spec
+
+for _name in ("matplotlib", "numpy", "omp_mlp"):
+    if find_spec(_name) is None:
+        raise SystemExit(
+            f"{_name} is not installed. From the project's root: pip install '.[bench]'"
+        )

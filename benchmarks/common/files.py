@@ -1,0 +1,151 @@
+"""Write JSON and CSV, whole or not at all, and the results of a run after every piece of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+RESULTS = PROJECT_ROOT / "results"
+DOCS = PROJECT_ROOT / "docs"
+
+
+class Results:
+    """The results of a run. They are written after every piece, so that none is lost.
+
+    Parameters
+    ----------
+    path : Path
+        The JSON file. Its folder is made if it is not there.
+    about : mapping
+        What :func:`..machine.describe_run` returns.
+    resume : bool
+        Go on with the run in ``path``: pieces that it has are not measured again. It must have the
+        same options and build.
+    again : collection of str
+        With ``resume``: pieces to measure again, by name, or by what stands before the "/" in it.
+
+    Attributes
+    ----------
+    content : dict
+        ``about``; ``pieces``, what was found by name; ``seconds``, how long each piece took.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        about: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        again: Collection[str] = (),
+    ) -> None:
+        self.path = path
+        self.content: dict[str, Any] = {**plain(about), "seconds": {}, "pieces": {}}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._go_on(again)
+
+    def _go_on(self, again: Collection[str]) -> None:
+        if not self.path.exists():
+            raise SystemExit(f"--resume: there is no earlier run to go on with, {self.path}")
+        earlier = read_json(self.path)
+        for key in ("options", "build"):
+            if earlier[key] != self.content[key]:
+                raise SystemExit(
+                    f"--resume: {self.path} has {key} {earlier[key]}; expected those of this run, "
+                    f"{self.content[key]}"
+                )
+        for name, found in earlier["pieces"].items():
+            if not {name, name.partition("/")[0]} & set(again):
+                self.content["pieces"][name] = found
+                self.content["seconds"][name] = earlier["seconds"][name]
+
+    def take(self, name: str, measure: Callable[[], object]) -> Any:  # noqa: ANN401 - JSON
+        """Return the piece of this name; measure it, and write everything, if it is not there."""
+        if name not in self.content["pieces"]:
+            begin = time.perf_counter()
+            self.content["pieces"][name] = plain(measure())
+            self.content["seconds"][name] = round(time.perf_counter() - begin, 2)
+            self.write()
+        return self.content["pieces"][name]
+
+    def write(self, **more: object) -> Path:
+        """Add entries to the content, and write all of it."""
+        self.content.update(plain(more))
+        return write_json(self.path, self.content)
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 - what JSON knows is of many types
+    """Turn NumPy values, tuples and mappings into what JSON knows; NaN and infinity into None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    return str(value)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write strict JSON (no NaN), UTF-8, in the order given."""
+    return _write(path, _laid_out(plain(content)) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> Path:
+    """Write rows as CSV below ``# key: value`` lines that say where they come from.
+
+    ``pandas.read_csv(path, comment="#")`` reads the table. Floats are written in full.
+    """
+    file = io.StringIO()
+    for key, value in about.items():
+        words = value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+        file.write(f"# {key}: {words}\n")
+    writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([plain(row) for row in rows])
+    return _write(path, file.getvalue())
+
+
+def _write(path: Path, text: str) -> Path:
+    # Whole or not at all, whenever the run is ended.
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def _laid_out(value: object, indent: str = "") -> str:
+    """Return JSON in which what holds no other lists and objects stands in one line."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not any(isinstance(entry, dict | list) for entry in inside):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    deeper = indent + " "
+    if isinstance(value, dict):
+        lines = [
+            f"{json.dumps(key, ensure_ascii=False)}: {_laid_out(entry, deeper)}"
+            for key, entry in value.items()
+        ]
+    else:
+        lines = [_laid_out(entry, deeper) for entry in inside]
+    begin, end = "{}" if isinstance(value, dict) else "[]"
+    return f"{begin}\n{deeper}" + f",\n{deeper}".join(lines) + f"\n{indent}{end}"
