@@ -115,7 +115,7 @@ format: $(LINT)  ## bring Python and C++ into shape
 sanitize: $(LINT)  ## run the tests on a build with AddressSanitizer and UndefinedBehaviorSanitizer
 	$(BIN)/cmake --preset sanitize >/dev/null
 	$(BIN)/cmake --build --preset sanitize --parallel
-	cp python/omp_mlp/*.py build/sanitize/omp_mlp/
+	cp -R python/omp_mlp/. build/sanitize/omp_mlp/
 	LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libubsan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	    PYTHONPATH=build/sanitize $(BIN)/python -m pytest $(ARGS)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import _report as report
 from omp_mlp import _core, merge_methods
-from omp_mlp._methods import option_values
+from omp_mlp.merging.methods import option_values
 
 THREADS = (2, 4, 8, 16, 32, 64)
 

@@ -1,6 +1,6 @@
 """The rules of the code as a whole: who may know whom, where OpenMP is, what a build may not do.
 
-docs/architecture.md gives the reasons. A new file has to be entered here, with what it may know.
+docs/architecture.md gives the reasons. A new folder or module has to be entered here, in its place.
 """
 
 import ast
@@ -22,70 +22,23 @@ PACKAGE = ROOT / "python" / "omp_mlp"
 
 # ---------------------------------------------------------------------------------------------- C++
 
-# What each part of the core may include; its header and its source file count as one.
-BASICS = {"buffer"}
-NETWORK = BASICS | {"kernels", "parameters", "samples", "first_layer", "centering"}
-REPLICA = NETWORK | {"network", "optimizer", "shard", "heartbeat", "clock"}
-TRAIN = REPLICA | {"replica", "dispatch", "merge", "parallel", "rounds"}
-ONE_NETWORK = REPLICA | {
-    "replica",
-    "train",
-    "parallel",
-    "one_network",
-    "output_stage",
-    "shared_batch",
-}
-MAY_INCLUDE = {
-    "buffer": set(),
-    "clock": set(),
-    "random": set(),
-    "permutation": {"random"},
-    "heartbeat": BASICS,
-    "optimizer": BASICS,
-    "wait": set(),
-    "lockstep": BASICS | {"wait"},
-    "parallel": BASICS | {"wait"},
-    "table_choice": set(),
-    "replica_groups": BASICS,
-    "merge_loops": BASICS | {"replica_groups", "table_choice"},
-    "merge_loops_simd": BASICS | {"merge_loops", "replica_groups"},
-    "merge": BASICS | {"merge_loops"},
-    "merge_cost": BASICS | {"clock", "merge", "parallel", "random"},
-    "rounds": BASICS,
-    "samples": BASICS,
-    "centering": BASICS | {"samples"},
-    "pixels": BASICS | {"first_layer", "kernels", "parallel", "samples"},
-    "examine": BASICS | {"samples", "parallel"},
-    "first_layer": BASICS | {"samples"},
-    "shard": BASICS | {"permutation"},
-    "parameters": BASICS | {"random"},
-    "kernels": BASICS,
-    "kernel_tables": {"kernels"},
-    "kernels_plain": {"kernels", "kernel_tables"},
-    "kernels_simd": {"kernels", "kernel_tables"},
-    "dispatch": {"kernels", "kernel_tables", "table_choice"},
-    "network": NETWORK,
-    "touched_rows": BASICS | {"parameters"},
-    "replica": REPLICA | {"touched_rows"},
-    "predict": NETWORK | {"network", "dispatch", "parallel", "shard"},
-    "train": TRAIN,
-    "shared_batch": NETWORK | {"network"},
-    "output_stage": NETWORK | {"network"},
-    "section": ONE_NETWORK | {"lockstep"},
-    "synchronous": ONE_NETWORK | {"lockstep"},
-    "hogwild": ONE_NETWORK,
-    "one_network": TRAIN | {"train", "section", "synchronous", "hogwild", "lockstep"},
-    "check_kernels": NETWORK | {"network", "dispatch", "random"},
-    "bindings": REPLICA
-    | {"dispatch", "examine", "merge", "merge_cost", "one_network"}
-    | {"parallel", "pixels", "predict", "train"},
-}
-# These know nothing of each other, not even through others.
-STRANGERS = ["kernels", "parameters", "samples", "shard", "merge", "parallel"]
+# A room knows the rooms before it in this list, and no other.
+ROOMS = [
+    *("base", "threads", "kernels", "data", "network", "optimizer", "merging", "training"),
+    *("bindings", "tests"),
+]
+# These have nothing to do with each other, although one stands before the other.
+STRANGERS = [("kernels", "threads"), ("merging", "data"), ("merging", "network")]
+ALONE = {"bindings", "tests"}  # at the end of the core: nobody includes them
 
 
 def without_comments(text):
     return re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
+
+
+def room(path):
+    """Return the folder of a C++ file, given from cpp/ on."""
+    return Path(path).parts[0]
 
 
 def includes(path):
@@ -94,67 +47,67 @@ def includes(path):
     return [(name, bracket == '"') for bracket, name in found]
 
 
-def included_parts():
-    """Return the parts that each part includes directly."""
-    parts = {path.stem: set() for path in CPP}
+def own_includes(path):
+    return [name for name, quoted in includes(path) if quoted]
+
+
+def known(path, seen=None):
+    """Return all headers that a file includes, directly or through others."""
+    seen = set() if seen is None else seen
+    for name in set(own_includes(path)) - seen:
+        seen.add(name)
+        known(ROOT / "cpp" / name, seen)
+    return seen
+
+
+def test_every_cpp_file_is_in_a_room():
+    assert {room(path.relative_to(ROOT / "cpp")) for path in CPP} == set(ROOMS)
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_rooms_know_only_those_before_them(name):
+    before = set(ROOMS[: ROOMS.index(name) + 1]) - (ALONE - {name})
+    for path in (ROOT / "cpp" / name).rglob("*.?pp"):
+        assert {room(header) for header in own_includes(path)} <= before, path
+
+
+@pytest.mark.parametrize("one, other", STRANGERS)
+def test_strangers_do_not_know_each_other(one, other):
+    for path in (ROOT / "cpp" / one).rglob("*.?pp"):
+        assert other not in {room(header) for header in known(path)}, path
+
+
+def test_no_header_includes_itself():
     for path in CPP:
-        parts[path.stem] |= {Path(name).stem for name, quoted in includes(path) if quoted}
-    return {part: others - {part} for part, others in parts.items()}
-
-
-def test_every_cpp_file_has_its_rule():
-    assert {path.stem for path in CPP} == set(MAY_INCLUDE)
-
-
-@pytest.mark.parametrize("part", sorted(MAY_INCLUDE))
-def test_parts_include_only_what_they_may_know(part):
-    assert included_parts()[part] <= MAY_INCLUDE[part]
-
-
-@pytest.mark.parametrize("part", STRANGERS)
-def test_strangers_do_not_know_each_other(part):
-    parts = included_parts()
-    known, ahead = set(), [part]
-    while ahead:
-        known.add(ahead[-1])
-        ahead = ahead[:-1] + [other for other in parts[ahead[-1]] if other not in known]
-    assert known.isdisjoint(set(STRANGERS) - {part})
+        if path.suffix == ".hpp":
+            assert path.relative_to(ROOT / "cpp").as_posix() not in known(path), path
 
 
 def test_own_headers_are_in_quotes_and_exist():
     for path in CPP:
         for name, quoted in includes(path):
-            own = [ROOT / "cpp" / "include" / name, ROOT / "cpp" / "src" / name]
-            assert quoted == any(candidate.is_file() for candidate in own), (path, name)
+            assert quoted == (ROOT / "cpp" / name).is_file(), (path, name)
 
 
-def test_openmp_has_one_door():
+def test_openmp_has_one_door_and_one_region():
     users = {
-        path.name
+        path.relative_to(ROOT / "cpp").as_posix()
         for path in CPP
         if ("omp.h", False) in includes(path)
         or re.search(r"#\s*pragma\s+omp|\bomp_\w+\s*\(", without_comments(path.read_text()))
     }
-    assert users == {"parallel.cpp"}
-
-
-def test_openmp_has_one_region():
-    code = without_comments((ROOT / "cpp" / "src" / "parallel.cpp").read_text())
+    assert users == {"threads/team.cpp"}
+    code = without_comments((ROOT / "cpp" / "threads" / "team.cpp").read_text())
     assert len(re.findall(r"#\s*pragma\s+omp\s+parallel", code)) == 1
     # A float reduction has no fixed order of summation.
     assert "reduction" not in code
 
 
-def test_core_knows_nothing_of_python():
+def test_only_the_bindings_know_python():
     for path in CPP:
-        knows = re.search(r"pybind11|Python\.h|\bPy[A-Z]\w*", without_comments(path.read_text()))
-        assert bool(knows) == (path.name == "bindings.cpp"), path
-
-
-def test_merge_methods_see_no_network():
-    code = without_comments((ROOT / "cpp" / "src" / "merge.cpp").read_text())
-    code += without_comments((ROOT / "cpp" / "include" / "omp_mlp" / "merge.hpp").read_text())
-    assert not re.search(r"\b(Network|Shape|Parameters|LayerView)\b", code)
+        code = without_comments(path.read_text())
+        knows = re.search(r"pybind11|Python\.h|\bPy[A-Z]\w*|\bpy::", code)
+        assert not knows or room(path.relative_to(ROOT / "cpp")) == "bindings", path
 
 
 def test_headers_say_what_they_are_and_are_included_once():
@@ -167,43 +120,26 @@ def test_headers_say_what_they_are_and_are_included_once():
 
 # ------------------------------------------------------------------------------------------- Python
 
-MAY_IMPORT = {
-    "_errors": set(),
-    "datasets": set(),
-    "history": set(),
-    "_validate": {"_core"},
-    "_workers": {"_core"},
-    "_config": {"_core", "_workers"},
-    "_watch": {"_validate", "history"},
-    "predictor": {"_validate"},
-    "model": {"_core", "_validate", "_workers", "history", "predictor"},
-    # A training may end in an ensemble, and an ensemble in a training (distill).
-    "ensemble": {"_validate", "history", "model", "predictor", "train"},
-    "_layers": {"_validate", "model"},
-    "_line_search": {"model"},
-    "_matching": {"_layers"},
-    "_regmean": {"_layers", "_validate", "model"},
-    "_refit": {"_layers", "_validate", "model", "predictor"},
-    "_methods": {
-        *("_core", "_layers", "_matching", "_refit", "_regmean", "_validate"),
-        *("ensemble", "model"),
-    },
-    "merge": {"_core", "_errors", "_line_search", "_methods", "_validate", "model"},
-    "_cadence": {"_core", "_methods", "_validate"},
-    "_strategy": {"_validate"},
-    "_cost_model": {"_cadence", "_validate", "model"},
-    "_calibration": {"_core", "_cost_model", "_validate", "_workers"},
-    "costs": {"_calibration", "_cost_model", "_validate", "model"},
-    "train": {
-        *("_cadence", "_core", "_errors", "_methods", "_strategy", "_validate", "_watch"),
-        *("_workers", "costs"),
-        *("ensemble", "history", "merge", "model", "predictor"),
-    },
-    "__init__": {
-        *("_config", "_core", "_errors", "_methods"),
-        *("costs", "datasets", "ensemble", "history", "merge", "model", "train"),
-    },
+MODULES = {
+    path.relative_to(PACKAGE)
+    .with_suffix("")
+    .as_posix()
+    .replace("/", ".")
+    .removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path != PACKAGE / "__init__.py"
 }
+# Each line knows those above it; within a line, modules know each other only without a circle.
+LAYERS = [
+    {"errors", "datasets", "history", "checks", "workers", "config"},
+    {"inputs", "targets", "watch"},
+    {"predictor", "model", "ensemble"},
+    {name for name in MODULES if name.startswith("merging")},
+    {"cadence", "strategies"} | {name for name in MODULES if name.startswith("costs")},
+    {"train"},
+]
+# An ensemble is distilled by a training, which may end in an ensemble: imported where it is used.
+LATE = {("ensemble", "train")}
 REQUIRED = {"numpy", "safetensors"}
 OPTIONAL = {"matplotlib", "pooch", "scipy", "sklearn", "threadpoolctl", "tqdm"}
 
@@ -216,34 +152,53 @@ def imported_modules(tree):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports within the package name it"
-            if node.module == "omp_mlp":
-                found |= {f"omp_mlp.{alias.name}" for alias in node.names}
-            else:
-                found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+def own_modules(tree):
+    """Return those modules of the package that a part of a module imports."""
+    found = set()
+    for name in imported_modules(tree):
+        if name.startswith("omp_mlp."):
+            inner = name.removeprefix("omp_mlp.")
+            # Either a module, or a name from a module.
+            found.add(inner if inner in MODULES or inner == "_core" else inner.rpartition(".")[0])
+    return found - {"_core"}
 
 
 def strangers(names):
     return {name.split(".")[0] for name in names} - {"omp_mlp", *sys.stdlib_module_names}
 
 
-def test_every_python_module_has_its_rule():
-    assert {path.stem for path in PACKAGE.glob("*.py")} == set(MAY_IMPORT)
+def at_import(path):
+    tree = ast.parse(path.read_text())
+    body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return ast.Module(body, [])
 
 
-@pytest.mark.parametrize("module", sorted(MAY_IMPORT))
+def test_every_module_has_its_layer():
+    assert set().union(*LAYERS) == set(MODULES)
+    assert sum(len(layer) for layer in LAYERS) == len(MODULES)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
 def test_modules_import_only_what_they_may_know(module):
-    found = imported_modules(ast.parse((PACKAGE / f"{module}.py").read_text()))
-    own = {name.split(".")[1] for name in found if name.startswith("omp_mlp.")}
-    assert own <= MAY_IMPORT[module]
-    assert strangers(found) <= REQUIRED | OPTIONAL
+    level = next(i for i, layer in enumerate(LAYERS) if module in layer)
+    tree = ast.parse(MODULES[module].read_text())
+    may_know = set().union(*LAYERS[: level + 1]) | {late for one, late in LATE if one == module}
+    assert own_modules(tree) <= may_know
+    assert strangers(imported_modules(tree)) <= REQUIRED | OPTIONAL
+    # What is optional is imported where it is used.
+    assert strangers(imported_modules(at_import(MODULES[module]))) <= REQUIRED
 
 
-@pytest.mark.parametrize("module", sorted(MAY_IMPORT))
-def test_what_is_optional_is_imported_where_it_is_used(module):
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
-    at_import = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assert strangers(imported_modules(ast.Module(at_import, []))) <= REQUIRED
+def test_imports_have_no_circle():
+    knows = {module: own_modules(at_import(path)) for module, path in MODULES.items()}
+    while knows:
+        leaves = {module for module, others in knows.items() if not others & set(knows) - {module}}
+        assert leaves, f"a circle among {sorted(knows)}"
+        knows = {module: others for module, others in knows.items() if module not in leaves}
 
 
 def test_works_with_numpy_and_safetensors_alone(tmp_path):

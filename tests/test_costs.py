@@ -16,9 +16,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import omp_mlp
-from omp_mlp import _calibration
 from omp_mlp import costs as cost_model
-from omp_mlp.costs import CHOICES, STRATEGIES, Cluster, Costs, choose, extrapolate, predict, work
+from omp_mlp.costs import (
+    CHOICES,
+    STRATEGIES,
+    Cluster,
+    Costs,
+    calibration,
+    choose,
+    extrapolate,
+    predict,
+    work,
+)
 
 # One megaflop/s, a millisecond a barrier, two a merge, a megabyte/s.
 SLOW = Costs.uniform(1e6, barrier=1e-3, merge=2e-3, bandwidth=1e6, cores=4)
@@ -287,10 +296,10 @@ def test_bad_questions(wrong: dict[str, Any], message: str) -> None:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep the user's cache out of this, and measure little."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(_calibration, "_NETWORKS", ((64, 16), (784, 64)))
-    monkeypatch.setattr(_calibration, "_MERGED", ((64, 16),))
-    monkeypatch.setattr(_calibration, "_SHARED", ((64, 16),))
-    monkeypatch.setattr(_calibration, "_READ", (20, 40))
+    monkeypatch.setattr(calibration, "_NETWORKS", ((64, 16), (784, 64)))
+    monkeypatch.setattr(calibration, "_MERGED", ((64, 16),))
+    monkeypatch.setattr(calibration, "_SHARED", ((64, 16),))
+    monkeypatch.setattr(calibration, "_READ", (20, 40))
     return tmp_path / "cache" / "omp_mlp"
 
 
@@ -311,13 +320,13 @@ def test_calibration_is_cached_and_nowhere_else(cache: Path, monkeypatch: Any) -
     assert all(1e9 <= speed <= 1e12 for speed in measured.sharing)
     assert measured.sample >= 0
     assert measured.batch >= 0
-    monkeypatch.setattr(_calibration, "_measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(calibration, "_measure", lambda *_: pytest.fail("measured again"))
     assert cost_model.calibrate(cores=1) == measured
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"format": 0}', "[1]", '{"format": 2}'])
 def test_damaged_cache_is_replaced(cache: Path, monkeypatch: Any, content: str) -> None:
-    monkeypatch.setattr(_calibration, "_measure", lambda *_: SLOW)
+    monkeypatch.setattr(calibration, "_measure", lambda *_: SLOW)
     cost_model.calibrate(cores=2)
     (file,) = cache.iterdir()
     file.write_text(content)
@@ -326,10 +335,10 @@ def test_damaged_cache_is_replaced(cache: Path, monkeypatch: Any, content: str) 
 
 
 def test_refresh_and_a_cache_that_cannot_be_written(cache: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(_calibration, "_measure", lambda *_: SLOW)
+    monkeypatch.setattr(calibration, "_measure", lambda *_: SLOW)
     cost_model.calibrate(cores=2)
     faster = Costs.uniform(1e9)
-    monkeypatch.setattr(_calibration, "_measure", lambda *_: faster)
+    monkeypatch.setattr(calibration, "_measure", lambda *_: faster)
     assert cost_model.calibrate(cores=2) == SLOW
     assert cost_model.calibrate(cores=2, refresh=True) == faster
     assert cost_model.calibrate(cores=2) == faster
@@ -390,7 +399,7 @@ def test_predictions_stand_beside_what_was_measured(strategy: str) -> None:
 
 
 def test_costs_can_be_refused(cache: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(_calibration, "_measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(calibration, "_measure", lambda *_: pytest.fail("measured"))
     model = train("auto", costs=False)
     assert not cache.exists()
     expected = choose(model, 200, 2, 4, "auto", batch_size=50, costs=cost_model.TYPICAL)
@@ -399,7 +408,7 @@ def test_costs_can_be_refused(cache: Path, monkeypatch: Any) -> None:
 
 
 def test_auto_asks_the_cache(cache: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(_calibration, "_measure", lambda *_: SLOW)
+    monkeypatch.setattr(calibration, "_measure", lambda *_: SLOW)
     model = train("auto")
     assert len(list(cache.iterdir())) == 1
     assert model.history.predicted_seconds.sum() > 0
@@ -408,7 +417,7 @@ def test_auto_asks_the_cache(cache: Path, monkeypatch: Any) -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_mistakes_are_found_before_anything_is_measured(monkeypatch: Any) -> None:
-    monkeypatch.setattr(_calibration, "_measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(calibration, "_measure", lambda *_: pytest.fail("measured"))
     with pytest.raises(TypeError, match="costs must be an omp_mlp"):
         train("auto", costs="cheap")
     with pytest.raises(ValueError, match="merge_every must be at least batch_size"):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import omp_mlp
 import reference as ref
-from omp_mlp import _line_search, _matching
+from omp_mlp.merging import line_search, matching
 
 ACTIVATIONS = ["relu", "tanh", "logistic", "identity"]
 SIZES = [(5, 7, 3), (4, 9, 6, 3), (3, 8, 17, 5, 2), (6, 2)]
@@ -151,7 +151,7 @@ def test_matching_keeps_every_network_and_makes_them_more_alike(
     activation: str, sizes: list[int], n_models: int, seed: int
 ) -> None:
     networks = [random_layers(tuple(sizes), seed + i) for i in range(n_models)]
-    matched = _matching.match(networks, activation)
+    matched = matching.match(networks, activation)
     X = np.random.default_rng(seed).normal(size=(7, sizes[0]))
     for network, other in zip(networks, matched, strict=True):
         np.testing.assert_allclose(
@@ -437,15 +437,15 @@ def test_align_matches_first(method: str) -> None:
 @pytest.mark.parametrize("at", [0.13, 0.5, 1.0, 1.7])
 def test_line_search_finds_a_minimum(at: float) -> None:
     grid = np.geomspace(0.1, 2, 9)
-    found = _line_search.line_search(lambda x: (x - at) ** 2, grid)
+    found = line_search.line_search(lambda x: (x - at) ** 2, grid)
     assert found == pytest.approx(at, rel=1e-3)
 
 
 def test_line_search_stays_on_the_grid_and_minds_no_nan() -> None:
     grid = np.geomspace(0.25, 4, 5)
-    assert _line_search.line_search(lambda x: x, grid) == pytest.approx(0.25)
-    assert _line_search.line_search(lambda x: -x, grid) == pytest.approx(4)
-    nan_above = _line_search.line_search(lambda x: np.nan if x > 1 else -x, grid)
+    assert line_search.line_search(lambda x: x, grid) == pytest.approx(0.25)
+    assert line_search.line_search(lambda x: -x, grid) == pytest.approx(4)
+    nan_above = line_search.line_search(lambda x: np.nan if x > 1 else -x, grid)
     assert nan_above == pytest.approx(1)
 
 
@@ -471,7 +471,7 @@ def test_the_best_alpha_is_better_than_any_other(n_models: int) -> None:
         ]
         return model_of(moved, classes=range(3)).evaluate(X, y)[0]
 
-    found = _line_search.best_alpha(models, base, lambda model: model.evaluate(X, y)[0])
+    found = line_search.best_alpha(models, base, lambda model: model.evaluate(X, y)[0])
     assert 0.5 / n_models <= found <= 2
     tried = np.linspace(0.5 / n_models, 2, 200)
     assert loss(found) <= min(loss(alpha) for alpha in tried) + 1e-5

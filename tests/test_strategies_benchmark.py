@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omp_mlp import _calibration, costs
+from omp_mlp import costs
+from omp_mlp.costs import calibration
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "strategies.py"
 
@@ -116,8 +117,8 @@ def test_shortened_trainings_are_put_together_from_parts(
 
 def test_a_small_run_writes_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(_calibration, "_NETWORKS", ((64, 16), (96, 16)))
-    monkeypatch.setattr(_calibration, "_READ", (20, 40))
+    monkeypatch.setattr(calibration, "_NETWORKS", ((64, 16), (96, 16)))
+    monkeypatch.setattr(calibration, "_READ", (20, 40))
     monkeypatch.setattr(benchmark, "NETWORKS", ((16, 16, 10), (20, 32, 10)))
     monkeypatch.setattr(benchmark, "SPARSE", ((16, 16, 10),))
     arguments = ["--quick", "--threads", "1", "2", "--longest", "0.001", "--out", str(tmp_path)]

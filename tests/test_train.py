@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import omp_mlp
 import reference as ref
-from omp_mlp import _cadence, _core
+from omp_mlp import _core, cadence
 
 # How far a float32 weight may be from the oracle's, relative to the largest weight (or to 1).
 #
@@ -1283,7 +1283,7 @@ def automatic_period(
 ) -> tuple[int, int]:
     """Return what merge_every="auto" chooses for ten epochs."""
     options: dict[str, Any] = {"merge_every": "auto", "is_periodic": True, **changed}
-    return _cadence.merge_period(
+    return cadence.merge_period(
         **options,
         threads=threads,
         batch_size=batch_size,
@@ -1300,9 +1300,9 @@ def test_automatic_period_by_hand() -> None:
     # 124.37 samples. As many merges has a period that grows from A to 16 A, if A is 0.338 of it.
     X = np.tile(np.float32([0, 1]), (16_384, 256))
     sizes = (512, 64, 4)
-    assert _cadence.work_a_sample(X, sizes) == 33_536
-    assert _cadence.work_a_sample(scipy.sparse.csr_array(X[:300]), sizes) == 33_536
-    assert _cadence.cheap_period(2, sizes, 33_536) == pytest.approx(124.37, abs=0.01)
+    assert cadence.work_a_sample(X, sizes) == 33_536
+    assert cadence.work_a_sample(scipy.sparse.csr_array(X[:300]), sizes) == 33_536
+    assert cadence.cheap_period(2, sizes, 33_536) == pytest.approx(124.37, abs=0.01)
     factor = (15 / 16) / np.log(16)
     # Two threads: 81,920 samples a replica; 160 for 512 merges are more than 124.4.
     assert factor * 124.37 == pytest.approx(42.05, abs=0.01)

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import omp_mlp
-from omp_mlp import Model, TrainingDivergedError, _core, _validate
+from omp_mlp import Model, TrainingDivergedError, _core
+from omp_mlp.inputs import read_inputs
+from omp_mlp.targets import read_targets
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
 Y = np.arange(12) % 3  # classes 0, 1, 2
@@ -462,9 +464,9 @@ def test_the_first_bad_number_is_found_wherever_it_is(row, column):
     dense[row, column] = np.nan
     dense[-1, -1] = np.inf
     with pytest.raises(ValueError, match=f"in row {row}, column {column}$"):
-        _validate.inputs(dense)
+        read_inputs(dense)
     with pytest.raises(ValueError, match=f"in row {row}, column {column}$"):
-        _validate.inputs(scipy.sparse.csr_array(dense))
+        read_inputs(scipy.sparse.csr_array(dense))
 
 
 @pytest.mark.parametrize(
@@ -485,19 +487,19 @@ def test_sparse_matrix_that_points_outside_itself(change, message):
     sparse = scipy.sparse.csr_array(X)
     change(sparse)
     with pytest.raises(ValueError, match=re.escape(f"X has {message}")):
-        _validate.inputs(sparse)
+        read_inputs(sparse)
 
 
 def test_largest_numbers_of_float32_are_finite():
     largest = np.finfo(np.float32).max
-    assert _validate.inputs(np.array([[largest, -largest, 1e-45]])).n_features == 3
+    assert read_inputs(np.array([[largest, -largest, 1e-45]])).n_features == 3
 
 
 def test_bytes_are_scaled_by_a_power_of_two():
     for largest, scale in [(0, 1), (1, 1), (2, 1 / 2), (3, 1 / 4), (128, 1 / 128), (255, 1 / 256)]:
         array = np.array([[0, largest]], np.uint8)
-        assert _validate.inputs(array, for_training=True).scale == scale
-        assert _validate.inputs(array).scale == 1
+        assert read_inputs(array, for_training=True).scale == scale
+        assert read_inputs(array).scale == 1
 
 
 # ------------------------------------------------------------------------------------------------ y
@@ -549,7 +551,7 @@ def test_bad_y(train, bad, error, message):
 
 
 def test_objects_that_are_strings_are_strings():
-    targets = _validate.targets(np.array(["b", "a", "b"], object), 3)
+    targets = read_targets(np.array(["b", "a", "b"], object), 3)
     assert targets.labels.tolist() == ["a", "b"]
     assert targets.labels.dtype == "<U1"
     assert targets.indices.tolist() == [1, 0, 1]
@@ -565,7 +567,7 @@ def test_objects_that_are_strings_are_strings():
     ],
 )
 def test_labels_are_sorted(y, labels, indices):
-    targets = _validate.targets(y, 3)
+    targets = read_targets(y, 3)
     assert targets.labels.tolist() == labels
     assert targets.indices.tolist() == indices
     assert targets.indices.dtype == np.int32
@@ -576,7 +578,7 @@ def test_labels_are_sorted(y, labels, indices):
 @pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 3)])
 def test_floats_are_values(shape):
     y = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
-    targets = _validate.targets(y, 4)
+    targets = read_targets(y, 4)
     assert targets.labels is None
     assert targets.values.dtype == np.float32
     np.testing.assert_array_equal(targets.values, y.reshape(4, -1))
@@ -709,7 +711,7 @@ def test_labels_of_integers_are_those_of_unique(dtype: str, data: st.DataObject)
     offsets = data.draw(st.lists(st.integers(0, 20), min_size=1, max_size=40))
     far = data.draw(st.booleans())
     y = np.array([first + offset for offset in offsets] + [3] * far, dtype=dtype)
-    got = _validate.targets(y, len(y))
+    got = read_targets(y, len(y))
     labels, indices = np.unique(y, return_inverse=True)
     assert got.labels is not None
     assert got.indices is not None
@@ -724,4 +726,4 @@ def test_scale_of_bytes_follows_the_largest(largest: int) -> None:
     X = np.zeros((1000, 3), dtype=np.uint8)
     X[-1, 1] = largest
     expected = {0: 1.0, 1: 1.0, 128: 2.0**-7, 129: 2.0**-8, 255: 2.0**-8}
-    assert _validate.inputs(X, for_training=True).scale == expected[largest]
+    assert read_inputs(X, for_training=True).scale == expected[largest]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import omp_mlp
-from omp_mlp import _core, _workers
-from omp_mlp._workers import available_cores, effective_workers
+from omp_mlp import _core
+from omp_mlp.workers import available_cores, effective_workers
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def machine(monkeypatch, tmp_path):
     """A machine with 12 cores and no limits; call it to set some."""
     cgroup = tmp_path / "cgroup"
     (cgroup / "cpu").mkdir(parents=True)
-    monkeypatch.setattr(_workers, "_CGROUP", cgroup)
+    monkeypatch.setattr("omp_mlp.workers._CGROUP", cgroup)
     monkeypatch.delenv("LOKY_MAX_CPU_COUNT", raising=False)
 
     def limit(*, openmp=12, affinity=12, loky=None, **files):
@@ -164,7 +164,7 @@ def test_small_predictions_run_on_one_worker(machine, monkeypatch):
 
 
 def test_real_environment_limits_the_workers():
-    program = "from omp_mlp._workers import available_cores; print(available_cores())"
+    program = "from omp_mlp.workers import available_cores; print(available_cores())"
 
     def cores(**environment):
         return int(

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import omp_mlp
-from omp_mlp import _validate
-from omp_mlp._methods import matched
+from omp_mlp.inputs import read_inputs
+from omp_mlp.merging.methods import matched
 
 from .lines import once_lines
 from .work import Training, train
@@ -54,7 +54,7 @@ def score_once(job: Training) -> dict[str, float]:
         if base is None and "align" in {option.name for option in method.options}:
             # What align=True does, which is the same for all of them, once.
             if in_one_order is None:
-                scale = _validate.inputs(data["X"], for_training=True).scale
+                scale = read_inputs(data["X"], for_training=True).scale
                 in_one_order = matched(list(replicas), scale)
             given = in_one_order
         merged = omp_mlp.merge(

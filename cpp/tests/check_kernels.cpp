@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <vector>
 
-#include "omp_mlp/dispatch.hpp"
-#include "omp_mlp/network.hpp"
-#include "omp_mlp/random.hpp"
+#include "base/random.hpp"
+#include "kernels/dispatch.hpp"
+#include "network/network.hpp"
 
 namespace {
 
@@ -112,7 +112,7 @@ int main() {
             for (const Index samples : {1, 2, 3, 7, 32, 33, 70}) {
                 for (const Activation activation :
                      {Activation::relu, Activation::tanh, Activation::logistic, Activation::identity}) {
-                    for (const Reading way : {Reading::lists, Reading::marks, Reading::matrix}) {
+                    for (const Reading way : {Reading::lists, Reading::marks, Reading::dense}) {
                         const Case c{{37, hidden, 19, 10}, samples, activation, Output::softmax, way};
                         const Answer got = answer(*kernels, c);
                         const Answer expected = answer(plain, c);

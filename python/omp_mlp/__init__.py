@@ -8,12 +8,12 @@
 import os as _os
 
 from omp_mlp import _core, costs, datasets
-from omp_mlp._config import build_config, show_config
-from omp_mlp._errors import SkippedReplicaWarning, TrainingDivergedError
-from omp_mlp._methods import MergeMethod, MergeOption, merge_methods
+from omp_mlp.config import build_config, show_config
 from omp_mlp.ensemble import Ensemble
+from omp_mlp.errors import SkippedReplicaWarning, TrainingDivergedError
 from omp_mlp.history import History, Progress
-from omp_mlp.merge import merge
+from omp_mlp.merging.merge import merge
+from omp_mlp.merging.methods import MergeMethod, MergeOption, merge_methods
 from omp_mlp.model import Model, load
 from omp_mlp.train import PAPER, train_parallel
 

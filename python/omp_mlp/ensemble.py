@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from omp_mlp import _validate
-from omp_mlp._validate import FloatArray, Matrix
+from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.history import History
+from omp_mlp.inputs import Inputs
 from omp_mlp.model import READERS, Model, check_alike, write_networks
 from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
 
@@ -80,7 +80,7 @@ class Ensemble(Predictor):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._fill(**state)
 
-    def _run(self, inputs: _validate.Inputs, *, raw: bool) -> FloatArray:
+    def _run(self, inputs: Inputs, *, raw: bool) -> FloatArray:
         total = np.zeros((inputs.n_samples, self.layer_sizes[-1]))
         for model in self.models:
             total += model._run(inputs, raw=True)

@@ -16,11 +16,13 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from omp_mlp import _core, _validate
-from omp_mlp._validate import FloatArray
-from omp_mlp._workers import effective_workers
+from omp_mlp import _core, checks
+from omp_mlp.checks import FloatArray
 from omp_mlp.history import History
+from omp_mlp.inputs import Inputs
 from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
+from omp_mlp.targets import read_class_labels, same_labels
+from omp_mlp.workers import effective_workers
 
 ACTIVATIONS = ("relu", "tanh", "logistic", "identity")
 OUTPUT_ACTIVATIONS = tuple(OUTPUT_FUNCTIONS)
@@ -83,20 +85,20 @@ class Model(Predictor):
                 f"got {len(weights)} weights and {len(biases)} biases"
             )
         layers = [
-            (_validate.parameters(W, f"weights[{k}]"), _validate.parameters(b, f"biases[{k}]"))
+            (checks.parameters(W, f"weights[{k}]"), checks.parameters(b, f"biases[{k}]"))
             for k, (W, b) in enumerate(zip(weights, biases, strict=True))
         ]
         layer_sizes = _layer_sizes(layers)
         packed = np.concatenate([part.ravel() for layer in layers for part in layer])
         if not np.isfinite(packed).all():
             raise ValueError("weights and biases must be finite in float32")
-        labels = None if classes is None else _validate.class_labels(classes, layer_sizes[-1])
-        output = _validate.choice(
+        labels = None if classes is None else read_class_labels(classes, layer_sizes[-1])
+        output = checks.choice(
             "output_activation", output_activation, ("auto", *OUTPUT_ACTIVATIONS)
         )
         if output == "auto":
             output = "identity" if labels is None else "softmax"
-        activation = _validate.choice("activation", activation, ACTIVATIONS)
+        activation = checks.choice("activation", activation, ACTIVATIONS)
         self._fill(layer_sizes, packed, activation, output, labels)
 
     @classmethod
@@ -165,7 +167,7 @@ class Model(Predictor):
         sizes = "-".join(str(size) for size in self.layer_sizes)
         return f"Model({sizes}, {self.activation}, {self.output_activation})"
 
-    def _run(self, inputs: _validate.Inputs, *, raw: bool) -> FloatArray:
+    def _run(self, inputs: Inputs, *, raw: bool) -> FloatArray:
         useful = 1 + inputs.n_samples * self._packed.size // _WORK_PER_WORKER
         workers = effective_workers(None, useful)
         return self._network.predict(samples=inputs.core, raw=raw, workers=workers)
@@ -207,7 +209,7 @@ def check_alike(name: str, model: object, first: Model) -> None:
             raise ValueError(
                 f"{name} must have the {attribute} of models[0], {expected!r}; got {got!r}"
             )
-    if not _validate.same_labels(model.classes, first.classes):
+    if not same_labels(model.classes, first.classes):
         raise ValueError(
             f"{name} must have the classes of models[0], {first.classes}; got {model.classes}"
         )

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _validate
-from omp_mlp._validate import FloatArray, Matrix
+from omp_mlp.checks import FloatArray, Matrix
+from omp_mlp.inputs import Inputs, read_inputs
+from omp_mlp.targets import Targets, read_targets
 
 
 class Predictor:
@@ -27,7 +28,7 @@ class Predictor:
     output_activation: str
     classes: npt.NDArray[Any] | None
 
-    def _run(self, inputs: _validate.Inputs, *, raw: bool) -> FloatArray:
+    def _run(self, inputs: Inputs, *, raw: bool) -> FloatArray:
         """Return the outputs, or with ``raw`` the pre-activations of the last layer."""
         raise NotImplementedError
 
@@ -129,22 +130,20 @@ class Predictor:
         The loss is cross-entropy for softmax outputs, else half the squared error summed over the
         outputs (for a classifier, against 1 for the right class and 0 for the others).
         """
-        inputs = _validate.inputs(X, n_features=self.layer_sizes[0])
-        targets = _validate.targets(y, inputs.n_samples, like=(self.classes, self.layer_sizes[-1]))
+        inputs = read_inputs(X, n_features=self.layer_sizes[0])
+        targets = read_targets(y, inputs.n_samples, like=(self.classes, self.layer_sizes[-1]))
         return self._evaluate(inputs, targets)
 
-    def _evaluate(
-        self, inputs: _validate.Inputs, targets: _validate.Targets
-    ) -> tuple[float, float]:
+    def _evaluate(self, inputs: Inputs, targets: Targets) -> tuple[float, float]:
         z = self._run(inputs, raw=True).astype(np.float64)
         return loss_and_score(self.output_activation, z, targets)
 
     def _outputs(self, X: Matrix, *, raw: bool) -> FloatArray:
-        return self._run(_validate.inputs(X, n_features=self.layer_sizes[0]), raw=raw)
+        return self._run(read_inputs(X, n_features=self.layer_sizes[0]), raw=raw)
 
 
 def loss_and_score(
-    output_activation: str, z: npt.NDArray[np.float64], targets: _validate.Targets
+    output_activation: str, z: npt.NDArray[np.float64], targets: Targets
 ) -> tuple[float, float]:
     """Return what :meth:`Predictor.evaluate` does, from pre-activations and targets."""
     outputs = OUTPUT_FUNCTIONS[output_activation](z)

@@ -14,9 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _cadence, _core, _strategy, _validate
-from omp_mlp._errors import SkippedReplicaWarning
-from omp_mlp._methods import (
+from omp_mlp import _core, cadence, checks, strategies
+from omp_mlp.checks import FloatArray, Matrix
+from omp_mlp.costs import CHOICES, TYPICAL, Costs, Prediction, calibrate, choose, predict
+from omp_mlp.ensemble import Ensemble
+from omp_mlp.errors import SkippedReplicaWarning
+from omp_mlp.history import History
+from omp_mlp.inputs import read_inputs
+from omp_mlp.merging.merge import search_alpha
+from omp_mlp.merging.methods import (
     LINE_SEARCH,
     MergeMethod,
     PythonMethod,
@@ -25,15 +31,11 @@ from omp_mlp._methods import (
     option_values,
     skips,
 )
-from omp_mlp._validate import FloatArray, Matrix
-from omp_mlp._watch import Callback, Watcher
-from omp_mlp._workers import effective_workers
-from omp_mlp.costs import CHOICES, TYPICAL, Costs, Prediction, calibrate, choose, predict
-from omp_mlp.ensemble import Ensemble
-from omp_mlp.history import History
-from omp_mlp.merge import search_alpha
 from omp_mlp.model import ACTIVATIONS, OUTPUT_ACTIVATIONS, Model
 from omp_mlp.predictor import Predictor
+from omp_mlp.targets import Targets, read_sample_weight, read_targets, same_labels
+from omp_mlp.watch import Callback, Watcher
+from omp_mlp.workers import effective_workers
 
 PAPER: Mapping[str, Any] = MappingProxyType(
     {
@@ -295,7 +297,7 @@ def train_parallel(
     >>> model.score(X, X[:, 0] * X[:, 1] > 0) > 0.9
     True
     """
-    threads = _validate.integer("threads", threads, 1)
+    threads = checks.integer("threads", threads, 1)
     method = find_method(merge)
     of_replicas = {
         "merge": merge,
@@ -311,42 +313,42 @@ def train_parallel(
         "keep_replicas": keep_replicas,
         "forward_precision": forward_precision,
     }
-    strategy = _strategy.check(strategy, of_replicas, _defaults())
+    strategy = strategies.check(strategy, of_replicas, _defaults())
     method_options = option_values(method, merge_options)
     skip_nonfinite = skips(method, on_nonfinite)
-    epochs = _validate.integer("epochs", epochs, 0)
-    batch_size = _validate.integer("batch_size", batch_size, 1)
-    learning_rate = _validate.real("learning_rate", learning_rate, 0.0)
-    _validate.choice("learning_rate_schedule", learning_rate_schedule, ("linear", "constant"))
-    _validate.choice("first_layer", first_layer, ("auto", "sparse", "dense"))
-    _validate.choice("forward_precision", forward_precision, ("float32", "bfloat16"))
+    epochs = checks.integer("epochs", epochs, 0)
+    batch_size = checks.integer("batch_size", batch_size, 1)
+    learning_rate = checks.real("learning_rate", learning_rate, 0.0)
+    checks.choice("learning_rate_schedule", learning_rate_schedule, ("linear", "constant"))
+    checks.choice("first_layer", first_layer, ("auto", "sparse", "dense"))
+    checks.choice("forward_precision", forward_precision, ("float32", "bfloat16"))
     if forward_precision == "bfloat16" and first_layer == "dense":
         raise ValueError(
             "forward_precision='bfloat16' goes with first_layer='auto' or 'sparse'; got 'dense'"
         )
-    skip_confident = _validate.real("skip_confident", skip_confident, 0.0, below=1.0)
-    _validate.choice("center_inputs", center_inputs, (False, True))
-    _validate.choice("shuffle", shuffle, ("global", "shards", False))
-    activation = _validate.choice("activation", activation, ACTIVATIONS)
-    seed = _validate.integer("seed", seed, 0)
+    skip_confident = checks.real("skip_confident", skip_confident, 0.0, below=1.0)
+    checks.choice("center_inputs", center_inputs, (False, True))
+    checks.choice("shuffle", shuffle, ("global", "shards", False))
+    activation = checks.choice("activation", activation, ACTIVATIONS)
+    seed = checks.integer("seed", seed, 0)
     if seed >= 2**64:
         raise ValueError(f"seed must be less than 2^64; got {seed}")
     if workers is not None:
-        workers = _validate.integer("workers", workers, 1)
+        workers = checks.integer("workers", workers, 1)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable; got {type(callback).__name__}")
 
     workers = effective_workers(workers, threads)
-    may_read_pixels = first_layer != "dense" and strategy not in _strategy.ONE_NETWORK
-    samples = _validate.inputs(
+    may_read_pixels = first_layer != "dense" and strategy not in strategies.ONE_NETWORK
+    samples = read_inputs(
         X, for_training=True, for_replicas=may_read_pixels and epochs > 0, workers=workers
     )
     if forward_precision == "bfloat16" and hasattr(X, "tocsr"):
         raise ValueError(
             "forward_precision='bfloat16' goes with X as an array; got a sparse matrix"
         )
-    targets = _validate.targets(y, samples.n_samples)
-    weights = _validate.sample_weight(sample_weight, samples.n_samples)
+    targets = read_targets(y, samples.n_samples)
+    weights = read_sample_weight(sample_weight, samples.n_samples)
     output = _output_function(loss, output_activation, targets)
     if skip_confident > 0 and output != "softmax":
         raise ValueError(
@@ -354,8 +356,8 @@ def train_parallel(
             f"got output_activation={output!r}"
         )
     layer_sizes = _layer_sizes(samples.n_features, hidden_layer_sizes, targets.n_outputs)
-    warmup_samples = _validate.integer("warmup_samples", warmup_samples, 0)
-    _validate.choice("outer_optimizer", outer_optimizer, _cadence.OUTER_OPTIMIZERS)
+    warmup_samples = checks.integer("warmup_samples", warmup_samples, 0)
+    checks.choice("outer_optimizer", outer_optimizer, cadence.OUTER_OPTIMIZERS)
     total_samples = epochs * samples.n_samples + warmup_samples
     if total_samples >= 2**63:
         raise ValueError(
@@ -370,12 +372,12 @@ def train_parallel(
     def plan_for(strategy: str, threads: int) -> _Plan:
         if strategy != "replica":
             # A round is an epoch: of the one network, or of the largest shard.
-            replicas = 1 if strategy in _strategy.ONE_NETWORK else threads
+            replicas = 1 if strategy in strategies.ONE_NETWORK else threads
             shard = -(-samples.n_samples // replicas)
             ends_in_average = _ends_in_average(last_merge, method, 0.0, threads, epochs)
-            return _Plan((shard, shard), epochs, _cadence.NO_OUTER_STEP, ends_in_average)
+            return _Plan((shard, shard), epochs, cadence.NO_OUTER_STEP, ends_in_average)
         stream = epochs * -(-samples.n_samples // threads)
-        period = _cadence.merge_period(
+        period = cadence.merge_period(
             None if merges_here and merge_every == "auto" else merge_every,
             is_periodic=method.cadence == "periodic" or outer_optimizer != "auto",
             threads=threads,
@@ -385,8 +387,8 @@ def train_parallel(
             layer_sizes=layer_sizes,
             X=X,
         )
-        merges = _cadence.count_merges(stream, period, core_batch_size)
-        outer = _cadence.outer_step(
+        merges = cadence.count_merges(stream, period, core_batch_size)
+        outer = cadence.outer_step(
             outer_optimizer,
             outer_learning_rate,
             outer_momentum,
@@ -434,7 +436,7 @@ def train_parallel(
         is_periodic = method.cadence == "periodic" or outer_optimizer != "auto"
         prediction = _predict(
             strategy,
-            _strategy.asked_of_replicas(of_replicas, _defaults()),
+            strategies.asked_of_replicas(of_replicas, _defaults()),
             network=layer_sizes,
             n_samples=samples.n_samples,
             epochs=epochs,
@@ -474,7 +476,7 @@ def train_parallel(
             classes=targets.indices,
             values=targets.values,
             sample_weight=weights,
-            strategy=strategy if strategy in _strategy.ONE_NETWORK else "replica",
+            strategy=strategy if strategy in strategies.ONE_NETWORK else "replica",
             threads=threads,
             workers=min(workers, threads),
             epochs=epochs,
@@ -539,7 +541,7 @@ class _Plan:
 
     period: tuple[int, int]  # samples that each replica trains between merges, first and last
     merges: int
-    outer: _cadence.OuterStep
+    outer: cadence.OuterStep
     ends_in_average: bool
 
 
@@ -575,7 +577,7 @@ def _defaults() -> Mapping[str, object]:
 
 
 def _check_one_merge(
-    name: str, merges: int, merge_every: object, outer: _cadence.OuterStep, last_average: bool
+    name: str, merges: int, merge_every: object, outer: cadence.OuterStep, last_average: bool
 ) -> None:
     if merges > 1:
         raise ValueError(
@@ -590,10 +592,10 @@ def _check_one_merge(
         )
 
 
-def _output_function(loss: str, output_activation: str, targets: _validate.Targets) -> str:
+def _output_function(loss: str, output_activation: str, targets: Targets) -> str:
     """Resolve "auto" in loss and output_activation, and check that the two go together."""
-    loss = _validate.choice("loss", loss, ("auto", *_OUTPUTS_OF_LOSS))
-    output_activation = _validate.choice(
+    loss = checks.choice("loss", loss, ("auto", *_OUTPUTS_OF_LOSS))
+    output_activation = checks.choice(
         "output_activation", output_activation, ("auto", *OUTPUT_ACTIVATIONS)
     )
     is_classification = targets.labels is not None
@@ -624,7 +626,7 @@ def _layer_sizes(n_features: int, hidden_layer_sizes: object, n_outputs: int) ->
             f"got {hidden_layer_sizes!r}"
         )
     hidden = [
-        _validate.integer(f"hidden_layer_sizes[{k}]", size, 1)
+        checks.integer(f"hidden_layer_sizes[{k}]", size, 1)
         for k, size in enumerate(hidden_layer_sizes)
     ]
     return (n_features, *hidden, n_outputs)
@@ -633,10 +635,10 @@ def _layer_sizes(n_features: int, hidden_layer_sizes: object, n_outputs: int) ->
 def _ends_in_average(
     last_merge: object, method: MergeMethod, outer_momentum: object, threads: int, merges: int
 ) -> bool:
-    last_merge = _validate.choice("last_merge", last_merge, ("auto", "average", None))
+    last_merge = checks.choice("last_merge", last_merge, ("auto", "average", None))
     if last_merge != "auto":
         return last_merge == "average"
-    is_short = threads > 1 and 1 < merges <= _cadence.FEW_MERGES
+    is_short = threads > 1 and 1 < merges <= cadence.FEW_MERGES
     return is_short and method.cadence == "periodic" and outer_momentum == "auto"
 
 
@@ -656,12 +658,12 @@ def _start(
     layer_sizes: tuple[int, ...],
     activation: str,
     output: str,
-    targets: _validate.Targets,
+    targets: Targets,
     scale: float,
 ) -> FloatArray | None:
     """Return the parameters to start from, for inputs of that scale; None to draw them."""
     if not isinstance(init, Model):
-        _validate.choice("init", init, ("shared", "independent"))
+        checks.choice("init", init, ("shared", "independent"))
         return None
     for name, got, expected in (
         ("layer_sizes", init.layer_sizes, layer_sizes),
@@ -672,7 +674,7 @@ def _start(
             raise ValueError(
                 f"init must be a Model of {name} {expected!r}, as this training has; got {got!r}"
             )
-    if not _validate.same_labels(init.classes, targets.labels):
+    if not same_labels(init.classes, targets.labels):
         raise ValueError(
             f"init must be a Model of the classes in y, {targets.labels}; got {init.classes}"
         )
@@ -684,15 +686,15 @@ def _start(
 def _init_scale(init_scale: float | str, activation: str) -> tuple[str, float]:
     """Return the rule and, for a fixed scale, its value."""
     if not isinstance(init_scale, str):
-        return "fixed", _validate.real("init_scale", init_scale, 0.0)
-    _validate.choice("init_scale", init_scale, ("auto", "glorot", "he"))
+        return "fixed", checks.real("init_scale", init_scale, 0.0)
+    checks.choice("init_scale", init_scale, ("auto", "glorot", "he"))
     if init_scale == "auto":
         init_scale = "he" if activation == "relu" else "glorot"
     return init_scale, 0.0
 
 
 def _evaluation(
-    validation_data: object, n_features: int, targets: _validate.Targets
+    validation_data: object, n_features: int, targets: Targets
 ) -> Callable[[Predictor], tuple[float, float]] | None:
     """Check the validation data, and return what gives loss and score on them."""
     if validation_data is None:
@@ -702,8 +704,8 @@ def _evaluation(
             f"validation_data must be a pair (X, y); got {type(validation_data).__name__}"
         )
     X, y = validation_data
-    inputs = _validate.inputs(X, name="validation_data[0]", n_features=n_features)
-    expected = _validate.targets(
+    inputs = read_inputs(X, name="validation_data[0]", n_features=n_features)
+    expected = read_targets(
         y, inputs.n_samples, name="validation_data[1]", like=(targets.labels, targets.n_outputs)
     )
     return lambda model: model._evaluate(inputs, expected)

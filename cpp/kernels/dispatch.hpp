@@ -1,0 +1,21 @@
+// Which table of kernels runs: the best that this machine can, unless one is forced by name.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "kernels/kernels.hpp"
+
+namespace omp_mlp {
+
+// The tables that this machine can run, best first; "plain" is always the last.
+std::span<const Kernels* const> available_kernels();
+
+// The table in use.
+const Kernels& kernels();
+
+// Forces a table by name (for tests and benchmarks; not while training runs). "best" undoes it.
+// Throws std::invalid_argument, listing the names, if there is none.
+void select_kernels(std::string_view name);
+
+}  // namespace omp_mlp

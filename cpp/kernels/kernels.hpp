@@ -1,0 +1,140 @@
+// The hot loops, on plain memory. A Kernels table is one way to run them; every table computes the
+// same thing up to the rounding of float32 sums, and is tested against the plain loops.
+//
+// Conventions: a matrix is a pointer and the distance between its rows in floats. `width` is the
+// padded width of a layer's rows: a multiple of 16, rows start on cache lines. Row k of W (fan_in rows)
+// holds the weights that leave input k.
+#pragma once
+
+#include <cstdint>
+
+#include "base/buffer.hpp"
+
+namespace omp_mlp {
+
+// The nonzero entries of one sample.
+struct ListedRow {
+    const std::int32_t* index;
+    const float* value;
+    Index count;
+};
+
+// Up to 32 samples as dense rows, and a bit for each entry that is not zero.
+struct MarkedRows {
+    static constexpr Index most = 32;  // samples: they are the bits of one word in marked_update
+    // Words of a sample's marks: whole cache lines.
+    static constexpr Index words_for(Index columns) { return (columns + 511) / 512 * 8; }
+
+    const std::uint64_t* marks;  // samples x words; bit k % 64 of word k / 64 is entry k's
+    Index words;                 // a multiple of 8; filled up with zeros
+    Index columns;
+    Index samples;
+    const float* const* floats;        // the rows, as floats ...
+    const std::uint8_t* const* bytes;  // ... or as bytes, each of which ...
+    const float* byte_value;           // ... is worth byte_value[byte]
+    // Rows that will be read after these, of the same kind; the memory is asked for them bit by bit. May be
+    // null, and so may each of them.
+    const void* const* upcoming;
+};
+
+// Scratch memory of lists_update: the samples of a batch in which each input is nonzero.
+struct BatchTranspose {
+    static constexpr Index samples = 32;  // at a time
+
+    std::uint32_t* present;  // for each input, a bit for each sample; zero between calls
+    float* values;           // for each input, `samples` values, where the bit is set
+    std::int32_t* inputs;    // those that occur; room for one more than there are inputs
+};
+
+enum class Activation { relu, tanh, logistic, identity };
+
+// Outputs of a layer that the narrow_ kernels take.
+inline constexpr Index most_narrow = 16;
+
+struct Kernels {
+    const char* name;
+
+    // Small batches of bytes are best read together up to so many samples (stretch_of): more share a visit of
+    // the first layer, and need more of the products of gram_uint8.
+    Index bytes_together;
+
+    // Lists the nonzeros of x (n floats, or n bytes times scale); room for n + 16 entries. Returns how many.
+    Index (*gather_float32)(const float* x, Index n, std::int32_t* index, float* value);
+    Index (*gather_uint8)(const std::uint8_t* x, Index n, float scale, std::int32_t* index,
+                          float* value);
+
+    // Sets bit k % 64 of marks[k / 64] where x[k] is not zero, and clears the others, for k < n rounded up
+    // to a multiple of 64. Returns how many are set.
+    Index (*mark_float32)(const float* x, Index n, std::uint64_t* marks);
+    Index (*mark_uint8)(const std::uint8_t* x, Index n, std::uint64_t* marks);
+
+    // bytes[k] = x[k] times divisor, and whether every x[k] is a whole number from 0 to 255 divided by it, to
+    // the last bit; if not, bytes become anything.
+    bool (*to_bytes)(const float* x, Index n, float divisor, std::uint8_t* bytes);
+    // row[k] = scale * x[k] for n bytes.
+    void (*widen_uint8)(const std::uint8_t* x, Index n, float scale, float* row);
+
+    // z[s] = bias + sum over the nonzeros k of sample s of x[s][k] W[k]; z: samples x width.
+    void (*lists_forward)(const ListedRow* x, Index samples, const float* W, const float* bias,
+                          Index width, float* z);
+    // W[k] += sum over s of x[s][k] step[s], bias += sum over s of step[s]; at most
+    // BatchTranspose::samples samples.
+    void (*lists_update)(const ListedRow* x, Index samples, const float* step, float* W, float* bias,
+                         Index width, const BatchTranspose& scratch);
+
+    // z[s] = bias + sum over the marked k of x[s][k] W[k]. The rows of W are visited in blocks of
+    // 64 x words_a_visit, all samples in a block, so that what they share is read from the fastest cache.
+    void (*marked_forward)(const MarkedRows& x, Index words_a_visit, const float* W, const float* bias,
+                           Index width, float* z);
+    // W[k] += sum over s of x[s][k] step[s], bias += sum over s of step[s]. scratch: 64 x x.words entries.
+    // `pairs`: null, or a copy of W in bfloat16 to be kept up with it.
+    void (*marked_update)(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
+                          std::uint32_t* scratch, std::uint32_t* pairs);
+
+    // W (rows x width) rounded to bfloat16 (the upper half of a float32), to nearest, ties to even, two rows
+    // in one: entry j of row p is that of W[2 p][j] in the lower and of W[2 p + 1][j] in the upper half.
+    void (*pair_rows)(const float* W, Index rows, Index width, std::uint32_t* pairs);
+    // marked_forward from such a copy, with x rounded to bfloat16 too: a quarter of the loads, half of the
+    // multiplications.
+    void (*marked_forward_bfloat16)(const MarkedRows& x, Index words_a_visit, const std::uint32_t* pairs,
+                                    const float* bias, Index width, float* z);
+
+    // product[s * MarkedRows::most + t] = x[s] . x[t] for all t in an earlier batch than s < samples; a batch
+    // is `batch` samples. Other entries become anything.
+    void (*gram_float32)(const float* const* x, Index samples, Index batch, Index n, float* product);
+    void (*gram_uint8)(const std::uint8_t* const* x, Index samples, Index batch, Index n, float scale,
+                       float* product);
+
+    // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride, z: samples x width.
+    void (*dense_forward)(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
+                          const float* bias, Index width, float* z);
+    // below[s][k] = delta[s] . W[k] for k < fan_in; below: samples x below_stride, its filling becomes 0.
+    // scratch: 64 x width floats.
+    void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in, Index width,
+                           float* below, Index below_stride, float* scratch);
+    // W[k] += sum over s of a[s][k] step[s], bias as above.
+    void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
+                         float* W, float* bias, Index width);
+
+    // c[m] += sum over d < depth of a[d + m * a_row] b[d]; b: depth x width, c: rows x width.
+    void (*add_product)(const float* a, Index a_row, Index rows, Index depth, const float* b,
+                        Index width, float* c);
+
+    // A layer with at most most_narrow outputs, whose weights are stored transposed: row k of W (outputs x
+    // a_stride) holds those that lead to output k. The filling of a must be 0.
+    // z[s] = bias + W a[s]; the filling of z is left as it is.
+    void (*narrow_forward)(const float* a, Index a_stride, Index samples, const float* W,
+                           const float* bias, Index outputs, Index z_stride, float* z);
+    // below[s] = delta[s] W for all s, then W[k] += sum over s of delta[s][k] a[s], and bias likewise.
+    void (*narrow_step)(const float* a, Index a_stride, Index samples, const float* delta,
+                        Index delta_stride, Index outputs, float* W, float* bias, float* below);
+
+    // a = phi(a), entry by entry; n is a multiple of 16.
+    void (*activate)(Activation activation, float* a, Index n);
+    // delta *= phi'(z), written in terms of a = phi(z).
+    void (*multiply_derivative)(Activation activation, const float* a, float* delta, Index n);
+    // p = exp(z - max z) / sum, over n entries of a row; its filling becomes 0. Returns log(sum exp z).
+    double (*softmax)(const float* z, Index n, float* p);
+};
+
+}  // namespace omp_mlp

@@ -1,0 +1,360 @@
+// The obvious loops: the fallback for any machine, and what every fast variant is tested against.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/tables.hpp"
+
+namespace omp_mlp {
+namespace {
+
+Index gather_float32(const float* x, Index n, std::int32_t* index, float* value) {
+    Index count = 0;
+    for (Index k = 0; k < n; ++k) {
+        if (x[k] != 0.0F) {
+            index[count] = static_cast<std::int32_t>(k);
+            value[count++] = x[k];
+        }
+    }
+    return count;
+}
+
+Index gather_uint8(const std::uint8_t* x, Index n, float scale, std::int32_t* index, float* value) {
+    Index count = 0;
+    for (Index k = 0; k < n; ++k) {
+        if (x[k] != 0) {
+            index[count] = static_cast<std::int32_t>(k);
+            value[count++] = scale * static_cast<float>(x[k]);
+        }
+    }
+    return count;
+}
+
+template <typename Value>
+Index mark(const Value* x, Index n, std::uint64_t* marks) {
+    std::fill_n(marks, (n + 63) / 64, std::uint64_t{0});
+    Index count = 0;
+    for (Index k = 0; k < n; ++k) {
+        const bool is_set = x[k] != Value{0};
+        marks[k / 64] |= std::uint64_t{is_set} << (k % 64);
+        count += is_set;
+    }
+    return count;
+}
+
+Index mark_float32(const float* x, Index n, std::uint64_t* marks) {
+    return mark(x, n, marks);
+}
+
+Index mark_uint8(const std::uint8_t* x, Index n, std::uint64_t* marks) {
+    return mark(x, n, marks);
+}
+
+bool to_bytes(const float* x, Index n, float divisor, std::uint8_t* bytes) {
+    for (Index k = 0; k < n; ++k) {
+        const float nearest = std::round(x[k] * divisor);
+        const bool is_byte = nearest >= 0.0F && nearest <= 255.0F && nearest / divisor == x[k];
+        if (!is_byte) {
+            return false;
+        }
+        bytes[k] = static_cast<std::uint8_t>(nearest);
+    }
+    return true;
+}
+
+void widen_uint8(const std::uint8_t* x, Index n, float scale, float* row) {
+    std::transform(x, x + n, row,
+                   [scale](std::uint8_t byte) { return scale * static_cast<float>(byte); });
+}
+
+// y += factor * x, over n entries.
+void add_scaled(float factor, const float* x, float* y, Index n) {
+    for (Index j = 0; j < n; ++j) {
+        y[j] += factor * x[j];
+    }
+}
+
+void lists_forward(const ListedRow* x, Index samples, const float* W, const float* bias, Index width,
+                   float* z) {
+    for (Index s = 0; s < samples; ++s) {
+        float* z_s = z + s * width;
+        std::copy_n(bias, width, z_s);
+        for (Index i = 0; i < x[s].count; ++i) {
+            add_scaled(x[s].value[i], W + x[s].index[i] * width, z_s, width);
+        }
+    }
+}
+
+bool is_marked(const MarkedRows& x, Index s, Index k) {
+    return ((x.marks[s * x.words + k / 64] >> (k % 64)) & 1) != 0;
+}
+
+float value(const MarkedRows& x, Index s, Index k) {
+    return x.floats != nullptr ? x.floats[s][k] : x.byte_value[x.bytes[s][k]];
+}
+
+void marked_forward(const MarkedRows& x, Index /*words_a_visit*/, const float* W, const float* bias,
+                    Index width, float* z) {
+    for (Index s = 0; s < x.samples; ++s) {
+        float* z_s = z + s * width;
+        std::copy_n(bias, width, z_s);
+        for (Index k = 0; k < x.columns; ++k) {
+            if (is_marked(x, s, k)) {
+                add_scaled(value(x, s, k), W + k * width, z_s, width);
+            }
+        }
+    }
+}
+
+std::uint16_t rounded_to_bfloat16(float value) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    if (std::isnan(value)) {
+        return static_cast<std::uint16_t>((bits >> 16) | 0x40U);  // rounding could make it infinite
+    }
+    return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+
+void pair_rows(const float* W, Index rows, Index width, std::uint32_t* pairs) {
+    std::fill_n(pairs, (rows + 1) / 2 * width, std::uint32_t{0});
+    for (Index k = 0; k < rows; ++k) {
+        for (Index j = 0; j < width; ++j) {
+            const std::uint32_t half = rounded_to_bfloat16(W[k * width + j]);
+            pairs[k / 2 * width + j] |= k % 2 == 0 ? half : half << 16;
+        }
+    }
+}
+
+void marked_forward_bfloat16(const MarkedRows& x, Index /*words_a_visit*/, const std::uint32_t* pairs,
+                             const float* bias, Index width, float* z) {
+    const auto widened = [](std::uint32_t half) { return std::bit_cast<float>(half << 16); };
+    for (Index s = 0; s < x.samples; ++s) {
+        float* z_s = z + s * width;
+        std::copy_n(bias, width, z_s);
+        for (Index k = 0; k < x.columns; ++k) {
+            if (!is_marked(x, s, k)) {
+                continue;
+            }
+            const float rounded = widened(rounded_to_bfloat16(value(x, s, k)));
+            for (Index j = 0; j < width; ++j) {
+                const std::uint32_t pair = pairs[k / 2 * width + j];
+                z_s[j] += rounded * widened(k % 2 == 0 ? pair & 0xFFFFU : pair >> 16);
+            }
+        }
+    }
+}
+
+void update_bias(const float* step, Index samples, float* bias, Index width) {
+    for (Index s = 0; s < samples; ++s) {
+        add_scaled(1.0F, step + s * width, bias, width);
+    }
+}
+
+void lists_update(const ListedRow* x, Index samples, const float* step, float* W, float* bias,
+                  Index width, const BatchTranspose& /*scratch*/) {
+    for (Index s = 0; s < samples; ++s) {
+        for (Index i = 0; i < x[s].count; ++i) {
+            add_scaled(x[s].value[i], step + s * width, W + x[s].index[i] * width, width);
+        }
+    }
+    update_bias(step, samples, bias, width);
+}
+
+void marked_update(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
+                   std::uint32_t* /*scratch*/, std::uint32_t* pairs) {
+    for (Index s = 0; s < x.samples; ++s) {
+        for (Index k = 0; k < x.columns; ++k) {
+            if (is_marked(x, s, k)) {
+                add_scaled(value(x, s, k), step + s * width, W + k * width, width);
+            }
+        }
+    }
+    update_bias(step, x.samples, bias, width);
+    if (pairs != nullptr) {
+        pair_rows(W, x.columns, width, pairs);
+    }
+}
+
+template <typename Value>
+void gram(const Value* const* x, Index samples, Index batch, Index n, double scale, float* product) {
+    for (Index s = 0; s < samples; ++s) {
+        for (Index t = 0; t < s / batch * batch; ++t) {
+            double sum = 0.0;
+            for (Index k = 0; k < n; ++k) {
+                sum += static_cast<double>(x[s][k]) * static_cast<double>(x[t][k]);
+            }
+            product[s * MarkedRows::most + t] = static_cast<float>(scale * sum);
+        }
+    }
+}
+
+void gram_float32(const float* const* x, Index samples, Index batch, Index n, float* product) {
+    gram(x, samples, batch, n, 1.0, product);
+}
+
+void gram_uint8(const std::uint8_t* const* x, Index samples, Index batch, Index n, float scale,
+                float* product) {
+    const auto wide = static_cast<double>(scale);
+    gram(x, samples, batch, n, wide * wide, product);
+}
+
+void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
+                   const float* bias, Index width, float* z) {
+    for (Index s = 0; s < samples; ++s) {
+        float* z_s = z + s * width;
+        std::copy_n(bias, width, z_s);
+        for (Index k = 0; k < fan_in; ++k) {
+            add_scaled(a[s * a_stride + k], W + k * width, z_s, width);
+        }
+    }
+}
+
+void add_product(const float* a, Index a_row, Index rows, Index depth, const float* b, Index width,
+                 float* c) {
+    for (Index m = 0; m < rows; ++m) {
+        for (Index d = 0; d < depth; ++d) {
+            add_scaled(a[m * a_row + d], b + d * width, c + m * width, width);
+        }
+    }
+}
+
+void dense_backward(const float* delta, Index samples, const float* W, Index fan_in, Index width,
+                    float* below, Index below_stride, float* /*scratch*/) {
+    for (Index s = 0; s < samples; ++s) {
+        std::fill_n(below + s * below_stride, below_stride, 0.0F);
+        for (Index k = 0; k < fan_in; ++k) {
+            float sum = 0.0F;
+            for (Index j = 0; j < width; ++j) {
+                sum += delta[s * width + j] * W[k * width + j];
+            }
+            below[s * below_stride + k] = sum;
+        }
+    }
+}
+
+void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
+                  float* W, float* bias, Index width) {
+    for (Index s = 0; s < samples; ++s) {
+        for (Index k = 0; k < fan_in; ++k) {
+            add_scaled(a[s * a_stride + k], step + s * width, W + k * width, width);
+        }
+    }
+    update_bias(step, samples, bias, width);
+}
+
+void narrow_forward(const float* a, Index a_stride, Index samples, const float* W, const float* bias,
+                    Index outputs, Index z_stride, float* z) {
+    for (Index s = 0; s < samples; ++s) {
+        const float* a_s = a + s * a_stride;
+        for (Index k = 0; k < outputs; ++k) {
+            z[s * z_stride + k] = std::inner_product(a_s, a_s + a_stride, W + k * a_stride, bias[k]);
+        }
+    }
+}
+
+void narrow_step(const float* a, Index a_stride, Index samples, const float* delta, Index delta_stride,
+                 Index outputs, float* W, float* bias, float* below) {
+    std::fill_n(below, samples * a_stride, 0.0F);
+    for (Index s = 0; s < samples; ++s) {
+        for (Index k = 0; k < outputs; ++k) {
+            add_scaled(delta[s * delta_stride + k], W + k * a_stride, below + s * a_stride, a_stride);
+        }
+    }
+    for (Index s = 0; s < samples; ++s) {
+        for (Index k = 0; k < outputs; ++k) {
+            add_scaled(delta[s * delta_stride + k], a + s * a_stride, W + k * a_stride, a_stride);
+        }
+        add_scaled(1.0F, delta + s * delta_stride, bias, outputs);
+    }
+}
+
+void activate(Activation activation, float* a, Index n) {
+    switch (activation) {
+        case Activation::relu:
+            for (Index i = 0; i < n; ++i) {
+                a[i] = a[i] < 0.0F ? 0.0F : a[i];  // in this form NaN stays NaN and is found out
+            }
+            break;
+        case Activation::tanh:
+            for (Index i = 0; i < n; ++i) {
+                a[i] = std::tanh(a[i]);
+            }
+            break;
+        case Activation::logistic:
+            for (Index i = 0; i < n; ++i) {
+                a[i] = 1.0F / (1.0F + std::exp(-a[i]));
+            }
+            break;
+        case Activation::identity:
+            break;
+    }
+}
+
+void multiply_derivative(Activation activation, const float* a, float* delta, Index n) {
+    switch (activation) {
+        case Activation::relu:
+            for (Index i = 0; i < n; ++i) {
+                delta[i] = a[i] > 0.0F ? delta[i] : 0.0F;
+            }
+            break;
+        case Activation::tanh:
+            for (Index i = 0; i < n; ++i) {
+                delta[i] *= 1.0F - a[i] * a[i];
+            }
+            break;
+        case Activation::logistic:
+            for (Index i = 0; i < n; ++i) {
+                delta[i] *= a[i] * (1.0F - a[i]);
+            }
+            break;
+        case Activation::identity:
+            break;
+    }
+}
+
+double softmax(const float* z, Index n, float* p) {
+    const float largest = *std::max_element(z, z + n);
+    double sum = 0.0;
+    for (Index k = 0; k < n; ++k) {
+        p[k] = std::exp(z[k] - largest);
+        sum += static_cast<double>(p[k]);
+    }
+    const auto inverse = static_cast<float>(1.0 / sum);
+    for (Index k = 0; k < n; ++k) {
+        p[k] *= inverse;
+    }
+    std::fill(p + n, p + padded(n), 0.0F);
+    return static_cast<double>(largest) + std::log(sum);
+}
+
+}  // namespace
+
+const Kernels plain_kernels{
+    .name = "plain",
+    .bytes_together = 16,
+    .gather_float32 = gather_float32,
+    .gather_uint8 = gather_uint8,
+    .mark_float32 = mark_float32,
+    .mark_uint8 = mark_uint8,
+    .to_bytes = to_bytes,
+    .widen_uint8 = widen_uint8,
+    .lists_forward = lists_forward,
+    .lists_update = lists_update,
+    .marked_forward = marked_forward,
+    .marked_update = marked_update,
+    .pair_rows = pair_rows,
+    .marked_forward_bfloat16 = marked_forward_bfloat16,
+    .gram_float32 = gram_float32,
+    .gram_uint8 = gram_uint8,
+    .dense_forward = dense_forward,
+    .dense_backward = dense_backward,
+    .dense_update = dense_update,
+    .add_product = add_product,
+    .narrow_forward = narrow_forward,
+    .narrow_step = narrow_step,
+    .activate = activate,
+    .multiply_derivative = multiply_derivative,
+    .softmax = softmax,
+};
+
+}  // namespace omp_mlp

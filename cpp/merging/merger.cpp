@@ -1,0 +1,130 @@
+#include "merging/merger.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <functional>
+#include <numeric>
+#include <utility>
+
+namespace omp_mlp {
+namespace {
+
+ReplicaRows rows_of(const MergeInput& input, const Slice& slice) {
+    const bool is_deferred = input.deferred != nullptr && slice.begin < input.deferred->end;
+    return {input.replicas.data(), static_cast<Index>(input.replicas.size()), slice.begin,
+            slice.end - slice.begin, is_deferred ? input.deferred : nullptr};
+}
+
+}  // namespace
+
+Merger::Merger(const MergeMethod& method, std::vector<OptionValue> options,
+               std::span<const Index> layer_ends, const OuterStep& outer, Index replicas)
+    : method_{&method}, options_{std::move(options)}, layers_{layer_ends.size()}, outer_{outer} {
+    assert(options_.size() == method.options.size());
+    // A merge lasts as long as the worker with the most slices: of some hundred, each of 64 workers would have one
+    // or two. Fewer workers share them well, and long ones are read faster. What a method measures for each pair
+    // of replicas is added up over the slices by one worker.
+    const bool measures_pairs = method.measure != nullptr && !method.measure->adds_updates;
+    const Index size = replicas >= 64 && !measures_pairs ? slice_floats / 4 : slice_floats;
+    Index begin = 0;
+    for (std::size_t layer = 0; layer < layer_ends.size(); ++layer) {
+        for (; begin < layer_ends[layer]; begin = slices_.back().end) {
+            slices_.push_back({begin, std::min(begin + size, layer_ends[layer]), layer});
+        }
+    }
+    if (outer.momentum != 0.0) {
+        velocity_.resize(static_cast<std::size_t>(begin));
+    }
+    if (method.measure != nullptr && method.measure->adds_updates) {
+        updates_.resize(static_cast<std::size_t>(begin));
+    }
+}
+
+void Merger::merge(const MergeInput& input, double momentum_factor, const ForEach& for_each,
+                   float* master) {
+    assert(input.base != nullptr || (!method_->needs_base && outer_.takes_merged_as_it_is()));
+    if (method_->measure != nullptr) {
+        measure(input, for_each);
+    }
+    if (method_->weigh != nullptr) {
+        weigh(input);
+    }
+    for_each(static_cast<Index>(slices_.size()), [&](Index i) {
+        merge_slice(input, slices_[static_cast<std::size_t>(i)], momentum_factor, master);
+    });
+}
+
+void Merger::measure(const MergeInput& input, const ForEach& for_each) {
+    const Measure& measure = *method_->measure;
+    const Index count = measure.count(static_cast<Index>(input.replicas.size()));
+    parts_.resize(slices_.size() * static_cast<std::size_t>(count));
+    for_each(static_cast<Index>(slices_.size()), [&](Index i) {
+        const Slice& slice = slices_[static_cast<std::size_t>(i)];
+        double* updates = updates_.empty() ? nullptr : updates_.data() + slice.begin;
+        measure.slice(input, rows_of(input, slice), updates, parts_.data() + i * count);
+    });
+}
+
+// Adds up what was measured, slice after slice, and lets the method weigh each layer.
+void Merger::weigh(const MergeInput& input) {
+    const std::size_t n = input.replicas.size();
+    const std::size_t count = parts_.size() / slices_.size();
+    weights_.resize(layers_ * n);
+    std::vector<double> sums(count);
+    for (std::size_t s = 0; s < slices_.size(); ++s) {
+        const double* part = parts_.data() + s * count;
+        std::transform(part, part + count, sums.begin(), sums.begin(), std::plus{});
+        const std::size_t layer = slices_[s].layer;
+        if (s + 1 == slices_.size() || slices_[s + 1].layer != layer) {
+            method_->weigh(input, options_, sums, std::span{weights_}.subspan(layer * n, n));
+            std::ranges::fill(sums, 0.0);
+        }
+    }
+}
+
+void Merger::merge_slice(const MergeInput& input, const Slice& slice, double momentum_factor,
+                         float* master) {
+    const MergeLoops& loops = merge_loops();
+    const Index size = slice.end - slice.begin;
+    alignas(cache_line_bytes) std::array<double, slice_floats> merged;
+    if (updates_.empty()) {
+        combine(input, slice, merged.data());
+        if (outer_.takes_merged_as_it_is()) {
+            loops.round_to_float(merged.data(), size, master + slice.begin);
+            return;
+        }
+        loops.subtract(input.base + slice.begin, size, merged.data());
+    }
+    const double* updates = updates_.empty() ? merged.data() : updates_.data() + slice.begin;
+    const double weight = updates_.empty() ? 1.0 : weights_[slice.layer * input.replicas.size()];
+    const StepFactors factors{.of_updates = weight,
+                              .learning_rate = outer_.learning_rate,
+                              .momentum = momentum_factor * outer_.momentum,
+                              .momentum_ahead = outer_.momentum,
+                              .nesterov = outer_.nesterov};
+    loops.take_step(factors, updates, input.base + slice.begin, size,
+                    velocity_.empty() ? nullptr : velocity_.data() + slice.begin, master + slice.begin);
+}
+
+// Writes the merged parameters of a slice, where they are not base + weight updates_.
+void Merger::combine(const MergeInput& input, const Slice& slice, double* merged) const {
+    const std::size_t n = input.replicas.size();
+    const Index size = slice.end - slice.begin;
+    const ReplicaRows rows = rows_of(input, slice);
+    if (method_->combine != nullptr) {
+        method_->combine(rows, merged);
+        return;
+    }
+    const auto weights = std::span{weights_}.subspan(slice.layer * n, n);
+    if (!method_->needs_base) {
+        std::fill_n(merged, size, 0.0);
+    } else {
+        const float* W = input.base + slice.begin;
+        const double rest = 1.0 - std::accumulate(weights.begin(), weights.end(), 0.0);
+        std::transform(W, W + size, merged, [rest](float w) { return rest * static_cast<double>(w); });
+    }
+    merge_loops().add_weighted(rows, weights.data(), merged);
+}
+
+}  // namespace omp_mlp

@@ -1,0 +1,212 @@
+// A multilayer perceptron as mathematics: forward, loss and gradient as functions of (network,
+// parameters, batch, workspace). Nothing here knows of replicas, rounds or merges.
+//
+// Shapes: a batch has S samples; layer l has activations (S, fan_out_l) and deltas of the same shape,
+// delta = d loss / d z. The loss of a sample is
+//   cross-entropy  -log p(correct)             on softmax outputs,
+//   squared error  1/2 sum_k (o_k - t_k)^2     on identity or logistic outputs,
+// times its weight; the loss of a batch is the mean over its samples.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "data/centering.hpp"
+#include "data/reading.hpp"
+#include "data/samples.hpp"
+#include "kernels/kernels.hpp"
+#include "network/parameters.hpp"
+
+namespace omp_mlp {
+
+enum class Output { softmax, identity, logistic };
+
+struct Network {
+    Shape shape;
+    Activation activation;  // of every hidden layer
+    Output output;          // softmax goes with cross-entropy, the others with squared error
+};
+
+// What the outputs are compared with; one of the two pointers is set.
+struct Targets {
+    const std::int32_t* classes = nullptr;  // the correct class of each sample
+    const float* values = nullptr;          // samples x outputs
+    const float* weights = nullptr;         // of each sample; none: all 1
+};
+
+// Writes a row of CSR as a dense one.
+void spread(const Samples& X, Index id, float* row);
+
+// Has the memory start on a sample that will be read soon. Shuffled samples lie anywhere: asking for one
+// while another is worked on hides the wait.
+void prefetch_sample(const Samples& X, Index id);
+
+// What is in memory of a stretch of samples: one batch, or several small ones that are read together.
+//
+// The first layer, where the time goes, is visited once for the stretch and not once for each batch; see
+// begin_batch. Reused from stretch to stretch.
+class Workspace {
+public:
+    // For stretches of up to `samples` samples. `centering`: null, or what is taken off the inputs; see
+    // begin_centered.
+    Workspace(const Network& network, Index samples, Reading reading,
+              const Centering* centering = nullptr);
+
+    // Reads the samples `ids` of X into the workspace as one batch, and has the memory start on `next`,
+    // which will be read after them.
+    void load(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+              std::span<const Index> next = {});
+
+    // What follows concerns the loaded samples [first, first + count) only.
+    void begin_batch(Index first, Index count);
+
+    // Leaves the samples s of the batch without keep[s] out of the layers above the first, and of its
+    // gradient; once the outputs' deltas are known.
+    void drop(const std::vector<bool>& keep);
+    // Puts the first layer's deltas of the batch back in their places, with zeros for those left out.
+    void undrop();
+    // Forgets those left out of any batch; once the deltas of the first layer are complete.
+    void forget_dropped();
+
+    Index loaded() const { return loaded_; }
+    Index samples() const { return samples_; }  // of the batch
+    Index first() const { return first_; }      // loaded sample of the batch
+    Reading reading() const { return reading_; }
+
+    // Rows of the batch in layer l; a row has the layer's stride.
+    float* activations(std::size_t l) { return activations_[l].data() + first_ * strides_[l]; }
+    float* deltas(std::size_t l) { return deltas_[l].data() + first_ * strides_[l]; }
+    float* outputs() { return activations(activations_.size() - 1); }
+    // Rows of all loaded samples in the first layer.
+    float* all_activations() { return activations_.front().data(); }
+    float* all_deltas() { return deltas_.front().data(); }
+
+    // With centering, of the loaded samples: mu . x; and s of centering.hpp, or empty for a matrix, whose rows
+    // are centered when they are loaded.
+    const Centering* centering() const { return centering_; }
+    std::vector<float> projections;
+    Buffer shift;
+
+    std::vector<ListedRow> rows;  // lists: the loaded samples
+    // Marks only: a copy of the first layer's weights in bfloat16 (Kernels::pair_rows), or empty. The forward
+    // pass reads it, and the steps keep it up.
+    std::vector<std::uint32_t, CacheLineAllocator<std::uint32_t>> first_weights;
+    // The weights of a narrow output layer, transposed (outputs x padded fan_in), or empty. While they are
+    // here, they stand for those in the parameters, which are not kept up.
+    Buffer output_weights;
+    Buffer inputs;  // matrix, and marks of CSR: the loaded samples, loaded x input_stride
+    Index input_stride;
+    Buffer panel;     // scratch of dense_backward
+    Buffer products;  // of the loaded samples with each other, MarkedRows::most x MarkedRows::most
+
+    BatchTranspose transpose() { return {present_.data(), transposed_.data(), inputs_.data()}; }
+
+    // Marks: of all loaded samples, words_a_sample() for each; see MarkedRows.
+    std::span<const std::uint64_t> marks() const {
+        return std::span{marks_}.first(static_cast<std::size_t>(loaded_ * words_));
+    }
+    Index words_a_sample() const { return words_; }
+    // Marks: the loaded samples [first, first + count), up to MarkedRows::most of them.
+    MarkedRows marked(Index first, Index count) const;
+    // The same, bytes being worth what they are in bfloat16.
+    MarkedRows marked_bfloat16(Index first, Index count) const;
+    Index words_a_visit() const { return words_a_visit_; }
+    std::uint32_t* marks_scratch() { return present_.data(); }
+    // Dense rows of the loaded samples: floats, or bytes worth byte_scale() each. One is null.
+    const float* const* float_rows() const;
+    const std::uint8_t* const* byte_rows() const;
+    float byte_scale() const { return byte_scale_; }
+
+private:
+    void load_lists(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                    std::span<const Index> next);
+    void load_marks(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                    std::span<const Index> next);
+    void load_matrix(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                     std::span<const Index> next);
+    void take_byte_values(const Kernels& kernels, const Samples& X);
+    void spread_rows(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                     std::span<const Index> next);
+    void choose_visits(Index marked);
+    void move_sample(Index from, Index to);
+
+    Index features_;
+    const Centering* centering_;
+    std::vector<Index> strides_;  // of each layer
+    std::vector<Buffer> activations_;
+    std::vector<Buffer> deltas_;
+    Reading reading_;
+    Index loaded_ = 0;
+    Index first_ = 0;
+    Index samples_ = 0;
+    std::vector<Index> kept_;       // of the batch, if any were dropped
+    std::vector<bool> is_dropped_;  // of the loaded samples, likewise
+    std::vector<std::uint32_t> present_;
+    std::vector<std::int32_t> inputs_;
+    Buffer transposed_;
+    std::vector<std::int32_t> indices_;  // of all lists, one after the other
+    std::vector<float> values_;
+    std::vector<std::uint64_t> marks_;
+    Index words_;
+    Index words_a_visit_ = 1;
+    std::vector<const float*> float_rows_;
+    std::vector<const std::uint8_t*> byte_rows_;
+    std::vector<const void*> upcoming_;  // a row for each loaded sample, or null
+    const float* byte_value_ = nullptr;  // of X, as it was last loaded
+    float byte_scale_ = 0.0F;
+    ByteTable bfloat16_byte_values_{};
+};
+
+// Has the first layer's forward pass read its weights in bfloat16 from now on, beginning with these.
+void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                      Workspace& workspace);
+
+// Between these two, the workspace trains on centered inputs, and `parameters` are those of centering.hpp:
+// (W, v), or (Wc, bc) for a matrix. Before and after, they are a network on raw inputs; after, unless asked to
+// `fold`, with mean[k] shift still to be added to row k of W, if there is a shift.
+void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters);
+void end_centered(const Kernels& kernels, const Network& network, bool fold, Workspace& workspace,
+                  Parameters& parameters);
+
+// The first layer's z of all loaded samples.
+void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                   Workspace& workspace);
+
+// Several batches in one stretch: their steps are taken in the first layer's z at once and in its weights
+// later, all together. With W the weights that the stretch began with and step_t = scale_t delta_t,
+//     z_s = b + x_s W + sum over t in earlier batches of (x_s . x_t + 1) step_t,
+// which is what descending batch by batch gives (s-step SGD; Devarakonda & Demmel 2018).
+// multiply_samples fills workspace.products with x_s . x_t; add_earlier_steps adds the sum for the batch.
+void multiply_samples(const Kernels& kernels, const Network& network, Index batch, Workspace& workspace);
+void add_earlier_steps(const Kernels& kernels, const Network& network, Workspace& workspace);
+
+// Everything above the first layer, for the batch. What it leaves in the last layer are z too (what softmax
+// or logistic is applied to).
+void upper_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                   Workspace& workspace);
+
+// Whether training is faster with the output layer transposed; and the way there and back.
+bool has_narrow_output(const Network& network);
+void transpose_output(const Network& network, const Parameters& parameters, Workspace& workspace);
+void restore_output(const Network& network, const Workspace& workspace, Parameters& parameters);
+
+// Turns z of the last layer into outputs: rows of workspace.outputs().
+void apply_output(const Kernels& kernels, const Network& network, Workspace& workspace);
+
+// Applies the output function, fills the deltas of the last layer, and returns the sum (not the mean)
+// of the samples' losses.
+double loss_and_delta(const Kernels& kernels, const Network& network, const Targets& targets,
+                      std::span<const Index> ids, Workspace& workspace);
+
+// target += scale * sum over the samples of the gradient at `parameters`; first, batch by batch, for the
+// layers above the first, which leaves scale times its deltas in the first layer; then, for all loaded
+// samples, in the first layer. The two may be the same object: each layer's delta is handed down before the
+// layer changes. So scale = -learning_rate / S is one step of gradient descent, and scale = 1 / S on zeros is
+// the gradient.
+void add_upper_gradient(const Kernels& kernels, const Network& network, const Parameters& parameters,
+                        float scale, Workspace& workspace, Parameters& target);
+void add_first_gradient(const Kernels& kernels, const Network& network, Workspace& workspace,
+                        Parameters& target);
+
+}  // namespace omp_mlp

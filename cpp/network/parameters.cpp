@@ -1,0 +1,99 @@
+#include "network/parameters.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+
+#include "base/random.hpp"
+
+namespace omp_mlp {
+
+Shape::Shape(const std::vector<Index>& layer_sizes) {
+    assert(layer_sizes.size() >= 2);
+    Index begin = 0;
+    for (std::size_t l = 0; l + 1 < layer_sizes.size(); ++l) {
+        const Index fan_out = layer_sizes[l + 1];
+        layers_.push_back({layer_sizes[l], fan_out, padded(fan_out), begin});
+        begin = layers_.back().end();
+    }
+}
+
+Index Shape::packed_size() const {
+    Index size = 0;
+    for (const LayerShape& layer : layers_) {
+        size += (layer.fan_in + 1) * layer.fan_out;
+    }
+    return size;
+}
+
+Parameters::Parameters(const Shape& shape) : data_(static_cast<std::size_t>(shape.size())) {}
+
+LayerView<float> Parameters::layer(const LayerShape& shape) {
+    float* weights = data_.data() + shape.begin;
+    return {weights, weights + shape.fan_in * shape.stride, shape.fan_in, shape.fan_out, shape.stride};
+}
+
+LayerView<const float> Parameters::layer(const LayerShape& shape) const {
+    const float* weights = data_.data() + shape.begin;
+    return {weights, weights + shape.fan_in * shape.stride, shape.fan_in, shape.fan_out, shape.stride};
+}
+
+// In both forms the biases are the row after the last row of weights.
+void pack(const Shape& shape, const Parameters& parameters, std::span<float> packed) {
+    float* out = packed.data();
+    for (const LayerShape& layer : shape.layers()) {
+        const float* row = parameters.layer(layer).weights;
+        for (Index k = 0; k <= layer.fan_in; ++k, row += layer.stride) {
+            out = std::copy_n(row, layer.fan_out, out);
+        }
+    }
+}
+
+void unpack(const Shape& shape, std::span<const float> packed, Parameters& parameters) {
+    const float* in = packed.data();
+    for (const LayerShape& layer : shape.layers()) {
+        float* row = parameters.layer(layer).weights;
+        for (Index k = 0; k <= layer.fan_in; ++k, row += layer.stride, in += layer.fan_out) {
+            std::copy_n(in, layer.fan_out, row);
+        }
+    }
+}
+
+namespace {
+
+double weight_scale(const LayerShape& layer, const Init& init) {
+    const auto fan_in = static_cast<double>(layer.fan_in);
+    const auto fan_out = static_cast<double>(layer.fan_out);
+    switch (init.rule) {
+        case InitScale::glorot:
+            return std::sqrt(6.0 / (fan_in + fan_out));
+        case InitScale::he:
+            return std::sqrt(6.0 / fan_in);
+        case InitScale::fixed:
+            break;
+    }
+    return init.scale;
+}
+
+}  // namespace
+
+void initialize(const Shape& shape, const Init& init, std::uint64_t seed, Index replica,
+                Parameters& parameters) {
+    std::ranges::fill(parameters.flat(), 0.0F);
+    for (std::size_t l = 0; l < shape.layers().size(); ++l) {
+        const LayerShape& layer = shape[l];
+        const double scale = weight_scale(layer, init);
+        const std::uint64_t key =
+            stream_key(seed, Purpose::weights, static_cast<std::uint64_t>(replica), l);
+        const auto view = parameters.layer(layer);
+        std::uint64_t draw = 0;
+        for (Index k = 0; k < layer.fan_in; ++k) {
+            for (Index j = 0; j < layer.fan_out; ++j) {
+                view.weights[k * layer.stride + j] =
+                    static_cast<float>((2.0 * uniform(key, draw++) - 1.0) * scale);
+            }
+        }
+    }
+}
+
+}  // namespace omp_mlp

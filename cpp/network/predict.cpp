@@ -1,0 +1,50 @@
+#include "network/predict.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "base/block.hpp"
+#include "kernels/dispatch.hpp"
+#include "threads/team.hpp"
+
+namespace omp_mlp {
+
+void predict(const Network& network, const Parameters& parameters, const Samples& X, bool raw,
+             int workers, float* out) {
+    // Samples a batch: enough to read the weights from cache, few enough for the activations to stay
+    // there.
+    constexpr Index batch_size = 64;
+    const Kernels& table = kernels();
+    const Index outputs = network.shape.outputs();
+    const Index stride = network.shape.layers().back().stride;
+    const Index batches = (X.rows + batch_size - 1) / batch_size;
+    const Index pieces = std::min<Index>(workers, batches);
+    const Reading reading = choose_reading(FirstLayer::automatic, X);
+    const auto predict_piece = [&](Index piece) {
+        // Whole batches, so that they are the same for any number of workers: a sample's last bits depend
+        // on how many it shares its batch with.
+        const Block own = block(batches, pieces, piece);
+        const Index first = own.begin * batch_size;
+        const Index end = std::min(first + own.size * batch_size, X.rows);
+        Workspace workspace{network, std::min(batch_size, end - first), reading};
+        std::vector<Index> ids;
+        for (Index begin = first; begin < end; begin += batch_size) {
+            const Index count = std::min(batch_size, end - begin);
+            ids.resize(static_cast<std::size_t>(count));
+            std::iota(ids.begin(), ids.end(), begin);
+            workspace.load(table, X, ids);
+            first_forward(table, network, parameters, workspace);
+            upper_forward(table, network, parameters, workspace);
+            if (!raw) {
+                apply_output(table, network, workspace);
+            }
+            for (Index s = 0; s < count; ++s) {
+                std::copy_n(workspace.outputs() + s * stride, outputs, out + (begin + s) * outputs);
+            }
+        }
+    };
+    Team::run(static_cast<int>(pieces), [&](Team& team) { team.for_each(pieces, predict_piece); });
+}
+
+}  // namespace omp_mlp

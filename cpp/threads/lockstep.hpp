@@ -1,0 +1,92 @@
+// Threads that work in step: each does its share, then all meet at a barrier, many thousand times a second.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <exception>
+
+#include "base/buffer.hpp"
+#include "threads/wait.hpp"
+
+namespace omp_mlp {
+
+// A sense-reversing barrier (Mellor-Crummey & Scott 1991, central counter): the last to arrive turns the
+// phase, for which the others wait, awake at first and then asleep. It is ready for the next meeting at once.
+class Barrier {
+public:
+    explicit Barrier(Index members) : members_{members}, missing_{members} {}
+
+    void meet() {
+        if (members_ == 1) {
+            return;
+        }
+        const unsigned phase = phase_.load(std::memory_order_relaxed);
+        if (missing_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            missing_.store(members_, std::memory_order_relaxed);
+            phase_.store(phase + 1, std::memory_order_release);
+            phase_.notify_all();
+        } else if (!wait_awake([&] { return phase_.load(std::memory_order_acquire) != phase; })) {
+            phase_.wait(phase, std::memory_order_acquire);
+        }
+    }
+
+private:
+    Index members_;
+    // Apart, so that those who arrive do not disturb those who wait.
+    alignas(cache_line_bytes) std::atomic<Index> missing_;
+    alignas(cache_line_bytes) std::atomic<unsigned> phase_ = 0;
+};
+
+// A barrier whose members agree on when to stop: who fails, or wants to end, must still come to the next
+// meeting, or the others would wait for ever; there everybody hears of it, and all leave together.
+class Lockstep {
+public:
+    explicit Lockstep(Index members) : barrier_{members} {}
+
+    class Member {
+    public:
+        explicit Member(Lockstep& lockstep) : lockstep_{&lockstep} {}
+
+        // Does a share of the work. After an exception nothing more is done; the others hear of it at the
+        // next meeting, and `finish` rethrows it.
+        template <typename Work>
+        void run(const Work& work) noexcept {
+            if (failure_) {
+                return;
+            }
+            try {
+                work();
+            } catch (...) {
+                failure_ = std::current_exception();
+                stop();
+            }
+        }
+
+        // Lets everybody stop at the next meeting.
+        void stop() { lockstep_->stops_[phase_ & 1U].store(true, std::memory_order_relaxed); }
+
+        // Waits for the others, and returns whether to go on. What was written before is seen by all after.
+        bool meet() {
+            lockstep_->barrier_.meet();
+            // Two flags in turn: whoever is ahead by one meeting raises the other one.
+            return !lockstep_->stops_[phase_++ & 1U].load(std::memory_order_relaxed);
+        }
+
+        void finish() const {
+            if (failure_) {
+                std::rethrow_exception(failure_);
+            }
+        }
+
+    private:
+        Lockstep* lockstep_;
+        unsigned phase_ = 0;
+        std::exception_ptr failure_;
+    };
+
+private:
+    Barrier barrier_;
+    std::array<std::atomic<bool>, 2> stops_{};
+};
+
+}  // namespace omp_mlp

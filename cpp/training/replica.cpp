@@ -1,0 +1,153 @@
+#include "training/replica.hpp"
+
+#include <algorithm>
+#include <span>
+
+#include "base/clock.hpp"
+
+namespace omp_mlp {
+
+Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
+                 const BatchOptions& options, Reading reading, Samples::Kind kind,
+                 const Centering* centering)
+    : parameters{network.shape},
+      kernels_{&kernels},
+      network_{&network},
+      sgd_{sgd},
+      shard_{shard},
+      batch_size_{std::min(options.batch_size, std::max<Index>(shard.epoch_size(), 1))},
+      stretch_{stretch_of(reading, kind, batch_size_, kernels.bytes_together)},
+      skip_confident_{static_cast<float>(options.skip_confident)},
+      bfloat16_forward_{options.bfloat16_forward},
+      workspace_{network, stretch_, reading, centering},
+      touched_{network.shape[0]} {}
+
+void Replica::load(std::span<const float> master, bool all) {
+    const bool waits = !all && workspace_.reading() == Reading::marks && !bfloat16_forward_;
+    const LayerShape& first = network_->shape[0];
+    const auto begin = static_cast<std::size_t>(waits ? first.fan_in * first.stride : 0);
+    std::ranges::copy(master.subspan(begin), parameters.flat().subspan(begin).begin());
+    if (waits) {
+        touched_.touch_none();
+        master_ = master.data();
+    } else {
+        touched_.touch_all();
+        master_ = nullptr;
+    }
+}
+
+Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index begin, Index end,
+                                bool fold, Heartbeat& heartbeat) {
+    const double start = thread_cpu_seconds();
+    Trained trained;
+    Reporter reporter{heartbeat, network_->shape.size()};
+    if (workspace_.centering() != nullptr) {
+        begin_centered(*network_, workspace_, parameters);
+    }
+    if (bfloat16_forward_) {
+        copy_to_bfloat16(*kernels_, *network_, parameters, workspace_);
+    }
+    const bool has_transposed_output = has_narrow_output(*network_);
+    if (has_transposed_output) {
+        transpose_output(*network_, parameters, workspace_);
+    }
+    for (end = std::min(end, shard_.length()); begin < end && !reporter.stopped();) {
+        const Index position = begin % shard_.epoch_size();
+        const Index epoch_end = std::min(shard_.epoch_size(), position + end - begin);
+        train_epoch(X, targets, begin / shard_.epoch_size(), position, epoch_end, reporter, trained);
+        begin += epoch_end - position;
+    }
+    if (has_transposed_output) {
+        restore_output(*network_, workspace_, parameters);
+    }
+    if (workspace_.centering() != nullptr) {
+        end_centered(*kernels_, *network_, fold, workspace_, parameters);
+    }
+    trained.cpu_seconds = thread_cpu_seconds() - start;
+    return trained;
+}
+
+void Replica::train_epoch(const Samples& X, const Targets& targets, Index number, Index begin, Index end,
+                          Reporter& reporter, Trained& trained) {
+    // Samples that are looked up in the epoch's order at a time, a whole number of stretches.
+    const Index window = std::max<Index>(1, 256 / stretch_) * stretch_;
+
+    const Shard::Epoch order = shard_.epoch(number);
+    // Those of the next round are listed too, so that its first ones are on their way while replicas are merged.
+    const Index listed_end = std::min(end + std::min(stretch_, end - begin), shard_.epoch_size());
+    for (Index p = begin; p < end && !reporter.stopped();) {
+        if ((p - begin) % window == 0) {
+            list(order, p, std::min(p + window + stretch_, listed_end));
+        }
+        const std::span<const Index> listed =
+            std::span{ids_}.subspan(static_cast<std::size_t>((p - begin) % window));
+        const auto count = static_cast<std::size_t>(std::min(stretch_, end - p));
+        const auto ids = listed.first(count);
+        const auto next = listed.subspan(count, std::min(count, listed.size() - count));
+
+        workspace_.load(*kernels_, X, ids, next);
+        if (master_ != nullptr) {
+            touched_.touch(workspace_.marks(), workspace_.words_a_sample(), master_,
+                           parameters.flat().data());
+        }
+        first_forward(*kernels_, *network_, parameters, workspace_);
+        trained.loss_sum += train_stretch(targets, ids, number * shard_.epoch_size() + p);
+        add_first_gradient(*kernels_, *network_, workspace_, parameters);
+
+        p += static_cast<Index>(count);
+        trained.samples += static_cast<Index>(count);
+        reporter.report(trained.samples, trained.loss_sum);
+    }
+}
+
+double Replica::train_stretch(const Targets& targets, std::span<const Index> ids, Index position) {
+    const auto samples = static_cast<Index>(ids.size());
+    if (samples > batch_size_) {
+        multiply_samples(*kernels_, *network_, batch_size_, workspace_);
+    }
+    double loss_sum = 0.0;
+    for (Index first = 0; first < samples; first += batch_size_) {
+        const Index count = std::min(batch_size_, samples - first);
+        const auto batch = ids.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+        const double rate = sgd_.rate_at(position + first, shard_.length());
+        workspace_.begin_batch(first, count);
+        if (first > 0) {
+            add_earlier_steps(*kernels_, *network_, workspace_);
+        }
+        upper_forward(*kernels_, *network_, parameters, workspace_);
+        loss_sum += loss_and_delta(*kernels_, *network_, targets, batch, workspace_);
+        if (skip_confident_ > 0.0F) {
+            drop_confident(targets, batch);
+        }
+        if (workspace_.samples() > 0) {
+            const auto scale = static_cast<float>(-rate / static_cast<double>(count));
+            add_upper_gradient(*kernels_, *network_, parameters, scale, workspace_, parameters);
+        }
+        workspace_.undrop();
+    }
+    workspace_.forget_dropped();
+    return loss_sum;
+}
+
+// Selective backpropagation (Jiang et al. 2019), by a threshold. The step stays a mean over the whole batch.
+void Replica::drop_confident(const Targets& targets, std::span<const Index> ids) {
+    const LayerShape& layer = network_->shape.layers().back();
+    const float* deltas = workspace_.deltas(network_->shape.layers().size() - 1);
+    keep_.resize(ids.size());
+    for (std::size_t s = 0; s < ids.size(); ++s) {
+        // delta = weight (p - one-hot), so that of the correct class is -weight (1 - p(correct)).
+        const float weight = targets.weights != nullptr ? targets.weights[ids[s]] : 1.0F;
+        const float delta = deltas[static_cast<Index>(s) * layer.stride + targets.classes[ids[s]]];
+        keep_[s] = !(-delta < skip_confident_ * weight);  // NaN is kept, and found out
+    }
+    workspace_.drop(keep_);
+}
+
+void Replica::list(const Shard::Epoch& order, Index begin, Index end) {
+    ids_.clear();
+    for (Index p = begin; p < end; ++p) {
+        ids_.push_back(order[p]);
+    }
+}
+
+}  // namespace omp_mlp

@@ -1,0 +1,507 @@
+#include "training/section.hpp"
+
+#include <algorithm>
+#include <array>
+#include <type_traits>
+
+#include "base/clock.hpp"
+#include "threads/lockstep.hpp"
+#include "training/output_stage.hpp"
+#include "training/shared_batch.hpp"
+
+namespace omp_mlp {
+namespace {
+
+// What a section owns of a hidden layer: its units [begin, begin + units) with the weights into them; of the
+// output layer: the weights out of the last hidden layer's units.
+struct Piece {
+    Index begin;
+    Index units;
+    Index fan_in;
+    Index width;  // padded
+    // fan_in rows and the biases. Narrow output layers are kept transposed (Kernels::narrow_step): a row for
+    // each output, and the biases.
+    Buffer weights;
+    Buffer biases;
+    Buffer activations;  // samples x width; of the first layer, those of the whole stretch
+    Buffer deltas;
+};
+
+// Of `units`, in whole cache lines.
+Block section_of(Index units, Index sections, Index section) {
+    const Block lines = block(padded(units) / cache_line_floats, sections, section);
+    const Index begin = lines.begin * cache_line_floats;
+    return {std::min(begin, units),
+            std::min(lines.size * cache_line_floats, std::max<Index>(units - begin, 0))};
+}
+
+struct Section {
+    // `stretch`: samples that make one visit of the first layer.
+    Section(const Task& task, Index stretch, Index own_number, const Parameters& start)
+        : number{own_number},
+          is_narrow{task.network.shape.outputs() <= most_narrow},
+          outputs{task.network, task.batch_size, task.options.batch.skip_confident},
+          no_bias(static_cast<std::size_t>(task.network.shape.layers().back().stride)) {
+        const auto& layers = task.network.shape.layers();
+        Index widest = layers.back().stride;
+        for (std::size_t l = 0; l < layers.size(); ++l) {
+            const bool last = l + 1 == layers.size();
+            const Block own =
+                section_of(last ? layers[l].fan_in : layers[l].fan_out, task.threads(), number);
+            Piece piece{.begin = own.begin,
+                        .units = own.size,
+                        .fan_in = last ? own.size : layers[l].fan_in,
+                        .width = last ? layers[l].stride : padded(own.size),
+                        .weights = {},
+                        .biases = {},
+                        .activations = {},
+                        .deltas = {}};
+            piece.weights.resize(static_cast<std::size_t>(
+                last && is_narrow ? layers[l].fan_out * padded(own.size) : piece.fan_in * piece.width));
+            piece.biases.resize(static_cast<std::size_t>(piece.width));
+            if (!last) {
+                const Index rows = l == 0 ? stretch : task.batch_size;
+                const auto entries = static_cast<std::size_t>(rows * piece.width);
+                piece.activations.resize(entries);
+                piece.deltas.resize(entries);
+                widest = std::max(widest, piece.width);
+            }
+            pieces.push_back(std::move(piece));
+            // What this layer's deltas add to those below, for all units below.
+            const bool inner = l > 0 && !last && own.size > 0;
+            below.emplace_back(inner ? static_cast<std::size_t>(task.batch_size * layers[l - 1].stride)
+                                     : 0);
+        }
+        panel.resize(static_cast<std::size_t>(64 * widest));
+        if (task.centering != nullptr) {
+            shift.resize(static_cast<std::size_t>(pieces.front().width));
+        }
+        for (Buffer& part : parts) {
+            part.resize(static_cast<std::size_t>(task.batch_size * layers.back().stride));
+        }
+        if (stretch > task.batch_size) {
+            own_products.resize(static_cast<std::size_t>(MarkedRows::most * MarkedRows::most));
+            products.resize(own_products.size());
+        }
+        for_each_row(task.network.shape, start,
+                     [](float* own, const float* flat, Index count, Index step) {
+                         for (Index j = 0; j < count; ++j) {
+                             own[j * step] = flat[j];
+                         }
+                     });
+    }
+
+    FirstWeights first() {
+        Piece& piece = pieces.front();
+        return {piece.weights.data(), piece.biases.data(), shift.empty() ? nullptr : shift.data(),
+                piece.width};
+    }
+
+    void collect(const Shape& shape, Parameters& parameters, std::span<float> all_shifts) {
+        std::copy_n(shift.begin(), all_shifts.empty() ? 0 : pieces.front().units,
+                    all_shifts.begin() + (all_shifts.empty() ? 0 : pieces.front().begin));
+        for_each_row(shape, parameters, [](const float* own, float* flat, Index count, Index step) {
+            for (Index j = 0; j < count; ++j) {
+                flat[j] = own[j * step];
+            }
+        });
+    }
+
+    Index number;
+    bool is_narrow;
+    std::vector<Piece> pieces;
+    std::vector<Buffer> below;
+    Buffer shift;  // s of centering.hpp, of the own units
+    SharedBatch::Scratch scratch;
+    OutputStage outputs;
+    Buffer panel;
+    Buffer no_bias;
+    // The own part of the outputs' z; two, in turn, for a section may be one batch ahead of another that
+    // still reads.
+    std::array<Buffer, 2> parts;
+    // Products of a stretch's samples: the own columns' part, for all to read, and the sum of all parts.
+    Buffer own_products;
+    Buffer products;
+
+private:
+    // Calls fn(own, flat, count, step) for every row of weights and biases that is the section's: entry j of
+    // the row is own[j * step] and flat[j]. All sections have the output biases, and alike; in `parameters`
+    // they are the first one's.
+    template <typename P, typename Fn>
+    void for_each_row(const Shape& shape, P& parameters, const Fn& fn) {
+        for (std::size_t l = 0; l < pieces.size(); ++l) {
+            auto* flat = parameters.flat().data() + shape[l].begin;
+            auto* biases = flat + shape[l].fan_in * shape[l].stride;
+            Piece& piece = pieces[l];
+            if (l + 1 < pieces.size()) {
+                for (Index k = 0; k < piece.fan_in; ++k) {
+                    fn(piece.weights.data() + k * piece.width, flat + k * shape[l].stride + piece.begin,
+                       piece.units, Index{1});
+                }
+                fn(piece.biases.data(), biases + piece.begin, piece.units, Index{1});
+                continue;
+            }
+            for (Index k = 0; k < piece.units; ++k) {
+                fn(piece.weights.data() + (is_narrow ? k : k * piece.width),
+                   flat + (piece.begin + k) * piece.width, shape[l].fan_out,
+                   is_narrow ? padded(piece.units) : 1);
+            }
+            if (number == 0 || std::is_const_v<P>) {
+                fn(piece.biases.data(), biases, shape[l].fan_out, Index{1});
+            }
+        }
+    }
+};
+
+class Sections final : public InLockstep {
+public:
+    Sections(const Task& task, Team& team, const Parameters& start)
+        : task_{task},
+          stretch_{stretch_of(task.reading, task.X.kind, task.batch_size, task.kernels.bytes_together)},
+          sections_(static_cast<std::size_t>(task.threads())),
+          stretches_(slots, SharedBatch{task.X, stretch_, task.reading, task.centering}) {
+        // Made by their own threads, so that their memory is near those threads' cores.
+        team.for_each(task.threads(), [&](Index i) {
+            sections_[static_cast<std::size_t>(i)] = std::make_unique<Section>(task, stretch_, i, start);
+        });
+        const auto& layers = task.network.shape.layers();
+        for (std::size_t l = 0; l + 2 < layers.size(); ++l) {
+            activations_.emplace_back(static_cast<std::size_t>(task.batch_size * layers[l].stride));
+        }
+    }
+
+    void collect(Team& team, Parameters& parameters, std::span<float> shift) override {
+        team.for_each(task_.threads(), [&](Index i) {
+            sections_[static_cast<std::size_t>(i)]->collect(task_.network.shape, parameters, shift);
+        });
+    }
+
+private:
+    // Stretch t is in slot t % 3: while the slowest section is still at the update of stretch t - 1, the
+    // fastest may be in stretch t and reads stretch t + 1.
+    static constexpr std::size_t slots = 3;
+
+    // Some of a stretch's samples, which take one step.
+    struct Batch {
+        SharedBatch& stretch;
+        Index first;  // of the stretch's samples
+        Index samples;
+        std::size_t parity;
+        float scale;
+    };
+
+    void work(Lockstep::Member& self, Index member, Index members, Index epoch, Heartbeat& heartbeat,
+              Replica::Trained& trained) override {
+        const Shard shard = task_.shard();
+        const Shard::Epoch order = shard.epoch(epoch);
+        const Index size = shard.epoch_size();
+        const auto each = [&](const auto& phase) {
+            for (Index i = member; i < task_.threads(); i += members) {
+                phase(i, *sections_[static_cast<std::size_t>(i)]);
+            }
+        };
+        Reporter reporter{heartbeat, task_.network.shape.size()};
+
+        self.run([&] { each([&](Index i, Section& /*section*/) { read(order, 0, i); }); });
+        if (!self.meet()) {
+            return;
+        }
+        if (stretch_ > task_.batch_size) {
+            self.run([&] { each([&](Index i, Section& section) { multiply(0, i, section); }); });
+            if (!self.meet()) {
+                return;
+            }
+        }
+        std::size_t parity = 0;
+        for (Index t = 0, begin = 0; begin < size; ++t, begin += stretch_) {
+            SharedBatch& stretch = slot(t);
+            const Index loaded = samples_in(t);
+            const bool is_last = begin + stretch_ >= size;
+            self.run([&] {
+                each([&](Index /*i*/, Section& section) {
+                    if (loaded > task_.batch_size) {
+                        sum_products(section, stretch, loaded);
+                    }
+                    if (Piece& piece = section.pieces.front(); piece.units > 0) {
+                        stretch.forward(task_.kernels, 0, loaded, section.first(),
+                                        piece.activations.data());
+                    }
+                });
+            });
+            for (Index first = 0; first < loaded; first += task_.batch_size, parity ^= 1U) {
+                const Index samples = std::min(task_.batch_size, loaded - first);
+                const double rate =
+                    task_.options.sgd.rate_at(epoch * size + begin + first, shard.length());
+                const Batch batch{.stretch = stretch,
+                                  .first = first,
+                                  .samples = samples,
+                                  .parity = parity,
+                                  .scale = static_cast<float>(-rate / static_cast<double>(samples))};
+                // Between two barriers everybody does a share of what the next stretch needs.
+                const auto prepare = [&](Index i, Section& section) {
+                    if (first == 0 && !is_last) {
+                        read(order, t + 1, i);
+                    } else if (first + samples == loaded && !is_last) {
+                        multiply(t + 1, i, section);
+                    }
+                };
+                if (!step(self, each, prepare, batch, trained)) {
+                    return;
+                }
+            }
+            self.run([&] {
+                each([&](Index /*i*/, Section& section) {
+                    if (Piece& piece = section.pieces.front(); piece.units > 0) {
+                        stretch.update(task_.kernels, loaded, piece.deltas.data(), section.first(), 0,
+                                       task_.X.columns, section.scratch);
+                    }
+                });
+                if (member == 0) {
+                    trained.samples = begin + loaded;
+                    reporter.report(trained.samples, trained.loss_sum);
+                    if (reporter.stopped()) {
+                        self.stop();
+                    }
+                }
+            });
+        }
+    }
+
+    // One batch, all but the step of the first layer. Returns whether to go on.
+    template <typename Each, typename Prepare>
+    bool step(Lockstep::Member& self, const Each& each, const Prepare& prepare, const Batch& batch,
+              Replica::Trained& trained) {
+        const std::size_t hidden = sections_.front()->pieces.size() - 1;
+        for (std::size_t l = 0; l + 1 < hidden; ++l) {
+            self.run([&] {
+                each([&](Index /*i*/, Section& section) {
+                    forward(section, l, batch);
+                    publish(section, l, batch);
+                });
+            });
+            if (!self.meet()) {
+                return false;
+            }
+        }
+        self.run([&] {
+            each([&](Index i, Section& section) {
+                forward(section, hidden - 1, batch);
+                add_outputs(section, batch);
+                prepare(i, section);
+            });
+        });
+        if (!self.meet()) {
+            return false;
+        }
+        self.run([&] {
+            each([&](Index i, Section& section) {
+                const double loss = finish_outputs(section, batch);
+                if (i == 0) {
+                    trained.loss_sum += loss;
+                }
+                backward_outputs(section, batch);
+            });
+        });
+        for (std::size_t l = hidden - 1; l > 0; --l) {
+            self.run([&] {
+                each([&](Index /*i*/, Section& section) { backward(section, l, batch.samples); });
+            });
+            if (!self.meet()) {
+                return false;
+            }
+            self.run(
+                [&] { each([&](Index /*i*/, Section& section) { sum_deltas(section, l, batch); }); });
+        }
+        return true;
+    }
+
+    SharedBatch& slot(Index t) { return stretches_[static_cast<std::size_t>(t) % slots]; }
+    Index samples_in(Index t) const { return std::min(stretch_, task_.X.rows - t * stretch_); }
+
+    // Section i reads its share of a stretch.
+    void read(const Shard::Epoch& order, Index t, Index i) {
+        SharedBatch& stretch = slot(t);
+        const Block own = block(samples_in(t), task_.threads(), i);
+        for (Index s = own.begin; s < own.begin + own.size; ++s) {
+            stretch.ids[static_cast<std::size_t>(s)] = order[t * stretch_ + s];
+        }
+        stretch.read(task_.kernels, own.begin, own.begin + own.size);
+    }
+
+    // The share of section i in the products of a stretch that has been read.
+    void multiply(Index t, Index i, Section& section) {
+        if (samples_in(t) > task_.batch_size) {
+            // Sections of the columns, as of units.
+            const Block own = section_of(task_.X.columns, task_.threads(), i);
+            slot(t).multiply(task_.kernels, samples_in(t), task_.batch_size, own.begin,
+                             own.begin + own.size, section.own_products.data());
+        }
+    }
+
+    void sum_products(Section& section, const SharedBatch& stretch, Index loaded) const {
+        for (Index s = task_.batch_size; s < loaded; ++s) {
+            for (Index t = 0; t < s / task_.batch_size * task_.batch_size; ++t) {
+                const auto entry = static_cast<std::size_t>(s * MarkedRows::most + t);
+                float sum = stretch.step_factor(s, t);
+                for (const auto& other : sections_) {
+                    sum += other->own_products[entry];
+                }
+                section.products[entry] = sum;
+            }
+        }
+    }
+
+    // Rows of the batch.
+    static float* activations(Section& section, std::size_t l, const Batch& batch) {
+        Piece& piece = section.pieces[l];
+        return piece.activations.data() + (l == 0 ? batch.first * piece.width : 0);
+    }
+    static float* deltas(Section& section, std::size_t l, const Batch& batch) {
+        Piece& piece = section.pieces[l];
+        return piece.deltas.data() + (l == 0 ? batch.first * piece.width : 0);
+    }
+
+    void forward(Section& section, std::size_t l, const Batch& batch) const {
+        Piece& piece = section.pieces[l];
+        if (piece.units == 0) {
+            return;
+        }
+        float* own = activations(section, l, batch);
+        if (l > 0) {
+            task_.kernels.dense_forward(activations_[l - 1].data(), task_.network.shape[l - 1].stride,
+                                        batch.samples, piece.fan_in, piece.weights.data(),
+                                        piece.biases.data(), piece.width, own);
+        } else if (batch.first > 0) {
+            task_.kernels.add_product(section.products.data() + batch.first * MarkedRows::most,
+                                      MarkedRows::most, batch.samples, batch.first, piece.deltas.data(),
+                                      piece.width, own);
+        }
+        task_.kernels.activate(task_.network.activation, own, batch.samples * piece.width);
+        if (task_.network.activation == Activation::logistic && piece.units < piece.width) {
+            // The filling has to be zero, and logistic(0) is not.
+            for (Index s = 0; s < batch.samples; ++s) {
+                std::fill(own + s * piece.width + piece.units, own + (s + 1) * piece.width, 0.0F);
+            }
+        }
+    }
+
+    // Own activations, for all to read.
+    void publish(Section& section, std::size_t l, const Batch& batch) {
+        const Piece& piece = section.pieces[l];
+        const Index stride = task_.network.shape[l].stride;
+        const float* own = activations(section, l, batch);
+        for (Index s = 0; s < batch.samples; ++s) {
+            std::copy_n(own + s * piece.width, piece.width,
+                        activations_[l].data() + s * stride + piece.begin);
+        }
+    }
+
+    // The own units' part of the outputs' z; the biases are in the first section's.
+    void add_outputs(Section& section, const Batch& batch) const {
+        const std::size_t last = section.pieces.size() - 1;
+        Piece& piece = section.pieces[last];
+        if (piece.units == 0) {
+            return;
+        }
+        const float* below = activations(section, last - 1, batch);
+        const Index below_width = section.pieces[last - 1].width;
+        const float* biases = section.number == 0 ? piece.biases.data() : section.no_bias.data();
+        float* z = section.parts[batch.parity].data();
+        if (section.is_narrow) {
+            task_.kernels.narrow_forward(below, below_width, batch.samples, piece.weights.data(), biases,
+                                         task_.network.shape.outputs(), piece.width, z);
+        } else {
+            task_.kernels.dense_forward(below, below_width, batch.samples, piece.fan_in,
+                                        piece.weights.data(), biases, piece.width, z);
+        }
+    }
+
+    // Every section does all of it: the outputs are few, and a barrier more would take longer.
+    double finish_outputs(Section& section, const Batch& batch) const {
+        const Index entries = batch.samples * section.pieces.back().width;
+        float* z = section.outputs.z();
+        std::copy_n(sections_.front()->parts[batch.parity].data(), entries, z);
+        for (std::size_t i = 1; i < sections_.size() && sections_[i]->pieces.back().units > 0; ++i) {
+            const float* part = sections_[i]->parts[batch.parity].data();
+            for (Index k = 0; k < entries; ++k) {
+                z[k] += part[k];
+            }
+        }
+        const auto ids = std::span{batch.stretch.ids}.subspan(static_cast<std::size_t>(batch.first),
+                                                              static_cast<std::size_t>(batch.samples));
+        return section.outputs.run(task_.kernels, task_.targets, ids, batch.scale);
+    }
+
+    void backward_outputs(Section& section, const Batch& batch) const {
+        const std::size_t last = section.pieces.size() - 1;
+        Piece& piece = section.pieces[last];
+        if (piece.units == 0) {
+            return;
+        }
+        const float* delta = section.outputs.deltas();
+        const Index below_width = section.pieces[last - 1].width;
+        const float* below = activations(section, last - 1, batch);
+        float* below_delta = deltas(section, last - 1, batch);
+        if (section.is_narrow) {
+            task_.kernels.narrow_step(below, below_width, batch.samples, delta, piece.width,
+                                      task_.network.shape.outputs(), piece.weights.data(),
+                                      piece.biases.data(), below_delta);
+        } else {
+            task_.kernels.dense_backward(delta, batch.samples, piece.weights.data(), piece.fan_in,
+                                         piece.width, below_delta, below_width, section.panel.data());
+            task_.kernels.dense_update(below, below_width, batch.samples, piece.fan_in, delta,
+                                       piece.weights.data(), piece.biases.data(), piece.width);
+        }
+        task_.kernels.multiply_derivative(task_.network.activation, below, below_delta,
+                                          batch.samples * below_width);
+    }
+
+    // What the own units of layer l add to the deltas of all units below, and the step of their weights.
+    void backward(Section& section, std::size_t l, Index samples) const {
+        Piece& piece = section.pieces[l];
+        if (piece.units == 0) {
+            return;
+        }
+        const Index stride = task_.network.shape[l - 1].stride;
+        task_.kernels.dense_backward(piece.deltas.data(), samples, piece.weights.data(), piece.fan_in,
+                                     piece.width, section.below[l].data(), stride, section.panel.data());
+        task_.kernels.dense_update(activations_[l - 1].data(), stride, samples, piece.fan_in,
+                                   piece.deltas.data(), piece.weights.data(), piece.biases.data(),
+                                   piece.width);
+    }
+
+    // The deltas of the own units of layer l - 1, from what all sections of layer l have to add.
+    void sum_deltas(Section& section, std::size_t l, const Batch& batch) const {
+        const Piece& piece = section.pieces[l - 1];
+        const Index stride = task_.network.shape[l - 1].stride;
+        for (Index s = 0; s < batch.samples && piece.units > 0; ++s) {
+            float* own = deltas(section, l - 1, batch) + s * piece.width;
+            std::fill_n(own, piece.width, 0.0F);
+            for (const auto& other : sections_) {
+                if (other->pieces[l].units == 0) {
+                    break;
+                }
+                const float* part = other->below[l].data() + s * stride + piece.begin;
+                for (Index k = 0; k < piece.width; ++k) {
+                    own[k] += part[k];
+                }
+            }
+        }
+        task_.kernels.multiply_derivative(task_.network.activation, activations(section, l - 1, batch),
+                                          deltas(section, l - 1, batch), batch.samples * piece.width);
+    }
+
+    Task task_;
+    Index stretch_;  // samples that make one visit of the first layer: a batch, or several small ones
+    std::vector<std::unique_ptr<Section>> sections_;
+    std::vector<SharedBatch> stretches_;
+    std::vector<Buffer> activations_;  // of the hidden layers below the last, for all to read
+};
+
+}  // namespace
+
+std::unique_ptr<OneNetwork> make_sections(const Task& task, Team& team, const Parameters& start) {
+    return std::make_unique<Sections>(task, team, start);
+}
+
+}  // namespace omp_mlp

@@ -1,0 +1,27 @@
+// Section parallelism (node parallelism; Figure 1 of the note): every thread owns a section of the hidden
+// units of every layer, and passes their activations and deltas to the others.
+//
+// A section holds the weights into its units, and of the output layer the weights out of its last hidden
+// units, each in memory of its own. So a network with one hidden layer has one barrier a batch:
+//   own activations = phi(x W[:, own] + b[own]);   own part of z = own activations W_out[own, :]
+//   -- barrier --
+//   z = sum of the parts in the order of the sections; loss and deltas of the outputs, by every section
+//   own deltas, and the step of the own weights.
+// Every further hidden layer has two more: one after its inputs, the activations below it, are written
+// for all, and one after every section has written what its own deltas add to the deltas below.
+// Small batches are read together and make one visit of the first layer (network.hpp); of the products of their
+// samples, which that takes, every section makes those of its own columns.
+// Sections are whole cache lines of 16 units: no false sharing, and no vector is cut in two.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "training/one_network.hpp"
+
+namespace omp_mlp {
+
+// Needs at least one hidden layer.
+std::unique_ptr<OneNetwork> make_sections(const Task& task, Team& team, const Parameters& start);
+
+}  // namespace omp_mlp

@@ -1,0 +1,228 @@
+#include "training/synchronous.hpp"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "threads/lockstep.hpp"
+#include "training/output_stage.hpp"
+#include "training/shared_batch.hpp"
+
+namespace omp_mlp {
+namespace {
+
+// Where to cut the rows of the first layer, so that every part gets as many nonzeros of X: by a count over
+// up to 64 samples at equal distances. The cuts, multiples of `unit`, change nothing but the speed.
+std::vector<Index> cut_rows(const Samples& X, Index parts, Index unit, bool by_nonzeros) {
+    constexpr Index rows_looked_at = 64;
+    std::vector<Index> counts(static_cast<std::size_t>(X.columns), 1);  // 1: for the row itself
+    const Index step = std::max<Index>(1, X.rows / rows_looked_at);
+    for (Index row = 0; row < X.rows && by_nonzeros; row += step) {
+        if (X.kind == Samples::Kind::csr) {
+            for (std::int64_t i = X.starts[row]; i < X.starts[row + 1]; ++i) {
+                ++counts[static_cast<std::size_t>(X.indices[i])];
+            }
+            continue;
+        }
+        for (Index k = 0; k < X.columns; ++k) {
+            const Index entry = row * X.columns + k;
+            const bool nonzero =
+                X.kind == Samples::Kind::dense_uint8 ? X.bytes[entry] != 0 : X.values[entry] != 0.0F;
+            counts[static_cast<std::size_t>(k)] += nonzero ? 1 : 0;
+        }
+    }
+    Index total = 0;
+    for (const Index count : counts) {
+        total += count;
+    }
+    std::vector<Index> cuts{0};
+    Index before = 0;
+    Index k = 0;
+    for (Index part = 1; part < parts; ++part) {
+        while (k < X.columns && before * parts < part * total) {
+            before += counts[static_cast<std::size_t>(k++)];
+        }
+        // To the nearest multiple of the unit.
+        cuts.push_back(std::clamp((k + unit / 2) / unit * unit, cuts.back(), X.columns / unit * unit));
+    }
+    cuts.push_back(X.columns);
+    return cuts;
+}
+
+// Rows of marks are cut in words of 64; where there are few for each part, lists can be cut anywhere.
+Reading reading(const Task& task) {
+    constexpr Index enough = 256;
+    const bool few = task.X.columns < enough * task.threads() && task.threads() > 1;
+    return task.reading == Reading::marks && few ? Reading::lists : task.reading;
+}
+
+// What one part of the work needs for itself.
+struct Part {
+    explicit Part(const Task& task)
+        : outputs{task.network, (task.batch_size + task.threads() - 1) / task.threads(),
+                  task.options.batch.skip_confident} {
+        Index widest = 0;
+        for (const LayerShape& layer : task.network.shape.layers()) {
+            widest = std::max(widest, layer.stride);
+        }
+        panel.resize(static_cast<std::size_t>(64 * widest));
+        no_biases.resize(static_cast<std::size_t>(widest));
+    }
+
+    SharedBatch::Scratch scratch;
+    OutputStage outputs;
+    Buffer panel;
+    Buffer no_biases;  // where the steps of the biases go that another part takes
+    double loss = 0.0;
+};
+
+class Synchronous final : public InLockstep {
+public:
+    Synchronous(const Task& task, Team& team, Parameters start)
+        : task_{task},
+          parameters_{std::move(start)},
+          batch_{task.X, task.batch_size, reading(task), task.centering},
+          cuts_{cut_rows(task.X, task.threads(), batch_.row_unit(), task.reading != Reading::dense)},
+          shift_(static_cast<std::size_t>(task.centering != nullptr ? task.network.shape[0].stride : 0)),
+          parts_(static_cast<std::size_t>(task.threads())) {
+        team.for_each(task.threads(), [&](Index i) {
+            parts_[static_cast<std::size_t>(i)] = std::make_unique<Part>(task);
+        });
+        for (const LayerShape& layer : task.network.shape.layers()) {
+            const auto entries = static_cast<std::size_t>(task.batch_size * layer.stride);
+            activations_.emplace_back(entries);
+            deltas_.emplace_back(entries);
+        }
+    }
+
+    void collect(Team& /*team*/, Parameters& parameters, std::span<float> shift) override {
+        std::ranges::copy(parameters_.flat(), parameters.flat().begin());
+        std::ranges::copy(shift_, shift.begin());
+    }
+
+private:
+    void work(Lockstep::Member& self, Index member, Index members, Index epoch, Heartbeat& heartbeat,
+              Replica::Trained& trained) override {
+        const Shard shard = task_.shard();
+        const Shard::Epoch order = shard.epoch(epoch);
+        Reporter reporter{heartbeat, task_.network.shape.size()};
+        for (Index begin = 0; begin < shard.epoch_size(); begin += task_.batch_size) {
+            const Index samples = std::min(task_.batch_size, shard.epoch_size() - begin);
+            const double rate =
+                task_.options.sgd.rate_at(epoch * shard.epoch_size() + begin, shard.length());
+            const auto scale = static_cast<float>(-rate / static_cast<double>(samples));
+            self.run([&] {
+                for (Index i = member; i < task_.threads(); i += members) {
+                    pass(order, begin, block(samples, task_.threads(), i), scale,
+                         *parts_[static_cast<std::size_t>(i)]);
+                }
+            });
+            if (!self.meet()) {
+                return;
+            }
+            self.run([&] {
+                for (Index i = member; i < task_.threads(); i += members) {
+                    step(i, samples, *parts_[static_cast<std::size_t>(i)]);
+                }
+                if (member == 0) {
+                    for (const auto& part : parts_) {
+                        trained.loss_sum += part->loss;
+                    }
+                    trained.samples = begin + samples;
+                    reporter.report(trained.samples, trained.loss_sum);
+                    if (reporter.stopped()) {
+                        self.stop();
+                    }
+                }
+            });
+            if (!self.meet()) {
+                return;
+            }
+        }
+    }
+
+    // Samples `own` of the batch, forward and back: leaves their activations and deltas for all to read.
+    void pass(const Shard::Epoch& order, Index begin, const Block& own, float scale, Part& part) {
+        part.loss = 0.0;
+        if (own.size == 0) {
+            return;
+        }
+        const Kernels& kernels = task_.kernels;
+        const auto& layers = task_.network.shape.layers();
+        for (Index s = own.begin; s < own.begin + own.size; ++s) {
+            batch_.ids[static_cast<std::size_t>(s)] = order[begin + s];
+        }
+        batch_.read(kernels, own.begin, own.begin + own.size);
+        const auto activations = [&](std::size_t l) {
+            return l + 1 == layers.size() ? part.outputs.z()
+                                          : activations_[l].data() + own.begin * layers[l].stride;
+        };
+        const auto first = parameters_.layer(layers[0]);
+        batch_.forward(kernels, own.begin, own.begin + own.size,
+                       {first.weights, first.biases, shift(), first.stride}, activations(0));
+        for (std::size_t l = 1; l < layers.size(); ++l) {
+            const auto layer = parameters_.layer(layers[l]);
+            float* below = activations(l - 1);
+            kernels.activate(task_.network.activation, below, own.size * layers[l - 1].stride);
+            kernels.dense_forward(below, layers[l - 1].stride, own.size, layer.fan_in, layer.weights,
+                                  layer.biases, layer.stride, activations(l));
+        }
+        part.loss = part.outputs.run(kernels, task_.targets,
+                                     std::span{batch_.ids}.subspan(static_cast<std::size_t>(own.begin),
+                                                                   static_cast<std::size_t>(own.size)),
+                                     scale);
+        const Index stride = layers.back().stride;
+        std::copy_n(part.outputs.deltas(), own.size * stride,
+                    deltas_.back().data() + own.begin * stride);
+        for (std::size_t l = layers.size() - 1; l > 0; --l) {
+            const auto layer = parameters_.layer(layers[l]);
+            const Index below_stride = layers[l - 1].stride;
+            float* below = deltas_[l - 1].data() + own.begin * below_stride;
+            kernels.dense_backward(deltas_[l].data() + own.begin * layer.stride, own.size, layer.weights,
+                                   layer.fan_in, layer.stride, below, below_stride, part.panel.data());
+            kernels.multiply_derivative(task_.network.activation, activations(l - 1), below,
+                                        own.size * below_stride);
+        }
+    }
+
+    // The step of part i's rows of every layer, over the whole batch. The biases are the first part's.
+    void step(Index i, Index samples, Part& part) {
+        const Kernels& kernels = task_.kernels;
+        const auto& layers = task_.network.shape.layers();
+        for (std::size_t l = 0; l < layers.size(); ++l) {
+            const auto layer = parameters_.layer(layers[l]);
+            float* biases = i == 0 ? layer.biases : part.no_biases.data();
+            if (l == 0) {
+                const auto cut = static_cast<std::size_t>(i);
+                batch_.update(kernels, samples, deltas_[0].data(),
+                              {layer.weights, biases, i == 0 ? shift() : nullptr, layer.stride},
+                              cuts_[cut], cuts_[cut + 1], part.scratch);
+            } else {
+                const Block even = block(layer.fan_in, task_.threads(), i);
+                kernels.dense_update(activations_[l - 1].data() + even.begin, layers[l - 1].stride,
+                                     samples, even.size, deltas_[l].data(),
+                                     layer.weights + even.begin * layer.stride, biases, layer.stride);
+            }
+        }
+    }
+
+    float* shift() { return shift_.empty() ? nullptr : shift_.data(); }
+
+    Task task_;
+    Parameters parameters_;
+    SharedBatch batch_;
+    std::vector<Index> cuts_;
+    Buffer shift_;  // s of centering.hpp
+    std::vector<std::unique_ptr<Part>> parts_;
+    std::vector<Buffer> activations_;  // of each hidden layer, samples x stride
+    std::vector<Buffer> deltas_;       // of each layer
+};
+
+}  // namespace
+
+std::unique_ptr<OneNetwork> make_synchronous(const Task& task, Team& team, const Parameters& start) {
+    return std::make_unique<Synchronous>(task, team, start);
+}
+
+}  // namespace omp_mlp

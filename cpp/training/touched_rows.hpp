@@ -1,0 +1,36 @@
+// Which rows of the first layer a replica has needed since the last merge.
+//
+// Where inputs are sparse, a few dozen samples have a nonzero in little more than half of the columns. Only the
+// rows of those are taken over from the master, when a sample first needs them, and only those are read by the
+// next merge (Deferred, merge_loops.hpp).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "network/parameters.hpp"
+
+namespace omp_mlp {
+
+class TouchedRows {
+public:
+    explicit TouchedRows(const LayerShape& first_layer);
+
+    // The bits, as Deferred has them. The biases' row is always among them.
+    const std::uint64_t* bits() const { return bits_.data(); }
+
+    void touch_all();
+    void touch_none();
+    // Copies rows of `master` that are marked (bits as here, of `words` words for each of some samples) and not
+    // touched yet to `parameters`; both are flat buffers.
+    void touch(std::span<const std::uint64_t> marks, Index words, const float* master,
+               float* parameters);
+
+private:
+    Index rows_;
+    Index stride_;
+    std::vector<std::uint64_t> bits_;
+};
+
+}  // namespace omp_mlp

@@ -1,0 +1,195 @@
+"""How often replicas are merged, and what becomes of the merged parameters: "auto", resolved.
+
+Everything follows from numbers that are the same wherever a training is run, never from a clock.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from omp_mlp import _core, checks
+from omp_mlp.merging.methods import MergeMethod
+
+OUTER_OPTIMIZERS = ("auto", "momentum", "nesterov", "bmuf", "slowmo")
+
+FEW_MERGES = 8
+"""Up to this many, outer momentum has no time to pay off, and the last merge is an average."""
+
+# What merging costs one of n workers, each with a core to itself, in the time of multiply-adds of
+# training: the share of every replica's parameters that it reads, and the master that it loads, for
+# each parameter; and for each replica what waiting for each other and short reads cost. Fitted to
+# benchmarks/merge_cost.py, with some 25 multiply-adds a nanosecond.
+_MERGE_WORK_A_PARAMETER = 12
+_MERGE_WORK_A_REPLICA = 10_000
+# A merge should take at most this part of the time between merges, on the mean ...
+_MERGE_SHARE = 0.1
+# ... but fewer merges than this in a training lose accuracy ...
+_ENOUGH_MERGES = 512
+# ... and this few samples are too short to part for.
+_SHORTEST = 8
+# Rounds at the end are as many times longer than at the start: that takes two thirds of the merges
+# that rounds of one length need for the same accuracy.
+_GROWTH = 16
+
+
+def work_a_sample(X: checks.Matrix, layer_sizes: tuple[int, ...]) -> float:
+    """Return about how many multiply-adds it takes to train on one sample.
+
+    A layer takes one for each weight forward, one for the gradient, and one to hand the gradient
+    down; the first hands nothing down, and weights of inputs that are zero cost nothing. The share
+    of nonzeros is that of the first 256 samples.
+    """
+    if hasattr(X, "tocsr"):
+        nonzeros = X.tocsr()[:256].count_nonzero() / min(X.shape[0], 256)
+    else:
+        first = np.asarray(X[:256])
+        nonzeros = np.count_nonzero(first) / len(first)
+    upper = sum(a * b for a, b in pairwise(layer_sizes[1:]))
+    return 2.0 * float(nonzeros) * layer_sizes[1] + 3.0 * upper
+
+
+def cheap_period(threads: int, layer_sizes: tuple[int, ...], work: float) -> float:
+    """Return the samples between merges that make a merge cost a tenth of the time between them."""
+    parameters = sum((a + 1) * b for a, b in pairwise(layer_sizes))
+    merge = _MERGE_WORK_A_PARAMETER * parameters + _MERGE_WORK_A_REPLICA * threads
+    return merge / (_MERGE_SHARE * max(work, 1.0))
+
+
+def merge_period(
+    merge_every: object,
+    *,
+    is_periodic: bool,
+    threads: int,
+    batch_size: int,
+    n_samples: int,
+    samples_a_replica: int,
+    layer_sizes: tuple[int, ...],
+    X: checks.Matrix,
+) -> tuple[int, int]:
+    """Return the samples that each replica trains between merges, at the start and at the end."""
+    whole = max(samples_a_replica, 1)
+    if merge_every is None:
+        return whole, whole
+    if isinstance(merge_every, str):
+        checks.choice("merge_every", merge_every, ("auto",))
+        if threads > 1 and is_periodic:
+            work = work_a_sample(X, layer_sizes)
+            return growing_period(threads, batch_size, whole, layer_sizes, work)
+        period = min(n_samples, whole) if threads == 1 else whole
+        return period, period
+    if not isinstance(merge_every, (tuple, list)):
+        period = _period("merge_every", merge_every, batch_size)
+        return min(period, whole), min(period, whole)
+    if len(merge_every) != 2:
+        raise ValueError(
+            "merge_every must be a number of samples or a pair (first, last) of them; "
+            f"got {len(merge_every)} entries"
+        )
+    first, last = (
+        _period(f"merge_every[{k}]", period, batch_size) for k, period in enumerate(merge_every)
+    )
+    if whole > 2**50:
+        raise ValueError(
+            "merge_every can grow over up to 2^50 samples a replica; "
+            f"this training has {samples_a_replica}"
+        )
+    return first, last
+
+
+def growing_period(
+    threads: int, batch_size: int, samples_a_replica: int, layer_sizes: tuple[int, ...], work: float
+) -> tuple[int, int]:
+    """Return the first and last of the periods that "auto" merges with."""
+    cheap = cheap_period(threads, layer_sizes, work)
+    return _growing(min(cheap, samples_a_replica / _ENOUGH_MERGES), batch_size)
+
+
+def _growing(mean: float, batch_size: int) -> tuple[int, int]:
+    """Return a period that grows, with as many merges as one of ``mean`` samples has."""
+    # A training of L samples has L / (first log(growth)) (1 - 1 / growth) of them.
+    first = mean * (1 - 1 / _GROWTH) / math.log(_GROWTH)
+    batches = max(round(max(first, _SHORTEST) / batch_size), 1)
+    return batches * batch_size, _GROWTH * batches * batch_size
+
+
+def _period(name: str, value: Any, batch_size: int) -> int:  # noqa: ANN401 - checked here
+    period = checks.integer(name, value, 1)
+    if period < batch_size:
+        raise ValueError(f"{name} must be at least batch_size, {batch_size}; got {period}")
+    return period
+
+
+def count_merges(samples_a_replica: int, period: tuple[int, int], batch_size: int) -> int:
+    """Return how many merges a training has."""
+    if samples_a_replica == 0:
+        return 0
+    return _core.count_rounds(length=samples_a_replica, merge_every=period, batch_size=batch_size)
+
+
+@dataclass(frozen=True)
+class OuterStep:
+    """What becomes of the merged parameters, by u = merged - base and M = momentum M + u.
+
+    master = base + learning_rate M, or, if ``nesterov``, base + learning_rate (u + momentum M).
+    ``follows_rate``: momentum is multiplied by this round's learning rate over that of the last.
+    """
+
+    learning_rate: float
+    momentum: float
+    nesterov: bool
+    follows_rate: bool
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether it does anything but take the merged parameters as they are."""
+        return self.learning_rate != 1.0 or self.momentum > 0.0
+
+
+NO_OUTER_STEP = OuterStep(learning_rate=1.0, momentum=0.0, nesterov=False, follows_rate=False)
+
+
+def outer_step(
+    optimizer: str,
+    learning_rate: object,
+    momentum: object,
+    *,
+    method: MergeMethod,
+    threads: int,
+    merges: int,
+) -> OuterStep:
+    """Check the numbers of an outer optimiser, and resolve "auto" in all three."""
+    is_periodic = method.cadence == "periodic" or optimizer != "auto"
+    name = "momentum" if optimizer == "auto" else optimizer
+    default_rate, default_momentum = 1.0, 0.0
+    if is_periodic and merges > FEW_MERGES and threads > 1:
+        default_rate = 0.7 if name == "nesterov" else 1.0
+        default_momentum = {
+            "momentum": _momentum_of_threads(threads),
+            "nesterov": 0.9,
+            "bmuf": 1.0 - 1.0 / threads,
+            "slowmo": 0.7,
+        }[name]
+    return OuterStep(
+        learning_rate=_number("outer_learning_rate", learning_rate, default_rate),
+        momentum=_number("outer_momentum", momentum, default_momentum, below=1.0),
+        nesterov=name == "nesterov",
+        follows_rate=name == "slowmo",
+    )
+
+
+def _momentum_of_threads(threads: int) -> float:
+    if threads < 4:
+        return 0.0
+    return 0.3 if threads <= 8 else 0.4 if threads <= 16 else 0.5
+
+
+def _number(name: str, value: object, default: float, below: float = math.inf) -> float:
+    if isinstance(value, str):
+        checks.choice(name, value, ("auto",))
+        return default
+    return checks.real(name, value, 0.0, below=below)

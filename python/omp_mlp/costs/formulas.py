@@ -1,0 +1,654 @@
+"""What a training costs: the numbers that describe a machine, and the formulas that use them.
+
+The formulas are our own derivation. Pethick et al. (2003), who chose between exemplar and node
+parallelism by cost equations, and Dahl et al. (2008), who counted the cost of communication on a
+cluster, could be read as abstracts only. For P threads on C cores, N samples, E epochs, batches of
+B, W floats of weights of b = 4 bytes, and M merges, with
+
+    t(F, W, B) = sample + batch/B + F_1/s_kind(bW, B) + F_upper/s_dense(bW, B)
+
+the seconds of a sample on one thread, F_1 flop in the first layer and F_upper above it::
+
+    replica       ceil(P/C) (E ceil(N/P) (t(F, W, B) + read) + ready)
+                    + M (round(P) + (P + 1) b W / memory)
+    pattern       replica with M = E
+    section       ceil(P/C) (E N (t(F', W', B) + read/P) + ready)
+                    + E ceil(N/B) (2 hidden layers - 1) alpha(P)
+                    + E (round(1) + N (P-1)/P b x / sharing)
+    synchronous   ceil(P/C) (E N/B (ceil(B/P) (t(F_pass, W, ceil(B/P)) + read) + B/P F_step/s(W, B))
+                    + ready)
+                    + E ceil(N/B) (2 alpha(P) + (P-1)/P b (W'' + B (x + 2 units)) / sharing)
+                    + E round(1)
+    hogwild       ceil(P/C) (E ceil(N/P) F/s + ready)
+
+- s, flop/s, was measured for these kernels, by what the first layer reads (a matrix, or lists of
+  nonzeros), at this size of the weights and of the batch. Replicas and sections read small batches
+  together, synchronous does not; each has rates of its own. While all cores are busy, they are
+  divided by the crowding that was measured.
+- "sample" and "batch" are what they take besides: reading, losses, the loops. Sections do not
+  share them; synchronous shares "sample".
+- ready are the seconds until the first sample, by the bytes of the weights; read those by which a
+  sample takes longer when X is not in a cache, which is taken to be float32.
+- alpha is the time of a barrier, round that of a round in which there is nothing to do; memory the
+  bytes/s at which a round goes through weights of this size: copies of the master, the merge.
+- F' and W' are what the largest section has, in whole cache lines of 16 hidden units; F_pass is
+  forward and back, F_step the update; W'' are the weights that a batch changes.
+- x are the floats of a sample that a thread reads for all: a row of a matrix; of lists, the
+  nonzeros. Units are those of all layers.
+
+On a cluster (:class:`Cluster`) of P nodes, with L = ceil(log2 P), messages of alpha + bytes beta
+seconds, and gamma seconds to add a weight::
+
+    replica       E ceil(N/P) t + L (alpha + b W beta) + M L (2 alpha + 2 b W beta + W gamma)
+    section       E N t' + E ceil(N/B) 2 hidden layers L alpha + E N bytes beta, of which each
+                    sample has 2 (P-1)/P b for each unit of the hidden layers but the last, and
+                    2 L b for each output
+    synchronous   E N/B ceil(B/P) t + E ceil(N/B) L (2 alpha + 2 b W beta + W gamma)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp import cadence, checks
+from omp_mlp.model import Model
+
+_BYTES = 4  # of a weight
+_LINE = 16  # floats of a cache line
+_FORMAT = 2  # of Costs as plain numbers
+STRATEGIES = ("replica", "section", "synchronous", "hogwild", "pattern")
+
+Table = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What work costs on one machine. Made by :func:`omp_mlp.costs.calibrate`, or by hand.
+
+    Attributes
+    ----------
+    machine : str
+        What was measured.
+    cores : int
+        Cores that were free to use.
+    sizes : tuple of float
+        Bytes of weights for which rates are known, ascending.
+    batches : tuple of int
+        Batch sizes for which rates are known, ascending.
+    rates : mapping of str to tuple of tuples
+        Flop/s of one thread, ``rates[kind][size][batch]``. Kinds: "replica dense", "replica
+        sparse" (small batches are read together: replicas and sections), "synchronous dense",
+        "synchronous sparse", "hogwild dense", "hogwild sparse" (with all cores at it). "sparse" is
+        the first layer's alone, where it reads lists.
+    crowding : tuple of tuples of float
+        ``crowding[size][batch]``: by what a thread is slower while all cores are busy, at least 1.
+    barriers : mapping of int to float
+        Seconds of a barrier by number of threads.
+    rounds : mapping of int to float
+        Seconds of a round and merge of a tiny network by number of threads.
+    memory : tuple of tuples of float
+        ``memory[k][size]``: bytes/s at which a round goes through the weights, of one replica
+        (k = 0), and with a replica on every core (k = 1).
+    memory_sizes : tuple of float
+        Bytes of weights for which ``memory`` is known, ascending.
+    sharing : tuple of float
+        Bytes/s at which is read what another thread has written, by the bytes of the weights.
+    sharing_sizes : tuple of float
+        Bytes of weights for which ``sharing`` is known, ascending.
+    sample, batch : float
+        Seconds that a sample and a batch take besides their multiply-adds.
+    ready : mapping of str to tuple of float
+        Seconds to get ready, by the bytes of the weights; more than known are in proportion. Kinds:
+        "replica", "one" (network for all).
+    ready_sizes : tuple of float
+        Bytes of weights for which ``ready`` is known, ascending.
+    reading : tuple of float
+        Seconds a byte of X longer than where X is in a cache, by the bytes of X.
+    reading_sizes : tuple of float
+        Bytes of X for which ``reading`` is known, ascending.
+    """
+
+    machine: str
+    cores: int
+    sizes: tuple[float, ...]
+    batches: tuple[int, ...]
+    rates: Mapping[str, Table]
+    crowding: Table
+    barriers: Mapping[int, float]
+    rounds: Mapping[int, float]
+    memory: Table
+    memory_sizes: tuple[float, ...] = (1.0,)
+    sharing: tuple[float, ...] = (math.inf,)
+    sharing_sizes: tuple[float, ...] = (1.0,)
+    sample: float = 0.0
+    batch: float = 0.0
+    ready: Mapping[str, tuple[float, ...]] | None = None
+    ready_sizes: tuple[float, ...] = (1.0,)
+    reading: tuple[float, ...] = (0.0,)
+    reading_sizes: tuple[float, ...] = (1.0,)
+
+    @classmethod
+    def uniform(
+        cls,
+        rate: float,
+        *,
+        barrier: float = 0.0,
+        merge: float = 0.0,
+        bandwidth: float = math.inf,
+        cores: int = 1,
+    ) -> Costs:
+        """Return the costs of a machine with one rate for everything: for calculations by hand."""
+        row = ((rate,),)
+        return cls(
+            machine=f"{cores} cores of {rate:g} flop/s",
+            cores=cores,
+            sizes=(1.0,),
+            batches=(1,),
+            rates={
+                f"{who} {how}": row
+                for who in ("replica", "synchronous", "hogwild")
+                for how in ("dense", "sparse")
+            },
+            crowding=((1.0,),),
+            barriers={2: barrier},
+            rounds={1: 0.0, 2: merge},
+            memory=((bandwidth,), (bandwidth,)),
+            sharing=(bandwidth,),
+        )
+
+    def rate(self, kind: str, size: float, batch: float, *, crowd: float = 0.0) -> float:
+        """Return the flop/s of a thread, interpolated in the logarithms of size and batch size.
+
+        ``crowd``: from 0 (the other cores are idle) to 1 (all are busy with the same).
+        """
+        alone = self._interpolated(self.rates[kind], size, batch)
+        slower = self._interpolated(self.crowding, size, batch)
+        return alone / math.pow(slower, crowd)
+
+    def barrier(self, threads: int) -> float:
+        """Return the seconds of a barrier."""
+        return _by_threads(self.barriers, threads)
+
+    def round(self, threads: int) -> float:
+        """Return the seconds of a round and merge in which there is nothing to do."""
+        return _by_threads(self.rounds, threads)
+
+    def merge(self, threads: int, size: float, *, crowd: float = 0.0) -> float:
+        """Return the seconds that a round of so many replicas takes but for the training."""
+        alone, crowded = (_in_logarithms(size, self.memory_sizes, row) for row in self.memory)
+        speed = alone if crowd == 0 else alone * math.pow(crowded / alone, crowd)
+        return self.round(threads) + (threads + 1) * size / speed
+
+    def share(self, moved: float, size: float) -> float:
+        """Return the seconds to read bytes that another thread has written."""
+        return moved / _in_logarithms(size, self.sharing_sizes, self.sharing)
+
+    def getting_ready(self, who: str, size: float) -> float:
+        """Return the seconds until the first sample."""
+        if self.ready is None:
+            return 0.0
+        beyond = max(size / self.ready_sizes[-1], 1.0)
+        return beyond * _in_logarithms(size, self.ready_sizes, self.ready[who])
+
+    def read(self, total: float) -> float:
+        """Return the seconds a byte of X that reading so many bytes takes besides."""
+        return _in_logarithms(total, self.reading_sizes, self.reading)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain numbers, for JSON."""
+        return {"format": _FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Costs:
+        """Undo :meth:`as_dict`, also after JSON."""
+        values = dict(values)
+        if values.pop("format") != _FORMAT:
+            raise ValueError("these costs were written by another version")
+        for name in ("sizes", "batches", "memory_sizes", "sharing", "sharing_sizes",
+                     "ready_sizes", "reading", "reading_sizes"):  # fmt: skip
+            values[name] = tuple(values[name])
+        for name in ("crowding", "memory"):
+            values[name] = tuple(map(tuple, values[name]))
+        values["rates"] = {k: tuple(map(tuple, rows)) for k, rows in values["rates"].items()}
+        for name in ("barriers", "rounds"):
+            values[name] = {int(k): float(v) for k, v in values[name].items()}
+        if values["ready"] is not None:
+            values["ready"] = {who: tuple(pair) for who, pair in values["ready"].items()}
+        return cls(**values)
+
+    def _interpolated(self, table: Table, size: float, batch: float) -> float:
+        by_size = [_in_logarithms(batch, self.batches, row) for row in table]
+        return _in_logarithms(size, self.sizes, by_size)
+
+
+def _in_logarithms(x: float, known: Sequence[float], values: Sequence[float]) -> float:
+    """Interpolate in the logarithms of both; beyond what is known, it stays what it is there."""
+    if len(known) == 1:
+        return values[0]
+    logs: npt.NDArray[np.float64] = np.log(values)
+    return float(np.exp(np.interp(math.log(x), np.log(known), logs)))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Nodes of one core each, joined by a network.
+
+    Attributes
+    ----------
+    latency : float
+        Seconds until a message arrives, however short.
+    bandwidth : float
+        Bytes/s of a link.
+    """
+
+    latency: float
+    bandwidth: float
+
+    @classmethod
+    def ethernet(cls, gigabits: float, latency: float = 50e-6) -> Cluster:
+        """Return a cluster with links of so many Gbit/s."""
+        return cls(latency, gigabits * 1e9 / 8)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The seconds of a training by what they are spent on, and what was assumed.
+
+    ``compute`` has in it what is needed to get ready.
+    """
+
+    strategy: str
+    threads: int
+    compute: float
+    synchronise: float
+    merge: float
+    assumptions: tuple[str, ...]
+
+    @property
+    def total(self) -> float:
+        """All of it, in seconds."""
+        return self.compute + self.synchronise + self.merge
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a network has to do for one sample, on one thread or in one section of it."""
+
+    forward: float  # flop, and so on
+    backward: float
+    update: float
+    size: float  # bytes of weights
+    first: float  # of forward, and as much of update: what the first layer has
+
+    @property
+    def flop(self) -> float:
+        """Of all three."""
+        return self.forward + self.backward + self.update
+
+
+def work(
+    network: Model | Sequence[int], *, density: float | None = None, sections: int = 1
+) -> Work:
+    """Count the flop a sample; multiply and add are two, rows are whole cache lines of 16 floats.
+
+    Parameters
+    ----------
+    network : Model or sequence of int
+        A network, or its layer sizes: features, hidden units of each layer, outputs.
+    density : float, optional
+        Share of nonzeros in X, where the first layer reads lists of them; None: it reads a matrix.
+    sections : int, default 1
+        Of the hidden units; what counts is the largest one.
+    """
+    sizes = list(network.layer_sizes if isinstance(network, Model) else network)
+    if len(sizes) < 2:
+        raise ValueError(f"network must have at least features and outputs; got {sizes}")
+    sizes = [checks.integer(f"network[{k}]", size, 1) for k, size in enumerate(sizes)]
+    last = len(sizes) - 2
+    forward = backward = update = size = first = 0.0
+    for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+        rows, width = fan_in, _padded(fan_out)
+        if layer < last:
+            width = _LINE * -(-(width // _LINE) // sections)
+        elif layer > 0:
+            # The output layer is cut by the units of the last hidden layer.
+            rows = min(fan_in, _LINE * -(-(_padded(fan_in) // _LINE) // sections))
+        inputs = rows if layer > 0 or density is None else rows * density
+        flop = 2.0 * inputs * width
+        forward += flop
+        update += flop
+        backward += flop if layer > 0 else 0.0
+        first += flop if layer == 0 else 0.0
+        size += _BYTES * rows * width
+    return Work(forward, backward, update, size, first)
+
+
+def predict(
+    network: Model | Sequence[int],
+    n_samples: int,
+    epochs: int,
+    threads: int,
+    strategy: str = "replica",
+    merge_every: int | tuple[int, int] | str | None = None,
+    *,
+    batch_size: int = 8,
+    density: float | None = None,
+    costs: Costs,
+    cores: int | None = None,
+    cluster: Cluster | None = None,
+) -> Prediction:
+    """Predict how long a training takes; :func:`omp_mlp.costs.predict` has the parameters."""
+    n_samples = checks.integer("n_samples", n_samples, 1)
+    epochs = checks.integer("epochs", epochs, 0)
+    threads = checks.integer("threads", threads, 1)
+    batch = min(checks.integer("batch_size", batch_size, 1), n_samples)
+    checks.choice("strategy", strategy, STRATEGIES)
+    if density is not None:
+        density = checks.real("density", density, 0.0)
+    cores = costs.cores if cores is None else checks.integer("cores", cores, 1)
+    if cluster is not None:
+        cores = threads
+    task = _Task(
+        whole=work(network, density=density),
+        section=work(network, density=density, sections=threads),
+        layers=(network.layer_sizes if isinstance(network, Model) else tuple(network)),
+        samples=n_samples,
+        epochs=epochs,
+        threads=threads,
+        batch=batch,
+        density=density,
+        costs=costs,
+        cores=cores,
+        crowd=0.0 if cluster else (min(threads, cores) - 1) / max(cores - 1, 1),
+    )
+    if strategy == "replica":
+        count = merges(
+            network, n_samples, epochs, threads, merge_every, batch_size=batch, density=density
+        )
+        parts = _replica(task, count, cluster)
+    elif strategy == "pattern":
+        parts = _replica(task, epochs, cluster)
+    elif strategy == "hogwild":
+        if cluster is not None:
+            raise ValueError("strategy='hogwild' needs one memory; got a cluster")
+        parts = _hogwild(task)
+    elif strategy == "section" and len(task.layers) > 2:
+        parts = _section(task, cluster)
+    else:  # without hidden units there are no sections, and rows are split instead
+        parts = _synchronous(task, cluster)
+    return Prediction(strategy, threads, *parts, _assumptions(costs, cores, threads, cluster))
+
+
+# ---------------------------------------------------------------------------------- the formulas
+
+
+@dataclass(frozen=True)
+class _Task:
+    whole: Work
+    section: Work
+    layers: Sequence[int]
+    samples: int
+    epochs: int
+    threads: int
+    batch: int
+    density: float | None
+    costs: Costs
+    cores: int
+    crowd: float
+
+    @property
+    def batches(self) -> int:
+        return self.epochs * -(-self.samples // self.batch)
+
+    @property
+    def turns(self) -> int:
+        """How often a core has to take over another thread's work."""
+        return -(-self.threads // self.cores)
+
+    @property
+    def levels(self) -> int:
+        return (self.threads - 1).bit_length()
+
+    @property
+    def others(self) -> float:
+        """Share of the threads that are not this one."""
+        return (self.threads - 1) / self.threads
+
+    @property
+    def inputs(self) -> float:
+        """Floats of a sample that the first layer reads."""
+        return self.layers[0] * (1.0 if self.density is None else self.density)
+
+    def seconds(self, who: str, first: float, upper: float, size: float, batch: float) -> float:
+        """Return what so many flop take, in the first layer and above it."""
+        batch = max(batch, 1)
+
+        def rate(kind: str) -> float:
+            return self.costs.rate(f"{who} {kind}", size, batch, crowd=self.crowd)
+
+        return first / rate("dense" if self.density is None else "sparse") + upper / rate("dense")
+
+    def sample(self, who: str, one: Work, batch: float) -> float:
+        """Return the seconds of a sample on one thread."""
+        flop = self.seconds(who, 2 * one.first, one.flop - 2 * one.first, one.size, batch)
+        return self.costs.sample + self.costs.batch / batch + flop
+
+    def ready(self, who: str, size: float) -> float:
+        """Return the seconds to get ready."""
+        return self.costs.getting_ready(who, size) if self.epochs > 0 else 0.0
+
+    @property
+    def reading(self) -> float:
+        """Seconds of a sample to bring it near."""
+        row = _BYTES * self.layers[0]
+        return row * self.costs.read(self.samples * row)
+
+
+def merges(
+    network: Model | Sequence[int],
+    n_samples: int,
+    epochs: int,
+    threads: int,
+    merge_every: int | tuple[int, int] | str | None = None,
+    *,
+    batch_size: int = 8,
+    density: float | None = None,
+) -> int:
+    """Count the merges of a training by replicas; the parameters are those of :func:`predict`."""
+    stream = epochs * -(-n_samples // threads)
+    if merge_every is None:
+        return min(stream, 1)
+    if isinstance(merge_every, str):
+        checks.choice("merge_every", merge_every, ("auto",))
+        if threads == 1:
+            return epochs
+        sizes = tuple(network.layer_sizes if isinstance(network, Model) else network)
+        upper = sum(a * b for a, b in pairwise(sizes[1:]))
+        adds = 2.0 * (1.0 if density is None else density) * sizes[0] * sizes[1] + 3.0 * upper
+        period = cadence.growing_period(threads, batch_size, max(stream, 1), sizes, adds)
+    else:
+        first, last = merge_every if isinstance(merge_every, tuple) else (merge_every, merge_every)
+        period = (
+            checks.integer("merge_every", first, 1),
+            checks.integer("merge_every", last, 1),
+        )
+    whole = max(stream, 1)
+    if period[0] == period[1]:
+        period = (min(period[0], whole), min(period[0], whole))
+    return cadence.count_merges(stream, period, batch_size)
+
+
+def _hogwild(task: _Task) -> tuple[float, float, float]:
+    shard = -(-task.samples // task.threads)
+    kind = "dense" if task.density is None else "sparse"
+    # Its rates were measured with all cores at it.
+    rate = task.costs.rate(f"hogwild {kind}", task.whole.size, task.batch)
+    compute = task.epochs * shard * task.whole.flop / rate + task.ready("one", task.whole.size)
+    return task.turns * compute, 0.0, 0.0
+
+
+def _replica(task: _Task, count: int, cluster: Cluster | None) -> tuple[float, float, float]:
+    costs, size = task.costs, task.whole.size
+    shard = -(-task.samples // task.threads)
+    sample = task.sample("replica", task.whole, min(task.batch, shard))
+    sample += task.reading
+    compute = task.turns * (task.epochs * shard * sample + task.ready("replica", size))
+    if cluster is None:
+        return compute, 0.0, count * costs.merge(task.threads, size, crowd=task.crowd)
+    message = cluster.latency + size / cluster.bandwidth
+    adds = size / costs.memory[0][-1]
+    return compute, task.levels * message, count * task.levels * (2 * message + adds)
+
+
+def _section(task: _Task, cluster: Cluster | None) -> tuple[float, float, float]:
+    costs = task.costs
+    samples = task.epochs * task.samples
+    # Whoever reads a sample reads it for all.
+    sample = task.sample("replica", task.section, task.batch) + task.reading / task.threads
+    compute = task.turns * (samples * sample + task.ready("one", task.section.size))
+    if task.threads == 1:
+        return compute, 0.0, 0.0
+    barriers = 2 * (len(task.layers) - 2) - 1
+    if cluster is None:
+        moved = samples * task.others * _BYTES * task.inputs
+        waiting = task.batches * barriers * costs.barrier(task.threads)
+        waiting += costs.share(moved, task.whole.size)
+        return compute, waiting + task.epochs * costs.round(1), 0.0
+    # Of each sample, the activations of the hidden layers below the last, and as many deltas, reach
+    # every node, and the outputs' sums go up and down a tree.
+    inner = 2 * sum(task.layers[1:-2]) * _BYTES * task.others
+    outputs = 2 * task.levels * task.layers[-1] * _BYTES
+    latency = task.batches * (barriers + 1) * task.levels * cluster.latency
+    traffic = task.epochs * task.samples * (inner + outputs) / cluster.bandwidth
+    return compute, latency + traffic, 0.0
+
+
+def _synchronous(task: _Task, cluster: Cluster | None) -> tuple[float, float, float]:
+    costs, whole = task.costs, task.whole
+    part = -(-task.batch // task.threads)
+    # A last, smaller batch counts as what it is of a whole one.
+    steps = task.epochs * task.samples / task.batch
+    upper = whole.forward - whole.first
+    passes = part * (
+        costs.sample
+        + task.reading
+        + task.seconds("synchronous", whole.first, upper + whole.backward, whole.size, part)
+    )
+    if cluster is None:
+        share = task.batch / task.threads
+        updates = share * task.seconds("synchronous", whole.first, upper, whole.size, task.batch)
+    else:  # every node sums up the gradient of its own samples
+        updates = part * task.seconds("synchronous", whole.first, upper, whole.size, part)
+    compute = task.turns * (
+        steps * (passes + updates + costs.batch) + task.ready("one", whole.size)
+    )
+    if task.threads == 1:
+        return compute, 0.0, 0.0
+    if cluster is None:
+        rows = task.batch * _BYTES * (task.inputs + 2 * sum(task.layers[1:]))
+        moved = task.others * (_changed(task, task.batch) + rows)
+        waiting = task.batches * 2 * costs.barrier(task.threads)
+        waiting += steps * costs.share(moved, whole.size)
+        return compute, waiting + task.epochs * costs.round(1), 0.0
+    message = cluster.latency + whole.size / cluster.bandwidth
+    adds = whole.size / costs.memory[0][-1]
+    return compute, task.batches * task.levels * (2 * message + adds), 0.0
+
+
+def _changed(task: _Task, batch: int) -> float:
+    """Return the bytes of weights that a step changes: those of inputs that are all zero stay."""
+    first = _BYTES * task.layers[0] * _padded(task.layers[1])
+    untouched = 0.0 if task.density is None else (1 - min(task.density, 1.0)) ** batch
+    return task.whole.size - first * untouched
+
+
+def _assumptions(
+    costs: Costs, cores: int, threads: int, cluster: Cluster | None
+) -> tuple[str, ...]:
+    found = [f"cores as measured: {costs.machine}"]
+    if cluster is not None:
+        found += [
+            f"one core a node; messages of {cluster.latency * 1e6:g} us at "
+            f"{cluster.bandwidth * 8e-9:g} Gbit/s, which do not get in each other's way",
+            "sums go up and down a binary tree of nodes; nothing is sent while work is done",
+        ]
+    elif cores != costs.cores or threads > max(*costs.barriers, 2):
+        found += [
+            "every core is as fast as one of those measured while all were busy",
+            "barriers and merges take longer with the logarithm of the number of threads",
+            "one memory, whose bandwidth does not grow with the cores",
+        ]
+    return tuple(found)
+
+
+def _by_threads(seconds: Mapping[int, float], threads: int) -> float:
+    """Interpolate in log2(threads); beyond what was measured, go on in proportion to it."""
+    if threads in seconds:
+        return seconds[threads]
+    if threads == 1:
+        return 0.0
+    known = sorted(count for count in seconds if count > 1)
+    logs = [math.log2(count) for count in known]
+    if threads > known[-1]:
+        return seconds[known[-1]] * math.ceil(math.log2(threads)) / logs[-1]
+    return float(np.interp(math.log2(threads), logs, [seconds[count] for count in known]))
+
+
+def _padded(width: int) -> int:
+    return -(-width // _LINE) * _LINE
+
+
+def _gigaflops(*rows: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(1e9 * rate for rate in row) for row in rows)
+
+
+_HOGWILD = _gigaflops(*[(4.5,) * 5] * 5)
+
+# Rounded from a core with AVX-512 at 3.6 GHz; what several cores do is set, not measured.
+TYPICAL = Costs(
+    machine="a typical machine of 8 cores with AVX-512",
+    cores=8,
+    sizes=(5e3, 7e4, 4e5, 4.3e6, 3.8e7),
+    batches=(1, 4, 16, 64, 256),
+    rates={
+        "replica dense": _gigaflops(
+            (70, 70, 70, 70, 70), (85, 90, 95, 100, 100), (95, 100, 100, 105, 105),
+            (95, 95, 100, 105, 105), (45, 45, 50, 75, 95),
+        ),
+        "replica sparse": _gigaflops(
+            (20, 20, 20, 20, 20), (30, 35, 40, 45, 45), (45, 50, 55, 60, 60),
+            (40, 40, 40, 45, 45), (16, 16, 18, 20, 20),
+        ),
+        "synchronous dense": _gigaflops(
+            (40, 60, 70, 75, 75), (40, 75, 90, 100, 100), (42, 85, 100, 105, 105),
+            (15, 70, 100, 105, 105), (6, 20, 50, 75, 95),
+        ),
+        "synchronous sparse": _gigaflops(
+            (15, 15, 20, 20, 20), (30, 25, 40, 45, 45), (40, 30, 55, 65, 65),
+            (35, 35, 40, 45, 45), (21, 21, 21, 21, 21),
+        ),
+        "hogwild dense": _HOGWILD,
+        "hogwild sparse": _HOGWILD,
+    },
+    crowding=((1.0,) * 5,) * 4 + ((1.5,) * 5,),
+    barriers={2: 2e-7, 4: 5e-7, 8: 1.2e-6},
+    rounds={1: 1.5e-6, 2: 3e-6, 4: 6e-6, 8: 1.2e-5},
+    memory=((8e9, 1e10, 7e9, 4.5e9), (1e10, 1.2e10, 9e9, 5.5e9)),
+    memory_sizes=(7e4, 5e5, 4.3e6, 1.7e7),
+    sharing=(1e10, 1e10),
+    sharing_sizes=(2.7e5, 4.3e6),
+    sample=5e-8,
+    batch=1.5e-7,
+    ready={"replica": (6e-6, 2e-4, 4e-3), "one": (1e-5, 4e-5, 6e-4)},
+    ready_sizes=(2e3, 4e5, 4.3e6),
+    reading=(1e-13, 1e-10, 2e-10),
+    reading_sizes=(5e5, 8e6, 6.4e7),
+)  # fmt: skip
+"""What ``costs=False`` goes by: nobody's machine, but the same for everybody."""

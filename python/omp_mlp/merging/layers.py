@@ -1,0 +1,82 @@
+"""A network as matrices: what the merge methods work on that look at more than single weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp.checks import Matrix
+from omp_mlp.model import Model, layer_ends
+
+Array = npt.NDArray[np.float64]
+Layers = list[tuple[Array, Array]]  # (W, b) of each layer, in double
+
+# Rows of X at a time: what is kept of them is small, whatever the length of X.
+_BLOCK = 4096
+# Of a Gram matrix: the square of what float32 inputs tell apart, with some room.
+_RANK = 1e-10
+
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda z: np.maximum(z, 0.0),
+    "tanh": np.tanh,
+    "logistic": lambda z: 0.5 + 0.5 * np.tanh(0.5 * z),
+    "identity": lambda z: z,
+}
+
+
+def layers_of(model: Model) -> Layers:
+    """Return the parameters in double precision, as arrays of their own."""
+    return [
+        (W.astype(np.float64), b.astype(np.float64))
+        for W, b in zip(model.weights, model.biases, strict=True)
+    ]
+
+
+def with_layers(model: Model, layers: Layers) -> Model:
+    """Build a model that differs in its parameters only, rounded to float32 once."""
+    packed = np.concatenate([part.ravel() for layer in layers for part in layer])
+    return model._like(packed.astype(np.float32))
+
+
+def combine(one: Layers, other: Layers, factor: float) -> Layers:
+    """Return one + factor * other."""
+    return [(W + factor * V, b + factor * c) for (W, b), (V, c) in zip(one, other, strict=True)]
+
+
+def average(networks: Sequence[Layers]) -> Layers:
+    """Return the mean of every parameter, summed in the order of the networks."""
+    total = reduce(lambda one, other: combine(one, other, 1.0), networks)
+    return [(W / len(networks), b / len(networks)) for W, b in total]
+
+
+def row_blocks(X: Matrix) -> Iterator[tuple[slice, Matrix]]:
+    """Go through X in blocks of rows."""
+    rows = X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
+    for begin in range(0, rows.shape[0], _BLOCK):
+        block = slice(begin, min(begin + _BLOCK, rows.shape[0]))
+        yield block, rows[block]
+
+
+def layer_inputs(model: Model, rows: Matrix) -> list[Array]:
+    """Return what each layer but the first one gets, with a column of ones for its bias.
+
+    The first layer is the core's, which knows how to read every kind of X.
+    """
+    function = ACTIVATION_FUNCTIONS[model.activation]
+    sizes = model.layer_sizes[:2]
+    first = Model._of(sizes, model._packed[: layer_ends(sizes)[0]], "identity", "identity", None)
+    inputs = []
+    z = first.decision_function(rows).astype(np.float64)
+    for W, b in zip(model.weights[1:], model.biases[1:], strict=True):
+        a = function(z)
+        inputs.append(np.column_stack([a, np.ones(len(a))]))
+        z = a @ W + b
+    return inputs
+
+
+def pseudo_inverse(gram: Array) -> Array:
+    """Return what solves normal equations; of several solutions, the smallest."""
+    return np.asarray(np.linalg.pinv(gram, rcond=_RANK, hermitian=True), dtype=np.float64)

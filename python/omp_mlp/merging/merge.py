@@ -1,0 +1,255 @@
+"""Merging networks that are already trained."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp import _core, checks
+from omp_mlp.checks import Matrix
+from omp_mlp.errors import SkippedReplicaWarning
+from omp_mlp.inputs import read_inputs
+from omp_mlp.merging.line_search import best_alpha
+from omp_mlp.merging.methods import (
+    LINE_SEARCH,
+    PythonMethod,
+    apply,
+    find_method,
+    option_values,
+    skips,
+)
+from omp_mlp.model import Model, check_alike, layer_ends
+from omp_mlp.targets import read_targets
+
+Network = Model | Sequence[Any]  # or a network as arrays
+
+
+def merge(
+    models: Sequence[Network],
+    method: str = "average",
+    *,
+    base: Network | None = None,
+    sample_share: npt.ArrayLike | None = None,
+    X: Matrix | None = None,
+    y: object = None,
+    merge_options: Mapping[str, Any] | None = None,
+    on_nonfinite: str = "raise",
+    activation: str = "relu",
+    output_activation: str = "auto",
+    classes: npt.ArrayLike | None = None,
+) -> Model | Any:  # noqa: ANN401 - an Ensemble for one method, else a Model
+    """Merge networks of one shape into one.
+
+    Parameters
+    ----------
+    models : sequence of Model, or of networks as lists of arrays
+        At least one; all of the same layer sizes, activations and classes. A network may also be
+        a pair (weights, biases) of lists of arrays, such as scikit-learn's ``coefs_`` and
+        ``intercepts_``, or one list of NumPy arrays [W1, b1, W2, b2, ...]; W is of shape
+        (fan_in, fan_out), b of shape (fan_out,).
+    method : str, default "average"
+        A name from :func:`omp_mlp.merge_methods`.
+    base : Model, or a network as a list of arrays, optional
+        The network that all of them started from; methods that merge updates need it.
+    sample_share : array-like of shape (n_models,), optional
+        How many samples each model has seen, or any numbers in that proportion; for
+        ``"weighted_average"``. Default: equal shares.
+    X : array-like or SciPy sparse matrix of shape (n_samples, n_features), optional
+        Samples for the methods that need some: ``"regmean"``, ``"refit_output"``, and
+        ``"delta_sum"`` with ``{"alpha": "line_search"}``, which takes the factor with the least
+        loss on them (they should not be those of the training). Networks that were trained on bytes
+        have a first layer of another size than its biases; ``"weight_matching"`` takes that into
+        account if it is given X as bytes too.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+        Their labels or values, for ``"refit_output"`` and the line search.
+    merge_options : mapping, optional
+        Settings of the method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"`` or
+        ``{"align": True}`` of ``"regmean"``; the method's ``options`` in
+        :func:`omp_mlp.merge_methods` lists them.
+    on_nonfinite : {"raise", "skip"}, default "raise"
+        What to do about models with parameters that are infinite or not a number. "skip": merge the
+        others, with a :class:`omp_mlp.SkippedReplicaWarning`; for methods whose ``may_skip`` is
+        true.
+    activation, output_activation, classes
+        Of networks that are given as arrays; as in :class:`Model`.
+
+    Returns
+    -------
+    Model, or for ``"ensemble"`` an Ensemble
+        Without history. The result depends on the order of the models only in the last bits; for
+        ``"weight_matching"`` the hidden units are in the order of the first model.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no model, the networks differ in more than their parameters, the method or an
+        option of it is unknown, it needs a base or data and there are none, a model or the base is
+        not finite, or a merged parameter is infinite.
+    ImportError
+        If hidden units are to be matched and SciPy is missing.
+
+    Notes
+    -----
+    Methods that need data solve linear systems with NumPy: their last bits may change with its
+    build and its number of threads.
+    """
+    row = find_method(method, parameter="method")
+    kind: dict[str, Any] = {
+        "activation": activation,
+        "output_activation": output_activation,
+        "classes": classes,
+    }
+    networks = [as_model(model, f"models[{i}]", **kind) for i, model in enumerate(models)]
+    if not networks:
+        raise ValueError("merge needs at least one model; got none")
+    first = networks[0]
+    start = None if base is None else as_model(base, "base", **kind)
+    for i, network in enumerate(networks):
+        check_alike(f"models[{i}]", network, first)
+    if start is not None:
+        check_alike("base", start, first)
+    if row.needs_base and base is None:
+        raise ValueError(
+            f"method {method!r} merges updates and needs base=, the network that all models "
+            "started from; got none"
+        )
+    options = option_values(row, merge_options)
+    searches = LINE_SEARCH in options
+    needed = ("X", "y") if searches else row.needs_data
+    for name, data in (("X", X), ("y", y)):
+        if name in needed and data is None:
+            raise ValueError(
+                f"method {method!r} looks at data and needs "
+                + " and ".join(f"{argument}=" for argument in needed)
+                + f"; got no {name}"
+            )
+    shares = _shares(sample_share, len(networks))
+    finite = _finite(networks, start, skip=skips(row, on_nonfinite))
+    networks = [networks[i] for i in finite]
+    if isinstance(row, PythonMethod):
+        return apply(row, networks, X, y, options)
+    if searches:
+        assert start is not None
+        inputs = read_inputs(X, n_features=first.layer_sizes[0])
+        like = (first.classes, first.layer_sizes[-1])
+        targets = read_targets(y, inputs.n_samples, like=like)
+        return search_alpha(networks, start, lambda model: model._evaluate(inputs, targets)[0])
+    return _merge_in_core(method, options, networks, start, [shares[i] for i in finite])
+
+
+def search_alpha(models: Sequence[Model], base: Model, loss: Callable[[Model], float]) -> Model:
+    """Merge by ``delta_sum`` with the alpha of the least loss."""
+    alpha = best_alpha(models, base, loss)
+    return _merge_in_core("delta_sum", [alpha], models, base, None)
+
+
+def _merge_in_core(
+    method: str,
+    options: list[Any],
+    models: Sequence[Model],
+    base: Model | None,
+    sample_share: npt.ArrayLike | None,
+) -> Model:
+    merged = _core.merge(
+        method=method,
+        options=options,
+        replicas=[model._packed for model in models],
+        base=None if base is None else base._packed,
+        sample_share=_shares(sample_share, len(models)),
+        layer_ends=layer_ends(models[0].layer_sizes),
+        workers=1,
+    )
+    if not np.isfinite(merged).all():
+        raise ValueError(
+            f"method {method!r} made a parameter infinite: the models' parameters are too large "
+            f"for float32; the largest is {max(abs(model._packed).max() for model in models):g}"
+        )
+    return models[0]._like(merged)
+
+
+def as_model(
+    network: object,
+    name: str,
+    *,
+    activation: str,
+    output_activation: str,
+    classes: npt.ArrayLike | None,
+) -> Model:
+    """Return a network as a Model: one that it is already, or arrays."""
+    if isinstance(network, Model):
+        return network
+    entries = list(network) if isinstance(network, (list, tuple)) else []
+    if len(entries) == 2 and all(isinstance(entry, (list, tuple)) for entry in entries):
+        weights, biases = (list(entry) for entry in entries)
+    elif entries and len(entries) % 2 == 0 and all(isinstance(e, np.ndarray) for e in entries):
+        weights, biases = entries[::2], entries[1::2]
+    else:
+        got = type(network).__name__ + (f" of {len(entries)}" if entries else "")
+        raise TypeError(
+            f"{name} must be a Model, a pair (weights, biases) of lists of arrays, or a list of "
+            f"arrays [W1, b1, W2, b2, ...]; got {got}"
+        )
+    try:
+        layers = [checks.parameters(array, "parameters") for array in (*weights, *biases)]
+        finite = [np.where(np.isfinite(array), array, 0) for array in layers]
+        model = Model(
+            finite[: len(weights)],
+            finite[len(weights) :],
+            activation=activation,
+            output_activation=output_activation,
+            classes=classes,
+        )
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
+    # Whether it is finite is asked where it is known what to do if not.
+    pairs = zip(layers[: len(weights)], layers[len(weights) :], strict=True)
+    return model._like(np.concatenate([part.ravel() for pair in pairs for part in pair]))
+
+
+def _finite(models: Sequence[Model], base: Model | None, *, skip: bool) -> list[int]:
+    """Return the indices of the finite models; complain of the others, or warn if they may go."""
+    if base is not None and not np.isfinite(base._packed).all():
+        raise ValueError(f"base must be finite; got {_nonfinite(base)}")
+    finite = [i for i, model in enumerate(models) if np.isfinite(model._packed).all()]
+    skipped = [i for i in range(len(models)) if i not in finite]
+    if skipped and not (skip and finite):
+        raise ValueError(
+            f"models[{skipped[0]}] must be finite; got {_nonfinite(models[skipped[0]])}"
+            + ("; no other model is finite" if skip else "")
+        )
+    if skipped:
+        listed = ", ".join(f"models[{i}]" for i in skipped)
+        warnings.warn(f"merged without {listed}: not finite", SkippedReplicaWarning, stacklevel=3)
+    return finite
+
+
+def _nonfinite(model: Model) -> str:
+    """Tell the first parameter that is not finite."""
+    for layer, (W, b) in enumerate(zip(model.weights, model.biases, strict=True)):
+        for name, array in ((f"weights[{layer}]", W), (f"biases[{layer}]", b)):
+            bad = np.argwhere(~np.isfinite(array))
+            if len(bad):
+                entry = tuple(bad[0].tolist())
+                return f"{array[entry]} in {name}[{', '.join(map(str, entry))}]"
+    raise AssertionError("all parameters are finite")
+
+
+def _shares(shares: npt.ArrayLike | None, n_models: int) -> list[float]:
+    if shares is None:
+        return [1.0 / n_models] * n_models
+    array = np.asarray(shares, dtype=np.float64)
+    if array.shape != (n_models,):
+        raise ValueError(
+            f"sample_share must have one entry for each of the {n_models} models; "
+            f"got shape {array.shape}"
+        )
+    if not (np.isfinite(array).all() and (array >= 0).all() and array.sum() > 0):
+        raise ValueError(
+            f"sample_share must be finite, not negative, and not all zero; got {array.tolist()}"
+        )
+    shares_list: list[float] = (array / array.sum()).tolist()
+    return shares_list

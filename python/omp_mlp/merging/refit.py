@@ -1,0 +1,81 @@
+"""The output layer is fitted again, by least squares, to what the hidden layers of a merge give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from omp_mlp.checks import Matrix
+from omp_mlp.merging.layers import (
+    Array,
+    layer_inputs,
+    layers_of,
+    pseudo_inverse,
+    row_blocks,
+    with_layers,
+)
+from omp_mlp.model import Model
+from omp_mlp.predictor import OUTPUT_FUNCTIONS
+from omp_mlp.targets import Targets
+
+# The derivative of the loss by the pre-activations z, from the outputs o and the targets t; and a
+# bound k of the second derivative: the loss is at most its parabola of that curvature.
+# Softmax with cross-entropy: the Hessian is at most 1/2 (Boehning 1992). Logistic with squared
+# error: the largest of s^2 (2 - 3 s) (1 - s), for targets in [0, 1]. Identity: the loss itself.
+_DERIVATIVES: dict[str, tuple[Callable[[Array, Array], Array], float]] = {
+    "softmax": (lambda o, t: o - t, 0.5),
+    "logistic": (lambda o, t: (o - t) * o * (1 - o), 0.0771),
+    "identity": (lambda o, t: o - t, 1.0),
+}
+
+
+def refit_output(model: Model, X: Matrix, targets: Targets, ridge: float, steps: int) -> Model:
+    """Fit the last layer anew to the data, by least squares, the hidden layers as they are.
+
+    The network's own loss is approached by steps of least squares (Boehning 1992). With a what the
+    last layer gets of a sample, and g the derivative of the sample's loss by z = W^T a + b, a step
+    adds to (W, b) the (D, d) that minimises
+
+        sum |D^T a + d + g / k|^2 + r |D|^2,    r = ridge * mean over the units of sum a^2,
+
+    over the samples, with k the largest curvature of the loss: no step makes the loss larger. With
+    identity outputs k = 1, and the first step ends at the least squares solution itself. What the
+    data leave open stays as it is.
+    """
+    derivative, curvature = _DERIVATIVES[model.output_activation]
+    output = OUTPUT_FUNCTIONS[model.output_activation]
+    layers = layers_of(model)
+    last = np.vstack(layers[-1])
+    if targets.indices is not None:
+        wanted = np.eye(last.shape[1])[targets.indices]
+    else:
+        assert targets.values is not None
+        wanted = targets.values.astype(np.float64)
+
+    # Kept, not computed anew for every step: 4 bytes for each sample and unit.
+    blocks = [
+        (block, _last_inputs(model, rows).astype(np.float32)) for block, rows in row_blocks(X)
+    ]
+    gram = np.zeros((len(last), len(last)))
+    for _, inputs in blocks:
+        a = inputs.astype(np.float64)
+        gram += a.T @ a
+    units = np.arange(len(last) - 1)
+    gram[units, units] += ridge * gram[units, units].mean()
+    inverse = pseudo_inverse(gram)
+    for _ in range(1 if model.output_activation == "identity" else steps):
+        slope = np.zeros_like(last)
+        for block, inputs in blocks:
+            a = inputs.astype(np.float64)
+            slope += a.T @ derivative(output(a @ last), wanted[block])
+        last = last - inverse @ slope / curvature
+    return with_layers(model, [*layers[:-1], (last[:-1], last[-1])])
+
+
+def _last_inputs(model: Model, rows: Matrix) -> Array:
+    """Return what the last layer gets, with a column of ones for its bias."""
+    if len(model.weights) > 1:
+        return layer_inputs(model, rows)[-1]
+    dense = (rows.toarray() if hasattr(rows, "toarray") else rows).astype(np.float64)
+    return np.column_stack([dense, np.ones(len(dense))])

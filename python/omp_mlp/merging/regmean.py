@@ -1,0 +1,57 @@
+"""RegMean (Jin et al. 2023): a layer that answers like those of all networks, by least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from omp_mlp.checks import Matrix
+from omp_mlp.merging.layers import (
+    Array,
+    average,
+    layer_inputs,
+    layers_of,
+    pseudo_inverse,
+    row_blocks,
+    with_layers,
+)
+from omp_mlp.model import Model
+
+
+def regmean(models: Sequence[Model], X: Matrix, non_diagonal: float) -> Model:
+    """Merge by regression, layer by layer.
+
+    With A_i the inputs of a layer in network i and a column of ones for the bias, G_i = A_i^T A_i,
+    and W_i the layer's weights above its biases, the merged ones minimise
+
+        sum_i tr((W - W_i)^T G~_i (W - W_i)),    G~_i = a G_i + (1 - a) diag(G_i),
+
+    which for a = 1 is sum_i |A_i W - A_i W_i|^2. They are W = (sum_i G~_i)^-1 sum_i G~_i W_i; where
+    that is not determined (a unit that never answers), they stay as near to the mean as they can.
+    All networks see the same X, so G of the first layer is the same for all, and its W is the mean.
+    """
+    networks = [layers_of(model) for model in models]
+    merged = average(networks)
+    for layer, grams in enumerate(_grams(models, X), start=1):
+        mean = np.vstack(merged[layer])
+        total = np.zeros_like(grams[0])
+        right = np.zeros_like(mean)
+        for network, gram in zip(networks, grams, strict=True):
+            shrunk = non_diagonal * gram + (1 - non_diagonal) * np.diag(np.diag(gram))
+            total += shrunk
+            right += shrunk @ (np.vstack(network[layer]) - mean)
+        solution = mean + pseudo_inverse(total) @ right
+        merged[layer] = (solution[:-1], solution[-1])
+    return with_layers(models[0], merged)
+
+
+def _grams(models: Sequence[Model], X: Matrix) -> list[list[Array]]:
+    """Return, for each layer but the first and each model, A^T A of what the layer gets."""
+    sizes = models[0].layer_sizes[1:-1]
+    grams = [[np.zeros((size + 1, size + 1)) for _ in models] for size in sizes]
+    for _, rows in row_blocks(X):
+        for i, model in enumerate(models):
+            for layer, inputs in enumerate(layer_inputs(model, rows)):
+                grams[layer][i] += inputs.T @ inputs
+    return grams

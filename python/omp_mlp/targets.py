@@ -1,0 +1,169 @@
+"""What the outputs are compared with: labels or values, and the weights of the samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp.checks import FloatArray, float32, numeric
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Y as the core reads it: class indices with their labels, or values."""
+
+    labels: npt.NDArray[Any] | None  # what class index k stands for
+    indices: npt.NDArray[np.int32] | None
+    values: FloatArray | None  # (n_samples, n_outputs)
+
+    @property
+    def n_outputs(self) -> int:
+        """How many outputs a network needs for these."""
+        if self.labels is not None:
+            return len(self.labels)
+        assert self.values is not None
+        return int(self.values.shape[1])
+
+
+def read_targets(
+    y: object,
+    n_samples: int,
+    *,
+    name: str = "y",
+    like: tuple[npt.NDArray[Any] | None, int] | None = None,
+) -> Targets:
+    """Check y and turn labels into class indices.
+
+    ``like``: the labels (None for regression) and number of outputs that y has to go with; without
+    it, they are learned from y.
+    """
+    array = _text_if_objects(np.asarray(y), name)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name} must have one or two dimensions; got shape {array.shape}")
+    if len(array) != n_samples:
+        raise ValueError(
+            f"{name} must have one entry for each of the {n_samples} samples in X; got {len(array)}"
+        )
+    if array.dtype.kind not in "biufUS":
+        raise TypeError(
+            f"{name} must hold integers, strings, booleans or floats; got dtype {array.dtype}"
+        )
+    is_regression = array.dtype.kind == "f" if like is None else like[0] is None
+    if is_regression:
+        return _value_targets(array, name, None if like is None else like[1])
+    return _class_targets(array, name, None if like is None else like[0])
+
+
+def _text_if_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Read an object array of strings, as pandas has them, as one of strings."""
+    if array.dtype.kind != "O":
+        return array
+    strangers = {type(entry).__name__ for entry in array.flat if not isinstance(entry, str)}
+    if strangers:
+        raise TypeError(
+            f"{name} of dtype object must hold strings only; got entries of type "
+            + ", ".join(sorted(strangers))
+        )
+    return array.astype(np.str_)
+
+
+def _value_targets(array: npt.NDArray[Any], name: str, n_outputs: int | None) -> Targets:
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold numbers for a regression; got dtype {array.dtype}")
+    values = float32(array.reshape(len(array), -1))
+    if values.shape[1] == 0 or (n_outputs is not None and values.shape[1] != n_outputs):
+        raise ValueError(
+            f"{name} must have {n_outputs or 'at least one'} column(s); got shape {array.shape}"
+        )
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(
+            f"{name} must be finite in float32; got {array.reshape(len(array), -1)[row, column]} "
+            f"in row {row}, column {column}"
+        )
+    return Targets(None, None, values)
+
+
+def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] | None) -> Targets:
+    if array.ndim != 1:
+        raise ValueError(
+            f"{name} must have one dimension for a classification; got shape {array.shape}"
+        )
+    if labels is None:
+        labels, indices = _small_integers(array) or np.unique(array, return_inverse=True)
+        return Targets(labels, indices.astype(np.int32), None)
+    if _text_kind(array) != _text_kind(labels):
+        raise TypeError(
+            f"{name} must hold labels like those of the training, of dtype {labels.dtype}; "
+            f"got dtype {array.dtype}"
+        )
+    indices = np.searchsorted(labels, array).clip(max=len(labels) - 1)
+    unseen = np.unique(array[labels[indices] != array])
+    if len(unseen):
+        shown = ", ".join(repr(label) for label in unseen[:5].tolist())
+        raise ValueError(
+            f"{name} has labels that the training did not have: {shown}"
+            f"{', ...' if len(unseen) > 5 else ''}; expected some of {labels.tolist()}"
+        )
+    return Targets(labels, indices.astype(np.int32), None)
+
+
+def _small_integers(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+    """Return what np.unique does for integers from a small range, but without sorting."""
+    if array.dtype.kind not in "iu" or not len(array):
+        return None
+    smallest, largest = int(array.min()), int(array.max())
+    if largest - smallest >= len(array) or max(-smallest, largest) >= 2**62:
+        return None
+    offsets = array.astype(np.int64) - smallest
+    present = np.zeros(largest - smallest + 1, dtype=bool)
+    present[offsets] = True
+    labels = (np.flatnonzero(present) + smallest).astype(array.dtype)
+    return labels, (np.cumsum(present) - 1)[offsets]
+
+
+def _text_kind(labels: npt.NDArray[Any]) -> str:
+    """Tell strings, bytes and all else apart: they are never equal, and NumPy may refuse to ask."""
+    return labels.dtype.kind if labels.dtype.kind in "US" else ""
+
+
+def same_labels(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None) -> bool:
+    """Tell whether two networks have the same classes."""
+    if one is None or other is None:
+        return one is other
+    return _text_kind(one) == _text_kind(other) and np.array_equal(one, other)
+
+
+def read_class_labels(classes: object, n_outputs: int) -> npt.NDArray[Any]:
+    """Check the labels of a network's outputs, and return a copy of them."""
+    labels = _text_if_objects(np.array(classes), "classes")
+    if labels.dtype.kind not in "biufUS":
+        raise TypeError(
+            f"classes must be integers, strings, booleans or floats; got dtype {labels.dtype}"
+        )
+    if labels.shape != (n_outputs,) or not np.array_equal(labels, np.unique(labels)):
+        raise ValueError(
+            f"classes must be {n_outputs} different labels in ascending order, one for each "
+            f"output; got {labels.tolist()}"
+        )
+    return labels
+
+
+def read_sample_weight(weight: object, n_samples: int) -> FloatArray | None:
+    """Check the weights of the samples: one each, finite, not negative."""
+    if weight is None:
+        return None
+    array = float32(numeric(weight, "sample_weight"))
+    if array.shape != (n_samples,):
+        raise ValueError(f"sample_weight must have shape ({n_samples},); got {array.shape}")
+    bad = np.flatnonzero(~((array >= 0) & (array < np.inf)))
+    if len(bad):
+        raise ValueError(
+            f"sample_weight must be finite and not negative; got {array[bad[0]]} "
+            f"for sample {bad[0]}"
+        )
+    return array

@@ -1,0 +1,113 @@
+"""What looks on while a training runs: callback, progress bar, validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from omp_mlp.checks import FloatArray
+from omp_mlp.history import Progress
+
+Callback = Callable[[Progress], object]
+Score = Callable[[FloatArray], tuple[float, float]]  # parameters of the master -> (loss, score)
+
+
+class Watcher:
+    """Turns what the core reports into validation scores, callbacks and a progress bar."""
+
+    def __init__(
+        self,
+        rounds: int,
+        total_samples: int,
+        callback: Callback | None,
+        progress: bool,
+        score: Score | None,
+    ) -> None:
+        self.validation: list[tuple[float, float]] = []
+        self._rounds = rounds
+        self._total_samples = total_samples
+        self._callback = callback
+        self._score = score
+        self._samples_merged = 0
+        self._round = 0
+        self._bar = _progress_bar(total_samples) if progress else None
+
+    @property
+    def watches_within(self) -> bool:
+        """Whether anybody wants to look into a round that goes on."""
+        return self._callback is not None or self._bar is not None
+
+    @property
+    def watches_rounds(self) -> bool:
+        """Whether anybody wants to know of the end of a round."""
+        return self.watches_within or self._score is not None
+
+    def after_round(
+        self,
+        samples: int,
+        loss: float,
+        train_seconds: float,  # noqa: ARG002
+        merge_seconds: float,  # noqa: ARG002
+        slowest_replica_seconds: float,  # noqa: ARG002
+        packed: FloatArray,
+    ) -> bool:
+        """Score the new master and report; return whether the training should stop."""
+        return self.merged(samples, loss, None if self._score is None else self._score(packed))
+
+    def merged(self, samples: int, loss: float, validation: tuple[float, float] | None) -> bool:
+        """Report a merge, with validation loss and score; return whether the training should stop.
+
+        The end of a round for a merge that is done after the core has returned.
+        """
+        if validation is None:
+            validation = (float("nan"), float("nan"))
+        else:
+            self.validation.append(validation)
+        self._samples_merged = samples
+        stop = self._report(True, samples, loss, *validation)
+        self._round += 1
+        return stop
+
+    def during_round(self, samples: int, loss_sum: float) -> bool:
+        """Report on a round that goes on; return whether the training should stop."""
+        return samples > 0 and self._report(
+            False, self._samples_merged + samples, loss_sum / samples
+        )
+
+    def _report(self, merged: bool, samples: int, loss: float, *validation: float) -> bool:
+        if self._bar is not None:
+            shown = {"loss": f"{loss:.4f}"}
+            if self.validation and merged:
+                shown["validation"] = f"{validation[1]:.4f}"
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update(samples - self._bar.n)
+        if self._callback is None:
+            return False
+        report = Progress(
+            self._round, self._rounds, merged, samples, self._total_samples, loss, *validation
+        )
+        answer = self._callback(report)
+        return isinstance(answer, (bool, np.bool_)) and bool(answer)
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _progress_bar(total_samples: int) -> Any:  # noqa: ANN401 - tqdm has no types
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError("progress=True needs tqdm: pip install omp_mlp[progress]") from error
+    return tqdm(total=total_samples, unit=" samples", unit_scale=True)
