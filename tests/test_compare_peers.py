@@ -214,26 +214,27 @@ def test_predict_and_memory_have_every_peer(small_run: tuple[Path, dict[str, Any
         assert 0 <= entry["growth_bytes"]["median"] < 500e6
 
 
-def test_limits_are_those_of_a_core(small_run: tuple[Path, dict[str, Any]]) -> None:
+def test_limits_are_known_or_said_to_be_unknown(small_run: tuple[Path, dict[str, Any]]) -> None:
+    """What the core can do, and whether it was disturbed, is not for a test to say."""
     part = small_run[1]["parts"]["limits"]
     if "skipped" in part:
         assert "compile" in part["skipped"]
         return
-    limits = {name: value["median"] for name, value in part["limits"].items()}
-    assert 2e8 < limits["cycles_per_second"] < 1e10
+    limits = {name: value and value["median"] for name, value in part["limits"].items()}
+    assert limits.keys() == {"vector_bits", "cycles_per_second", *limits_module.VECTORS_A_CYCLE}
     assert limits["vector_bits"] in (128, 256, 512)
-    # A core does at least a multiply-add of one vector in two cycles, and at most four in one.
-    flops_a_cycle = limits["flop_per_second"] / limits["cycles_per_second"]
-    lanes = limits["vector_bits"] / 32
-    assert 0.5 * lanes < flops_a_cycle < 10 * lanes
-    assert limits["w1_update_bytes_per_second"] < 1.5 * limits["w1_read_bytes_per_second"]
+    cycles = limits["cycles_per_second"]
+    assert cycles is None or limits_module.CLOCKS[0] <= cycles <= limits_module.CLOCKS[1]
     images = [entry for entry in part["entries"] if entry["inputs"] == "images"]
     assert {entry["batch_size"] for entry in images} == set(parts_module.QUICK_BATCH_SIZES)
     for entry in part["entries"]:
         rate = entry["samples_per_second"]["median"]
         assert entry["gflops_dense_equivalent"] == pytest.approx(rate * 409_088 / 1e9)
-        bound = entry["bounds_samples_per_second"][entry["tightest_bound"]]
-        assert entry["percent_of_bound"] == pytest.approx(100 * rate / bound)
+        if entry["tightest_bound"] is None:
+            assert entry["percent_of_bound"] is None
+        else:
+            bound = entry["bounds_samples_per_second"][entry["tightest_bound"]]
+            assert entry["percent_of_bound"] == pytest.approx(100 * rate / bound)
 
 
 def test_parts_about_omp_mlp_have_all_their_rows(small_run: tuple[Path, dict[str, Any]]) -> None:
@@ -433,6 +434,96 @@ def test_distance_from_bounds() -> None:
     # 80 kB read, 10 kB read and written.
     assert near["weight_bytes_a_cycle"] == pytest.approx(500e3 * 100e3 / 4e9)
     assert limits_module.distance(125e3, work, limits, dense=True)["percent_of_bound"] == 50
+
+
+# What limits.cpp prints on a core of 3.6 GHz that does a multiply-add of 64 bytes a cycle.
+MEASURED = {
+    "vector_bits": 512,
+    "additions_per_second": 3.60e9,
+    "rotations_per_second": 3.59e9,
+    "flop_per_second": 115e9,
+    "l1_read_bytes_per_second": 215e9,
+    "w1_read_bytes_per_second": 115e9,
+    "w1_update_bytes_per_second": 97e9,
+}
+
+
+def test_limits_that_a_core_can_have_are_believed() -> None:
+    expected = {k: v for k, v in MEASURED.items() if not k.startswith(("additions", "rotations"))}
+    assert limits_module.plausible(MEASURED) == {"cycles_per_second": 3.60e9, **expected}
+
+
+@pytest.mark.parametrize(
+    "chains",
+    [
+        (13.7e9, 3.6e9),  # one chain shortened, as that of constants on Golden Cove
+        (13.7e9, 13.7e9),  # both: no core has that clock
+        (3.6e9, 3.3e9),  # other work had the core while one was measured
+        (0.1e9, 0.1e9),
+    ],
+)
+def test_without_a_clock_nothing_is_believed(chains: tuple[float, float]) -> None:
+    names = ("additions_per_second", "rotations_per_second")
+    limits = limits_module.plausible({**MEASURED, **dict(zip(names, chains, strict=True))})
+    assert limits.pop("vector_bits") == 512
+    assert set(limits.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [
+        ("flop_per_second", 3.6e9 * 2 * 16 * 4.1),
+        ("flop_per_second", 3.6e9 * 2 * 16 * 0.19),
+        ("l1_read_bytes_per_second", 3.6e9 * 64 * 4.1),
+        ("w1_read_bytes_per_second", 3.6e9 * 64 * 0.01),
+        ("w1_update_bytes_per_second", 3.6e9 * 64 * 2.1),
+    ],
+)
+def test_what_no_core_can_do_is_unknown_and_what_rests_on_it(name: str, rate: float) -> None:
+    limits = limits_module.plausible({**MEASURED, name: rate})
+    assert [key for key, value in limits.items() if value is None] == [name]
+    work = limits_module.Work(400e3, 80e3, 80e3, 10e3, 2_500)
+    near = limits_module.distance(500e3, work, limits, dense=False)
+    assert near["gflops_done"] == pytest.approx(40)
+    assert near["weight_bytes_a_cycle"] == pytest.approx(500e3 * 100e3 / 3.6e9)
+    assert (near["tightest_bound"], near["percent_of_bound"]) == (None, None)
+    unknown = {
+        "flop_per_second": {"dense_fma", "fma"},
+        "l1_read_bytes_per_second": {"loads_from_l1"},
+    }.get(name, {"weights_from_l2"})
+    bounds = near["bounds_samples_per_second"]
+    assert {kind for kind, bound in bounds.items() if bound is None} == unknown
+    assert (near["percent_of_peak_done"] is None) == (name == "flop_per_second")
+
+
+def test_a_limit_is_unknown_where_most_of_its_runs_are() -> None:
+    runs = [{"a": 1.0, "b": None}, {"a": None, "b": None}, {"a": 3.0, "b": 4.0}]
+    assert limits_module.summarised(runs) == {"a": spread([1.0, 3.0]), "b": None}
+
+
+def test_unknown_limits_are_said_to_be_unknown_in_tables_and_floors() -> None:
+    limits = limits_module.plausible({**MEASURED, "additions_per_second": 13.7e9})
+    work = limits_module.Work(400e3, 80e3, 80e3, 10e3, 2_500)
+    rates = spread([500e3])
+    part = {
+        "limits": {key: value and spread([value]) for key, value in limits.items()},
+        "entries": [
+            {
+                "peer": "omp_mlp",
+                "inputs": "images",
+                "batch_size": 8,
+                "samples_per_second": rates,
+                **limits_module.distance(500e3, work, limits, dense=False),
+            }
+        ],
+    }
+    text = "\n".join(compare.tables._limits(part))
+    assert "The core: unknown GHz, unknown GFLOP/s; bytes a cycle: unknown from L1" in text
+    [row_of_table] = [line for line in text.splitlines() if line.startswith("omp_mlp")]
+    words = row_of_table.split()
+    assert words[1:] == ["images", "8", "500k", "200", "unknown", "40.0", *["unknown"] * 5]
+    judged = {floor["floor"]: floor for floor in floors_module.judge({"limits": part})}
+    assert judged["B = 8: what the dense FMA peak allows"]["verdict"] == "not measured"
 
 
 def test_nonzeros_of_batches() -> None:

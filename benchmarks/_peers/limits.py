@@ -1,7 +1,9 @@
 """What one core can do at most, and how much of that a training needs.
 
-``benchmarks/limits.cpp`` measures multiply-adds and bandwidths. Here the work of a training is
-counted, and from both come the bounds that its samples a second are compared with.
+``limits.cpp`` measures the clock, multiply-adds and bandwidths; :func:`plausible` says which of
+them are to be believed. The work of a training is counted, and from both come the bounds that its
+samples a second are compared with. What rests on a measurement that is not to be believed is
+unknown: None, null in JSON, "unknown" in tables.
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .measure import spread
 
 SOURCE = Path(__file__).resolve().parents[1] / "limits.cpp"
 _FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast")
@@ -39,8 +43,8 @@ def build(folder: Path) -> Path | str:
     return f"limits.cpp could not be compiled: {said or 'the compiler failed'}"
 
 
-def measure(program: Path, core: int) -> dict[str, float]:
-    """Run the program on one core."""
+def measure(program: Path, core: int) -> dict[str, float | None]:
+    """Run the program on one core; return what is to be believed, see :func:`plausible`."""
     # It inherits the cores of this thread, which only waits for it.
     has_affinity = hasattr(os, "sched_setaffinity")
     cores = os.sched_getaffinity(0) if has_affinity else set()
@@ -51,8 +55,64 @@ def measure(program: Path, core: int) -> dict[str, float]:
     finally:
         if has_affinity:
             os.sched_setaffinity(0, cores)
-    limits: dict[str, float] = json.loads(done.stdout)
+    return plausible(json.loads(done.stdout))
+
+
+# Hz. Slow embedded cores are above the lower end, and no core is sold with the clock at the upper.
+CLOCKS = (0.2e9, 7e9)
+# By so much of it the clocks of the two chains may differ.
+CLOCK_TOLERANCE = 0.05
+# Vectors a cycle, least and most. The most are more than any core has units for; below the least,
+# other work had the core in every pass.
+VECTORS_A_CYCLE = {
+    "flop_per_second": (0.2, 4.0),
+    "l1_read_bytes_per_second": (0.2, 4.0),
+    "w1_read_bytes_per_second": (0.02, 4.0),
+    "w1_update_bytes_per_second": (0.02, 2.0),
+}
+
+
+def plausible(measured: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the limits; those that no core can have are None.
+
+    Parameters
+    ----------
+    measured : mapping
+        What ``limits.cpp`` prints: ``vector_bits``; ``additions_per_second`` and
+        ``rotations_per_second`` of the two chains, whose instructions take a cycle each; and the
+        rates named in ``VECTORS_A_CYCLE``.
+
+    Returns
+    -------
+    dict
+        ``vector_bits``, ``cycles_per_second`` and the rates. Without a clock that both chains agree
+        about, nothing else can be checked, and all are None.
+    """
+    chains = measured["additions_per_second"], measured["rotations_per_second"]
+    cycles = max(chains)
+    known = (
+        CLOCKS[0] <= min(chains)
+        and cycles <= CLOCKS[1]
+        and min(chains) >= (1 - CLOCK_TOLERANCE) * cycles
+    )
+    limits: dict[str, float | None] = {
+        "vector_bits": measured["vector_bits"],
+        "cycles_per_second": cycles if known else None,
+    }
+    for name, (least, most) in VECTORS_A_CYCLE.items():
+        # A multiply-add of a vector is two operations on each of its floats.
+        vector = measured["vector_bits"] / (16 if name == "flop_per_second" else 8)
+        rate = measured[name]
+        limits[name] = rate if known and least <= rate / vector / cycles <= most else None
     return limits
+
+
+def summarised(measured: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, Any] | None]:
+    """Return median, range and runs of each limit; None where most of the runs are unknown."""
+    known = {key: [run[key] for run in measured if run[key] is not None] for key in measured[0]}
+    return {
+        key: spread(runs) if 2 * len(runs) > len(measured) else None for key, runs in known.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -118,41 +178,46 @@ def count_work(
     )
 
 
-def bounds(work: Work, limits: Mapping[str, float]) -> dict[str, float]:
+def bounds(work: Work, limits: Mapping[str, float | None]) -> dict[str, float | None]:
     """Return the samples a second that each limit would allow if nothing else took time."""
-    reading = work.read_bytes / limits["w1_read_bytes_per_second"]
-    updating = work.update_bytes / limits["w1_update_bytes_per_second"]
-    loading = work.loads * limits["vector_bits"] / 8 / limits["l1_read_bytes_per_second"]
+    flop, loaded = limits["flop_per_second"], limits["l1_read_bytes_per_second"]
+    read, updated = limits["w1_read_bytes_per_second"], limits["w1_update_bytes_per_second"]
+    bits = limits["vector_bits"]
+    assert bits is not None
     return {
-        "dense_fma": limits["flop_per_second"] / work.dense_flop,
-        "fma": limits["flop_per_second"] / work.flop,
-        "weights_from_l2": 1 / (reading + updating),
-        "loads_from_l1": 1 / loading,
+        "dense_fma": flop and flop / work.dense_flop,
+        "fma": flop and flop / work.flop,
+        "weights_from_l2": read
+        and updated
+        and 1 / (work.read_bytes / read + work.update_bytes / updated),
+        "loads_from_l1": loaded and loaded / (work.loads * bits / 8),
     }
 
 
 def distance(
-    samples_per_second: float, work: Work, limits: Mapping[str, float], *, dense: bool
+    samples_per_second: float, work: Work, limits: Mapping[str, float | None], *, dense: bool
 ) -> dict[str, Any]:
     """Say how near a training comes to its bounds.
 
     ``percent_of_bound`` is that of the lowest bound; with dense loops over the first layer, that of
-    multiply-adds.
+    multiply-adds. If one of the bounds is unknown, so is which is the lowest.
     """
     allowed = bounds(work, limits)
     kinds = ("dense_fma",) if dense else ("fma", "weights_from_l2", "loads_from_l1")
-    tightest = min(kinds, key=allowed.__getitem__)
+    known = {kind: bound for kind in kinds if (bound := allowed[kind]) is not None}
+    tightest = min(known, key=known.__getitem__) if len(known) == len(kinds) else None
     moved = work.read_bytes + 2 * work.update_bytes
-    peak = limits["flop_per_second"]
+    peak, cycles = limits["flop_per_second"], limits["cycles_per_second"]
     return {
         "gflops_dense_equivalent": samples_per_second * work.dense_flop / 1e9,
-        "percent_of_peak_dense_equivalent": 100 * samples_per_second * work.dense_flop / peak,
+        "percent_of_peak_dense_equivalent": peak
+        and 100 * samples_per_second * work.dense_flop / peak,
         "gflops_done": samples_per_second * work.flop / 1e9,
-        "percent_of_peak_done": 100 * samples_per_second * work.flop / peak,
-        "weight_bytes_a_cycle": samples_per_second * moved / limits["cycles_per_second"],
+        "percent_of_peak_done": peak and 100 * samples_per_second * work.flop / peak,
+        "weight_bytes_a_cycle": cycles and samples_per_second * moved / cycles,
         "bounds_samples_per_second": allowed,
         "tightest_bound": tightest,
-        "percent_of_bound": 100 * samples_per_second / allowed[tightest],
+        "percent_of_bound": tightest and 100 * samples_per_second / known[tightest],
     }
 
 

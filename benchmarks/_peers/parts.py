@@ -294,7 +294,7 @@ def core_limits(bench: Bench) -> Result:
         program = limits.build(Path(folder))
         if isinstance(program, str):
             return {"skipped": program}
-        measured: list[Mapping[str, float]] = []
+        measured: list[Mapping[str, float | None]] = []
 
         def before_round() -> None:
             measured.append(limits.measure(program, bench.cores[-1]))
@@ -318,7 +318,8 @@ def core_limits(bench: Bench) -> Result:
         ]
         entries = bench.measure([*images, *dense], score=False, before_round=before_round)
 
-    middle = {key: median(each[key] for each in measured) for key in measured[0]}
+    found = limits.summarised(measured)
+    middle = {key: runs and runs["median"] for key, runs in found.items()}
     counts = limits.nonzero_statistics(np.load(Path(bench.images["folder"]) / "X.npy"), sizes)
     for entry in entries:
         is_dense = entry["inputs"] != "images"
@@ -330,14 +331,14 @@ def core_limits(bench: Bench) -> Result:
             features=FEATURES,
             hidden=HIDDEN,
             outputs=N_CLASSES,
-            vector_bytes=int(middle["vector_bits"]) // 8,
+            vector_bytes=int(measured[0]["vector_bits"] or 0) // 8,
             forward_bytes=2 if "forward_precision" in row(entry["peer"]).options else 4,
         )
         entry["work_a_sample"] = asdict(work)
         rate = entry["samples_per_second"]["median"]
         entry |= limits.distance(rate, work, middle, dense=is_dense)
     return {
-        "limits": {key: spread([each[key] for each in measured]) for key in middle},
+        "limits": found,
         "images": counts,
         "entries": entries,
     }

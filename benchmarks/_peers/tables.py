@@ -160,14 +160,23 @@ _BOUNDS = {
 }
 
 
+def _known(value: float | None, write: Callable[[float], str]) -> str:
+    return "unknown" if value is None else write(value)
+
+
 def _limits(part: Result) -> Iterable[str]:
-    limits = {key: value["median"] for key, value in part["limits"].items()}
-    cycles = limits["cycles_per_second"]
+    limits = {key: value and value["median"] for key, value in part["limits"].items()}
+    cycles, peak = limits["cycles_per_second"], limits["flop_per_second"]
+
+    def a_cycle(name: str) -> str:
+        rate = limits[f"{name}_bytes_per_second"]
+        return _known(rate and cycles and rate / cycles, "{:.1f}".format)
+
     yield (
-        f"The core: {cycles / 1e9:.2f} GHz, {limits['flop_per_second'] / 1e9:.1f} GFLOP/s; bytes a "
-        f"cycle: {limits['l1_read_bytes_per_second'] / cycles:.1f} from L1; over an array of the "
-        f"size of W1 {limits['w1_read_bytes_per_second'] / cycles:.1f} read, "
-        f"{limits['w1_update_bytes_per_second'] / cycles:.1f} read and written"
+        f"The core: {_known(cycles and cycles / 1e9, '{:.2f}'.format)} GHz, "
+        f"{_known(peak and peak / 1e9, '{:.1f}'.format)} GFLOP/s; bytes a "
+        f"cycle: {a_cycle('l1_read')} from L1; over an array of the size of W1 "
+        f"{a_cycle('w1_read')} read, {a_cycle('w1_update')} read and written"
     )
     header = [
         "",
@@ -190,13 +199,13 @@ def _limits(part: Result) -> Iterable[str]:
             str(entry["batch_size"]),
             _k(entry["samples_per_second"]["median"]),
             f"{entry['gflops_dense_equivalent']:.0f}",
-            f"{entry['percent_of_peak_dense_equivalent']:.0f}",
+            _known(entry["percent_of_peak_dense_equivalent"], "{:.0f}".format),
             f"{entry['gflops_done']:.1f}",
-            f"{entry['percent_of_peak_done']:.0f}",
-            f"{entry['weight_bytes_a_cycle']:.1f}",
-            _k(entry["bounds_samples_per_second"][entry["tightest_bound"]]),
-            f"{entry['percent_of_bound']:.0f}",
-            _BOUNDS[entry["tightest_bound"]],
+            _known(entry["percent_of_peak_done"], "{:.0f}".format),
+            _known(entry["weight_bytes_a_cycle"], "{:.1f}".format),
+            _known(entry["bounds_samples_per_second"].get(entry["tightest_bound"]), _k),
+            _known(entry["percent_of_bound"], "{:.0f}".format),
+            _BOUNDS.get(entry["tightest_bound"], "unknown"),
         ]
         for entry in part["entries"]
     ]
