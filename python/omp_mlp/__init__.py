@@ -1,4 +1,4 @@
-"""Multilayer perceptrons trained in parallel on CPU cores: a replica a thread, merged into one.
+"""Train multilayer perceptrons in parallel on CPU cores: replicas train, a merge makes them one.
 
 >>> import omp_mlp
 >>> model = omp_mlp.train_parallel(X, y, threads=8)         # doctest: +SKIP

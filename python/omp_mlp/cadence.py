@@ -1,6 +1,6 @@
-"""How often replicas are merged, and what becomes of the merged parameters: "auto", resolved.
+"""Resolve "auto" of ``merge_every`` and of the outer optimiser.
 
-Everything follows from numbers that are the same wherever a training is run, never from a clock.
+Everything follows from numbers that are the same on every machine, and never from a clock.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from omp_mlp.merging.methods import MergeMethod
 OUTER_OPTIMIZERS = ("auto", "momentum", "nesterov", "bmuf", "slowmo")
 
 FEW_MERGES = 8
-"""Up to this many, outer momentum has no time to pay off, and the last merge is an average."""
+"""With so few merges, outer momentum has no time to pay off, and the last merge is an average."""
 
-# What merging costs one of n workers, each with a core to itself, in the time of multiply-adds of
-# training: the share of every replica's parameters that it reads, and the master that it loads, for
-# each parameter; and for each replica what waiting for each other and short reads cost. Fitted to
+# The cost of a merge for one of n workers, each with a core to itself, in multiply-adds of
+# training. For each parameter: the worker reads its share of every replica's parameters, and loads
+# the master. For each replica: the workers wait for each other, and reads are short. Fitted to
 # benchmarks/merge_cost.py, with some 25 multiply-adds a nanosecond.
 _MERGE_WORK_A_PARAMETER = 12
 _MERGE_WORK_A_REPLICA = 10_000
-# A merge should take at most this part of the time between merges, on the mean ...
+# A merge should take at most this part of the time between merges, on the mean.
 _MERGE_SHARE = 0.1
-# ... but fewer merges than this in a training lose accuracy ...
+# But fewer merges than this in a training lose accuracy.
 _ENOUGH_MERGES = 512
-# ... and this few samples are too short to part for.
+# And a round of fewer samples than this is not worth its merge.
 _SHORTEST = 8
-# Rounds at the end are as many times longer than at the start: that takes two thirds of the merges
-# that rounds of one length need for the same accuracy.
+# Rounds at the end are so many times longer than at the start. Growing rounds need two thirds of
+# the merges that rounds of one length need for the same accuracy.
 _GROWTH = 16
 
 
 def work_a_sample(X: checks.Matrix, layer_sizes: tuple[int, ...]) -> float:
-    """Return about how many multiply-adds it takes to train on one sample.
+    """Return the approximate number of multiply-adds that training on one sample takes.
 
-    A layer takes one for each weight forward, one for the gradient, and one to hand the gradient
-    down; the first hands nothing down, and weights of inputs that are zero cost nothing. The share
-    of nonzeros is that of the first 256 samples.
+    For each weight, a layer takes one multiply-add forward, one for the gradient, and one to hand
+    the gradient down. The first layer hands nothing down, and weights of zero inputs cost nothing.
+    The share of nonzeros is that of the first 256 samples.
     """
     if hasattr(X, "tocsr"):
         nonzeros = X.tocsr()[:256].count_nonzero() / min(X.shape[0], 256)
@@ -110,7 +110,7 @@ def growing_period(
 
 
 def _growing(mean: float, batch_size: int) -> tuple[int, int]:
-    """Return a period that grows, with as many merges as one of ``mean`` samples has."""
+    """Return a growing period that makes as many merges as a fixed one of ``mean`` samples."""
     # A training of L samples has L / (first log(growth)) (1 - 1 / growth) of them.
     first = mean * (1 - 1 / _GROWTH) / math.log(_GROWTH)
     batches = max(round(max(first, _SHORTEST) / batch_size), 1)
@@ -133,10 +133,10 @@ def count_merges(samples_a_replica: int, period: tuple[int, int], batch_size: in
 
 @dataclass(frozen=True)
 class OuterStep:
-    """What becomes of the merged parameters, by u = merged - base and M = momentum M + u.
+    """The outer step, by u = merged - base and M = momentum M + u.
 
     master = base + learning_rate M, or, if ``nesterov``, base + learning_rate (u + momentum M).
-    ``follows_rate``: momentum is multiplied by this round's learning rate over that of the last.
+    ``follows_rate``: momentum is multiplied by the ratio of this round's to the last round's rate.
     """
 
     learning_rate: float
@@ -146,7 +146,7 @@ class OuterStep:
 
     @property
     def needs_base(self) -> bool:
-        """Whether it does anything but take the merged parameters as they are."""
+        """Whether the step does more than take the merged parameters as they are."""
         return self.learning_rate != 1.0 or self.momentum > 0.0
 
 

@@ -1,4 +1,4 @@
-"""Checks of what users pass in: before any work, saying what was got and what was expected."""
+"""Check what users pass in, before any work. Errors say what was got and what was expected."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def numeric(values: object, name: str) -> npt.NDArray[Any]:
 
 
 def float32(array: npt.NDArray[Any]) -> FloatArray:
-    """Return the array in float32 and C order, itself if it is that already."""
+    """Return the array in float32 and C order; without a copy if it is that already."""
     # A number too large for float32 becomes infinite here, and is reported as such afterwards.
     with np.errstate(over="ignore"):
         return np.asarray(array, dtype=np.float32, order="C")

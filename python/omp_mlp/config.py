@@ -1,4 +1,4 @@
-"""What was built, and what it runs on."""
+"""Tell what was built, and what it runs on."""
 
 from __future__ import annotations
 

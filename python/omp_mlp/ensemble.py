@@ -22,22 +22,24 @@ _NOT_FOR_DISTILL = ("y", "loss", "output_activation", "validation_data")
 class Ensemble(Predictor):
     """Networks of one kind that answer with the mean of their last layers' pre-activations.
 
-    ``merge="ensemble"`` makes one. With softmax outputs these are the logits, and their mean is the
-    normalised geometric mean of the networks' probabilities. Answers take the time of all networks
-    together; :meth:`distill` trains one network that answers like them.
+    ``merge="ensemble"`` makes an ensemble. With softmax outputs, the pre-activations are the
+    logits; softmax of their mean is the normalised geometric mean of the networks' probabilities.
+    An answer takes the time of all networks together. :meth:`distill` trains one network that
+    answers like the ensemble.
 
     Parameters
     ----------
     models : sequence of Model
-        At least one; all of the same layer sizes, activations and classes.
+        At least one model. All have the same layer sizes, activations and classes.
 
     Attributes
     ----------
     models : tuple of Model
     layer_sizes, activation, output_activation, classes
-        Those of every model.
+        As in every model.
     history : History
-        Of the training that made the networks; without entries for an ensemble made by hand.
+        The history of the training that made the networks. It has no entries for an ensemble that
+        was made by hand.
 
     Raises
     ------
@@ -110,29 +112,30 @@ class Ensemble(Predictor):
     ) -> Model:
         """Train one network to answer like the ensemble.
 
-        It learns the pre-activations of the ensemble's outputs by squared error (Ba and Caruana
-        2014), for softmax outputs after their mean over the classes is taken off, which the softmax
-        does not see. They are brought to zero mean and unit size for the training; that is folded
-        into the last layer afterwards. No labels are needed.
+        The network learns the pre-activations of the ensemble's outputs by squared error (Ba and
+        Caruana 2014). For softmax outputs, the mean over the classes is taken off first, because
+        softmax does not depend on it. The training sees pre-activations of zero mean and unit size;
+        the last layer takes up mean and size afterwards. No labels are needed.
 
         Parameters
         ----------
         X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
-            The training data, or any others of their kind.
+            The training data, or other data of their kind.
         threads : int, default 1
-            Replicas that train the new network.
+            Number of replicas that train the new network.
         hidden_layer_sizes : sequence of int, optional
-            Of the new network. Default: those of the ensemble's models.
+            Hidden units of the new network. Default: those of the ensemble's models.
         **options
-            Options of :func:`omp_mlp.train_parallel`, with its defaults, but ``activation`` is the
-            ensemble's unless it is given, and ``learning_rate`` is 0.02. ``y``, ``loss``,
-            ``output_activation``, ``validation_data`` and a Model for ``init`` cannot be given.
+            Options of :func:`omp_mlp.train_parallel`, with its defaults, except two: the default of
+            ``activation`` is the ensemble's activation, and that of ``learning_rate`` is 0.02.
+            ``y``, ``loss``, ``output_activation``, ``validation_data`` and a Model for ``init``
+            are errors.
 
         Returns
         -------
         Model
-            With the ensemble's classes and output activation; its ``history`` tells the squared
-            error of the pre-activations in the units that they were brought to.
+            It has the ensemble's classes and output activation. Its ``history`` has the squared
+            error of the pre-activations at unit size.
 
         Raises
         ------

@@ -11,10 +11,10 @@ class TrainingDivergedError(ArithmeticError):
     Attributes
     ----------
     round : int
-        The round (counted from 0) in which it was found.
+        The round, counted from 0, in which the training diverged.
     replica : int or None
-        The lowest index of the replicas that diverged; None if every replica was finite and the
-        merge was not. 0 where several threads train one network.
+        The lowest index of the replicas that diverged. None if every replica was finite and the
+        merged network was not. 0 where several threads train one network.
     """
 
     def __init__(self, round: int, replica: int | None) -> None:  # noqa: A002

@@ -14,7 +14,7 @@ Column = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Progress:
-    """What a callback is told, after each round and about every 50 ms within one.
+    """What a callback gets, after each round and about every 50 ms within a round.
 
     Attributes
     ----------
@@ -23,13 +23,13 @@ class Progress:
     rounds : int
         The number of rounds that the whole training takes.
     merged : bool
-        True after a round's merge; False for a look into a round that still goes on.
+        True after a round's merge; False within a round that still goes on.
     samples : int
         Samples trained on so far, by all replicas together.
     total_samples : int
         Samples that the whole training takes.
     loss : float
-        Mean training loss of the round so far; each sample's is taken before the step that uses it.
+        Mean training loss of the round so far. The loss of a sample is the one before its step.
     validation_loss, validation_score : float
         Of the merged network on ``validation_data``; NaN without it, or while ``merged`` is False.
     """
@@ -46,37 +46,39 @@ class Progress:
 
 @dataclass(frozen=True, repr=False)
 class History:
-    """The rounds of a training, one entry a round in each column.
+    """The rounds of a training; each column has one entry a round.
 
-    A round ends with a merge; for the strategies that train one network without replicas, it is an
-    epoch.
+    A round ends with a merge. For the strategies that train one network without replicas, a round
+    is an epoch.
 
     Attributes
     ----------
     samples : ndarray of int64, shape (rounds,)
         Samples trained on by the end of the round, by all replicas together.
     loss : ndarray of float64
-        Mean training loss over the round's samples, each taken before the step that uses it.
+        Mean training loss over the round's samples. The loss of a sample is the one before its
+        step.
     validation_loss, validation_score : ndarray of float64
-        Mean loss, and accuracy or R^2, of the merged network on ``validation_data``; NaN without.
+        Mean loss, and accuracy or R^2, of the merged network on ``validation_data``; NaN without
+        such data.
     train_seconds : ndarray of float64
         Wall-clock time of the parallel training.
     merge_seconds : ndarray of float64
         Wall-clock time of the merge.
     slowest_replica_seconds : ndarray of float64
-        CPU time of the round's slowest replica: what the round would take, but for the merge, on a
-        machine with a free core for every replica. Without replicas: of the slowest thread, its
-        short waits for the others included.
+        CPU time of the round's slowest replica. A machine with a free core for every replica would
+        need this time for the round without its merge. Without replicas: CPU time of the slowest
+        thread, including its short waits for the others.
     mean_replica_seconds : ndarray of float64
-        CPU time of the round's replicas, their mean; NaN without replicas, and for networks that
-        were saved before it was measured. What the slowest takes beyond it the others wait.
+        Mean CPU time of the round's replicas. The other replicas wait while the slowest one takes
+        longer than this mean. NaN without replicas, and for networks that older versions saved.
     predicted_seconds : ndarray of float64
         What the cost model (:mod:`omp_mlp.costs`) predicted for ``train_seconds`` and
-        ``merge_seconds`` together; NaN if it was not asked.
+        ``merge_seconds`` together; NaN if the model was not asked.
     strategy : str
-        How the training was parallel: what ``strategy="auto"`` chose, or else what was asked for.
+        The strategy of the training: the one that ``strategy="auto"`` chose, or the one asked for.
     threads : int
-        For how many threads; for replicas, their number. 0: never trained.
+        The number of threads; for replicas, the number of replicas. 0: never trained.
     """
 
     samples: npt.NDArray[np.int64]
@@ -93,7 +95,7 @@ class History:
 
     @property
     def merge_share(self) -> float:
-        """Part of the training's wall-clock time that went into merging; NaN without rounds."""
+        """Merging's share of the training's wall-clock time; NaN without rounds."""
         merging, training = self.merge_seconds.sum(), self.train_seconds.sum()
         return float(merging / (merging + training)) if len(self) else float("nan")
 

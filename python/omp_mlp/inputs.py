@@ -34,9 +34,9 @@ def read_inputs(
 ) -> Inputs:
     """Check X and hand it to the core, without a copy where it already is what the core wants.
 
-    Bytes are scaled by a power of two for training, so that the largest is at most 1; folding that
-    into the first layer's weights is exact. For replicas, floats that are bytes divided by 255 or
-    the like are kept as bytes besides, which are quicker to read.
+    For training, bytes are scaled by a power of two that brings the largest to at most 1; folding
+    the scale into the first layer's weights is exact. For replicas, floats that are bytes divided
+    by 255 or the like are also kept as bytes, because bytes are quicker to read.
     """
     if hasattr(X, "tocsr"):
         core, shape = _sparse_inputs(X, name)
@@ -79,7 +79,7 @@ def read_inputs(
 
 
 def _largest_byte(array: npt.NDArray[np.uint8]) -> int:
-    """Return the largest, or 255 as soon as one is above 128: both are at most 2^8."""
+    """Return the largest byte, or 255 once a byte above 128 is found: both give the same scale."""
     largest = 0
     for begin in range(0, len(array), 256):
         largest = max(largest, int(array[begin : begin + 256].max()))

@@ -35,9 +35,9 @@ _FORMAT_VERSION = "1"
 class Model(Predictor):
     """A multilayer perceptron: layer sizes, parameters, and what its outputs mean.
 
-    :func:`omp_mlp.train_parallel` returns one; build one by hand from arrays of your own to predict
-    with it, to merge it with others, or to start a training from it. A model does not change:
-    its arrays are read-only.
+    :func:`omp_mlp.train_parallel` returns a model. You may also build one from your own arrays, to
+    predict with it, to merge it with others, or to start a training from it. A model does not
+    change: its arrays are read-only.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ class Model(Predictor):
     biases : sequence of array-like, each of shape (fan_out,)
         One vector for each layer, converted to float32.
     activation : {"relu", "tanh", "logistic", "identity"}, default "relu"
-        Of every hidden layer.
+        The activation of every hidden layer.
     output_activation : {"auto", "softmax", "identity", "logistic"}, default "auto"
-        Of the last layer. "auto" is "softmax" with ``classes`` and "identity" without.
+        The activation of the last layer. "auto" is "softmax" with ``classes``, else "identity".
     classes : array-like of shape (n_outputs,), optional
         The label that each output stands for, sorted; None for a regression.
 
@@ -60,9 +60,9 @@ class Model(Predictor):
     layer_sizes : tuple of int
         Features, hidden units of each layer, outputs.
     history : History
-        One entry for each round of the training; without entries for a model built by hand.
+        One entry for each round of the training; no entries for a model built by hand.
     replicas : tuple of Model
-        What went into the last merge, if the training was asked to ``keep_replicas``; else empty.
+        The networks that the last merge merged, if ``keep_replicas`` was set; else empty.
 
     Raises
     ------
@@ -124,7 +124,7 @@ class Model(Predictor):
         )
 
     def _with(self, history: History, replicas: tuple[Model, ...] = ()) -> Model:
-        """Build a model that differs in what is told of its training."""
+        """Build a model that differs in its history and replicas only."""
         return Model._of(
             self.layer_sizes,
             self._packed,

@@ -1,4 +1,4 @@
-"""What a trained classifier or regression answers, whatever it is made of."""
+"""Predict and score with a classifier or a regression, made of one network or of several."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omp_mlp.targets import Targets, read_targets
 
 
 class Predictor:
-    """Predictions and scores from what the last layer gives: of one network, or of several.
+    """Predictions and scores from the last layer's pre-activations.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Predictor:
         Returns
         -------
         ndarray of float32, shape (n_samples, n_classes)
-            Softmax outputs as they are; logistic outputs divided by their sum.
+            Softmax outputs are the probabilities. Logistic outputs are divided by their sum.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class Predictor:
         ----------
         X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels that the training had, or values.
+            Labels, each of which the training had; or values.
 
         Raises
         ------
@@ -127,8 +127,8 @@ class Predictor:
     def evaluate(self, X: Matrix, y: object) -> tuple[float, float]:
         """Return the mean loss and the score of :meth:`score`.
 
-        The loss is cross-entropy for softmax outputs, else half the squared error summed over the
-        outputs (for a classifier, against 1 for the right class and 0 for the others).
+        The loss is cross-entropy for softmax outputs. Otherwise it is half the squared error summed
+        over the outputs; a classifier's target is 1 for the right class and 0 for the others.
         """
         inputs = read_inputs(X, n_features=self.layer_sizes[0])
         targets = read_targets(y, inputs.n_samples, like=(self.classes, self.layer_sizes[-1]))

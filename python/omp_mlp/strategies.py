@@ -8,9 +8,9 @@ from omp_mlp import checks
 
 STRATEGIES = ("replica", "section", "synchronous", "hogwild", "pattern", "auto")
 ONE_NETWORK = ("section", "synchronous", "hogwild")
-"""Those that train one network with several threads, without replicas to merge."""
+"""The strategies that train one network with several threads, without replicas to merge."""
 
-# What a merge needs to know, and what only replicas can do.
+# The options of merges, and those that only replicas have.
 _FIXED_BY_PATTERN = ("merge_every", "outer_optimizer", "outer_learning_rate", "outer_momentum")
 _OF_MERGES = ("merge", "merge_options", *_FIXED_BY_PATTERN, "last_merge", "on_nonfinite")
 _OF_REPLICAS = (*_OF_MERGES, "warmup_samples", "init", "keep_replicas", "forward_precision")
@@ -42,7 +42,7 @@ def check(strategy: object, options: Mapping[str, object], defaults: Mapping[str
 def asked_of_replicas(
     options: Mapping[str, object], defaults: Mapping[str, object]
 ) -> dict[str, object]:
-    """Return those of the options that only a training with replicas can have."""
+    """Return the options that were given and that only a training with replicas can have."""
     return {name: options[name] for name in _OF_REPLICAS if _is_given(name, options, defaults)}
 
 

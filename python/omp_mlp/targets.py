@@ -37,8 +37,8 @@ def read_targets(
 ) -> Targets:
     """Check y and turn labels into class indices.
 
-    ``like``: the labels (None for regression) and number of outputs that y has to go with; without
-    it, they are learned from y.
+    ``like``: the labels (None for a regression) and the number of outputs that y must have. Without
+    it, both come from y.
     """
     array = _text_if_objects(np.asarray(y), name)
     if array.ndim not in (1, 2):
@@ -58,7 +58,7 @@ def read_targets(
 
 
 def _text_if_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """Read an object array of strings, as pandas has them, as one of strings."""
+    """Turn an object array of strings, as pandas makes it, into an array of strings."""
     if array.dtype.kind != "O":
         return array
     strangers = {type(entry).__name__ for entry in array.flat if not isinstance(entry, str)}
@@ -127,7 +127,7 @@ def _small_integers(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDAr
 
 
 def _text_kind(labels: npt.NDArray[Any]) -> str:
-    """Tell strings, bytes and all else apart: they are never equal, and NumPy may refuse to ask."""
+    """Tell strings, bytes and other kinds apart: NumPy may refuse to compare them."""
     return labels.dtype.kind if labels.dtype.kind in "US" else ""
 
 

@@ -1,4 +1,4 @@
-"""What looks on while a training runs: callback, progress bar, validation."""
+"""Watch a training: callback, progress bar, validation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Watcher:
     def merged(self, samples: int, loss: float, validation: tuple[float, float] | None) -> bool:
         """Report a merge, with validation loss and score; return whether the training should stop.
 
-        The end of a round for a merge that is done after the core has returned.
+        This ends a round for a merge that Python does after the core has returned.
         """
         if validation is None:
             validation = (float("nan"), float("nan"))

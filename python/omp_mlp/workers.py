@@ -1,4 +1,4 @@
-"""How many operating-system threads run the replicas: a matter of speed, never of the result."""
+"""How many operating-system threads run the replicas: this changes the speed, not the result."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _CGROUP = Path("/sys/fs/cgroup")
 def available_cores() -> int:
     """Count the cores that this process may use.
 
-    The least of OpenMP's own maximum (which knows ``OMP_NUM_THREADS`` and threadpoolctl's limits),
-    the process's CPU affinity, its cgroup's CPU quota, and ``LOKY_MAX_CPU_COUNT``; at least 1.
+    This is the least of four limits, and at least 1: OpenMP's own maximum (which knows
+    ``OMP_NUM_THREADS`` and threadpoolctl's limits), the process's CPU affinity, its cgroup's CPU
+    quota, and ``LOKY_MAX_CPU_COUNT``.
     """
     limits = [_core.openmp_max_threads(), _affinity()]
     quota = _cgroup_quota()
@@ -28,7 +29,7 @@ def available_cores() -> int:
 
 
 def effective_workers(workers: int | None, threads: int) -> int:
-    """Decide on the number of workers: a wish is obeyed, but no worker is without a replica."""
+    """Return the number of workers: the wish, or the cores; never more than ``threads``."""
     if threads == 1:
         return 1
     return min(threads, available_cores() if workers is None else workers)

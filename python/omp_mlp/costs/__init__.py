@@ -1,9 +1,8 @@
-"""What a training costs on a machine, and which strategy is the quickest.
+"""Predict what a training costs on a machine, and which strategy is the quickest.
 
-:func:`calibrate` measures a machine, :func:`predict` says how long a training takes on it and what
-the time is spent on, :func:`choose` which strategy is the quickest, and :func:`extrapolate` what
-more cores, or the nodes of a cluster, would make of it. The formulas stand at the head of
-``omp_mlp.costs.formulas``.
+:func:`calibrate` measures a machine. :func:`predict` says how long a training takes on it and what
+takes the time. :func:`choose` says which strategy is the quickest. :func:`extrapolate` predicts the
+times on more cores, or on the nodes of a cluster. ``omp_mlp.costs.formulas`` has the formulas.
 """
 
 from __future__ import annotations
@@ -45,16 +44,16 @@ __all__ = [
 ]
 
 CHOICES = ("replica", "section", "synchronous")
-"""What ``strategy="auto"`` chooses from: with the same options, the same number of merges and, for
-one network, the same result. "pattern" is "replica" with fewer merges, and never slower."""
+"""What ``strategy="auto"`` chooses from. Replicas make the same number of merges, and one network
+gives the same result as one thread. "pattern" is "replica" with fewer merges, and never slower."""
 
 MARGIN = 0.1
-"""By how much anything has to be quicker than one thread for ``strategy="auto"`` to take it."""
+"""``strategy="auto"`` leaves one thread only for what is quicker by more than this part."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Predictions for ever more threads or nodes; prints as a table with its assumptions."""
+    """Predictions for more and more threads or nodes; prints as a table with its assumptions."""
 
     predictions: tuple[Prediction, ...]
 
@@ -93,17 +92,18 @@ def predict(
     n_samples, epochs, threads : int
     strategy : {"replica", "section", "synchronous", "hogwild", "pattern"}, default "replica"
     merge_every : int, pair of int, None or "auto", default None
-        Samples a replica trains between merges, or at first and at last; None: one merge, at the
-        end; "auto": what ``train_parallel`` does by default. Matters to "replica" only.
+        Samples that a replica trains on between merges; a pair: at the start and at the end. None:
+        one merge, at the end. "auto": what ``train_parallel`` does by default. It matters to
+        "replica" only.
     batch_size : int, default 8
     density : float, optional
-        Share of nonzeros in X, where the first layer reads lists of them; None: it reads a matrix.
+        Share of nonzeros in X, if the first layer reads X sparse. None: it reads X dense.
     costs : Costs, optional
         Default: :func:`calibrate`.
     cores : int, optional
-        Of the machine. Default: those that ``costs`` were measured on.
+        Cores of the machine. Default: those that ``costs`` were measured on.
     cluster : Cluster, optional
-        Nodes of one core each, ``threads`` of them, instead of one machine.
+        Predict for ``threads`` nodes of one core each, in place of one machine.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def extrapolate(
 ) -> Curve:
     """Predict a training on more and more cores, or with ``cluster=`` on more and more nodes.
 
-    Takes the options of :func:`predict`; ``cores`` is as many as there are threads.
+    This takes the options of :func:`predict`. There are as many ``cores`` as threads.
 
     Examples
     --------
@@ -167,10 +167,10 @@ def choose(
     margin: float = MARGIN,
     **options: Any,  # noqa: ANN401 - handed on to predict
 ) -> Prediction:
-    """Return the prediction for the quickest strategy on up to so many threads.
+    """Return the prediction for the quickest strategy on up to ``threads`` threads.
 
-    Takes the options of :func:`predict`. One thread, which is ("replica", 1), is left only for what
-    is quicker by more than ``margin``: a wrong choice of it costs nothing.
+    This takes the options of :func:`predict`. One thread is ("replica", 1). The choice is one
+    thread unless something else is quicker by more than ``margin``.
     """
     threads = checks.integer("threads", threads, 1)
     for strategy in strategies:

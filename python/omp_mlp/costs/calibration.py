@@ -1,4 +1,4 @@
-"""What work costs on this machine: short trainings, timed, and kept in the user's cache."""
+"""Measure what work costs on this machine by short trainings, and keep it in the user's cache."""
 
 from __future__ import annotations
 
@@ -42,21 +42,22 @@ _READ = (500, 8_000, 40_000)  # samples of 256 features: up to 40 MB
 
 
 def calibrate(*, refresh: bool = False, cores: int | None = None, takes: int = 2) -> Costs:
-    """Measure this machine, or read from the user's cache what was measured before.
+    """Measure this machine, or read an earlier measurement from the user's cache.
 
-    Takes less than 5 s the first time. The cache is a file in ``XDG_CACHE_HOME``, or else
-    ``~/.cache`` (on macOS ``~/Library/Caches``, on Windows ``%LOCALAPPDATA%``), in the folder
-    ``omp_mlp``; it is written nowhere else, and if it cannot be, nothing is kept.
+    A measurement takes less than 5 s. The cache is a file in the folder ``omp_mlp`` of
+    ``XDG_CACHE_HOME``, or else of ``~/.cache`` (on macOS ``~/Library/Caches``, on Windows
+    ``%LOCALAPPDATA%``). Nothing is written anywhere else. If the file cannot be written, nothing is
+    kept.
 
     Parameters
     ----------
     refresh : bool, default False
         Measure again, and replace what is in the cache.
     cores : int, optional
-        To measure on. Default: those that this process may use.
+        Number of cores to measure on. Default: those that this process may use.
     takes : int, default 2
-        How often to measure, in turns, the largest network but once; of every time the shortest is
-        kept. More, of about two seconds each, where the machine is shared with others.
+        How often to measure, in turns; the largest network is measured once only. The shortest of
+        every time counts. Take more, of about two seconds each, on a machine that is shared.
 
     Returns
     -------
@@ -111,7 +112,7 @@ def _counts(cores: int) -> list[int]:
 
 
 def _take(cores: int, *, with_large: bool) -> dict[str, Seconds]:
-    """Measure everything once; without the largest network, its times are infinite."""
+    """Measure everything once. Without ``with_large``, the largest network's times are infinite."""
     found: dict[str, Any] = {
         # First, as memory is given to a process that had little before.
         "ready replica": [_ready("replica", network) for network in _READY],
@@ -160,7 +161,7 @@ def _explain(cores: int, seconds: Mapping[str, Seconds]) -> Costs:
     counts = _counts(cores)
 
     def round_of(times: Seconds) -> float:
-        """Return the seconds of a round but for its samples."""
+        """Return the seconds of a round without its samples."""
         return max(float(times[0] - times[1]), 1e-7)
 
     rounds = {k: round_of(times) for k, times in zip((1, *counts), seconds["rounds"], strict=True)}
@@ -204,7 +205,7 @@ def _explain(cores: int, seconds: Mapping[str, Seconds]) -> Costs:
 def _crowding(
     network: tuple[int, int], alone: Sequence[float], crowded: Sequence[float]
 ) -> tuple[float, ...]:
-    """Return by what a thread is slower, by batch size."""
+    """Return the factor by which a thread is slower, by batch size."""
     ratios = [max(1.0, float(b / a)) for a, b in zip(alone, crowded, strict=True)]
     # Where the weights are in a cache, the batch size is nothing to it, nor is one odd take.
     return tuple(ratios if _is_large(network) else [float(np.median(ratios))] * len(ratios))
@@ -223,7 +224,7 @@ def _sizes(networks: Sequence[tuple[int, int]]) -> tuple[float, ...]:
 
 
 def _read(n: int) -> float:
-    """Return the seconds a byte of X that n samples of 256 features take, with all that is done."""
+    """Return the seconds a byte of X of a training on n samples of 256 features."""
     run = _train((256, 16, 10), "dense", "replica", n, 2 if n > 10_000 else 5, 64)
     return float(np.median(run[:, 4])) / (n * 1024)
 
@@ -236,7 +237,8 @@ def _of_tiny(features: int, batch: int) -> float:
 def _besides(seconds: Seconds) -> tuple[float, float]:
     """Return the seconds that a sample and a batch take besides their multiply-adds.
 
-    Of two small networks, by a line through their flop; and of batches of one.
+    A line through the flop of two small networks gives those of a sample; batches of one sample
+    give those of a batch.
     """
     smaller, larger, single = map(float, seconds)
     flop, more = work((16, 16, 10)).flop, work((64, 16, 10)).flop
@@ -245,7 +247,7 @@ def _besides(seconds: Seconds) -> tuple[float, float]:
 
 
 def _rates(seconds: Mapping[str, Seconds], sample: float, batch: float) -> dict[str, Table]:
-    """Return the flop/s that explain what samples take, besides what every sample takes."""
+    """Return the flop/s that explain the times of samples, less what every sample takes besides."""
     rates: dict[str, Table] = {}
     for name, rows in seconds.items():
         who, kind = name.split()
@@ -283,7 +285,7 @@ def _row(who: str, kind: str, network: tuple[int, int], threads: int = 1) -> lis
 
 
 def _row_of_large(kind: str, network: tuple[int, int], threads: int) -> list[float]:
-    """Do the same for replicas with two batch sizes and a single epoch each."""
+    """Do the same as ``_row`` for replicas, with two batch sizes and one epoch each."""
 
     def seconds(batch: int, n: int) -> float:
         run = _train((*network, 10), kind, "replica", n, 1, batch, threads)
@@ -296,8 +298,8 @@ def _row_of_large(kind: str, network: tuple[int, int], threads: int) -> list[flo
 def _one_way_a_batch(small: float, large: float, least: int) -> list[float]:
     """Return the seconds a sample at each batch size, from those at _TOGETHER and at the largest.
 
-    Where the weights are in no cache, a batch takes one way through them and the work of its
-    samples, a / batch + c for each of them. ``least``: samples that are read together.
+    Where the weights are in no cache, a batch makes one visit of them and does the work of its
+    samples: a / batch + c for each sample. ``least``: samples that are read together.
     """
     a = max(small - large, 0.0) / (1 / _TOGETHER - 1 / _BATCHES[-1])
     c = large - a / _BATCHES[-1]
@@ -305,7 +307,7 @@ def _one_way_a_batch(small: float, large: float, least: int) -> list[float]:
 
 
 def _of_hogwild(kind: str, network: tuple[int, int], threads: int) -> float:
-    """Return the seconds of a sample on one of so many threads; batches are nothing to it."""
+    """Return the seconds of a sample on one of so many threads; the batch size does not matter."""
     flop = _measured_work(network, kind).flop
     if _is_large(network):  # as little as it does, the size of the weights is nothing to it either
         network = (1024, 512)
@@ -420,7 +422,7 @@ def _of_shared(network: tuple[int, int]) -> float:
 
 
 def _sharing(known: Costs, network: tuple[int, int], taken: float) -> float:
-    """Return the bytes/s that explain what a batch on two threads takes besides the rest."""
+    """Return the bytes/s that explain the time of a batch on two threads that nothing else does."""
     free, slow = (
         predict(
             (*network, 10), 12 * _SHARED_BATCH, 1, 2, "synchronous", batch_size=_SHARED_BATCH,

@@ -1,13 +1,14 @@
-"""What a training costs: the numbers that describe a machine, and the formulas that use them.
+"""The numbers that describe a machine, and the formulas that predict a training from them.
 
-The formulas are our own derivation. Pethick et al. (2003), who chose between exemplar and node
-parallelism by cost equations, and Dahl et al. (2008), who counted the cost of communication on a
-cluster, could be read as abstracts only. For P threads on C cores, N samples, E epochs, batches of
-B, W floats of weights of b = 4 bytes, and M merges, with
+The formulas are our own derivation. We could read only the abstracts of Pethick et al. (2003), who
+chose between exemplar and node parallelism by cost equations, and of Dahl et al. (2008), who
+counted the cost of communication on a cluster. There are P threads on C cores, N samples, E epochs,
+batches of B, W floats of weights of b = 4 bytes, and M merges. A sample takes F_1 flop in the first
+layer and F_upper above it. On one thread, it takes
 
     t(F, W, B) = sample + batch/B + F_1/s_kind(bW, B) + F_upper/s_dense(bW, B)
 
-the seconds of a sample on one thread, F_1 flop in the first layer and F_upper above it::
+seconds. A training takes::
 
     replica       ceil(P/C) (E ceil(N/P) (t(F, W, B) + read) + ready)
                     + M (round(P) + (P + 1) b W / memory)
@@ -21,23 +22,24 @@ the seconds of a sample on one thread, F_1 flop in the first layer and F_upper a
                     + E round(1)
     hogwild       ceil(P/C) (E ceil(N/P) F/s + ready)
 
-- s, flop/s, was measured for these kernels, by what the first layer reads (a matrix, or lists of
-  nonzeros), at this size of the weights and of the batch. Replicas and sections read small batches
-  together, synchronous does not; each has rates of its own. While all cores are busy, they are
+- s are the flop/s that were measured for these kernels, for sparse or dense reading in the first
+  layer, at this size of the weights and of the batch. Replicas and sections read small batches
+  together and synchronous does not, so each has its own rates. While all cores are busy, rates are
   divided by the crowding that was measured.
-- "sample" and "batch" are what they take besides: reading, losses, the loops. Sections do not
-  share them; synchronous shares "sample".
-- ready are the seconds until the first sample, by the bytes of the weights; read those by which a
-  sample takes longer when X is not in a cache, which is taken to be float32.
-- alpha is the time of a barrier, round that of a round in which there is nothing to do; memory the
-  bytes/s at which a round goes through weights of this size: copies of the master, the merge.
-- F' and W' are what the largest section has, in whole cache lines of 16 hidden units; F_pass is
-  forward and back, F_step the update; W'' are the weights that a batch changes.
-- x are the floats of a sample that a thread reads for all: a row of a matrix; of lists, the
-  nonzeros. Units are those of all layers.
+- "sample" and "batch" are the seconds that a sample and a batch take besides: reading, losses, the
+  loops. Sections do not share them. Synchronous shares "sample".
+- ready are the seconds until the first sample, by the bytes of the weights. read are the seconds by
+  which a sample takes longer when X is not in a cache. X is taken to be float32.
+- alpha is the time of a barrier. round is the time of a round in which there is nothing to do.
+  memory are the bytes/s at which a round visits weights of this size: copies of the master, the
+  merge.
+- F' and W' belong to the largest section, in whole cache lines of 16 hidden units. F_pass is
+  forward and back, F_step is the update. W'' are the weights that a batch changes.
+- x are the floats of a sample that a thread reads for all threads: a dense row, or the nonzeros.
+  Units are those of all layers.
 
-On a cluster (:class:`Cluster`) of P nodes, with L = ceil(log2 P), messages of alpha + bytes beta
-seconds, and gamma seconds to add a weight::
+A cluster (:class:`Cluster`) has P nodes. With L = ceil(log2 P), messages of alpha + bytes beta
+seconds, and gamma seconds to add a weight, a training takes::
 
     replica       E ceil(N/P) t + L (alpha + b W beta) + M L (2 alpha + 2 b W beta + W gamma)
     section       E N t' + E ceil(N/B) 2 hidden layers L alpha + E N bytes beta, of which each
@@ -70,47 +72,49 @@ Table = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Costs:
-    """What work costs on one machine. Made by :func:`omp_mlp.costs.calibrate`, or by hand.
+    """The costs of work on one machine, made by :func:`omp_mlp.costs.calibrate` or by hand.
 
     Attributes
     ----------
     machine : str
         What was measured.
     cores : int
-        Cores that were free to use.
+        Cores that the measurement could use.
     sizes : tuple of float
         Bytes of weights for which rates are known, ascending.
     batches : tuple of int
         Batch sizes for which rates are known, ascending.
     rates : mapping of str to tuple of tuples
         Flop/s of one thread, ``rates[kind][size][batch]``. Kinds: "replica dense", "replica
-        sparse" (small batches are read together: replicas and sections), "synchronous dense",
-        "synchronous sparse", "hogwild dense", "hogwild sparse" (with all cores at it). "sparse" is
-        the first layer's alone, where it reads lists.
+        sparse" (also of sections; small batches are read together), "synchronous dense",
+        "synchronous sparse", "hogwild dense", "hogwild sparse" (while all cores are busy). "sparse"
+        is the rate of a sparse first layer alone.
     crowding : tuple of tuples of float
-        ``crowding[size][batch]``: by what a thread is slower while all cores are busy, at least 1.
+        ``crowding[size][batch]``: the factor by which a thread is slower while all cores are busy,
+        at least 1.
     barriers : mapping of int to float
         Seconds of a barrier by number of threads.
     rounds : mapping of int to float
         Seconds of a round and merge of a tiny network by number of threads.
     memory : tuple of tuples of float
-        ``memory[k][size]``: bytes/s at which a round goes through the weights, of one replica
-        (k = 0), and with a replica on every core (k = 1).
+        ``memory[k][size]``: bytes/s at which a round visits the weights, with one replica (k = 0)
+        and with a replica on every core (k = 1).
     memory_sizes : tuple of float
         Bytes of weights for which ``memory`` is known, ascending.
     sharing : tuple of float
-        Bytes/s at which is read what another thread has written, by the bytes of the weights.
+        Bytes/s at which a thread reads what another thread has written, by the bytes of the
+        weights.
     sharing_sizes : tuple of float
         Bytes of weights for which ``sharing`` is known, ascending.
     sample, batch : float
         Seconds that a sample and a batch take besides their multiply-adds.
     ready : mapping of str to tuple of float
-        Seconds to get ready, by the bytes of the weights; more than known are in proportion. Kinds:
-        "replica", "one" (network for all).
+        Seconds to get ready, by the bytes of the weights; proportional beyond the largest known
+        size. Kinds: "replica", "one" (one network for all threads).
     ready_sizes : tuple of float
         Bytes of weights for which ``ready`` is known, ascending.
     reading : tuple of float
-        Seconds a byte of X longer than where X is in a cache, by the bytes of X.
+        Extra seconds a byte of X compared with an X in a cache, by the bytes of X.
     reading_sizes : tuple of float
         Bytes of X for which ``reading`` is known, ascending.
     """
@@ -181,7 +185,7 @@ class Costs:
         return _by_threads(self.rounds, threads)
 
     def merge(self, threads: int, size: float, *, crowd: float = 0.0) -> float:
-        """Return the seconds that a round of so many replicas takes but for the training."""
+        """Return the seconds that a round of so many replicas takes besides the training."""
         alone, crowded = (_in_logarithms(size, self.memory_sizes, row) for row in self.memory)
         speed = alone if crowd == 0 else alone * math.pow(crowded / alone, crowd)
         return self.round(threads) + (threads + 1) * size / speed
@@ -198,7 +202,7 @@ class Costs:
         return beyond * _in_logarithms(size, self.ready_sizes, self.ready[who])
 
     def read(self, total: float) -> float:
-        """Return the seconds a byte of X that reading so many bytes takes besides."""
+        """Return the extra seconds a byte of an X with so many bytes."""
         return _in_logarithms(total, self.reading_sizes, self.reading)
 
     def as_dict(self) -> dict[str, Any]:
@@ -229,7 +233,7 @@ class Costs:
 
 
 def _in_logarithms(x: float, known: Sequence[float], values: Sequence[float]) -> float:
-    """Interpolate in the logarithms of both; beyond what is known, it stays what it is there."""
+    """Interpolate in the logarithms of both; beyond what is known, keep the value of the edge."""
     if len(known) == 1:
         return values[0]
     logs: npt.NDArray[np.float64] = np.log(values)
@@ -243,7 +247,7 @@ class Cluster:
     Attributes
     ----------
     latency : float
-        Seconds until a message arrives, however short.
+        Seconds until the shortest message arrives.
     bandwidth : float
         Bytes/s of a link.
     """
@@ -253,15 +257,15 @@ class Cluster:
 
     @classmethod
     def ethernet(cls, gigabits: float, latency: float = 50e-6) -> Cluster:
-        """Return a cluster with links of so many Gbit/s."""
+        """Return a cluster with links of ``gigabits`` Gbit/s."""
         return cls(latency, gigabits * 1e9 / 8)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The seconds of a training by what they are spent on, and what was assumed.
+    """The seconds of a training, split by what takes them, and what was assumed.
 
-    ``compute`` has in it what is needed to get ready.
+    ``compute`` includes the time to get ready.
     """
 
     strategy: str
@@ -273,13 +277,13 @@ class Prediction:
 
     @property
     def total(self) -> float:
-        """All of it, in seconds."""
+        """All three together, in seconds."""
         return self.compute + self.synchronise + self.merge
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a network has to do for one sample, on one thread or in one section of it."""
+    """The work of a network for one sample, on one thread or in one section."""
 
     forward: float  # flop, and so on
     backward: float
@@ -289,23 +293,23 @@ class Work:
 
     @property
     def flop(self) -> float:
-        """Of all three."""
+        """The flop of all three."""
         return self.forward + self.backward + self.update
 
 
 def work(
     network: Model | Sequence[int], *, density: float | None = None, sections: int = 1
 ) -> Work:
-    """Count the flop a sample; multiply and add are two, rows are whole cache lines of 16 floats.
+    """Count the flop of a sample; multiply and add are two. Rows fill cache lines of 16 floats.
 
     Parameters
     ----------
     network : Model or sequence of int
         A network, or its layer sizes: features, hidden units of each layer, outputs.
     density : float, optional
-        Share of nonzeros in X, where the first layer reads lists of them; None: it reads a matrix.
+        Share of nonzeros in X, if the first layer reads X sparse. None: it reads X dense.
     sections : int, default 1
-        Of the hidden units; what counts is the largest one.
+        Number of sections of the hidden units. The work is that of the largest section.
     """
     sizes = list(network.layer_sizes if isinstance(network, Model) else network)
     if len(sizes) < 2:
@@ -409,7 +413,7 @@ class _Task:
 
     @property
     def turns(self) -> int:
-        """How often a core has to take over another thread's work."""
+        """How many threads a core runs one after another."""
         return -(-self.threads // self.cores)
 
     @property
@@ -427,7 +431,7 @@ class _Task:
         return self.layers[0] * (1.0 if self.density is None else self.density)
 
     def seconds(self, who: str, first: float, upper: float, size: float, batch: float) -> float:
-        """Return what so many flop take, in the first layer and above it."""
+        """Return the seconds of so many flop, in the first layer and above it."""
         batch = max(batch, 1)
 
         def rate(kind: str) -> float:
@@ -446,7 +450,7 @@ class _Task:
 
     @property
     def reading(self) -> float:
-        """Seconds of a sample to bring it near."""
+        """Extra seconds to read a sample that is in no cache."""
         row = _BYTES * self.layers[0]
         return row * self.costs.read(self.samples * row)
 

@@ -1,4 +1,4 @@
-"""A network as matrices: what the merge methods work on that look at more than single weights."""
+"""A network as matrices, for the merge methods that look at more than single weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A minimum along a line, by trying: the same trials every time."""
+"""Find a minimum along a line by trying; the trials are the same every time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def line_search(loss: Callable[[float], float], grid: npt.ArrayLike) -> float:
     Parameters
     ----------
     loss : callable
-        Of one positive number; what is not a number counts as infinite.
+        A function of one positive number. A loss that is not a number counts as infinite.
     grid : array-like of positive numbers
-        Tried first, in ascending order; then the neighbourhood of the best of them is narrowed by
-        the golden section, on a logarithmic scale. Of equal losses the first seen is taken.
+        Positions that are tried first, in ascending order. The golden section then narrows the
+        neighbourhood of the best position, on a logarithmic scale. Of equal losses, the first one
+        counts.
     """
     seen: list[tuple[float, float]] = []
 
@@ -52,8 +53,8 @@ def line_search(loss: Callable[[float], float], grid: npt.ArrayLike) -> float:
 def best_alpha(models: Sequence[Model], base: Model, loss: Callable[[Model], float]) -> float:
     """Return the alpha for which base + alpha sum_i (w_i - base) has the least loss.
 
-    Looked for between 1/(2 n) and 2, with the average of the updates (1/n), their sum (1) and
-    1/sqrt(n) among those that are tried first.
+    The search goes from 1/(2 n) to 2. It first tries a grid, with the average of the updates (1/n),
+    their sum (1) and 1/sqrt(n) in it.
     """
     n = len(models)
     start = base._packed.astype(np.float64)

@@ -1,10 +1,10 @@
-"""Weight matching: hidden units are brought into one order before the networks are averaged.
+"""Weight matching: bring hidden units into one order before the networks are averaged.
 
-Git Re-Basin (Ainsworth, Hayase & Srinivasa 2023). The hidden units of a layer can be put in any
-order, with the weights that enter and leave them, and the network computes the same. Networks that
-started apart have theirs in different orders. Of all orders the method looks for those in which the
-networks' parameters have the largest inner products with each other, layer by layer: for one layer,
-with the others held fixed, the best order is a linear assignment problem.
+Git Re-Basin (Ainsworth, Hayase & Srinivasa 2023). A network computes the same when the hidden units
+of a layer change their order together with the weights that enter and leave them. Networks that
+started apart have different orders. The method looks for the orders in which the networks'
+parameters have the largest inner products with each other. It goes layer by layer: with the other
+layers held fixed, the best order of one layer is a linear assignment problem.
 """
 
 from __future__ import annotations

@@ -47,55 +47,55 @@ def merge(
     Parameters
     ----------
     models : sequence of Model, or of networks as lists of arrays
-        At least one; all of the same layer sizes, activations and classes. A network may also be
-        a pair (weights, biases) of lists of arrays, such as scikit-learn's ``coefs_`` and
-        ``intercepts_``, or one list of NumPy arrays [W1, b1, W2, b2, ...]; W is of shape
-        (fan_in, fan_out), b of shape (fan_out,).
+        At least one network. All have the same layer sizes, activations and classes. A network may
+        also be a pair (weights, biases) of lists of arrays, such as scikit-learn's ``coefs_`` and
+        ``intercepts_``, or one list of NumPy arrays [W1, b1, W2, b2, ...]. W has shape
+        (fan_in, fan_out), b has shape (fan_out,).
     method : str, default "average"
         A name from :func:`omp_mlp.merge_methods`.
     base : Model, or a network as a list of arrays, optional
-        The network that all of them started from; methods that merge updates need it.
+        The network that all models started from. Methods that merge updates need it.
     sample_share : array-like of shape (n_models,), optional
-        How many samples each model has seen, or any numbers in that proportion; for
+        How many samples each model has seen, or any numbers in that proportion, for
         ``"weighted_average"``. Default: equal shares.
     X : array-like or SciPy sparse matrix of shape (n_samples, n_features), optional
-        Samples for the methods that need some: ``"regmean"``, ``"refit_output"``, and
-        ``"delta_sum"`` with ``{"alpha": "line_search"}``, which takes the factor with the least
-        loss on them (they should not be those of the training). Networks that were trained on bytes
-        have a first layer of another size than its biases; ``"weight_matching"`` takes that into
-        account if it is given X as bytes too.
+        Samples for the methods that need them. ``"regmean"`` and ``"refit_output"`` do.
+        ``"delta_sum"`` with ``{"alpha": "line_search"}`` takes the factor with the least loss on X;
+        X should not be the training data then. Networks that were trained on bytes have a first
+        layer of another size than its biases; ``"weight_matching"`` takes that into account if X is
+        bytes too.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
-        Their labels or values, for ``"refit_output"`` and the line search.
+        The labels or values of X, for ``"refit_output"`` and the line search.
     merge_options : mapping, optional
         Settings of the method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"`` or
-        ``{"align": True}`` of ``"regmean"``; the method's ``options`` in
-        :func:`omp_mlp.merge_methods` lists them.
+        ``{"align": True}`` of ``"regmean"``. The method's ``options`` in
+        :func:`omp_mlp.merge_methods` list them.
     on_nonfinite : {"raise", "skip"}, default "raise"
-        What to do about models with parameters that are infinite or not a number. "skip": merge the
-        others, with a :class:`omp_mlp.SkippedReplicaWarning`; for methods whose ``may_skip`` is
-        true.
+        What to do about models with parameters that are infinite or not a number. "raise": raise a
+        ValueError. "skip": merge the others, with a :class:`omp_mlp.SkippedReplicaWarning`; this
+        goes with methods whose ``may_skip`` is true.
     activation, output_activation, classes
-        Of networks that are given as arrays; as in :class:`Model`.
+        What networks that are given as arrays have; as in :class:`Model`.
 
     Returns
     -------
     Model, or for ``"ensemble"`` an Ensemble
-        Without history. The result depends on the order of the models only in the last bits; for
-        ``"weight_matching"`` the hidden units are in the order of the first model.
+        It has no history. The result depends on the order of the models in the last bits only. For
+        ``"weight_matching"``, the hidden units have the order of the first model.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no model, the networks differ in more than their parameters, the method or an
-        option of it is unknown, it needs a base or data and there are none, a model or the base is
-        not finite, or a merged parameter is infinite.
+        If there is no model; if the networks differ in more than their parameters; if the method or
+        an option is unknown; if the method needs a base or data and there are none; if a model or
+        the base is not finite; or if a merged parameter is infinite.
     ImportError
         If hidden units are to be matched and SciPy is missing.
 
     Notes
     -----
-    Methods that need data solve linear systems with NumPy: their last bits may change with its
-    build and its number of threads.
+    Methods that need data solve linear systems with NumPy. The last bits of their results may
+    change with NumPy's build and its number of threads.
     """
     row = find_method(method, parameter="method")
     kind: dict[str, Any] = {

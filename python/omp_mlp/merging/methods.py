@@ -1,4 +1,4 @@
-"""Every merge method there is: the core's, and those in Python that see layers as matrices."""
+"""The table of all merge methods: the core's, and those in Python that see layers as matrices."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class MergeOption:
     ----------
     name, summary : str
     words : tuple of str
-        What it may be besides a number that is not negative; the first is the default. Empty for
-        options whose summary says what they may be.
+        The words that the option takes besides a number that is not negative; the first is the
+        default. Empty for options whose summary says what they take.
     """
 
     name: str
@@ -47,15 +47,15 @@ class MergeMethod:
         What ``merge=`` takes.
     summary, formula, reference : str
     cadence : {"once", "periodic"}
-        Whether the method is best applied once, at the end, or over and over during the training.
+        Whether the method is best applied once, at the end, or in every round of a training.
     needs_base : bool
-        Whether it needs the network that all replicas started from.
+        Whether the method needs the network that all replicas started from.
     may_skip : bool
         Whether ``on_nonfinite="skip"`` may leave out replicas that are not finite.
     options : tuple of MergeOption
         What ``merge_options`` takes.
     needs_data : tuple of str
-        What it needs to see besides the networks: nothing, ("X",), or ("X", "y").
+        What the method needs besides the networks: nothing, ("X",), or ("X", "y").
     """
 
     name: str
@@ -90,7 +90,7 @@ class PythonOption(MergeOption):
 
 @dataclass(frozen=True, kw_only=True)
 class PythonMethod(MergeMethod):
-    """A method in Python: applied once, to networks that are done."""
+    """A method in Python: it is applied once, to networks that are trained."""
 
     cadence: str = "once"
     needs_base: bool = False
@@ -103,7 +103,7 @@ class PythonMethod(MergeMethod):
 def matched(models: Sequence[Model], scale: float) -> list[Model]:
     """Bring the hidden units of all networks into the same order.
 
-    ``scale``: of the units that the training saw in those of X, 1 unless X is bytes.
+    ``scale``: the training saw ``scale`` times X; it is 1 unless X is bytes.
     """
     networks = [layers_of(model) for model in models]
     for network in networks:

@@ -1,4 +1,4 @@
-"""The output layer is fitted again, by least squares, to what the hidden layers of a merge give."""
+"""Fit the output layer again, by least squares, to what the hidden layers of a merge give."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _DERIVATIVES: dict[str, tuple[Callable[[Array, Array], Array], float]] = {
 
 
 def refit_output(model: Model, X: Matrix, targets: Targets, ridge: float, steps: int) -> Model:
-    """Fit the last layer anew to the data, by least squares, the hidden layers as they are.
+    """Fit the last layer anew to the data, by least squares; the hidden layers stay as they are.
 
-    The network's own loss is approached by steps of least squares (Boehning 1992). With a what the
-    last layer gets of a sample, and g the derivative of the sample's loss by z = W^T a + b, a step
+    Steps of least squares decrease the network's own loss (Boehning 1992). Let a be the inputs of
+    the last layer for a sample, and g the derivative of the sample's loss by z = W^T a + b. A step
     adds to (W, b) the (D, d) that minimises
 
         sum |D^T a + d + g / k|^2 + r |D|^2,    r = ridge * mean over the units of sum a^2,
 
-    over the samples, with k the largest curvature of the loss: no step makes the loss larger. With
-    identity outputs k = 1, and the first step ends at the least squares solution itself. What the
-    data leave open stays as it is.
+    over the samples. k is the largest curvature of the loss, so no step makes the loss larger. With
+    identity outputs k = 1, and the first step ends at the least squares solution itself. Directions
+    that the data do not determine stay as they are.
     """
     derivative, curvature = _DERIVATIVES[model.output_activation]
     output = OUTPUT_FUNCTIONS[model.output_activation]

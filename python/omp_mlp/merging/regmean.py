@@ -22,14 +22,14 @@ from omp_mlp.model import Model
 def regmean(models: Sequence[Model], X: Matrix, non_diagonal: float) -> Model:
     """Merge by regression, layer by layer.
 
-    With A_i the inputs of a layer in network i and a column of ones for the bias, G_i = A_i^T A_i,
-    and W_i the layer's weights above its biases, the merged ones minimise
+    Let A_i be the inputs of a layer in network i, with a column of ones for the bias; let
+    G_i = A_i^T A_i, and let W_i be the layer's weights above its biases. The merged W minimises
 
-        sum_i tr((W - W_i)^T G~_i (W - W_i)),    G~_i = a G_i + (1 - a) diag(G_i),
+        sum_i tr((W - W_i)^T G~_i (W - W_i)),    G~_i = a G_i + (1 - a) diag(G_i).
 
-    which for a = 1 is sum_i |A_i W - A_i W_i|^2. They are W = (sum_i G~_i)^-1 sum_i G~_i W_i; where
-    that is not determined (a unit that never answers), they stay as near to the mean as they can.
-    All networks see the same X, so G of the first layer is the same for all, and its W is the mean.
+    For a = 1 this is sum_i |A_i W - A_i W_i|^2. The minimum is W = (sum_i G~_i)^-1 sum_i G~_i W_i.
+    Where that is not determined (a unit that never answers), W stays as near to the mean as it can.
+    All networks see the same X. So G of the first layer is the same for all, and its W is the mean.
     """
     networks = [layers_of(model) for model in models]
     merged = average(networks)
