@@ -1,4 +1,4 @@
-// Cutting a number of things into blocks whose sizes differ by at most one, as numpy.array_split does.
+// Cuts a number of things into blocks whose sizes differ by at most one, as numpy.array_split does.
 #pragma once
 
 #include <algorithm>

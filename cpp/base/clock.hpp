@@ -1,4 +1,4 @@
-// Seconds: by the wall, and of one thread's own CPU time.
+// Seconds on the wall clock, and seconds of CPU time of one thread.
 #pragma once
 
 #include <chrono>
@@ -11,8 +11,8 @@ inline double wall_seconds() {
     return duration<double>(steady_clock::now().time_since_epoch()).count();
 }
 
-// CPU time of the calling thread, so that a replica's time can be told even where more threads than
-// cores take turns. Where the system has no such clock: wall time.
+// CPU time of the calling thread. It tells a replica's time even where more threads than cores take
+// turns. Systems without such a clock give wall time.
 inline double thread_cpu_seconds() {
 #ifdef CLOCK_THREAD_CPUTIME_ID
     timespec now{};

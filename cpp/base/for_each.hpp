@@ -1,4 +1,5 @@
-// A loop that somebody else runs: code that has nothing to do with threads is handed one, and may run in parallel.
+// A loop that the caller provides. Code that knows nothing of threads takes one, and may run in
+// parallel.
 #pragma once
 
 #include <functional>

@@ -1,11 +1,11 @@
-// A random order of 0..n-1 that is computed entry by entry instead of stored: no memory, no serial
-// shuffle before the replicas can start, and any replica reads any part of it.
+// A random order of 0..n-1 that is computed entry by entry and never stored. It takes no memory, there
+// is no serial shuffle before the replicas can start, and any replica reads any part of it.
 //
 // Multiply-add and xor-shift are invertible on words of b bits, so keyed rounds of both permute
-// 0..2^b-1; entries outside 0..n-1 are walked on until they come back inside (cycle walking, Black &
-// Rogaway 2002), which with b the bits of n-1 takes less than two steps on average. Twelve rounds: with
-// six, some orders of 8 entries never occur, and some keys leave a trace of the position in the order of
-// 256 (tests/test_reference.py tests the fairness).
+// 0..2^b-1. An entry outside 0..n-1 is permuted again until it is inside (cycle walking, Black & Rogaway
+// 2002). With b the bits of n-1, that takes less than two steps on average. There are twelve rounds:
+// with six, some orders of 8 entries never occur, and some keys leave a trace of the position in the
+// order of 256. A test of the oracle checks the fairness.
 #pragma once
 
 #include <array>

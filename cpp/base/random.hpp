@@ -1,5 +1,5 @@
-// Random numbers by counter: draw i of a stream is a pure function of (key, i), so every replica makes
-// its own, in any order, on any thread, and a NumPy twin makes the same ones.
+// Random numbers by counter: draw i of a stream is a pure function of (key, i). So every replica makes
+// its own numbers, in any order, on any thread, and NumPy makes the same numbers.
 // SplitMix64 (Steele, Lea & Flood 2014) serves both as the generator and to derive keys from keys.
 #pragma once
 
@@ -15,7 +15,7 @@ constexpr std::uint64_t derive(std::uint64_t key, std::uint64_t i) {
     return x ^ (x >> 31);
 }
 
-// What a stream is for; streams of different purposes are independent.
+// The purpose of a stream. Streams of different purposes are independent.
 enum class Purpose : std::uint64_t { weights = 0, order = 1 };
 
 constexpr std::uint64_t stream_key(std::uint64_t seed, Purpose purpose, std::uint64_t a,

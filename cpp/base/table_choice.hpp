@@ -1,5 +1,5 @@
-// Tables of functions, compiled for several instruction sets, of which one is in use: the best that this machine
-// can run, unless another is selected by name.
+// Chooses between tables of functions that are compiled for several instruction sets. One table is in
+// use: the best that this machine can run, unless another is selected by name.
 #pragma once
 
 #include <atomic>
@@ -15,7 +15,7 @@ namespace omp_mlp {
 template <typename Table>
 class TableChoice {
 public:
-    // runnable: best first; not empty. what: they are, for the error.
+    // runnable: the tables, best first; not empty. what: names them in the error.
     TableChoice(std::vector<const Table*> runnable, std::string what)
         : runnable_{std::move(runnable)}, what_{std::move(what)}, selected_{runnable_.front()} {}
 

@@ -1,10 +1,10 @@
-// Training on inputs minus their means, without making sparse inputs dense.
+// Trains on inputs minus their means, without making sparse inputs dense.
 //
 // With mu the mean of the inputs, a network on x - mu with first layer (Wc, bc) is the network on x with
 //     Wc = W + mu s,   bc = v + Wc^T mu,   so that   z = Wc^T (x - mu) + bc = W^T x + (mu . x) s + v.
 // A step t (of one sample) that adds (x - mu) t to Wc and t to bc becomes
 //     W += x t (the nonzeros of x only),   s -= t,   v += (1 - mu . x + mu . mu) t,
-// so that only s and v are dense. W += mu s, s = 0 folds the rest into a plain network on x.
+// so only s and v are dense. s is called the shift. W += mu s, s = 0 folds it into a plain network on x.
 #pragma once
 
 #include <vector>

@@ -5,7 +5,7 @@
 
 namespace omp_mlp {
 
-// The place in X.values of the first that is not finite, or -1.
+// The place in X.values of the first value that is not finite, or -1.
 Index find_nonfinite(const Samples& X, int workers);
 
 }  // namespace omp_mlp

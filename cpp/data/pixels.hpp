@@ -1,6 +1,6 @@
-// Float inputs that are bytes divided by one number, as pixels mostly are, kept as those bytes while a network
-// is trained: a quarter of the memory to read for each sample of a shuffled order, which is what training on
-// floats waits for, and sums of products in integers.
+// Float inputs that are bytes divided by one number, as pixels mostly are. They are kept as these bytes
+// while a network is trained. Training on floats waits for the memory of shuffled samples; bytes need a
+// quarter of it. Sums of products of bytes are sums of integers.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,12 @@ namespace omp_mlp {
 
 class Pixels {
 public:
-    // X as bytes, if it is dense, every entry is a byte divided by 1, 16, 255 or 256 to the last bit, few
-    // enough are not zero for them to be read one by one, and the copy takes at most `most_bytes`. Then it is
-    // finite, too.
+    // X as bytes, if X is dense, if every entry is a byte divided by 1, 16, 255 or 256 to the last bit,
+    // if X is sparse enough to be read with marks, and if the copy takes at most `most_bytes`. X is
+    // finite then.
     static std::optional<Pixels> of(const Kernels& kernels, const Samples& X, int workers);
 
-    // What to train on in place of X; every entry is worth the same float.
+    // The samples to train on in place of X. Every entry stands for the same float.
     Samples samples() const;
 
     static constexpr Index most_bytes = Index{56} << 20;
@@ -35,7 +35,7 @@ private:
     Index columns_;
     float divisor_;
     std::unique_ptr<std::uint8_t[], Free> bytes_;
-    // On the heap, so that samples() stays right when this is moved.
+    // On the heap, so that samples() stays valid when this object is moved.
     std::unique_ptr<ByteTable> byte_values_;
 };
 

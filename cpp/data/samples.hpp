@@ -1,5 +1,5 @@
-// What training reads of X, without owning or copying it: dense rows of float32 or of bytes, or
-// compressed sparse rows (CSR).
+// X as training reads it, without owning or copying it: dense rows of float32 or of bytes, or compressed
+// sparse rows (CSR).
 #pragma once
 
 #include <array>
@@ -23,7 +23,7 @@ struct Samples {
     const float* byte_value = nullptr;  // ... byte_value[byte], all 256 on a cache line
 };
 
-// What bytes are worth.
+// The float that each byte stands for.
 struct alignas(cache_line_bytes) ByteTable {
     std::array<float, 256> of;
 };

@@ -1,4 +1,4 @@
-// Which table of kernels runs: the best that this machine can, unless one is forced by name.
+// Chooses the table of kernels: the best that this machine can run, unless one is forced by name.
 #pragma once
 
 #include <span>
@@ -14,7 +14,7 @@ std::span<const Kernels* const> available_kernels();
 // The table in use.
 const Kernels& kernels();
 
-// Forces a table by name (for tests and benchmarks; not while training runs). "best" undoes it.
+// Forces a table by name, for tests and benchmarks, and not while a training runs. "best" undoes it.
 // Throws std::invalid_argument, listing the names, if there is none.
 void select_kernels(std::string_view name);
 

@@ -1,9 +1,9 @@
-// The loops of merging that go over all replicas: what a merge costs is the reading of their parameters.
+// The loops of merging that read all replicas. The reading of their parameters is what a merge costs.
 //
-// Every loop sees positions [begin, begin + size) of some flat buffers and adds up in double, in the order
-// of the replicas or in a fixed pattern of lanes, so that the result is the same bits on every machine
-// that adds and multiplies as IEEE 754 says. Updates are differences in float, and the most frequent loop adds
-// up four of them in float before it goes on in double.
+// Every loop sees positions [begin, begin + size) of some flat buffers. It adds up in double, in the
+// order of the replicas or in a fixed pattern of lanes. So the result has the same bits on every machine
+// that adds and multiplies as IEEE 754 says. Updates are differences in float. The most frequent loop
+// adds up four of them in float before it goes on in double.
 #pragma once
 
 #include <cstdint>
@@ -14,21 +14,23 @@
 
 namespace omp_mlp {
 
-// What a loop may be asked for at a time: its sums then stay in a core's fastest cache.
+// The most positions of one call. The sums then stay in a core's fastest cache.
 inline constexpr Index slice_floats = 1024;
 
-// What replicas leave to a merge in the first layer, which is the first of the flat buffers: it reads all rows
-// anyway, and what it does on its way costs a round less than a visit of its own.
+// Work in the first layer that the replicas leave to the merge. The first layer is at the start of the
+// flat buffers. The merge reads all of its rows anyway; work on the way costs a round less than one more
+// visit.
 struct Deferred {
-    // A row that no sample of replica i needed is the base's, and what the replica has there is old: bit
-    // k % 64 of touched[i][k / 64] is not set for row k.
+    // Bit k % 64 of touched[i][k / 64] is set if a sample of replica i needed row k. If it is not set,
+    // the row is the base's, and what the replica holds there is old.
     const std::uint64_t* const* touched;
     const float* base;
-    // To row k of replica i, mean[k] shifts[i] is still to be added, from centered inputs (centering.hpp).
+    // The merge adds mean[k] shifts[i] to row k of replica i: what centered inputs leave
+    // (centering.hpp).
     const float* mean;
     const float* const* shifts;
     Index stride;
-    // Of the layer, its biases included: they are a row like others, always touched, of mean 0.
+    // The end of the layer. Its biases are a row like the others: always touched, with mean 0.
     Index end;
 };
 
@@ -38,7 +40,7 @@ struct ReplicaRows {
     Index count;
     Index begin;
     Index size;  // at most slice_floats
-    // Null where there is nothing left to do; else begin and size are whole cache lines.
+    // Null where nothing is deferred. Otherwise begin and size are whole cache lines.
     const Deferred* deferred;
 };
 
@@ -57,7 +59,7 @@ struct StepFactors {
     bool nesterov;
 };
 
-// One way to run those that every round goes through; all do the same, to the last bit.
+// A table of the loops that every round runs. All tables give the same bits.
 struct MergeLoops {
     const char* name;
 
@@ -69,26 +71,29 @@ struct MergeLoops {
     void (*subtract)(const float* base, Index size, double* merged);
     // master = merged, rounded.
     void (*round_to_float)(const double* merged, Index size, float* master);
-    // The above with M = velocity, or without if it is null. `master` may be the base.
+    // Takes the step of StepFactors with M = velocity, or without M if velocity is null. `master` may be
+    // the base.
     void (*take_step)(const StepFactors& factors, const double* updates, const float* base, Index size,
                       float* velocity, float* master);
 };
 
-// Those that this machine can run, the widest first.
+// The tables that this machine can run, the widest first.
 std::span<const MergeLoops* const> available_merge_loops();
 
-// In use: the widest, unless another was selected. That is for tests and benchmarks; not while a merge runs.
+// The table in use: the widest, unless another was selected.
 const MergeLoops& merge_loops();
-// "best" or a name; throws std::invalid_argument, listing the names, if there is none of that name.
+// Selects a table by name, for tests and benchmarks, and not while a merge runs. "best" undoes it.
+// Throws std::invalid_argument, listing the names, if there is no table of that name.
 void select_merge_loops(std::string_view name);
 
-// sum_i |d_i|^2, slowly, for updates whose squares are no numbers of float any more.
+// sum_i |d_i|^2, slowly, for updates whose squares overflow in float.
 double square_updates(const ReplicaRows& slice, const float* base);
 
 // The updates' dot products, gram[i (i + 1) / 2 + j] = d_i . d_j for j <= i.
 void dot_updates(const ReplicaRows& slice, const float* base, double* gram);
 
-// middle[j] = the median of w_i[j] over i; of an even number, the mean of the two in the middle.
+// middle[j] = the median of w_i[j] over i; for an even number of replicas, the mean of the two in the
+// middle.
 void take_median(const ReplicaRows& slice, double* middle);
 
 }  // namespace omp_mlp

@@ -18,16 +18,16 @@ struct Slice {
     std::size_t layer;
 };
 
-// Applies a method slice by slice, then the outer step. The slices are the same for any number of workers,
-// and what is measured of them is added up in order, so the result is the same bits too.
+// Applies a method slice by slice, then the outer step. The slices are the same for any number of
+// workers, and their measurements are added up in order. So the result has the same bits, too.
 class Merger {
 public:
-    // replicas: how many there are, though some of them may be left out of a merge.
-    // layer_ends: where each layer ends in the flat buffer, ascending; the last one is its size.
+    // replicas: the number of replicas, some of which may be left out of a merge. layer_ends: where each
+    // layer ends in the flat buffer, ascending; the last one is the buffer's size.
     Merger(const MergeMethod& method, std::vector<OptionValue> options,
            std::span<const Index> layer_ends, const OuterStep& outer, Index replicas);
 
-    // `master` may be input.base; an outer step needs a base. `momentum_factor` is one more factor of M.
+    // `master` may be input.base. An outer step needs a base. `momentum_factor` multiplies M.
     void merge(const MergeInput& input, double momentum_factor, const ForEach& for_each, float* master);
 
 private:

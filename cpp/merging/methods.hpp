@@ -1,8 +1,8 @@
-// Merging: from the replicas of a network, and the base they started from, to the next master.
+// Merge methods make the next master from the replicas of a network and the base that they started from.
 //
-// Methods see flat spans and layer boundaries, never a network. To add one: write its function(s) and its row
-// in methods.cpp, and its oracle in tests/oracle. Error messages, documentation, benchmarks and tests read the
-// table.
+// Methods see flat spans and layer boundaries, never a network. To add a method, write its function and
+// its row in methods.cpp, and its oracle in tests/oracle. Error messages, documentation, benchmarks and
+// tests read the table.
 #pragma once
 
 #include <span>
@@ -18,7 +18,7 @@ struct MergeInput {
     std::span<const float* const> replicas;  // each a flat buffer, in the order of their index
     std::span<const double> sample_share;    // of each replica in the samples of the round; sums to 1
     const float* base;                       // where the round started, or null if there is none
-    const Deferred* deferred = nullptr;      // what the replicas have left to do, if anything
+    const Deferred* deferred = nullptr;      // work that the replicas leave to the merge, if any
 };
 
 // A setting of a method: a number, or one of a few words.
@@ -33,13 +33,14 @@ struct OptionValue {
     double number = 0.0;
 };
 
-// What a method has to know of whole layers before it can merge any slice of them: sums over the slices.
+// What a method has to know of a whole layer before it can merge a slice of it: sums over the slices.
 struct Measure {
     Index (*count)(Index replicas);  // of sums
-    // Writes the slice's part of each sum. May need the slice of `updates`, which is sum_i d_i then.
+    // Writes the slice's part of each sum. It may use the slice of `updates`, and then leaves sum_i d_i
+    // there.
     void (*slice)(const MergeInput& input, const ReplicaRows& rows, double* updates, double* sums);
-    // Whether it leaves sum_i d_i in `updates`. Where all replicas weigh the same, that is all it takes to
-    // merge, and their parameters are read only once.
+    // Whether `slice` leaves sum_i d_i in `updates`. Where all replicas weigh the same, the merge needs
+    // nothing else, and reads the replicas' parameters only once.
     bool adds_updates;
 };
 
@@ -53,20 +54,21 @@ struct MergeMethod {
     std::string_view reference;
     Cadence cadence;
     bool needs_base;
-    bool may_skip;  // whether it means the same without a replica that is not finite
+    bool may_skip;  // whether the method means the same when replicas that are not finite are left out
     std::span<const MergeOption> options;
     const Measure* measure;  // or null
-    // Most methods weigh the replicas, each layer for itself: W = base + sum_i k_i (w_i - base) if the
-    // method needs the base, else W = sum_i k_i w_i. Writes the k_i. `options`: a value for each option.
+    // Most methods weigh the replicas, in each layer by itself: W = base + sum_i k_i (w_i - base) if the
+    // method needs the base, else W = sum_i k_i w_i. `weigh` writes the k_i. `options`: a value for each
+    // option.
     void (*weigh)(const MergeInput& input, std::span<const OptionValue> options,
                   std::span<const double> sums, std::span<double> weights);
-    // All others, whose `weigh` is null, write the merged parameters of a slice.
+    // For the other methods `weigh` is null, and `combine` writes the merged parameters of a slice.
     void (*combine)(const ReplicaRows& rows, double* merged);
 };
 
 std::span<const MergeMethod> merge_methods();
 
-// Throws std::invalid_argument, listing the names, if there is none of that name.
+// Throws std::invalid_argument, listing the names, if there is no method of that name.
 const MergeMethod& merge_method(std::string_view name);
 
 }  // namespace omp_mlp

@@ -1,10 +1,10 @@
-// The outer step: what becomes of the merged parameters. It follows every merge method, and its memory M belongs to
-// the training.
+// The outer step makes the next master from the merged parameters. It follows every merge method. Its
+// memory M belongs to the training.
 #pragma once
 
 namespace omp_mlp {
 
-// What is done with the merged parameters: u = merged - base; M = momentum M + u; then
+// u = merged - base; M = momentum M + u; then
 //     master = base + learning_rate M                     (momentum)
 //     master = base + learning_rate (u + momentum M)      (nesterov)
 struct OuterStep {

@@ -1,7 +1,8 @@
-// How the loops of merging take replicas: some at a time, in order, and of the first layer their own rows or the
-// base's.
+// How the loops of merging take replicas: some at a time and in order. In the first layer, a row is the
+// replica's or the base's.
 //
-// Static, so that every file has its own: some are compiled for one instruction set (kernels/simd says why).
+// The functions are static, so every file has its own copy: some files are compiled for one instruction
+// set (kernels/simd says why).
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,8 @@
 
 namespace omp_mlp {
 
-// Replicas that are read side by side: the totals are then loaded and stored once for all of them, and
-// there are no more streams than a core's prefetcher follows.
+// Replicas that are read side by side. The totals are loaded and stored once for all of them. There are
+// no more streams than a core's prefetcher follows.
 constexpr Index side_by_side = 4;
 
 // Calls fn.template operator()<count>(first) for groups of up to `side_by_side` of n replicas, in order.

@@ -1,5 +1,5 @@
 // Lets the calling thread look up from training about every 50 ms (Ctrl-C, progress, callbacks), and
-// lets it stop everybody. Replicas check in between batches, from any thread.
+// stop all threads. Replicas check in between batches, from any thread.
 #pragma once
 
 #include <atomic>
@@ -11,8 +11,8 @@
 
 namespace omp_mlp {
 
-// How far a round is, summed over the replicas. The order of that sum depends on the clock, so it is
-// for the eyes only: no result is computed from it.
+// How far a round is, summed over the replicas. The order of the sum depends on the clock, so it is for
+// display only: no result is computed from it.
 struct Progress {
     Index samples = 0;
     double loss_sum = 0.0;
@@ -24,18 +24,18 @@ public:
     // throw, which stops it too.
     explicit Heartbeat(std::function<bool(const Progress&)> beat);
 
-    // Checks in: so many more samples are done. Beats if this is the calling thread and it is time to.
+    // Reports that so many more samples are done. Beats if this is the calling thread and a beat is due.
     void check_in(Index samples, double loss_sum);
 
-    // What the calling thread does while it waits long for the others: sleeps a little, beats if it is
-    // time.
+    // The calling thread calls this while it waits long for the others: it sleeps a little, and beats if
+    // a beat is due.
     void wait();
 
     bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
 
     void start_round();
 
-    // On the calling thread only: for rounds too short for anybody to check in.
+    // On the calling thread only, for rounds in which no thread checks in because they are too short.
     void beat_if_due();
 
 private:
@@ -47,14 +47,15 @@ private:
     std::atomic<double> loss_sum_ = 0.0;
 };
 
-// One thread's progress in a round, of which the heartbeat is told every so much work, not after every batch.
+// One thread's progress in a round. It tells the heartbeat after a certain amount of work, not after
+// every batch.
 class Reporter {
 public:
     // work_a_sample: multiply-adds.
     Reporter(Heartbeat& heartbeat, Index work_a_sample)
         : heartbeat_{&heartbeat}, work_a_sample_{work_a_sample} {}
 
-    // So much is done since the round began.
+    // Reports what is done since the round began.
     void report(Index samples, double loss_sum);
 
     bool stopped() const { return heartbeat_->stopped(); }

@@ -1,4 +1,5 @@
-// Threads that work in step: each does its share, then all meet at a barrier, many thousand times a second.
+// Threads that work in step: each does its share, then all meet at a barrier, many thousand times a
+// second.
 #pragma once
 
 #include <array>
@@ -10,8 +11,9 @@
 
 namespace omp_mlp {
 
-// A sense-reversing barrier (Mellor-Crummey & Scott 1991, central counter): the last to arrive turns the
-// phase, for which the others wait, awake at first and then asleep. It is ready for the next meeting at once.
+// A sense-reversing barrier (Mellor-Crummey & Scott 1991, central counter). The last thread to arrive
+// turns the phase. The others wait for the phase, awake at first and then asleep. The barrier is ready
+// for the next meeting at once.
 class Barrier {
 public:
     explicit Barrier(Index members) : members_{members}, missing_{members} {}
@@ -37,8 +39,9 @@ private:
     alignas(cache_line_bytes) std::atomic<unsigned> phase_ = 0;
 };
 
-// A barrier whose members agree on when to stop: who fails, or wants to end, must still come to the next
-// meeting, or the others would wait for ever; there everybody hears of it, and all leave together.
+// A barrier whose members agree on when to stop. A member that fails or wants to end must still come to
+// the next meeting, or the others would wait for ever. At that meeting all members hear of it and leave
+// together.
 class Lockstep {
 public:
     explicit Lockstep(Index members) : barrier_{members} {}
@@ -47,8 +50,8 @@ public:
     public:
         explicit Member(Lockstep& lockstep) : lockstep_{&lockstep} {}
 
-        // Does a share of the work. After an exception nothing more is done; the others hear of it at the
-        // next meeting, and `finish` rethrows it.
+        // Does a share of the work. After an exception, this member does nothing more. The others hear
+        // of the exception at the next meeting, and `finish` rethrows it.
         template <typename Work>
         void run(const Work& work) noexcept {
             if (failure_) {
@@ -62,13 +65,14 @@ public:
             }
         }
 
-        // Lets everybody stop at the next meeting.
+        // Makes all members stop at the next meeting.
         void stop() { lockstep_->stops_[phase_ & 1U].store(true, std::memory_order_relaxed); }
 
-        // Waits for the others, and returns whether to go on. What was written before is seen by all after.
+        // Waits for the others, and returns whether to go on. After it, all members see what was written
+        // before.
         bool meet() {
             lockstep_->barrier_.meet();
-            // Two flags in turn: whoever is ahead by one meeting raises the other one.
+            // Two flags take turns: a member that is one meeting ahead raises the other flag.
             return !lockstep_->stops_[phase_++ & 1U].load(std::memory_order_relaxed);
         }
 

@@ -1,6 +1,6 @@
-// How a thread waits for another one: awake for some microseconds, because what it waits for is mostly about
-// to come; the caller then puts it to sleep. Threads that go on spinning halve the speed of everybody
-// when the cores are shared with another busy process.
+// How a thread waits for another one. It stays awake for some microseconds, because the wait is mostly
+// short. The caller then puts it to sleep. Threads that go on spinning halve the speed of all processes
+// that share the cores.
 #pragma once
 
 #include <thread>
@@ -19,8 +19,8 @@ inline void relax() {
 #endif
 }
 
-// Returns whether `ready` came true. `yields`: with more threads than cores, whoever we wait for may need this
-// one; a yield that nobody needs takes some tenths of a microsecond.
+// Returns whether `ready` came true. `yields`: with more threads than cores, the other thread may need
+// this core. A yield that no thread needs takes some tenths of a microsecond.
 template <typename Ready>
 bool wait_awake(const Ready& ready, int yields = 20) {
     constexpr int pauses = 500;
