@@ -60,9 +60,9 @@ constexpr std::array schedules{std::pair{"constant", Schedule::constant},
 constexpr std::array first_layers{std::pair{"auto", FirstLayer::automatic},
                                   std::pair{"sparse", FirstLayer::sparse},
                                   std::pair{"dense", FirstLayer::dense}};
-constexpr std::array strategies{std::pair{"section", Strategy::section},
-                                std::pair{"synchronous", Strategy::synchronous},
-                                std::pair{"hogwild", Strategy::hogwild}};
+constexpr std::array strategies{
+    std::pair{"replica", Strategy::replica}, std::pair{"section", Strategy::section},
+    std::pair{"synchronous", Strategy::synchronous}, std::pair{"hogwild", Strategy::hogwild}};
 constexpr std::array init_rules{std::pair{"fixed", InitScale::fixed},
                                 std::pair{"glorot", InitScale::glorot}, std::pair{"he", InitScale::he}};
 
@@ -273,40 +273,41 @@ py::tuple train_network(
     bool keep_replicas, const std::optional<py::function>& after_round,
     const std::optional<py::function>& during_round) {
     const Network& network = start.network;
-    const TrainOptions options{.replicas = threads,
-                               .workers = workers,
-                               .epochs = epochs,
-                               .batch = {.batch_size = batch_size,
-                                         .first_layer = named(first_layers, first_layer),
-                                         .bfloat16_forward = bfloat16_forward,
-                                         .skip_confident = skip_confident},
-                               .center_inputs = center_inputs,
-                               .warmup_samples = warmup_samples,
-                               .merge_every = {merge_every.first, merge_every.second},
-                               .method = &merge_method(merge),
-                               .method_options = option_values(merge_options),
-                               .last_method = last_merge ? &merge_method(*last_merge) : nullptr,
-                               .outer = {outer_learning_rate, outer_momentum, outer_nesterov},
-                               .momentum_follows_rate = momentum_follows_rate,
-                               .skip_nonfinite = skip_nonfinite,
-                               .sgd = {learning_rate, named(schedules, schedule)},
-                               .shuffle = named(shuffles, shuffle),
-                               .init = {named(init_rules, init_rule), init_scale},
-                               .shared_start = init != "independent",
-                               .seed = seed,
-                               .keep_replicas = keep_replicas};
+    const TrainOptions options{
+        .strategy = named(strategies, strategy),
+        .threads = threads,
+        .workers = workers,
+        .epochs = epochs,
+        .batch = {.batch_size = batch_size,
+                  .first_layer = named(first_layers, first_layer),
+                  .bfloat16_forward = bfloat16_forward,
+                  .skip_confident = skip_confident},
+        .center_inputs = center_inputs,
+        .warmup_samples = warmup_samples,
+        .merge = {.every = {merge_every.first, merge_every.second},
+                  .method = &merge_method(merge),
+                  .method_options = option_values(merge_options),
+                  .last_method = last_merge ? &merge_method(*last_merge) : nullptr,
+                  .outer = {outer_learning_rate, outer_momentum, outer_nesterov},
+                  .momentum_follows_rate = momentum_follows_rate,
+                  .skip_nonfinite = skip_nonfinite},
+        .sgd = {learning_rate, named(schedules, schedule)},
+        .shuffle = named(shuffles, shuffle),
+        .init = {named(init_rules, init_rule), init_scale},
+        .shared_start = init != "independent",
+        .seed = seed,
+        .keep_replicas = keep_replicas};
     const Targets targets = make_targets(classes, values, sample_weight);
     const Observer observer = make_observer(network, after_round, during_round);
     const std::optional<Parameters> given =
         init == "given" ? std::optional{start.parameters} : std::nullopt;
-    const std::optional<Strategy> of_one =
-        strategy != "replica" ? std::optional{named(strategies, strategy)} : std::nullopt;
     const Samples for_replicas = X.for_replicas(options.batch.first_layer);
     const auto run = [&] {
         // From here to the end of the training no Python object is touched, except by the observer.
         const py::gil_scoped_release release;
-        return of_one ? train_one_network(*of_one, network, X.samples, targets, options, given, observer)
-                      : train(network, for_replicas, targets, options, given, observer);
+        return options.strategy == Strategy::replica
+                   ? train(network, for_replicas, targets, options, given, observer)
+                   : train_one_network(network, X.samples, targets, options, given, observer);
     };
     const TrainResult result = run();
 
@@ -314,15 +315,14 @@ py::tuple train_network(
     for (const Parameters& replica : result.replicas) {
         replicas.append(packed(network.shape, replica));
     }
-    Array<double> history({static_cast<Index>(result.history.size()), Index{6}});
+    Array<double> history(
+        {static_cast<Index>(result.history.size()), static_cast<Index>(history_columns.size()) + 1});
     double* row = history.mutable_data();
     for (const RoundReport& report : result.history) {
         *row++ = static_cast<double>(report.samples);
-        *row++ = report.loss;
-        *row++ = report.train_seconds;
-        *row++ = report.merge_seconds;
-        *row++ = report.slowest_replica_seconds;
-        *row++ = report.mean_replica_seconds;
+        for (const HistoryColumn& column : history_columns) {
+            *row++ = report.*column.field;
+        }
     }
     py::list skipped;
     for (std::size_t round = 0; round < result.history.size(); ++round) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "base/clock.hpp"
 #include "kernels/dispatch.hpp"
@@ -13,9 +14,8 @@
 namespace omp_mlp {
 namespace {
 
-std::unique_ptr<OneNetwork> make(Strategy strategy, const Task& task, Team& team,
-                                 const Parameters& start) {
-    switch (strategy) {
+std::unique_ptr<OneNetwork> make(const Task& task, Team& team, const Parameters& start) {
+    switch (task.options.strategy) {
         case Strategy::section:
             // Without hidden units there are no sections of them.
             return task.network.shape.layers().size() > 1 ? make_sections(task, team, start)
@@ -23,9 +23,11 @@ std::unique_ptr<OneNetwork> make(Strategy strategy, const Task& task, Team& team
         case Strategy::synchronous:
             return make_synchronous(task, team, start);
         case Strategy::hogwild:
+            return make_hogwild(task, team, start);
+        case Strategy::replica:
             break;
     }
-    return make_hogwild(task, team, start);
+    throw std::logic_error{"replicas are not one network"};
 }
 
 // biases += sign (mu . W), in double: from raw to centered inputs, or back.
@@ -56,13 +58,13 @@ void fold_shift(const Shape& shape, const Centering& centering, std::span<const 
 
 // Single samples are read faster from lists than from marks; sections read several small batches together.
 // Hogwild walks over the nonzeros one by one, so it wants them listed; centered inputs have no zeros.
-Reading reading(Strategy strategy, const Samples& X, const TrainOptions& options) {
+Reading reading(const Samples& X, const TrainOptions& options) {
     const Reading chosen = choose_reading(options.batch.first_layer, X);
-    if (strategy == Strategy::hogwild) {
+    if (options.strategy == Strategy::hogwild) {
         return options.center_inputs ? Reading::dense : Reading::lists;
     }
     constexpr Index few = 4;
-    const bool is_alone = strategy == Strategy::synchronous && options.batch.batch_size < few;
+    const bool is_alone = options.strategy == Strategy::synchronous && options.batch.batch_size < few;
     return chosen == Reading::marks && is_alone ? Reading::lists : chosen;
 }
 
@@ -83,9 +85,9 @@ Replica::Trained InLockstep::train_epoch(Team& team, Index epoch, Heartbeat& hea
     return trained;
 }
 
-TrainResult train_one_network(Strategy strategy, const Network& network, const Samples& X,
-                              const Targets& targets, const TrainOptions& options,
-                              const std::optional<Parameters>& start, const Observer& observer) {
+TrainResult train_one_network(const Network& network, const Samples& X, const Targets& targets,
+                              const TrainOptions& options, const std::optional<Parameters>& start,
+                              const Observer& observer) {
     const Index batch_size = std::min(options.batch.batch_size, X.rows);
     Parameters master{network.shape};
     if (start) {
@@ -111,7 +113,7 @@ TrainResult train_one_network(Strategy strategy, const Network& network, const S
                         .X = X,
                         .targets = targets,
                         .options = options,
-                        .reading = reading(strategy, X, options),
+                        .reading = reading(X, options),
                         .centering = centering ? &*centering : nullptr,
                         .batch_size = batch_size};
         const bool centers_rows = centering && task.reading == Reading::dense;
@@ -119,7 +121,7 @@ TrainResult train_one_network(Strategy strategy, const Network& network, const S
             move_means(network.shape, *centering, 1.0, master);
         }
         Buffer shift(static_cast<std::size_t>(centering ? network.shape[0].stride : 0));
-        const auto trainer = make(strategy, task, team, master);
+        const auto trainer = make(task, team, master);
         for (Index epoch = 0; epoch < options.epochs && !heartbeat.stopped(); ++epoch) {
             heartbeat.start_round();
             const Replica::Trained trained = trainer->train_epoch(team, epoch, heartbeat);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "network/network.hpp"
@@ -11,9 +12,10 @@
 #include "threads/heartbeat.hpp"
 #include "threads/lockstep.hpp"
 #include "threads/team.hpp"
+#include "training/options.hpp"
 #include "training/replica.hpp"
+#include "training/report.hpp"
 #include "training/shard.hpp"
-#include "training/train.hpp"
 
 namespace omp_mlp {
 
@@ -28,7 +30,7 @@ struct Task {
     const Centering* centering;  // null, or what is taken off the inputs
     Index batch_size;            // at most the number of samples
 
-    Index threads() const { return options.replicas; }
+    Index threads() const { return options.threads; }
 
     // The order of the samples is that of a single replica.
     Shard shard() const { return {X.rows, 1, 0, options.epochs, options.shuffle, options.seed}; }
@@ -64,13 +66,10 @@ private:
                       Heartbeat& heartbeat, Replica::Trained& trained) = 0;
 };
 
-// hogwild: Niu, Recht, Re & Wright (2011).
-enum class Strategy { section, synchronous, hogwild };
-
-// Like train(): same options but those of merging, same reports. options.replicas is the number of
-// threads that the work is cut for, and options.workers of those that do it.
-TrainResult train_one_network(Strategy strategy, const Network& network, const Samples& X,
-                              const Targets& targets, const TrainOptions& options,
-                              const std::optional<Parameters>& start, const Observer& observer);
+// Like train(): same options but those of merging, same reports. options.threads is the number of threads
+// that the work is cut for, and options.workers of those that do it.
+TrainResult train_one_network(const Network& network, const Samples& X, const Targets& targets,
+                              const TrainOptions& options, const std::optional<Parameters>& start,
+                              const Observer& observer);
 
 }  // namespace omp_mlp

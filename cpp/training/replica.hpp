@@ -8,17 +8,11 @@
 #include "network/network.hpp"
 #include "optimizer/schedule.hpp"
 #include "threads/heartbeat.hpp"
+#include "training/options.hpp"
 #include "training/shard.hpp"
 #include "training/touched_rows.hpp"
 
 namespace omp_mlp {
-
-struct BatchOptions {
-    Index batch_size;
-    FirstLayer first_layer;
-    bool bfloat16_forward;  // the first layer's forward pass reads a bfloat16 copy; marks only
-    double skip_confident;  // no step for samples with 1 - p(correct) below this; softmax only
-};
 
 class Replica {
 public:

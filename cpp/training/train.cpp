@@ -9,6 +9,7 @@
 #include "base/clock.hpp"
 #include "data/centering.hpp"
 #include "kernels/dispatch.hpp"
+#include "merging/merger.hpp"
 #include "threads/team.hpp"
 #include "training/replica.hpp"
 
@@ -44,17 +45,16 @@ public:
           start_{start},
           means_(static_cast<std::size_t>(network.shape[0].fan_in + 1)),
           no_shift_(static_cast<std::size_t>(network.shape[0].stride)),
-          replicas_(static_cast<std::size_t>(options.replicas)),
+          replicas_(static_cast<std::size_t>(options.threads)),
           trained_(replicas_.size()),
           is_finite_(replicas_.size()),
           heartbeat_{observer.during_round},
-          merger_{*options.method, options.method_options, layer_ends(network.shape), options.outer,
-                  options.replicas} {
+          merger_{*options.merge.method, options.merge.method_options, layer_ends(network.shape),
+                  options.merge.outer, options.threads} {
         draw_start(0, master);
-        if (options.last_method != nullptr) {
-            last_merger_.emplace(*options.last_method, std::vector<OptionValue>{},
-                                 layer_ends(network.shape), OuterStep{1.0, 0.0, false},
-                                 options.replicas);
+        if (options.merge.last_method != nullptr) {
+            last_merger_.emplace(*options.merge.last_method, std::vector<OptionValue>{},
+                                 layer_ends(network.shape), OuterStep{1.0, 0.0, false}, options.threads);
         }
     }
 
@@ -96,9 +96,9 @@ public:
         const double start = wall_seconds();
         heartbeat_.start_round();
         // Part of the work can be left to the merge; but somebody else may want to see the replicas.
-        are_whole_ = last || options_.skip_nonfinite || options_.keep_replicas;
+        are_whole_ = last || options_.merge.skip_nonfinite || options_.keep_replicas;
         team.for_each(
-            options_.replicas,
+            options_.threads,
             [&](Index i) {
                 const auto r = static_cast<std::size_t>(i);
                 if (begin == 0) {
@@ -113,11 +113,11 @@ public:
                 }
                 trained_[r] = replicas_[r]->train(X_, targets_, begin, end, are_whole_, heartbeat_);
                 // If all have to be finite in the end, the loss tells of each before.
-                const bool look = last || options_.skip_nonfinite;
+                const bool look = last || options_.merge.skip_nonfinite;
                 const bool finite = std::isfinite(trained_[r].loss_sum) &&
                                     (!look || all_finite(replicas_[r]->parameters.flat()));
                 is_finite_[r] = finite ? 1 : 0;
-                if (is_finite_[r] == 0 && !options_.skip_nonfinite) {
+                if (is_finite_[r] == 0 && !options_.merge.skip_nonfinite) {
                     throw divergence(row, i);
                 }
             },
@@ -156,7 +156,8 @@ public:
                                : 1.0 / static_cast<double>(share.size());
         }
         const double rate = options_.sgd.rate_at(begin, shard(0).length());
-        const double momentum_factor = options_.momentum_follows_rate && begin > 0 ? rate / rate_ : 1.0;
+        const double momentum_factor =
+            options_.merge.momentum_follows_rate && begin > 0 ? rate / rate_ : 1.0;
         rate_ = rate;
         Merger& merger = last && last_merger_ ? *last_merger_ : merger_;
         const LayerShape& first = network_.shape[0];
@@ -214,7 +215,7 @@ private:
     }
 
     Shard shard(Index i) const {
-        return {X_.rows, options_.replicas, i, options_.epochs, options_.shuffle, options_.seed};
+        return {X_.rows, options_.threads, i, options_.epochs, options_.shuffle, options_.seed};
     }
 
     void draw_start(Index replica, Parameters& parameters) const {
@@ -261,8 +262,8 @@ TrainResult train(const Network& network, const Samples& X, const Targets& targe
                   const Observer& observer) {
     Replicas replicas{network, X, targets, options, start, observer};
     std::vector<RoundReport> history;
-    const Index longest = options.epochs * block(X.rows, options.replicas, 0).size;
-    const Rounds rounds{longest, options.merge_every, options.batch.batch_size};
+    const Index longest = options.epochs * block(X.rows, options.threads, 0).size;
+    const Rounds rounds{longest, options.merge.every, options.batch.batch_size};
     Index samples = 0;
     // Returns whether to stop.
     const auto reported = [&](RoundReport report) {

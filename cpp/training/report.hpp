@@ -1,0 +1,66 @@
+// What a training tells: after each round and within it, at its end, and where it fails.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <stdexcept>
+#include <vector>
+
+#include "base/buffer.hpp"
+#include "network/parameters.hpp"
+#include "threads/heartbeat.hpp"
+
+namespace omp_mlp {
+
+struct RoundReport {
+    Index samples = 0;                     // of all replicas, since the start
+    double loss = 0.0;                     // mean over the round's samples
+    double train_seconds = 0.0;            // wall clock
+    double merge_seconds = 0.0;            // wall clock
+    double slowest_replica_seconds = 0.0;  // CPU time
+    double mean_replica_seconds = 0.0;     // CPU time, of all replicas; NaN without any
+    std::vector<Index> skipped;            // the replicas that were left out of the merge
+};
+
+// A column of the history: a field of the report, one entry a round.
+struct HistoryColumn {
+    const char* name;
+    const char* meaning;
+    double RoundReport::* field;
+};
+
+// All columns but `samples`, which counts. A new one is a field of the report, a row here, and an attribute of
+// History in Python.
+inline constexpr std::array history_columns{
+    HistoryColumn{"loss", "mean training loss over the round's samples", &RoundReport::loss},
+    HistoryColumn{"train_seconds", "wall-clock time of the parallel training",
+                  &RoundReport::train_seconds},
+    HistoryColumn{"merge_seconds", "wall-clock time of the merge", &RoundReport::merge_seconds},
+    HistoryColumn{"slowest_replica_seconds", "CPU time of the slowest replica or thread",
+                  &RoundReport::slowest_replica_seconds},
+    HistoryColumn{"mean_replica_seconds", "CPU time of the replicas, their mean; NaN without replicas",
+                  &RoundReport::mean_replica_seconds},
+};
+
+// Both return true to stop the training. Without after_round nobody asks for the master in between.
+struct Observer {
+    std::function<bool(const RoundReport&, const Parameters& master)> after_round;
+    std::function<bool(const Progress&)> during_round;
+};
+
+struct TrainResult {
+    Parameters master;
+    std::vector<Parameters> replicas;  // what went into the last merge, if keep_replicas
+    std::vector<RoundReport> history;
+};
+
+// A loss or parameter became infinite or not a number. replica -1: the merge did it.
+class TrainingDiverged : public std::runtime_error {
+public:
+    TrainingDiverged(Index in_round, Index in_replica)
+        : std::runtime_error{"training diverged"}, round{in_round}, replica{in_replica} {}
+    Index round;
+    Index replica;
+};
+
+}  // namespace omp_mlp
