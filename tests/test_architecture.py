@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import omp_mlp
-import reference
+import oracle
 from omp_mlp import _core
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -290,7 +290,7 @@ def test_stub_has_the_arguments_of_the_functions():
 
 def test_merge_methods_have_a_row_and_an_oracle():
     methods = omp_mlp.merge_methods()
-    oracles = [*reference.MERGES, *reference.ONE_SHOT_MERGES]
+    oracles = [*oracle.MERGES, *oracle.ONE_SHOT_MERGES]
     assert sorted(method.name for method in methods) == sorted(oracles)
     for method in methods:
         assert method.name.isidentifier()

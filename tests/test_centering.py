@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 import omp_mlp
-import reference as ref
+import oracle
 from omp_mlp import _core
 
 
@@ -58,7 +58,7 @@ def test_same_as_centered_dense_inputs(kind: str, first_layer: str, batch_size: 
     mean = X.mean(axis=0, dtype=np.float64)
     centered = [(W.astype(np.float64), b) for W, b in zip(start.weights, start.biases, strict=True)]
     centered[0] = (centered[0][0], centered[0][1] + mean @ centered[0][0])
-    expected = ref.train_parallel(
+    expected = oracle.train_parallel(
         (X - mean).astype(np.float32), y, 3, "average", init=centered,
         hidden_layer_sizes=(19,), init_scale="glorot", **options,
     )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 import omp_mlp
-import reference as ref
+import oracle
 from omp_mlp import _core
 
 ACTIVATIONS = ("relu", "tanh", "logistic", "identity")
@@ -102,7 +102,7 @@ def test_training_follows_the_oracle(kind: str, first_layer: str, batch_size: in
     }
     model = omp_mlp.train_parallel(given, y, 3, "average", first_layer=first_layer, **options)
     oracle_X = X.astype(np.float32) / np.float32(scale) if kind == "uint8" else scaled
-    expected = ref.train_parallel(oracle_X, y, 3, "average", **options)
+    expected = oracle.train_parallel(oracle_X, y, 3, "average", **options)
     for layer, (W, b) in enumerate(expected.parameters):
         factor = scale if layer == 0 else 1.0
         np.testing.assert_allclose(model.weights[layer] * factor, W, rtol=0, atol=5e-6)
@@ -224,15 +224,15 @@ def test_options_of_speed(
         seen = list(parameters)
         if forward_precision == "bfloat16":
             seen[0] = (seen[0][0] + rounding, seen[0][1])
-        forward = ref.forward(seen, X[batch], "relu", "softmax")
+        forward = oracle.forward(seen, X[batch], "relu", "softmax")
         confidence = forward.output[np.arange(batch.stop - begin), y[batch]]
         weight = (1 - confidence >= skip).astype(np.float32)
         skipped += int((weight == 0).sum())
-        gradients = ref.gradient(
+        gradients = oracle.gradient(
             seen, X[batch], y[batch], weight,
             activation="relu", output_activation="softmax", loss="cross_entropy",
         )  # fmt: skip
-        parameters = ref.sgd_step(parameters, gradients, rate)
+        parameters = oracle.sgd_step(parameters, gradients, rate)
     assert (skipped > 10) == (skip > 0)  # the case is one that tells
     for (W, b), W_got, b_got in zip(parameters, model.weights, model.biases, strict=True):
         # A rounding that falls on the other side in bfloat16 moves z by 2^-9 of one weight.

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import omp_mlp
-import reference as ref
+import oracle
 from omp_mlp import _core
 
-METHODS = sorted(ref.MERGES)  # the core's; test_one_shot.py has those in Python
-ALL_METHODS = [*ref.MERGES, *ref.ONE_SHOT_MERGES]
+METHODS = sorted(oracle.MERGES)  # the core's; test_one_shot.py has those in Python
+ALL_METHODS = [*oracle.MERGES, *oracle.ONE_SHOT_MERGES]
 SHAPES = [(1, 1), (3, 2), (7, 5, 3), (2, 33, 17, 4), (70, 31, 10)]  # the last: 2,521 parameters
 
 
@@ -41,7 +41,7 @@ def near(base: omp_mlp.Model, seed: int, step: float = 0.1) -> omp_mlp.Model:
 
 
 def flat(model: omp_mlp.Model) -> NDArray[np.float32]:
-    return ref.flatten(list(zip(model.weights, model.biases, strict=True)))
+    return oracle.flatten(list(zip(model.weights, model.biases, strict=True)))
 
 
 def pair_model(first: float, second: float) -> omp_mlp.Model:
@@ -56,12 +56,12 @@ def merge_oracle(
     sample_share: list[float] | None = None,
     options: dict[str, float | str] | None = None,
 ) -> NDArray[np.float32]:
-    return ref.MERGES[method](
-        ref.MergeInput(
+    return oracle.MERGES[method](
+        oracle.MergeInput(
             base=flat(models[0] if base is None else base),
             replicas=[flat(model) for model in models],
             sample_share=sample_share or [1 / len(models)] * len(models),
-            boundaries=ref.layer_boundaries(models[0].layer_sizes),
+            boundaries=oracle.layer_boundaries(models[0].layer_sizes),
             options=options or {},
         )
     )
@@ -193,7 +193,7 @@ def test_merge_has_the_same_bits_for_any_number_of_workers(method: str, workers:
         "replicas": [flat(near(base, seed)) for seed in range(1, 5)],
         "base": flat(base),
         "sample_share": [0.1, 0.2, 0.3, 0.4],
-        "layer_ends": ref.layer_boundaries(base.layer_sizes)[1:],
+        "layer_ends": oracle.layer_boundaries(base.layer_sizes)[1:],
     }
     alone = _core.merge(**arguments, workers=1)
     assert _core.merge(**arguments, workers=workers).tobytes() == alone.tobytes()

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import omp_mlp
-import reference as ref
+import oracle
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("OMP_MLP_DATA"),
@@ -89,7 +89,7 @@ def test_the_oracle_agrees_at_full_width(
     # at which float32 may decide either way.
     options = {**ONLINE, "activation": "tanh", "seed": 1, "merge_every": None}
     model = omp_mlp.train_parallel(X, y, threads, "average", **options)
-    expected = ref.train_parallel(
+    expected = oracle.train_parallel(
         X / np.float32(scale),
         y,
         threads,
@@ -119,7 +119,7 @@ def test_relu_at_full_width(fractions: Split) -> None:
     X, y = fractions[0][:300], fractions[1][:300]
     options = {**ONLINE, "merge_every": None, "seed": 2}
     model = omp_mlp.train_parallel(X, y, 1, "average", **options)
-    expected = ref.train_parallel(
+    expected = oracle.train_parallel(
         X,
         y,
         1,

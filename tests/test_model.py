@@ -15,7 +15,7 @@ import scipy.sparse
 import sklearn.metrics
 
 import omp_mlp
-import reference as ref
+import oracle
 from omp_mlp import Model, _core
 
 ACTIVATIONS = ("relu", "tanh", "logistic", "identity")
@@ -204,7 +204,7 @@ def test_bad_models(arrays, options, error, message):
 def test_outputs_and_scores_are_the_oracles(activation, output, labelled, sizes):
     model, layers = random_network(sizes, activation, output, labelled)
     X = inputs(70, sizes[0])
-    passed = ref.forward(layers, X, activation, output)
+    passed = oracle.forward(layers, X, activation, output)
     # Sums of up to 40 products of numbers around 1, rounded at 2^-24, in another order.
     tolerance = {"rtol": 1e-5, "atol": 1e-5}
     decision = model.decision_function(X)
@@ -216,7 +216,7 @@ def test_outputs_and_scores_are_the_oracles(activation, output, labelled, sizes)
         y = rng.choice(model.classes, len(X))
         indices = np.searchsorted(model.classes, y)
         loss = "cross_entropy" if output == "softmax" else "squared_error"
-        losses = ref.sample_losses(passed.decision, indices, loss, output)
+        losses = oracle.sample_losses(passed.decision, indices, loss, output)
         predicted = model.predict(X)
         # Where two outputs are as good as equal, either may come out on top.
         clear = np.ptp(np.sort(passed.decision)[:, -2:], axis=1) > 1e-4

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import reference as ref
+import oracle
 from omp_mlp import _core
 
 ACTIVATIONS = ["relu", "tanh", "logistic", "identity"]
@@ -34,10 +34,10 @@ DEPTHS = [
 TOLERANCE = 3e-6
 
 
-def random_parameters(layer_sizes: list[int], seed: int) -> ref.Parameters:
+def random_parameters(layer_sizes: list[int], seed: int) -> oracle.Parameters:
     """Draw weights that the network has in the middle of a training, biases included."""
     rng = np.random.default_rng(seed)
-    parameters: ref.Parameters = []
+    parameters: oracle.Parameters = []
     for fan_in, fan_out in pairwise(layer_sizes):
         W = rng.normal(size=(fan_in, fan_out)) / np.sqrt(fan_in)
         parameters.append((W.astype(np.float32), rng.normal(size=fan_out).astype(np.float32) / 2))
@@ -58,13 +58,13 @@ def random_targets(n_samples: int, n_outputs: int, loss: str, seed: int) -> NDAr
 
 
 def core_network(
-    parameters: ref.Parameters, activation: str, output_activation: str
+    parameters: oracle.Parameters, activation: str, output_activation: str
 ) -> _core.Network:
     return _core.Network(
-        layer_sizes=ref.layer_sizes_of(parameters),
+        layer_sizes=oracle.layer_sizes_of(parameters),
         activation=activation,
         output=output_activation,
-        parameters=ref.flatten(parameters),
+        parameters=oracle.flatten(parameters),
     )
 
 
@@ -82,7 +82,7 @@ def core_samples(X: Any) -> _core.Samples:
 
 
 def core_gradient(
-    parameters: ref.Parameters,
+    parameters: oracle.Parameters,
     X: Any,
     y: NDArray[Any],
     sample_weight: NDArray[np.float32] | None,
@@ -100,7 +100,7 @@ def core_gradient(
     )
 
 
-def double(parameters: ref.Parameters) -> ref.Parameters:
+def double(parameters: oracle.Parameters) -> oracle.Parameters:
     return [(W.astype(np.float64), b.astype(np.float64)) for W, b in parameters]
 
 
@@ -110,18 +110,18 @@ def assert_close(got: NDArray[Any], expected: NDArray[Any], tolerance: float = T
 
 
 def central_differences(
-    parameters: ref.Parameters, loss_of: Any, step: float = 1e-5
+    parameters: oracle.Parameters, loss_of: Any, step: float = 1e-5
 ) -> NDArray[np.float64]:
     """Differentiate in every parameter, in double: error step^2 / 6 times the third derivative."""
-    layer_sizes = ref.layer_sizes_of(parameters)
-    start = ref.flatten(double(parameters))
+    layer_sizes = oracle.layer_sizes_of(parameters)
+    start = oracle.flatten(double(parameters))
     slopes = np.zeros(len(start))
     for k in range(len(start)):
         losses = []
         for sign in (1, -1):
             moved = start.copy()
             moved[k] += sign * step
-            losses.append(loss_of(ref.unflatten(moved, layer_sizes)))
+            losses.append(loss_of(oracle.unflatten(moved, layer_sizes)))
         slopes[k] = (losses[0] - losses[1]) / (2 * step)
     return slopes
 
@@ -143,15 +143,17 @@ def test_gradient_by_central_differences(
     network = {"activation": activation, "output_activation": output_activation, "loss": loss}
     if activation == "relu":
         # A kink between the two points of a difference would spoil it.
-        passed = ref.forward(double(parameters), X, activation, output_activation)
+        passed = oracle.forward(double(parameters), X, activation, output_activation)
         assert all(np.abs(z).min() > 1e-3 for z in passed.z[:-1])
 
-    def loss_of(moved: ref.Parameters) -> float:
-        return ref.batch_loss(moved, X.astype(np.float64), y, weight.astype(np.float64), **network)
+    def loss_of(moved: oracle.Parameters) -> float:
+        return oracle.batch_loss(
+            moved, X.astype(np.float64), y, weight.astype(np.float64), **network
+        )
 
     slopes = central_differences(parameters, loss_of)
     assert np.abs(slopes).max() > 0.01
-    gradients = ref.gradient(
+    gradients = oracle.gradient(
         double(parameters), X.astype(np.float64), y, weight.astype(np.float64), **network
     )
     for first_layer in ("sparse", "dense"):
@@ -165,7 +167,7 @@ def test_gradient_by_central_differences(
             first_layer,
         )
         assert_close(gradient_got, slopes)
-        assert_close(gradient_got, ref.flatten(gradients))
+        assert_close(gradient_got, oracle.flatten(gradients))
         assert loss_got == pytest.approx(loss_of(double(parameters)), rel=1e-6)
 
 
@@ -196,8 +198,8 @@ def test_gradient_of_every_kernel_and_shape(
     weight = np.random.default_rng(7).random(n_samples).astype(np.float32) + np.float32(0.1)
     network = {"activation": "tanh", "output_activation": output_activation, "loss": loss}
     double_inputs = (X.astype(np.float64), y, weight.astype(np.float64))
-    expected = ref.flatten(ref.gradient(double(parameters), *double_inputs, **network))
-    expected_loss = ref.batch_loss(double(parameters), *double_inputs, **network)
+    expected = oracle.flatten(oracle.gradient(double(parameters), *double_inputs, **network))
+    expected_loss = oracle.batch_loss(double(parameters), *double_inputs, **network)
     for form in (X, scipy.sparse.csr_array(X)):
         for first_layer in ("sparse", "dense"):
             got_loss, got = core_gradient(
@@ -212,7 +214,7 @@ def test_gradient_on_bytes_is_that_on_scaled_inputs(kernels: str) -> None:
     parameters = random_parameters([21, 17, 3], seed=9)
     y = random_targets(13, 3, "cross_entropy", seed=10)
     weight = np.ones(13)
-    expected = ref.gradient(
+    expected = oracle.gradient(
         double(parameters),
         X / 8,
         y,
@@ -223,7 +225,7 @@ def test_gradient_on_bytes_is_that_on_scaled_inputs(kernels: str) -> None:
     )
     for first_layer in ("sparse", "dense"):
         _, got = core_gradient(parameters, X, y, None, "tanh", "softmax", first_layer)
-        assert_close(got, ref.flatten(expected))
+        assert_close(got, oracle.flatten(expected))
     assert _core.kernels_in_use() == kernels
 
 
@@ -250,7 +252,7 @@ def test_gradient_of_any_network(
     parameters = random_parameters(layer_sizes, seed)
     X = random_inputs(n_samples, layer_sizes[0], seed)
     y = random_targets(n_samples, layer_sizes[-1], loss, seed)
-    expected = ref.gradient(
+    expected = oracle.gradient(
         double(parameters),
         X.astype(np.float64),
         y,
@@ -265,13 +267,13 @@ def test_gradient_of_any_network(
     finally:
         _core.select_kernels("best")
     # With one class p - 1 is 0 but for rounding: an absolute floor beside the relative bound.
-    largest = max(np.abs(ref.flatten(expected)).max(), 0.1)
-    np.testing.assert_allclose(got, ref.flatten(expected), rtol=0, atol=2 * TOLERANCE * largest)
+    largest = max(np.abs(oracle.flatten(expected)).max(), 0.1)
+    np.testing.assert_allclose(got, oracle.flatten(expected), rtol=0, atol=2 * TOLERANCE * largest)
 
 
 def test_relu_at_zero_has_no_slope(kernels: str) -> None:
     # z = 1 * 1 - 1 = 0 exactly: the derivative there is 0 by definition (as in the oracle).
-    parameters: ref.Parameters = [
+    parameters: oracle.Parameters = [
         (np.float32([[1.0]]), np.float32([-1.0])),
         (np.float32([[2.0]]), np.float32([0.5])),
     ]
@@ -287,7 +289,7 @@ def test_relu_at_zero_has_no_slope(kernels: str) -> None:
 @pytest.mark.parametrize("far", [50.0, 200.0, 1e4, 1e30])
 def test_saturated_outputs_neither_overflow_nor_lose_the_loss(kernels: str, far: float) -> None:
     # Logits (far, -far): p = (1, 0) to the last bit, and -log p(second) = 2 far.
-    parameters: ref.Parameters = [(np.float32([[far, -far]]), np.zeros(2, dtype=np.float32))]
+    parameters: oracle.Parameters = [(np.float32([[far, -far]]), np.zeros(2, dtype=np.float32))]
     X = np.float32([[1.0]])
     loss, gradient = core_gradient(parameters, X, np.array([1]), None, "relu", "softmax")
     assert loss == pytest.approx(2 * far, rel=1e-6)
@@ -309,7 +311,7 @@ def test_outputs(activation: str, output_activation: str, hidden: tuple[int, ...
     parameters = random_parameters([7, *hidden, 3], seed=11)
     X = random_inputs(150, 7, seed=12)  # more than two of the pieces that prediction works in
     network = core_network(parameters, activation, output_activation)
-    expected = ref.forward(double(parameters), X, activation, output_activation)
+    expected = oracle.forward(double(parameters), X, activation, output_activation)
     for form in (X, scipy.sparse.csr_array(X)):
         for workers in (1, 3):
             run = {"samples": core_samples(form), "workers": workers}

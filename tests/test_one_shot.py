@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import omp_mlp
-import reference as ref
+import oracle
 from omp_mlp.merging import line_search, matching
 
 ACTIVATIONS = ["relu", "tanh", "logistic", "identity"]
 SIZES = [(5, 7, 3), (4, 9, 6, 3), (3, 8, 17, 5, 2), (6, 2)]
 
 
-def random_layers(sizes: tuple[int, ...], seed: int) -> ref.Parameters:
+def random_layers(sizes: tuple[int, ...], seed: int) -> oracle.Parameters:
     rng = np.random.default_rng(seed)
     return [
         (rng.normal(size=pair) / np.sqrt(pair[0]), rng.normal(scale=0.3, size=pair[1]))
@@ -30,11 +30,11 @@ def random_layers(sizes: tuple[int, ...], seed: int) -> ref.Parameters:
     ]
 
 
-def model_of(layers: ref.Parameters, **options: Any) -> omp_mlp.Model:
+def model_of(layers: oracle.Parameters, **options: Any) -> omp_mlp.Model:
     return omp_mlp.Model([W for W, _ in layers], [b for _, b in layers], **options)
 
 
-def layers_of(model: omp_mlp.Model) -> ref.Parameters:
+def layers_of(model: omp_mlp.Model) -> oracle.Parameters:
     """Return what the model holds, in double."""
     return [
         (W.astype(np.float64), b.astype(np.float64))
@@ -48,7 +48,7 @@ def random_models(
     return [model_of(random_layers(sizes, 100 * seed + i), **options) for i in range(count)]
 
 
-def shuffled(layers: ref.Parameters, seed: int, activation: str = "relu") -> ref.Parameters:
+def shuffled(layers: oracle.Parameters, seed: int, activation: str = "relu") -> oracle.Parameters:
     """Reorder the hidden units, and change the sign of some where that changes nothing."""
     rng = np.random.default_rng(seed)
     changed = list(layers)
@@ -64,7 +64,7 @@ def shuffled(layers: ref.Parameters, seed: int, activation: str = "relu") -> ref
 
 
 def assert_same_parameters(
-    model: omp_mlp.Model, expected: ref.Parameters, **tolerance: Any
+    model: omp_mlp.Model, expected: oracle.Parameters, **tolerance: Any
 ) -> None:
     for (W, b), (V, c) in zip(layers_of(model), expected, strict=True):
         np.testing.assert_allclose(W, V, **tolerance)
@@ -115,7 +115,7 @@ def test_two_networks_with_a_hidden_layer_against_all_orders(
     # One layer is one assignment problem, so that nothing better exists.
     for seed in range(3):
         models = random_models(sizes, 2, seed, activation=activation)
-        expected = ref.merge_weight_matching([layers_of(model) for model in models], activation)
+        expected = oracle.merge_weight_matching([layers_of(model) for model in models], activation)
         merged = omp_mlp.merge(models, "weight_matching")
         assert_same_parameters(merged, expected, rtol=1e-6, atol=1e-7)
 
@@ -135,7 +135,7 @@ def test_noisy_copies_against_all_orders(activation: str) -> None:
         )
         for seed in range(n_models)
     ]
-    expected = ref.merge_weight_matching([layers_of(model) for model in models], activation)
+    expected = oracle.merge_weight_matching([layers_of(model) for model in models], activation)
     merged = omp_mlp.merge(models, "weight_matching")
     assert_same_parameters(merged, expected, rtol=1e-6, atol=1e-7)
 
@@ -155,13 +155,13 @@ def test_matching_keeps_every_network_and_makes_them_more_alike(
     X = np.random.default_rng(seed).normal(size=(7, sizes[0]))
     for network, other in zip(networks, matched, strict=True):
         np.testing.assert_allclose(
-            ref.forward(other, X, activation, "identity").decision,
-            ref.forward(network, X, activation, "identity").decision,
+            oracle.forward(other, X, activation, "identity").decision,
+            oracle.forward(network, X, activation, "identity").decision,
             atol=1e-9,
         )
-    found = ref.matching_similarity(matched, activation)
+    found = oracle.matching_similarity(matched, activation)
     if n_models == 2:  # with more, the way to an optimum may go down
-        assert found >= ref.matching_similarity(networks, activation) - 1e-9
+        assert found >= oracle.matching_similarity(networks, activation) - 1e-9
     # Nothing is left to gain: no exchange of two units of a network makes them more alike.
     for i, network in enumerate(matched):
         for layer, size in enumerate(sizes[1:-1]):
@@ -172,7 +172,7 @@ def test_matching_keeps_every_network_and_makes_them_more_alike(
                 exchanged = list(network)
                 exchanged[layer : layer + 2] = [(W[:, order], b[order]), (V[order], c)]
                 others = [*matched[:i], exchanged, *matched[i + 1 :]]
-                assert ref.matching_similarity(others, activation) <= found + 1e-9
+                assert oracle.matching_similarity(others, activation) <= found + 1e-9
 
 
 def test_bytes_are_matched_as_the_training_saw_them() -> None:
@@ -217,7 +217,7 @@ def test_regmean_is_its_oracle(
     models = random_models(sizes, 3, activation=activation)
     X = np.random.default_rng(1).normal(size=(211, sizes[0]))
     merged = omp_mlp.merge(models, "regmean", X=X, merge_options={"non_diagonal": non_diagonal})
-    expected = ref.merge_regmean(
+    expected = oracle.merge_regmean(
         [layers_of(model) for model in models],
         activation,
         X.astype(np.float32).astype(np.float64),
@@ -237,7 +237,7 @@ def test_regmean_minimises_what_it_says() -> None:
     for layer in range(3):
         stacks, grams = [], []
         for model in models:
-            inputs = ref.forward(layers_of(model), X, "relu", "identity").a[layer]
+            inputs = oracle.forward(layers_of(model), X, "relu", "identity").a[layer]
             A = np.column_stack([inputs, np.ones(len(inputs))])
             stacks.append(np.vstack(layers_of(model)[layer]))
             grams.append(a * A.T @ A + (1 - a) * np.diag(np.diag(A.T @ A)))
@@ -309,7 +309,7 @@ def test_refit_is_its_oracle(
     )
     options = {"ridge": ridge, "steps": steps}
     merged = omp_mlp.merge(models, "refit_output", X=X, y=y, merge_options=options)
-    expected = ref.merge_refit_output(
+    expected = oracle.merge_refit_output(
         [layers_of(model) for model in models],
         activation,
         output,
@@ -333,7 +333,7 @@ def test_no_step_of_a_refit_makes_the_loss_larger(output: str) -> None:
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
     assert all(after < before - 1e-6 for before, after in pairwise(losses[1:]))
     # In the end it is a minimum of the network's own loss over the last layer.
-    slopes = ref.gradient(
+    slopes = oracle.gradient(
         layers_of(merged),
         X.astype(np.float64),
         y,
@@ -365,7 +365,7 @@ def test_gradient_of_a_refitted_regression_is_zero(hidden: tuple[int, ...], colu
     models = random_models((5, *hidden, columns), 2)
     merged = omp_mlp.merge(models, "refit_output", X=X, y=y, merge_options={"ridge": 0})
     # The library's own gradient of its own loss, in the last layer; the hidden ones are not fitted.
-    gradients = ref.gradient(
+    gradients = oracle.gradient(
         layers_of(merged),
         X.astype(np.float64),
         y,
@@ -374,7 +374,7 @@ def test_gradient_of_a_refitted_regression_is_zero(hidden: tuple[int, ...], colu
         output_activation="identity",
         loss="squared_error",
     )
-    before = ref.gradient(
+    before = oracle.gradient(
         layers_of(omp_mlp.merge(models)),
         X.astype(np.float64),
         y,
@@ -546,9 +546,9 @@ def test_ensemble_answers_with_the_mean(activation: str, output: str, labels: in
     assert isinstance(ensemble, omp_mlp.Ensemble)
     assert ensemble.models == tuple(models)
     assert len(ensemble) == 4
-    expected = ref.ensemble_decision([layers_of(m) for m in models], activation, X)
+    expected = oracle.ensemble_decision([layers_of(m) for m in models], activation, X)
     np.testing.assert_allclose(ensemble.decision_function(X), expected, atol=2e-6)
-    outputs = ref.activate(output, expected)
+    outputs = oracle.activate(output, expected)
     if classes is None:
         np.testing.assert_allclose(ensemble.predict(X), outputs, atol=2e-6)
         y = outputs + 0.1
@@ -671,7 +671,7 @@ def test_rows_in_python_have_what_the_cores_have() -> None:
     assert {name for name, row in rows.items() if row.needs_data} == {"regmean", "refit_output"}
     assert rows["regmean"].needs_data == ("X",)
     assert rows["refit_output"].needs_data == ("X", "y")
-    for name in ref.ONE_SHOT_MERGES:
+    for name in oracle.ONE_SHOT_MERGES:
         assert isinstance(rows[name], omp_mlp.MergeMethod)
         assert rows[name].cadence == "once"
         assert not rows[name].needs_base
@@ -682,7 +682,7 @@ def test_rows_in_python_have_what_the_cores_have() -> None:
 
 @pytest.mark.parametrize("kind", ["classes", "values", "bytes", "csr", "logistic", "centred"])
 @pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("method", sorted(ref.ONE_SHOT_MERGES))
+@pytest.mark.parametrize("method", sorted(oracle.ONE_SHOT_MERGES))
 def test_merging_kept_replicas_is_what_the_training_did(
     method: str, threads: int, kind: str
 ) -> None:
@@ -727,7 +727,7 @@ def test_merging_kept_replicas_is_what_the_training_did(
     ]
 
 
-@pytest.mark.parametrize("method", sorted(ref.ONE_SHOT_MERGES))
+@pytest.mark.parametrize("method", sorted(oracle.ONE_SHOT_MERGES))
 def test_no_epochs_give_the_start(method: str) -> None:
     X, y = labelled(30, 4, 2)
     start = omp_mlp.train_parallel(X, y, 3, "average", epochs=0)
@@ -983,7 +983,7 @@ def test_training_refuses_before_any_work(
         omp_mlp.train_parallel(X, y, 2, epochs=10, callback=work, **options)
 
 
-@pytest.mark.parametrize("method", sorted(ref.ONE_SHOT_MERGES))
+@pytest.mark.parametrize("method", sorted(oracle.ONE_SHOT_MERGES))
 def test_replicas_that_are_not_finite_may_be_left_out(method: str) -> None:
     X, y = labelled(64, 4, 2)
     X[40:] *= 1e20  # in the second half only
@@ -1018,7 +1018,7 @@ def test_replicas_that_are_not_finite_may_be_left_out(method: str) -> None:
     assert bits(merged) == bits(expected)
 
 
-@pytest.mark.parametrize("method", sorted(ref.ONE_SHOT_MERGES))
+@pytest.mark.parametrize("method", sorted(oracle.ONE_SHOT_MERGES))
 def test_a_warm_up_is_a_round_of_its_own(method: str) -> None:
     X, y = labelled(200, 5, 3)
     reports: list[omp_mlp.Progress] = []

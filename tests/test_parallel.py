@@ -21,10 +21,10 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 import omp_mlp
-import reference as ref
+import oracle
 from omp_mlp import _core
 
-METHODS = sorted(ref.MERGES)
+METHODS = sorted(oracle.MERGES)
 
 # Shared by this file and by the processes that it starts: what is trained on, and the digest.
 SETTING = """
@@ -477,7 +477,7 @@ def test_callback_stops_at_the_end_of_a_round(last: int, workers: int) -> None:
     shorter = omp_mlp.train_parallel(X, y, 7, epochs=last + 1, merge_every=30, **options)
     assert digest(stopped) == digest(shorter)
     assert len(stopped.history) == last + 1
-    expected = ref.train_parallel(
+    expected = oracle.train_parallel(
         X,
         y,
         7,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import reference as ref
+import oracle
 from omp_mlp import _core
 
 SHUFFLES = ["global", "shards", "none"]
@@ -30,7 +30,7 @@ def order(
 def oracle_order(
     samples: int, replicas: int, replica: int, epoch: int, shuffle: str, seed: int
 ) -> NDArray[np.int64]:
-    return ref.sample_order(
+    return oracle.sample_order(
         samples, replicas, replica, epoch, False if shuffle == "none" else shuffle, seed
     )
 

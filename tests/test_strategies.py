@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import omp_mlp
-import reference as ref
+import oracle
 from omp_mlp import _core
 
 # As in test_train.py: a float32 weight near 1 is off by a random walk of steps of 2^-25. A mistake
@@ -53,7 +53,7 @@ def classes(n_samples: int = 83, n_classes: int = 5) -> NDArray[np.int64]:
 
 
 def flat(model: omp_mlp.Model) -> NDArray[np.float32]:
-    return ref.flatten(list(zip(model.weights, model.biases, strict=True)))
+    return oracle.flatten(list(zip(model.weights, model.biases, strict=True)))
 
 
 def train(strategy: str, threads: int, X: Any = None, y: Any = None, **changed: Any) -> Any:
@@ -75,10 +75,10 @@ def check_against_one_thread(strategy: str, threads: int, **changed: Any) -> Non
     np.testing.assert_allclose(model.history.loss, alone.history.loss, rtol=2e-5)
 
 
-def oracle(X: Any, y: Any, **changed: Any) -> ref.TrainingResult:
+def expected_of(X: Any, y: Any, **changed: Any) -> oracle.TrainingResult:
     options = {**OPTIONS, "output_activation": "softmax", "loss": "cross_entropy", **changed}
     options |= {"merge_every": None, "outer_momentum": 0.0}
-    return ref.train_parallel(X, y, 1, "average", **options)
+    return oracle.train_parallel(X, y, 1, "average", **options)
 
 
 def run_python(script: str, **environment: str) -> Any:
@@ -113,8 +113,8 @@ def test_is_the_oracle(
 ) -> None:
     changed = {"hidden_layer_sizes": hidden, "batch_size": batch_size}
     model = train(strategy, threads, **changed)
-    expected = oracle(inputs(), classes(), **changed)
-    assert_close(flat(model), ref.flatten(expected.parameters))
+    expected = expected_of(inputs(), classes(), **changed)
+    assert_close(flat(model), oracle.flatten(expected.parameters))
     assert model.history.samples.tolist() == [83, 166, 249]
 
 

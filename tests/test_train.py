@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import omp_mlp
-import reference as ref
+import oracle
 from omp_mlp import _core, cadence
 
 # How far a float32 weight may be from the oracle's, relative to the largest weight (or to 1).
@@ -60,7 +60,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def parameters_of(model: omp_mlp.Model, scale: float = 1.0) -> ref.Parameters:
+def parameters_of(model: omp_mlp.Model, scale: float = 1.0) -> oracle.Parameters:
     """Return the layers of a model; the first one's weights as they apply to X * scale."""
     layers = list(zip(model.weights, model.biases, strict=True))
     (W, b), *rest = layers
@@ -68,7 +68,7 @@ def parameters_of(model: omp_mlp.Model, scale: float = 1.0) -> ref.Parameters:
 
 
 def flat(model: omp_mlp.Model) -> NDArray[np.float32]:
-    return ref.flatten(parameters_of(model))
+    return oracle.flatten(parameters_of(model))
 
 
 def same_bits(a: omp_mlp.Model, b: omp_mlp.Model) -> bool:
@@ -81,9 +81,11 @@ def assert_close(got: NDArray[Any], expected: NDArray[Any], tolerance: float = T
     np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * largest)
 
 
-def assert_agrees(model: omp_mlp.Model, expected: ref.TrainingResult, scale: float = 1.0) -> None:
+def assert_agrees(
+    model: omp_mlp.Model, expected: oracle.TrainingResult, scale: float = 1.0
+) -> None:
     """Compare a training with the oracle's: parameters, and what the history says of them."""
-    assert_close(ref.flatten(parameters_of(model, scale)), ref.flatten(expected.parameters))
+    assert_close(oracle.flatten(parameters_of(model, scale)), oracle.flatten(expected.parameters))
     assert model.history.samples.tolist() == expected.sample_counts.sum(axis=1).cumsum().tolist()
     # Losses are sums in double over outputs in float32, each off by some 2^-24.
     np.testing.assert_allclose(model.history.loss, expected.losses, rtol=2e-6, atol=1e-7)
@@ -95,11 +97,11 @@ def train(X: Any, y: Any, threads: int, merge: str = "average", **changed: Any) 
 
 def train_oracle(
     X: Any, y: Any, threads: int, merge: str = "average", **changed: Any
-) -> ref.TrainingResult:
+) -> oracle.TrainingResult:
     options = {**OPTIONS, **changed}
     if isinstance(options["init"], omp_mlp.Model):
         options["init"] = parameters_of(options["init"])
-    return ref.train_parallel(X, y, threads, merge, **options)
+    return oracle.train_parallel(X, y, threads, merge, **options)
 
 
 def check(X: Any, y: Any, threads: int, merge: str = "average", **changed: Any) -> omp_mlp.Model:
@@ -293,13 +295,13 @@ def grid_options(
 @functools.cache
 def grid_oracle(
     activation: str, loss: str, output_activation: str, batch_size: int, depth: int, binary: bool
-) -> ref.TrainingResult:
+) -> oracle.TrainingResult:
     X = (grid_bytes() > 0) if binary else grid_bytes().astype(np.float32) / 256
     y = grid_targets(output_activation)
     options = grid_options(activation, loss, output_activation, batch_size, depth)
     trained = train_oracle(X, y, 1, **options)
     start = train_oracle(X, y, 1, **{**options, "epochs": 0})
-    moved = np.abs(ref.flatten(trained.parameters) - ref.flatten(start.parameters)).max()
+    moved = np.abs(oracle.flatten(trained.parameters) - oracle.flatten(start.parameters)).max()
     assert moved > 1000 * TOLERANCE, "the training hardly does anything: nothing would be tested"
     return trained
 
@@ -463,7 +465,7 @@ def test_bytes_are_trained_on_as_fractions_of_a_power_of_two(largest: int, scale
         model = train(given_X, y, 2)
         assert_agrees(model, expected, scale=1 / scale)
         # The network that comes back applies to the bytes.
-        passed = ref.forward(expected.parameters, X / np.float32(scale), "tanh", "softmax")
+        passed = oracle.forward(expected.parameters, X / np.float32(scale), "tanh", "softmax")
         assert_close(model.decision_function(X), passed.decision)
 
 
@@ -473,7 +475,7 @@ def test_bytes_are_the_same_as_fractions_bit_for_bit() -> None:
     fractions = train(X / np.float32(256), y, 3, "gradient_diversity", merge_every=4)
     expected = parameters_of(fractions)
     expected[0] = (expected[0][0] / np.float32(256), expected[0][1])
-    assert flat(model).tobytes() == ref.flatten(expected).tobytes()
+    assert flat(model).tobytes() == oracle.flatten(expected).tobytes()
     assert model.history.loss.tolist() == fractions.history.loss.tolist()
 
 
@@ -567,7 +569,7 @@ def test_sparse_bytes_are_not_scaled() -> None:
 @pytest.mark.parametrize("batch_size", [1, 3], ids="batch_{}".format)
 @pytest.mark.parametrize("merge_every", [None, 4, 5, 13, 50], ids="every_{}".format)
 @pytest.mark.parametrize("threads", [1, 2, 3, 7, 16])
-@pytest.mark.parametrize("merge", sorted(ref.MERGES))
+@pytest.mark.parametrize("merge", sorted(oracle.MERGES))
 def test_threads_and_rounds(
     merge: str, threads: int, merge_every: int | None, batch_size: int
 ) -> None:
@@ -590,7 +592,7 @@ def test_threads_and_rounds(
     assert len(model.history) == -(-shard // period)
 
 
-@pytest.mark.parametrize("merge", sorted(ref.MERGES))
+@pytest.mark.parametrize("merge", sorted(oracle.MERGES))
 @pytest.mark.parametrize("merge_every", [None, 1, 2], ids="every_{}".format)
 @pytest.mark.parametrize("shuffle", ["global", "shards", False], ids="shuffle_{}".format)
 @pytest.mark.parametrize("threads", [6, 7, 16])
@@ -608,7 +610,7 @@ def test_more_threads_than_samples(
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("merge", sorted(ref.MERGES))
+@pytest.mark.parametrize("merge", sorted(oracle.MERGES))
 def test_one_sample(merge: str, threads: int) -> None:
     for loss, output_activation, y in (
         ("squared_error", "identity", values(1)),
@@ -666,7 +668,7 @@ def test_batches_end_with_the_round() -> None:
 
 @pytest.mark.parametrize("outer_momentum", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("merge", sorted(set(ref.MERGES) - {"sum"}))
+@pytest.mark.parametrize("merge", sorted(set(oracle.MERGES) - {"sum"}))
 def test_outer_momentum(merge: str, threads: int, outer_momentum: float) -> None:
     X, y = inputs(45), classes(45)
     options = {"merge_every": 4, "outer_momentum": outer_momentum, "learning_rate": 0.05}
@@ -837,7 +839,7 @@ def explosive(n_samples: int, bad: list[int]) -> tuple[NDArray[Any], NDArray[Any
     return X, y
 
 
-@pytest.mark.parametrize("merge", sorted(set(ref.MERGES) - {"sum"}))
+@pytest.mark.parametrize("merge", sorted(set(oracle.MERGES) - {"sum"}))
 def test_replicas_that_are_not_finite_are_left_out(merge: str) -> None:
     # Replica 1 of 3 meets such samples in its second round; then there are no more.
     X, y = explosive(30, [16, 17])
@@ -989,9 +991,9 @@ def test_replicas_start_where_the_oracle_says() -> None:
     sizes = [7, 5, 3]
     still = {"learning_rate": 0.0, "keep_replicas": True}
     for i, replica in enumerate(train(X, y, 4, init="independent", **still).replicas):
-        expected = ref.initial_parameters(sizes, 11, i, "glorot")
-        assert flat(replica).tobytes() == ref.flatten(expected).tobytes()
-    first = ref.flatten(ref.initial_parameters(sizes, 11, 0, "glorot")).tobytes()
+        expected = oracle.initial_parameters(sizes, 11, i, "glorot")
+        assert flat(replica).tobytes() == oracle.flatten(expected).tobytes()
+    first = oracle.flatten(oracle.initial_parameters(sizes, 11, 0, "glorot")).tobytes()
     replicas = train(X, y, 4, init="shared", **still).replicas
     assert [flat(replica).tobytes() for replica in replicas] == [first] * 4
 
@@ -1038,7 +1040,7 @@ def test_start_from_a_model_for_bytes() -> None:
 def test_init_scale(init_scale: str | float, activation: str, limits: Sequence[float]) -> None:
     X, y = inputs(31), classes(31)
     start = train(X, y, 1, epochs=0, init_scale=init_scale, activation=activation)
-    unit = ref.initial_parameters([7, 5, 3], 11, 0, 1.0, np.float64)
+    unit = oracle.initial_parameters([7, 5, 3], 11, 0, 1.0, np.float64)
     for W, b, limit, (u, _) in zip(start.weights, start.biases, limits, unit, strict=True):
         np.testing.assert_array_equal(W, (u * limit).astype(np.float32))
         assert not b.any()
@@ -1047,10 +1049,10 @@ def test_init_scale(init_scale: str | float, activation: str, limits: Sequence[f
 # ---------------------------------------------------------------------------------------- no epochs
 
 
-@pytest.mark.parametrize("merge", sorted(ref.MERGES))
+@pytest.mark.parametrize("merge", sorted(oracle.MERGES))
 def test_no_epochs_return_the_drawn_start(merge: str) -> None:
     X, y = inputs(31), classes(31)
-    expected = ref.flatten(ref.initial_parameters([7, 5, 3], 11, 0, "glorot"))
+    expected = oracle.flatten(oracle.initial_parameters([7, 5, 3], 11, 0, "glorot"))
     model = train(X, y, 4, merge, epochs=0, keep_replicas=True)
     assert flat(model).tobytes() == expected.tobytes()
     assert len(model.history) == 0
@@ -1066,8 +1068,8 @@ def test_no_epochs_with_independent_starts_return_that_of_replica_0() -> None:
 
 def test_no_epochs_on_bytes_return_the_scaled_start() -> None:
     X, y = grid_bytes(), classes(GRID_SAMPLES)
-    (W, b), *rest = ref.initial_parameters([GRID_FEATURES, 5, 3], 11, 0, "glorot")
-    expected = ref.flatten([(W / np.float32(256), b), *rest])
+    (W, b), *rest = oracle.initial_parameters([GRID_FEATURES, 5, 3], 11, 0, "glorot")
+    expected = oracle.flatten([(W / np.float32(256), b), *rest])
     assert flat(train(X, y, 2, epochs=0)).tobytes() == expected.tobytes()
 
 
@@ -1195,7 +1197,7 @@ def test_regression(output_activation: str, n_outputs: int, dtype: Any) -> None:
     model = check(X, y, 3, merge_every=5, **options)
     assert model.classes is None
     assert model.layer_sizes == (7, 5, n_outputs)
-    expected = ref.forward(parameters_of(model), X, "tanh", output_activation).output
+    expected = oracle.forward(parameters_of(model), X, "tanh", output_activation).output
     predicted = model.predict(X)
     assert predicted.shape == ((31,) if n_outputs == 1 else (31, n_outputs))
     assert_close(predicted.reshape(31, -1), expected)
@@ -1392,7 +1394,7 @@ def test_automatic_momentum(merge: str, threads: int, rounds: int, explicit: flo
 def test_options_of_the_paper(merge: str, threads: int) -> None:
     X, y = grid_bytes() / np.float32(256), classes(GRID_SAMPLES)
     model = omp_mlp.train_parallel(X, y, threads, merge, **omp_mlp.PAPER, seed=3)
-    expected = ref.train_parallel(
+    expected = oracle.train_parallel(
         X,
         y,
         threads,
@@ -1486,8 +1488,8 @@ def test_validation_values(output_activation: str) -> None:
     options = {"loss": loss, "output_activation": output_activation}
     model = train(X[:20], y[:20], 2, **options, validation_data=(X[20:], y[20:]))
     expected = train_oracle(X[:20], y[:20], 2, **options).parameters
-    passed = ref.forward(expected, X[20:], "tanh", output_activation)
-    losses = ref.sample_losses(passed.decision, y[20:], loss, output_activation)
+    passed = oracle.forward(expected, X[20:], "tanh", output_activation)
+    losses = oracle.sample_losses(passed.decision, y[20:], loss, output_activation)
     assert model.history.validation_loss[0] == pytest.approx(losses.mean(), rel=1e-5)
     if output_activation == "identity":
         residual = ((passed.output - y[20:]) ** 2).sum(axis=0)
@@ -1518,7 +1520,7 @@ def test_kept_replicas(init: str, threads: int, merge_every: int | None) -> None
     expected = train_oracle(X, y, threads, **options)
     assert len(model.replicas) == threads
     for replica, parameters in zip(model.replicas, expected.replicas, strict=True):
-        assert_close(flat(replica), ref.flatten(parameters))
+        assert_close(flat(replica), oracle.flatten(parameters))
         assert replica.classes is not None
         assert replica.classes.tolist() == [0, 1, 2]
         assert (replica.activation, replica.output_activation) == ("tanh", "softmax")
@@ -1537,7 +1539,7 @@ def test_kept_replicas_apply_to_bytes_as_the_network_does() -> None:
 
 @st.composite
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
-    merge = draw(st.sampled_from(sorted(ref.MERGES)))
+    merge = draw(st.sampled_from(sorted(oracle.MERGES)))
     loss, output_activation = draw(st.sampled_from([p.values for p in LOSS_AND_OUTPUT]))
     batch_size = draw(st.integers(1, 9))
     once = merge == "sum"  # n times the weights in every round soon leaves float32

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import reference as ref
+import oracle
 
 SHUFFLES = ["global", "shards", False]
 
@@ -23,19 +23,19 @@ SHUFFLES = ["global", "shards", False]
 def test_splitmix64_known_outputs() -> None:
     # The first outputs of SplitMix64 with seed 0, as published with the generator.
     expected = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
-    assert [ref.derive(0, i) for i in range(3)] == expected
-    assert ref.derive_many(0, 3).tolist() == expected
+    assert [oracle.derive(0, i) for i in range(3)] == expected
+    assert oracle.derive_many(0, 3).tolist() == expected
 
 
 @pytest.mark.parametrize("key", [0, 1, 2**63, 2**64 - 1, 0x0123456789ABCDEF])
 def test_derive_many_is_derive(key: int) -> None:
-    assert ref.derive_many(key, 50).tolist() == [ref.derive(key, i) for i in range(50)]
+    assert oracle.derive_many(key, 50).tolist() == [oracle.derive(key, i) for i in range(50)]
 
 
 def test_derive_works_modulo_2_64() -> None:
-    assert ref.derive(2**64 + 5, 7) == ref.derive(5, 7)
-    assert ref.derive(-1, 0) == ref.derive(2**64 - 1, 0)
-    assert 0 <= ref.derive(2**64 - 1, 2**40) < 2**64
+    assert oracle.derive(2**64 + 5, 7) == oracle.derive(5, 7)
+    assert oracle.derive(-1, 0) == oracle.derive(2**64 - 1, 0)
+    assert 0 <= oracle.derive(2**64 - 1, 2**40) < 2**64
 
 
 # ---------------------------------------------------------------------------------- permutation
@@ -55,30 +55,30 @@ def test_permutation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     #      4 - 15 = 5, [5] = 4;    12 - 4 = 8, [8] = 10
     #   5: 4 - 5 = 15, [15] = 12;  12 - 12 = 0, [0] = 0
     #   6: 4 - 6 = 14, [14] = 13;  12 - 13 = 15, [15] = 12
-    monkeypatch.setattr(ref, "PERMUTATION_ROUNDS", 2)
-    assert [ref.permute(i, 13, 0) for i in range(7)] == [6, 11, 8, 9, 10, 0, 12]
+    monkeypatch.setattr(oracle.random, "PERMUTATION_ROUNDS", 2)
+    assert [oracle.permute(i, 13, 0) for i in range(7)] == [6, 11, 8, 9, 10, 0, 12]
 
 
 @pytest.mark.parametrize("n", range(1, 71))
 def test_permutation_is_a_bijection(n: int) -> None:
     for key in KEYS:
-        images = [ref.permute(i, n, key) for i in range(n)]
+        images = [oracle.permute(i, n, key) for i in range(n)]
         assert sorted(images) == list(range(n))
-        assert ref.permutation(n, key).tolist() == images
+        assert oracle.permutation(n, key).tolist() == images
 
 
 def test_permutation_of_nothing_and_of_many() -> None:
-    assert ref.permutation(0, 3).shape == (0,)
+    assert oracle.permutation(0, 3).shape == (0,)
     n = 50_000
-    images = ref.permutation(n, 3)
+    images = oracle.permutation(n, 3)
     np.testing.assert_array_equal(np.sort(images), np.arange(n))
-    assert all(ref.permute(i, n, 3) == images[i] for i in (0, 1, 777, n - 1))
+    assert all(oracle.permute(i, n, 3) == images[i] for i in (0, 1, 777, n - 1))
 
 
 def epoch_keys(count: int) -> list[int]:
     """Return the keys that the first epochs of replica 0 use with seed 0."""
-    replica = ref.derive(ref.derive(0, ref.ORDER), 0)
-    return [ref.derive(replica, epoch) for epoch in range(count)]
+    replica = oracle.derive(oracle.derive(0, oracle.ORDER), 0)
+    return [oracle.derive(replica, epoch) for epoch in range(count)]
 
 
 # The bounds are 99.9 % quantiles of chi-square with n! - 1 degrees of freedom. The keys are fixed,
@@ -97,7 +97,7 @@ def epoch_keys(count: int) -> list[int]:
     ],
 )
 def test_all_permutations_of_a_few_are_equally_frequent(n: int, keys: int, bound: float) -> None:
-    counts = Counter(tuple(ref.permutation(n, key).tolist()) for key in epoch_keys(keys))
+    counts = Counter(tuple(oracle.permutation(n, key).tolist()) for key in epoch_keys(keys))
     expected = keys / math.factorial(n)
     never = math.factorial(n) - len(counts)
     seen = sum((count - expected) ** 2 / expected for count in counts.values())
@@ -113,7 +113,7 @@ def test_no_key_keeps_the_bits_of_the_positions() -> None:
     signs = 1.0 - 2.0 * ((np.arange(n)[:, None] >> np.arange(8)) & 1)
     largest = 0.0
     for key in epoch_keys(3000):
-        z = signs.T @ signs[ref.permutation(n, key)] * math.sqrt(n - 1) / n
+        z = signs.T @ signs[oracle.permutation(n, key)] * math.sqrt(n - 1) / n
         largest = max(largest, float(np.abs(z).max()))
     assert largest < 5.8
 
@@ -121,7 +121,7 @@ def test_no_key_keeps_the_bits_of_the_positions() -> None:
 @pytest.fixture(scope="module")
 def orders_of_1000() -> NDArray[np.int64]:
     """600 permutations of 1000, a row for each key."""
-    return np.array([ref.permutation(1000, key) for key in epoch_keys(600)])
+    return np.array([oracle.permutation(1000, key) for key in epoch_keys(600)])
 
 
 def test_every_position_sees_all_values(orders_of_1000: NDArray[np.int64]) -> None:
@@ -187,41 +187,41 @@ def test_flat_form_and_back() -> None:
         (np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), np.array([7.0, 8.0])),
         (np.array([[9.0], [10.0]]), np.array([11.0])),
     ]
-    assert ref.layer_sizes_of(parameters) == [3, 2, 1]
-    assert ref.layer_boundaries([3, 2, 1]) == [0, 8, 11]
-    flat = ref.flatten(parameters)
+    assert oracle.layer_sizes_of(parameters) == [3, 2, 1]
+    assert oracle.layer_boundaries([3, 2, 1]) == [0, 8, 11]
+    flat = oracle.flatten(parameters)
     assert flat.tolist() == list(range(1, 12))
     for (weights, biases), (again_weights, again_biases) in zip(
-        parameters, ref.unflatten(flat, [3, 2, 1]), strict=True
+        parameters, oracle.unflatten(flat, [3, 2, 1]), strict=True
     ):
         np.testing.assert_array_equal(weights, again_weights)
         np.testing.assert_array_equal(biases, again_biases)
 
 
 def test_initial_weights_entry_by_entry() -> None:
-    parameters = ref.initial_parameters([3, 4, 2], seed=9, replica=5, init_scale=0.6)
+    parameters = oracle.initial_parameters([3, 4, 2], seed=9, replica=5, init_scale=0.6)
     for layer, (weights, biases) in enumerate(parameters):
         fan_in, fan_out = weights.shape
         assert weights.dtype == biases.dtype == np.float32
         assert not biases.any()
         for row, column in np.ndindex(fan_in, fan_out):
-            key = ref.derive(ref.derive(ref.derive(9, 0), 5), layer)
-            u = (ref.derive(key, row * fan_out + column) >> 40) / 2**24
+            key = oracle.derive(oracle.derive(oracle.derive(9, 0), 5), layer)
+            u = (oracle.derive(key, row * fan_out + column) >> 40) / 2**24
             assert weights[row, column] == np.float32((2 * u - 1) * 0.6)
 
 
 def test_initial_scale() -> None:
-    assert ref.uniform_scale("he", 24, 8) == 0.5
-    assert ref.uniform_scale("glorot", 20, 4) == 0.5
-    assert ref.uniform_scale(0.25, 20, 4) == 0.25
+    assert oracle.uniform_scale("he", 24, 8) == 0.5
+    assert oracle.uniform_scale("glorot", 20, 4) == 0.5
+    assert oracle.uniform_scale(0.25, 20, 4) == 0.25
     with pytest.raises(ValueError, match="lecun"):
-        ref.uniform_scale("lecun", 1, 1)
+        oracle.uniform_scale("lecun", 1, 1)
 
 
 def test_initial_weights_are_uniform() -> None:
     # 100,000 uniform draws on [-1, 1): standard error of the mean 0.577 / 316 = 0.0018, of the mean
     # square 0.298 / 316 = 0.00094.
-    weights = ref.initial_parameters([1000, 100], seed=0, replica=0, init_scale=1.0)[0][0]
+    weights = oracle.initial_parameters([1000, 100], seed=0, replica=0, init_scale=1.0)[0][0]
     assert weights.min() >= -1
     assert weights.max() < 1
     assert weights.mean(dtype=np.float64) == pytest.approx(0, abs=4 * 0.0018)
@@ -229,8 +229,8 @@ def test_initial_weights_are_uniform() -> None:
 
 
 def test_layers_replicas_and_seeds_start_differently() -> None:
-    def first_weights(seed: int, replica: int) -> list[ref.FloatArray]:
-        start = ref.initial_parameters([5, 5, 5], seed, replica, 1.0)
+    def first_weights(seed: int, replica: int) -> list[oracle.FloatArray]:
+        start = oracle.initial_parameters([5, 5, 5], seed, replica, 1.0)
         return [weights.ravel() for weights, _ in start]
 
     drawn = [*first_weights(0, 0), *first_weights(0, 1), *first_weights(1, 0)]
@@ -244,17 +244,17 @@ def test_layers_replicas_and_seeds_start_differently() -> None:
 def test_activations_are_stable() -> None:
     z = np.array([-1000.0, -1.0, 0.0, 1.0, 1000.0])
     with np.errstate(all="raise", under="ignore"):
-        np.testing.assert_array_equal(ref.activate("relu", z), [0, 0, 0, 1, 1000])
-        np.testing.assert_array_equal(ref.activate("identity", z), z)
+        np.testing.assert_array_equal(oracle.activate("relu", z), [0, 0, 0, 1, 1000])
+        np.testing.assert_array_equal(oracle.activate("identity", z), z)
         np.testing.assert_allclose(
-            ref.activate("logistic", z), [0, 1 / (1 + math.e), 0.5, math.e / (1 + math.e), 1]
+            oracle.activate("logistic", z), [0, 1 / (1 + math.e), 0.5, math.e / (1 + math.e), 1]
         )
         np.testing.assert_allclose(
-            ref.activate("softmax", np.array([[1000.0, 1000.0, -1000.0]])), [[0.5, 0.5, 0]]
+            oracle.activate("softmax", np.array([[1000.0, 1000.0, -1000.0]])), [[0.5, 0.5, 0]]
         )
-        np.testing.assert_array_equal(ref.activation_derivative("relu", z), [0, 0, 0, 1, 1])
+        np.testing.assert_array_equal(oracle.activation_derivative("relu", z), [0, 0, 0, 1, 1])
         np.testing.assert_array_equal(
-            ref.activation_derivative("logistic", z)[[0, 2, 4]], [0, 0.25, 0]
+            oracle.activation_derivative("logistic", z)[[0, 2, 4]], [0, 0.25, 0]
         )
 
 
@@ -263,19 +263,19 @@ def test_losses_by_hand() -> None:
     # p = (3/4, 1/4): losses ln 4/3 and ln 4. With z = (1000, 0) and the second class: 1000 exactly.
     z = np.array([[ln3, 0], [ln3, 0], [1000, 0]])
     np.testing.assert_allclose(
-        ref.sample_losses(z, np.array([0, 1, 1]), "cross_entropy", "softmax"),
+        oracle.sample_losses(z, np.array([0, 1, 1]), "cross_entropy", "softmax"),
         [math.log(4 / 3), math.log(4), 1000],
         rtol=1e-15,
     )
     # o = (3/4, 1/2), t = (0, 1): ((3/4)^2 + (1/2)^2) / 2 = 13/32. The same as class 1.
     z = np.array([[ln3, 0.0]])
     for y in (np.array([[0.0, 1.0]]), np.array([1])):
-        loss = ref.sample_losses(z, y, "squared_error", "logistic")
+        loss = oracle.sample_losses(z, y, "squared_error", "logistic")
         np.testing.assert_allclose(loss, [13 / 32], rtol=1e-15)
     # o = z = (3, 5), t = (1, 1): (4 + 16) / 2 = 10. One column may come as a flat array.
     z = np.array([[3.0, 5.0]])
-    assert ref.sample_losses(z, np.array([[1.0, 1.0]]), "squared_error", "identity") == [10]
-    assert ref.sample_losses(z[:, :1], np.array([1.0]), "squared_error", "identity") == [2]
+    assert oracle.sample_losses(z, np.array([[1.0, 1.0]]), "squared_error", "identity") == [10]
+    assert oracle.sample_losses(z[:, :1], np.array([1.0]), "squared_error", "identity") == [2]
 
 
 @pytest.mark.parametrize(
@@ -288,28 +288,28 @@ def test_losses_by_hand() -> None:
 )
 def test_undefined_losses_are_refused(loss: str, output: str, y: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match=r"cross_entropy|softmax"):
-        ref.sample_losses(np.zeros((1, 2)), y, loss, output)
+        oracle.sample_losses(np.zeros((1, 2)), y, loss, output)
 
 
 # ----------------------------------------------------------------------------- one step, by hand
 
 
 def step(
-    parameters: ref.Parameters,
+    parameters: oracle.Parameters,
     x: list[list[float]],
     y: list[int],
     sample_weight: list[float],
     learning_rate: float,
     **network: str,
-) -> tuple[float, ref.Parameters]:
+) -> tuple[float, oracle.Parameters]:
     """Return the loss of a batch and the parameters after one step on it."""
     X, weight = np.array(x, dtype=np.float64), np.array(sample_weight, dtype=np.float64)
-    loss = ref.batch_loss(parameters, X, np.array(y), weight, **network)
-    gradients = ref.gradient(parameters, X, np.array(y), weight, **network)
-    return loss, ref.sgd_step(parameters, gradients, learning_rate)
+    loss = oracle.batch_loss(parameters, X, np.array(y), weight, **network)
+    gradients = oracle.gradient(parameters, X, np.array(y), weight, **network)
+    return loss, oracle.sgd_step(parameters, gradients, learning_rate)
 
 
-def assert_parameters(actual: ref.Parameters, expected: ref.Parameters) -> None:
+def assert_parameters(actual: oracle.Parameters, expected: oracle.Parameters) -> None:
     # The hand's numbers are exact up to rounding of a dozen operations in double.
     assert len(actual) == len(expected)
     for (weights, biases), (expected_weights, expected_biases) in zip(
@@ -322,7 +322,7 @@ def assert_parameters(actual: ref.Parameters, expected: ref.Parameters) -> None:
 LN3 = math.log(3)
 
 
-def relu_network() -> ref.Parameters:
+def relu_network() -> oracle.Parameters:
     return [
         (np.array([[0.5, -1.0], [0.25, 0.25]]), np.array([0.0, 0.25])),
         (np.array([[LN3, 0.0], [5.0, 7.0]]), np.array([0.0, 0.0])),
@@ -464,7 +464,7 @@ def test_gradient_is_the_slope_of_the_loss(
 ) -> None:
     rng = np.random.default_rng(91)
     sizes = [3, *[4, 3, 5][:depth], 2]
-    parameters: ref.Parameters = [
+    parameters: oracle.Parameters = [
         (rng.normal(size=(fan_in, fan_out)), 0.5 * rng.normal(size=fan_out))
         for fan_in, fan_out in itertools.pairwise(sizes)
     ]
@@ -480,10 +480,10 @@ def test_gradient_is_the_slope_of_the_loss(
     # it: the closest is 1e-2 away.
     h = 1e-5
     if activation == "relu":
-        hidden = ref.forward(parameters, X, activation, output_activation).z[:-1]
+        hidden = oracle.forward(parameters, X, activation, output_activation).z[:-1]
         assert min(np.abs(z).min() for z in hidden) > 1e-2
 
-    gradients = ref.gradient(parameters, X, y, weight, **network)
+    gradients = oracle.gradient(parameters, X, y, weight, **network)
     for layer, arrays in enumerate(gradients):
         for part, exact in enumerate(arrays):
             slopes = np.zeros_like(exact)
@@ -491,9 +491,9 @@ def test_gradient_is_the_slope_of_the_loss(
             for index in np.ndindex(exact.shape):
                 kept = tested[index]
                 tested[index] = kept + h
-                above = ref.batch_loss(parameters, X, y, weight, **network)
+                above = oracle.batch_loss(parameters, X, y, weight, **network)
                 tested[index] = kept - h
-                below = ref.batch_loss(parameters, X, y, weight, **network)
+                below = oracle.batch_loss(parameters, X, y, weight, **network)
                 tested[index] = kept
                 slopes[index] = (above - below) / (2 * h)
             assert np.abs(slopes).max() > 1e-4
@@ -505,12 +505,12 @@ def test_gradient_in_float32_is_the_one_in_double(
     loss: str, output_activation: str, targets: str
 ) -> None:
     rng = np.random.default_rng(3)
-    start = ref.initial_parameters([6, 8, 5, 3], 1, 0, "glorot", np.float64)
+    start = oracle.initial_parameters([6, 8, 5, 3], 1, 0, "glorot", np.float64)
     X = rng.normal(size=(20, 6))
     y = rng.integers(0, 3, size=20) if targets == "classes" else rng.normal(size=(20, 3))
     network = {"activation": "tanh", "output_activation": output_activation, "loss": loss}
-    double = ref.gradient(start, X, y, np.ones(20), **network)
-    single = ref.gradient(
+    double = oracle.gradient(start, X, y, np.ones(20), **network)
+    single = oracle.gradient(
         [(w.astype(np.float32), b.astype(np.float32)) for w, b in start],
         X.astype(np.float32),
         y if targets == "classes" else y.astype(np.float32),
@@ -532,7 +532,7 @@ def test_blocks_are_those_of_array_split(threads: int) -> None:
     for n_samples in range(45):
         expected = np.array_split(np.arange(n_samples), threads)
         for i, block in enumerate(expected):
-            start, stop = ref.block(n_samples, threads, i)
+            start, stop = oracle.block(n_samples, threads, i)
             assert block.tolist() == list(range(start, stop))
 
 
@@ -547,7 +547,9 @@ def test_blocks_are_those_of_array_split(threads: int) -> None:
 def test_every_sample_is_seen_once_an_epoch(
     n_samples: int, threads: int, seed: int, epoch: int, shuffle: str | bool
 ) -> None:
-    orders = [ref.sample_order(n_samples, threads, i, epoch, shuffle, seed) for i in range(threads)]
+    orders = [
+        oracle.sample_order(n_samples, threads, i, epoch, shuffle, seed) for i in range(threads)
+    ]
     assert sorted(np.concatenate(orders).tolist()) == list(range(n_samples))
     blocks = np.array_split(np.arange(n_samples), threads)
     for order, block in zip(orders, blocks, strict=True):
@@ -560,24 +562,24 @@ def test_every_sample_is_seen_once_an_epoch(
 
 def test_order_entry_by_entry() -> None:
     # 11 samples on 3 replicas: blocks 0-3, 4-7, 8-10.
-    stream = ref.derive(99, 1)
-    own = ref.derive(ref.derive(stream, 2), 6)
-    common = ref.derive(ref.derive(stream, 0), 6)
-    assert ref.sample_order(11, 3, 2, 6, "shards", 99).tolist() == [
-        8 + ref.permute(j, 3, own) for j in range(3)
+    stream = oracle.derive(99, 1)
+    own = oracle.derive(oracle.derive(stream, 2), 6)
+    common = oracle.derive(oracle.derive(stream, 0), 6)
+    assert oracle.sample_order(11, 3, 2, 6, "shards", 99).tolist() == [
+        8 + oracle.permute(j, 3, own) for j in range(3)
     ]
-    assert ref.sample_order(11, 3, 2, 6, "global", 99).tolist() == [
-        ref.permute(8 + j, 11, common) for j in range(3)
+    assert oracle.sample_order(11, 3, 2, 6, "global", 99).tolist() == [
+        oracle.permute(8 + j, 11, common) for j in range(3)
     ]
-    assert ref.sample_order(11, 3, 2, 6, False, 99).tolist() == [8, 9, 10]
+    assert oracle.sample_order(11, 3, 2, 6, False, 99).tolist() == [8, 9, 10]
 
 
 @pytest.mark.parametrize("shuffle", ["global", "shards"])
 def test_epochs_replicas_and_seeds_differ_in_order(shuffle: str) -> None:
     # Blocks of 200, as places in the block resp. among all samples.
     def order(replica: int, epoch: int, seed: int) -> list[int]:
-        start = ref.block(400, 2, replica)[0] if shuffle == "shards" else 0
-        samples = ref.sample_order(400, 2, replica, epoch, shuffle, seed)
+        start = oracle.block(400, 2, replica)[0] if shuffle == "shards" else 0
+        samples = oracle.sample_order(400, 2, replica, epoch, shuffle, seed)
         return [int(sample) for sample in samples - start]
 
     orders = [order(0, 0, 0), order(1, 0, 0), order(0, 1, 0), order(0, 0, 1)]
@@ -588,18 +590,18 @@ def test_epochs_replicas_and_seeds_differ_in_order(shuffle: str) -> None:
 def test_rounds_by_hand() -> None:
     # 7 samples on 2 replicas: blocks of 4 and 3. Two epochs: streams of 8 and 6.
     # H = 3: ceil(8 / 3) = 3 rounds; the second replica has nothing left for the last.
-    assert ref.rounds(7, 2, epochs=2, merge_every=3) == [
+    assert oracle.rounds(7, 2, epochs=2, merge_every=3) == [
         [(0, 3), (0, 3)],
         [(3, 6), (3, 6)],
         [(6, 8), (6, 6)],
     ]
-    assert ref.rounds(7, 2, epochs=2, merge_every=8) == [[(0, 8), (0, 6)]]
-    assert ref.rounds(7, 2, epochs=2, merge_every=7) == [[(0, 7), (0, 6)], [(7, 8), (6, 6)]]
-    assert ref.rounds(7, 2, epochs=2, merge_every=None) == [[(0, 8), (0, 6)]]
-    assert ref.rounds(7, 2, epochs=0, merge_every=3) == []
-    assert ref.rounds(7, 2, epochs=0, merge_every=None) == []
+    assert oracle.rounds(7, 2, epochs=2, merge_every=8) == [[(0, 8), (0, 6)]]
+    assert oracle.rounds(7, 2, epochs=2, merge_every=7) == [[(0, 7), (0, 6)], [(7, 8), (6, 6)]]
+    assert oracle.rounds(7, 2, epochs=2, merge_every=None) == [[(0, 8), (0, 6)]]
+    assert oracle.rounds(7, 2, epochs=0, merge_every=3) == []
+    assert oracle.rounds(7, 2, epochs=0, merge_every=None) == []
     # 2 samples on 3 replicas: the third has none.
-    assert ref.rounds(2, 3, epochs=2, merge_every=1) == [
+    assert oracle.rounds(2, 3, epochs=2, merge_every=1) == [
         [(0, 1), (0, 1), (0, 0)],
         [(1, 2), (1, 2), (0, 0)],
     ]
@@ -608,18 +610,18 @@ def test_rounds_by_hand() -> None:
 def test_batches_by_hand() -> None:
     # The rounds above, batches of 2. Epochs of 4 end at 4 and 8: the round [3, 6) has one sample up
     # to the epoch's end and then a full batch.
-    assert ref.batches(0, 3, 4, 2) == [(0, 2), (2, 1)]
-    assert ref.batches(3, 6, 4, 2) == [(3, 1), (4, 2)]
-    assert ref.batches(6, 8, 4, 2) == [(6, 2)]
+    assert oracle.batches(0, 3, 4, 2) == [(0, 2), (2, 1)]
+    assert oracle.batches(3, 6, 4, 2) == [(3, 1), (4, 2)]
+    assert oracle.batches(6, 8, 4, 2) == [(6, 2)]
     # Epochs of 3 end at 3 and 6.
-    assert ref.batches(0, 3, 3, 2) == [(0, 2), (2, 1)]
-    assert ref.batches(3, 6, 3, 2) == [(3, 2), (5, 1)]
-    assert ref.batches(6, 6, 3, 2) == []
+    assert oracle.batches(0, 3, 3, 2) == [(0, 2), (2, 1)]
+    assert oracle.batches(3, 6, 3, 2) == [(3, 2), (5, 1)]
+    assert oracle.batches(6, 6, 3, 2) == []
     # One round over two epochs, with batches of 3 and with batches larger than an epoch.
-    assert ref.batches(0, 8, 4, 3) == [(0, 3), (3, 1), (4, 3), (7, 1)]
-    assert ref.batches(0, 8, 4, 100) == [(0, 4), (4, 4)]
+    assert oracle.batches(0, 8, 4, 3) == [(0, 3), (3, 1), (4, 3), (7, 1)]
+    assert oracle.batches(0, 8, 4, 100) == [(0, 4), (4, 4)]
     # A replica without samples.
-    assert ref.batches(0, 0, 0, 2) == []
+    assert oracle.batches(0, 0, 0, 2) == []
 
 
 @settings(deadline=None)
@@ -633,11 +635,11 @@ def test_batches_by_hand() -> None:
 def test_rounds_and_batches_cover_each_stream_once(
     n_samples: int, threads: int, epochs: int, merge_every: int | None, batch_size: int
 ) -> None:
-    all_rounds = ref.rounds(n_samples, threads, epochs, merge_every)
+    all_rounds = oracle.rounds(n_samples, threads, epochs, merge_every)
     for i, block in enumerate(np.array_split(np.arange(n_samples), threads)):
         position = 0
         for spans in all_rounds:
-            for first, size in ref.batches(*spans[i], len(block), batch_size):
+            for first, size in oracle.batches(*spans[i], len(block), batch_size):
                 assert first == position
                 assert 1 <= size <= batch_size
                 # Within one epoch, and within one round.
@@ -653,14 +655,14 @@ def test_rounds_and_batches_cover_each_stream_once(
 def test_learning_rate_by_hand() -> None:
     # The first replica of the rounds above, L = 8, batches at 0, 2, 3, 4, 6 and a rate of 0.8:
     # 0.8, 0.8 * 6/8, 0.8 * 5/8, 0.8 * 4/8, 0.8 * 2/8.
-    rates = [ref.learning_rate_at(0.8, "linear", p, 8) for p in (0, 2, 3, 4, 6)]
+    rates = [oracle.learning_rate_at(0.8, "linear", p, 8) for p in (0, 2, 3, 4, 6)]
     assert rates == pytest.approx([0.8, 0.6, 0.5, 0.4, 0.2], rel=1e-15)
     # The second, L = 6, batches at 0, 2, 3, 5: 0.8, 0.8 * 4/6, 0.8 * 3/6, 0.8 * 1/6.
-    rates = [ref.learning_rate_at(0.8, "linear", p, 6) for p in (0, 2, 3, 5)]
+    rates = [oracle.learning_rate_at(0.8, "linear", p, 6) for p in (0, 2, 3, 5)]
     assert rates == pytest.approx([0.8, 1.6 / 3, 0.4, 0.4 / 3], rel=1e-15)
-    assert ref.learning_rate_at(0.8, "constant", 5, 6) == 0.8
+    assert oracle.learning_rate_at(0.8, "constant", 5, 6) == 0.8
     with pytest.raises(ValueError, match="cosine"):
-        ref.learning_rate_at(0.8, "cosine", 0, 1)
+        oracle.learning_rate_at(0.8, "cosine", 0, 1)
 
 
 # ------------------------------------------------------------------------------------------ merges
@@ -674,8 +676,8 @@ def merged(
     boundaries: list[int] | None = None,
     options: dict[str, float | str] | None = None,
 ) -> list[float]:
-    result = ref.MERGES[name](
-        ref.MergeInput(
+    result = oracle.MERGES[name](
+        oracle.MergeInput(
             base=np.array(base, dtype=np.float32),
             replicas=[np.array(replica, dtype=np.float32) for replica in replicas],
             sample_share=share or [1 / len(replicas)] * len(replicas),
@@ -762,37 +764,37 @@ def test_adasum_by_hand(replicas: list[list[float]], expected: list[float]) -> N
     assert merged("adasum", [1, 1], replicas) == pytest.approx(expected, rel=1e-6)
 
 
-def outer_steps(outer: ref.Outer, rates: list[float]) -> list[float]:
+def outer_steps(outer: oracle.Outer, rates: list[float]) -> list[float]:
     """Return the masters from 1, one after another, by merges that add 8, 8, 0."""
     masters = [1.0]
     for rate, update in zip(rates, (8.0, 8.0, 0.0), strict=True):
         base = np.array(masters[-1:], dtype=np.float32)
-        masters.append(float(ref.outer_step(outer, base, base + np.float32(update), rate)[0]))
+        masters.append(float(oracle.outer_step(outer, base, base + np.float32(update), rate)[0]))
     return masters[1:]
 
 
 def test_outer_steps_by_hand() -> None:
     alike = [1.0, 1.0, 1.0]
     # M = 8, 12, 6.
-    assert outer_steps(ref.Outer("momentum", 1.0, 0.5), alike) == [9, 21, 27]
+    assert outer_steps(oracle.Outer("momentum", 1.0, 0.5), alike) == [9, 21, 27]
     # Half of it each time.
-    assert outer_steps(ref.Outer("momentum", 0.5, 0.5), alike) == [5, 11, 14]
-    assert outer_steps(ref.Outer("bmuf", 0.5, 0.5), alike) == [5, 11, 14]
+    assert outer_steps(oracle.Outer("momentum", 0.5, 0.5), alike) == [5, 11, 14]
+    assert outer_steps(oracle.Outer("bmuf", 0.5, 0.5), alike) == [5, 11, 14]
     # u + beta M = 8 + 4, 8 + 6, 0 + 3.
-    assert outer_steps(ref.Outer("nesterov", 1.0, 0.5), alike) == [13, 27, 30]
+    assert outer_steps(oracle.Outer("nesterov", 1.0, 0.5), alike) == [13, 27, 30]
     # -v = 8 / 4, 1 + 8 / 2, 2.5 + 0; times the rates 4, 2, 1: 8, 10, 2.5.
-    assert outer_steps(ref.Outer("slowmo", 1.0, 0.5), [4.0, 2.0, 1.0]) == [9, 19, 21.5]
-    assert outer_steps(ref.Outer("momentum", 1.0, 0.0), alike) == [9, 17, 17]
+    assert outer_steps(oracle.Outer("slowmo", 1.0, 0.5), [4.0, 2.0, 1.0]) == [9, 19, 21.5]
+    assert outer_steps(oracle.Outer("momentum", 1.0, 0.0), alike) == [9, 17, 17]
 
 
 def test_growing_rounds() -> None:
     # H = 4 to 16 over 48: r(p) = 48 / (4 log 4) (1 - 4^(-p / 48)), r(48) = 6.49: seven rounds.
     # p(r) = -48 log_4(1 - r log(4) / 12) = 4.25, 9.09, 14.7, 21.4, 29.9, 40.9.
     ends = [4, 9, 14, 21, 29, 40, 48]
-    assert ref.growing_ends(48, 4, 16, 1) == ends
-    assert ref.growing_ends(48, 4, 16, 4) == [4, 8, 12, 20, 28, 40, 48]
-    assert ref.rounds(48, 1, 1, (20, 20), 3) == ref.rounds(48, 1, 1, 20)
-    spans = ref.rounds(95, 2, 1, (4, 16), 1)
+    assert oracle.growing_ends(48, 4, 16, 1) == ends
+    assert oracle.growing_ends(48, 4, 16, 4) == [4, 8, 12, 20, 28, 40, 48]
+    assert oracle.rounds(48, 1, 1, (20, 20), 3) == oracle.rounds(48, 1, 1, 20)
+    spans = oracle.rounds(95, 2, 1, (4, 16), 1)
     assert [span[0][1] for span in spans] == ends
     assert [span[1] for span in spans][-1] == (40, 47)
 
@@ -818,7 +820,7 @@ def data(n_samples: int = 23, seed: int = 0) -> tuple[NDArray[np.float64], NDArr
 
 def train(
     X: NDArray[Any], y: NDArray[Any], threads: int, merge: str, **changes: Any
-) -> ref.TrainingResult:
+) -> oracle.TrainingResult:
     options: dict[str, Any] = {
         "hidden_layer_sizes": (5,),
         "activation": "tanh",
@@ -834,11 +836,11 @@ def train(
         "seed": 4,
         **changes,
     }
-    return ref.train_parallel(X, y, threads, merge, **options)
+    return oracle.train_parallel(X, y, threads, merge, **options)
 
 
-def flat(parameters: ref.Parameters) -> ref.FloatArray:
-    return ref.flatten(parameters)
+def flat(parameters: oracle.Parameters) -> oracle.FloatArray:
+    return oracle.flatten(parameters)
 
 
 def test_one_replica_in_order_is_plain_sgd() -> None:
@@ -846,18 +848,18 @@ def test_one_replica_in_order_is_plain_sgd() -> None:
     X32 = X.astype(np.float32)
     result = train(X, y, 1, "average", shuffle=False, learning_rate_schedule="linear")
 
-    parameters = ref.initial_parameters([4, 5, 3], seed=4, replica=0, init_scale="glorot")
+    parameters = oracle.initial_parameters([4, 5, 3], seed=4, replica=0, init_scale="glorot")
     network = {"activation": "tanh", "output_activation": "softmax", "loss": "cross_entropy"}
     losses: list[float] = []
     # Two epochs of 7 samples in batches of 3, 3, 1; the stream has 14 positions.
     for position in (0, 3, 6, 7, 10, 13):
         first = position % 7
         i = slice(first, min(first + 3, 7))
-        decision = ref.forward(parameters, X32[i], "tanh", "softmax").decision
-        losses.extend(ref.sample_losses(decision, y[i], "cross_entropy", "softmax").tolist())
+        decision = oracle.forward(parameters, X32[i], "tanh", "softmax").decision
+        losses.extend(oracle.sample_losses(decision, y[i], "cross_entropy", "softmax").tolist())
         ones = np.ones(len(y[i]), dtype=np.float32)
-        gradients = ref.gradient(parameters, X32[i], y[i], ones, **network)
-        parameters = ref.sgd_step(parameters, gradients, 0.1 * (1 - position / 14))
+        gradients = oracle.gradient(parameters, X32[i], y[i], ones, **network)
+        parameters = oracle.sgd_step(parameters, gradients, 0.1 * (1 - position / 14))
 
     np.testing.assert_array_equal(flat(result.parameters), flat(parameters))
     assert result.losses.tolist() == pytest.approx([np.mean(losses)], rel=1e-12)
@@ -866,7 +868,7 @@ def test_one_replica_in_order_is_plain_sgd() -> None:
 
 
 @pytest.mark.parametrize("shuffle", SHUFFLES)
-@pytest.mark.parametrize("merge", list(ref.MERGES))
+@pytest.mark.parametrize("merge", list(oracle.MERGES))
 def test_one_replica_is_the_same_under_every_merge(merge: str, shuffle: str | bool) -> None:
     # With n = 1 every method returns the replica, and merging in between changes nothing, as long
     # as no batch is cut (H a multiple of the batch size within an epoch of 24 samples). Base plus
@@ -879,14 +881,14 @@ def test_one_replica_is_the_same_under_every_merge(merge: str, shuffle: str | bo
     assert often.losses.mean() == pytest.approx(once.losses[0], rel=1e-6)
 
 
-@pytest.mark.parametrize("merge", list(ref.MERGES))
+@pytest.mark.parametrize("merge", list(oracle.MERGES))
 def test_the_master_is_the_merge_of_the_replicas(merge: str) -> None:
     # 23 samples on 3 replicas: blocks of 8, 8, 7; one round.
     X, y = data(23)
-    start = ref.initial_parameters([4, 5, 3], seed=4, replica=0, init_scale="glorot")
+    start = oracle.initial_parameters([4, 5, 3], seed=4, replica=0, init_scale="glorot")
     result = train(X, y, 3, merge)
-    expected = ref.MERGES[merge](
-        ref.MergeInput(
+    expected = oracle.MERGES[merge](
+        oracle.MergeInput(
             base=flat(start),
             replicas=[flat(replica) for replica in result.replicas],
             sample_share=[16 / 46, 16 / 46, 14 / 46],
@@ -900,7 +902,7 @@ def test_the_master_is_the_merge_of_the_replicas(merge: str) -> None:
 def test_replicas_are_trained_on_their_own_blocks() -> None:
     # Without shuffling, replica i is what one replica becomes alone on block i.
     X, y = data(23)
-    start = ref.initial_parameters([4, 5, 3], seed=8, replica=0, init_scale=0.5)
+    start = oracle.initial_parameters([4, 5, 3], seed=8, replica=0, init_scale=0.5)
     result = train(X, y, 3, "average", shuffle=False, init=start)
     for i, block in enumerate(np.array_split(np.arange(23), 3)):
         alone = train(X[block], y[block], 1, "average", shuffle=False, init=start)
@@ -914,12 +916,12 @@ def test_replicas_follow_their_order_epoch_by_epoch(shuffle: str | bool) -> None
     network = {"activation": "tanh", "output_activation": "softmax", "loss": "cross_entropy"}
     one = np.ones(1, dtype=np.float32)
     for replica in range(3):
-        parameters = ref.initial_parameters([4, 5, 3], seed=4, replica=0, init_scale="glorot")
+        parameters = oracle.initial_parameters([4, 5, 3], seed=4, replica=0, init_scale="glorot")
         for epoch in range(2):
-            for sample in ref.sample_order(11, 3, replica, epoch, shuffle, 4):
+            for sample in oracle.sample_order(11, 3, replica, epoch, shuffle, 4):
                 x, target = X[[sample]].astype(np.float32), y[[sample]]
-                gradients = ref.gradient(parameters, x, target, one, **network)
-                parameters = ref.sgd_step(parameters, gradients, 0.1)
+                gradients = oracle.gradient(parameters, x, target, one, **network)
+                parameters = oracle.sgd_step(parameters, gradients, 0.1)
         np.testing.assert_array_equal(flat(result.replicas[replica]), flat(parameters))
 
 
@@ -940,7 +942,7 @@ def test_outer_momentum_lives_through_a_training() -> None:
     both = train(X, y, 2, "gradient_diversity", merge_every=6, outer_momentum=momentum, **options)
     # The first round alone: each replica on the first half of its block.
     halves = np.r_[0:6, 12:18]
-    start = ref.initial_parameters([4, 5, 3], seed=4, replica=0, init_scale="glorot")
+    start = oracle.initial_parameters([4, 5, 3], seed=4, replica=0, init_scale="glorot")
     first = train(X[halves], y[halves], 2, "gradient_diversity", init=start, **options)
     step = flat(first.parameters).astype(np.float64) - flat(start)
     without = train(
@@ -955,7 +957,7 @@ def test_outer_momentum_lives_through_a_training() -> None:
 def test_more_threads_than_samples() -> None:
     # 3 samples on 5 replicas: two stay at the start and count in the average as the others do.
     X, y = data(3)
-    start = ref.initial_parameters([4, 5, 3], seed=4, replica=0, init_scale="glorot")
+    start = oracle.initial_parameters([4, 5, 3], seed=4, replica=0, init_scale="glorot")
     result = train(X, y, 5, "average")
     for idle in result.replicas[3:]:
         np.testing.assert_array_equal(flat(idle), flat(start))
@@ -970,11 +972,11 @@ def test_independent_starts() -> None:
     X, y = data(2)
     # The third replica has no samples: it shows its own start. The base is the first's.
     result = train(X, y, 3, "average", init="independent")
-    starts = [ref.initial_parameters([4, 5, 3], 4, i, "glorot") for i in range(3)]
+    starts = [oracle.initial_parameters([4, 5, 3], 4, i, "glorot") for i in range(3)]
     np.testing.assert_array_equal(flat(result.replicas[2]), flat(starts[2]))
     result = train(X, y, 3, "gradient_diversity", init="independent")
-    expected = ref.MERGES["gradient_diversity"](
-        ref.MergeInput(
+    expected = oracle.MERGES["gradient_diversity"](
+        oracle.MergeInput(
             base=flat(starts[0]),
             replicas=[flat(replica) for replica in result.replicas],
             sample_share=[0.5, 0.5, 0],
@@ -988,7 +990,7 @@ def test_independent_starts() -> None:
 
 def test_no_epochs_return_the_start() -> None:
     X, y = data(5)
-    start = ref.initial_parameters([4, 6, 3], seed=1, replica=0, init_scale=0.5)
+    start = oracle.initial_parameters([4, 6, 3], seed=1, replica=0, init_scale=0.5)
     result = train(X, y, 2, "sum", epochs=0, init=start)
     np.testing.assert_array_equal(flat(result.parameters), flat(start))
     assert result.replicas == []
@@ -1034,7 +1036,7 @@ def test_real_targets_are_learned(shape: tuple[int, ...]) -> None:
         dtype=np.float64,
     )
     # A linear map without noise is found exactly.
-    decision = ref.forward(result.parameters, X, "tanh", "identity").decision
+    decision = oracle.forward(result.parameters, X, "tanh", "identity").decision
     np.testing.assert_allclose(decision, y.reshape(30, -1), atol=1e-3)
     assert len(result.losses) == 100
     assert result.losses[0] > 0.1
@@ -1056,7 +1058,7 @@ def test_classes_are_learned_by_a_deep_network_on_several_replicas() -> None:
         learning_rate_schedule="linear",
     )
     X32 = X.astype(np.float32)
-    decision = ref.forward(result.parameters, X32, "relu", "softmax").decision
+    decision = oracle.forward(result.parameters, X32, "relu", "softmax").decision
     assert (decision.argmax(axis=1) == y).mean() > 0.97
     assert result.losses[-1] < 0.2 * result.losses[0]
-    assert ref.layer_sizes_of(result.parameters) == [4, 16, 8, 3]
+    assert oracle.layer_sizes_of(result.parameters) == [4, 16, 8, 3]

@@ -1,0 +1,253 @@
+"""Parameters and their start, the forward pass, the losses and their gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from oracle.random import WEIGHTS, derive, derive_many
+
+FloatArray: TypeAlias = NDArray[np.floating[Any]]
+Layer: TypeAlias = tuple[FloatArray, FloatArray]
+Parameters: TypeAlias = list[Layer]
+
+
+def layer_boundaries(layer_sizes: Sequence[int]) -> list[int]:
+    """Return where the layers begin and end in the flat form: [0, end of layer 1, ...]."""
+    boundaries = [0]
+    for fan_in, fan_out in pairwise(layer_sizes):
+        boundaries.append(boundaries[-1] + fan_in * fan_out + fan_out)
+    return boundaries
+
+
+def flatten(parameters: Parameters) -> FloatArray:
+    """Return W_1.ravel(), b_1, W_2.ravel(), b_2, ... as one array."""
+    return np.concatenate([part.ravel() for layer in parameters for part in layer])
+
+
+def unflatten(flat: FloatArray, layer_sizes: Sequence[int]) -> Parameters:
+    """Return the layers (W, b) of a flat array, as copies."""
+    boundaries = layer_boundaries(layer_sizes)
+    parameters: Parameters = []
+    for layer, (fan_in, fan_out) in enumerate(pairwise(layer_sizes)):
+        start, stop = boundaries[layer], boundaries[layer + 1]
+        weights = flat[start : start + fan_in * fan_out].reshape(fan_in, fan_out).copy()
+        biases = flat[start + fan_in * fan_out : stop].copy()
+        parameters.append((weights, biases))
+    return parameters
+
+
+def layer_sizes_of(parameters: Parameters) -> list[int]:
+    """Return [n_features, hidden sizes ..., n_outputs] of a network."""
+    return [parameters[0][0].shape[0], *(weights.shape[1] for weights, _ in parameters)]
+
+
+def uniform_scale(init_scale: str | float, fan_in: int, fan_out: int) -> float:
+    """Return the s of the initial weights' range [-s, s).
+
+    "glorot": sqrt(6 / (fan_in + fan_out)); "he": sqrt(6 / fan_in); a number: itself.
+    """
+    if init_scale == "glorot":
+        return math.sqrt(6 / (fan_in + fan_out))
+    if init_scale == "he":
+        return math.sqrt(6 / fan_in)
+    if isinstance(init_scale, str):
+        raise ValueError(f"init_scale must be 'glorot', 'he' or a number, got {init_scale!r}")
+    return float(init_scale)
+
+
+def initial_parameters(
+    layer_sizes: Sequence[int],
+    seed: int,
+    replica: int,
+    init_scale: str | float,
+    dtype: DTypeLike = np.float32,
+) -> Parameters:
+    """Return the start of a replica: uniform weights, zero biases.
+
+    Weight e = row * fan_out + column of layer l (from 0) is (2 u - 1) s, where
+    u = (derive(key, e) >> 40) 2^-24 and key = derive(derive(derive(seed, WEIGHTS), replica), l).
+    """
+    key_of_replica = derive(derive(seed, WEIGHTS), replica)
+    parameters: Parameters = []
+    for layer, (fan_in, fan_out) in enumerate(pairwise(layer_sizes)):
+        draws = derive_many(derive(key_of_replica, layer), fan_in * fan_out)
+        u = (draws >> np.uint64(40)).astype(np.float64) * 2.0**-24
+        weights = (2 * u - 1) * uniform_scale(init_scale, fan_in, fan_out)
+        parameters.append(
+            (weights.reshape(fan_in, fan_out).astype(dtype), np.zeros(fan_out, dtype=dtype))
+        )
+    return parameters
+
+
+def logistic(z: FloatArray) -> FloatArray:
+    """Return 1 / (1 + exp(-z)), written with exp(-|z|) so that nothing overflows."""
+    e = np.exp(-np.abs(z))
+    result: FloatArray = np.where(z >= 0, 1 / (1 + e), e / (1 + e))
+    return result
+
+
+def softmax(z: FloatArray) -> FloatArray:
+    """Return exp(z_k) / sum_j exp(z_j) along the last axis, with the maximum taken off first."""
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    result: FloatArray = e / e.sum(axis=-1, keepdims=True)
+    return result
+
+
+def activate(name: str, z: FloatArray) -> FloatArray:
+    """Return phi(z): relu max(z, 0); tanh; logistic 1 / (1 + exp(-z)); identity z; softmax."""
+    functions: dict[str, Callable[[FloatArray], FloatArray]] = {
+        "relu": lambda z: np.maximum(z, 0),
+        "tanh": np.tanh,
+        "logistic": logistic,
+        "identity": lambda z: z,
+        "softmax": softmax,
+    }
+    return functions[name](z)
+
+
+def activation_derivative(name: str, z: FloatArray) -> FloatArray:
+    """Return phi'(z).
+
+    relu: 1 where z > 0, else 0 (so 0 at 0); tanh: 1 - tanh(z)^2;
+    logistic: s (1 - s) with s = logistic(z); identity: 1.
+    """
+    derivatives: dict[str, Callable[[FloatArray], FloatArray]] = {
+        "relu": lambda z: (z > 0).astype(z.dtype),
+        "tanh": lambda z: 1 - np.tanh(z) ** 2,
+        "logistic": lambda z: logistic(z) * (1 - logistic(z)),
+        "identity": np.ones_like,
+    }
+    return derivatives[name](z)
+
+
+@dataclass
+class Forward:
+    """What a forward pass leaves: ``a[0] = X``; ``z[l]`` and ``a[l + 1]`` belong to layer l."""
+
+    z: list[FloatArray]
+    a: list[FloatArray]
+
+    @property
+    def decision(self) -> FloatArray:
+        """The pre-activations of the last layer."""
+        return self.z[-1]
+
+    @property
+    def output(self) -> FloatArray:
+        """The activations of the last layer: the probabilities or the predicted values."""
+        return self.a[-1]
+
+
+def forward(
+    parameters: Parameters, X: FloatArray, activation: str, output_activation: str
+) -> Forward:
+    """Compute z_l = a_{l-1} W_l + b_l and a_l = phi(z_l) for every layer l, with a_0 = X.
+
+    phi is the hidden activation, and in the last layer the output activation.
+    """
+    passed = Forward(z=[], a=[X])
+    for layer, (weights, biases) in enumerate(parameters):
+        is_output = layer == len(parameters) - 1
+        z = passed.a[-1] @ weights + biases
+        passed.z.append(z)
+        passed.a.append(activate(output_activation if is_output else activation, z))
+    return passed
+
+
+def check_loss(loss: str, output_activation: str, y: NDArray[Any]) -> None:
+    """Reject what is not defined: cross_entropy is for softmax and classes, and nothing else is."""
+    pairs = {
+        ("cross_entropy", "softmax"),
+        ("squared_error", "identity"),
+        ("squared_error", "logistic"),
+    }
+    if (loss, output_activation) not in pairs:
+        raise ValueError(f"no such pair of loss and output: {loss!r}, {output_activation!r}")
+    if loss == "cross_entropy" and not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(f"cross_entropy needs class indices, got targets of dtype {y.dtype}")
+
+
+def target_matrix(y: NDArray[Any], n_outputs: int, dtype: DTypeLike) -> FloatArray:
+    """Return the targets t, (N, n_outputs): one-hot rows for class indices, else y itself."""
+    if np.issubdtype(y.dtype, np.integer):
+        one_hot = np.zeros((len(y), n_outputs), dtype=dtype)
+        one_hot[np.arange(len(y)), y] = 1
+        return one_hot
+    targets: FloatArray = y.reshape(len(y), n_outputs).astype(dtype)
+    return targets
+
+
+def sample_losses(
+    decision: FloatArray, y: NDArray[Any], loss: str, output_activation: str
+) -> NDArray[np.float64]:
+    """Return the loss of each sample, from the pre-activations z of the last layer, in double.
+
+    cross_entropy: -log p(correct) = log(sum_j exp(z_j)) - z_correct;
+    squared_error: 1/2 sum_k (o_k - t_k)^2 with o = phi(z).
+    """
+    check_loss(loss, output_activation, y)
+    if loss == "cross_entropy":
+        z = decision.astype(np.float64)
+        largest = z.max(axis=1)
+        log_sum_exp = largest + np.log(np.exp(z - largest[:, None]).sum(axis=1))
+        losses: NDArray[np.float64] = log_sum_exp - z[np.arange(len(y)), y]
+        return losses
+    targets = target_matrix(y, decision.shape[1], decision.dtype).astype(np.float64)
+    output = activate(output_activation, decision).astype(np.float64)
+    squared: NDArray[np.float64] = 0.5 * ((output - targets) ** 2).sum(axis=1)
+    return squared
+
+
+def batch_loss(
+    parameters: Parameters,
+    X: FloatArray,
+    y: NDArray[Any],
+    sample_weight: FloatArray,
+    *,
+    activation: str,
+    output_activation: str,
+    loss: str,
+) -> float:
+    """Return (1 / B) sum_i w_i loss_i over the B samples; the weights w are not normalised."""
+    decision = forward(parameters, X, activation, output_activation).decision
+    losses = sample_losses(decision, y, loss, output_activation)
+    return float((sample_weight.astype(np.float64) * losses).sum() / len(X))
+
+
+def gradient(
+    parameters: Parameters,
+    X: FloatArray,
+    y: NDArray[Any],
+    sample_weight: FloatArray,
+    *,
+    activation: str,
+    output_activation: str,
+    loss: str,
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Return the gradient (dW_l, db_l) of ``batch_loss``.
+
+    delta_L = w (p - onehot) for cross_entropy, w (o - t) phi'(z_L) for squared_error;
+    delta_l = (delta_{l+1} W_{l+1}^T) phi'(z_l);
+    dW_l = a_{l-1}^T delta_l / B;   db_l = (sum of delta_l over the batch) / B.
+    """
+    check_loss(loss, output_activation, y)
+    passed = forward(parameters, X, activation, output_activation)
+    targets = target_matrix(y, passed.output.shape[1], passed.output.dtype)
+    delta = sample_weight[:, None] * (passed.output - targets)
+    if loss == "squared_error":
+        delta = delta * activation_derivative(output_activation, passed.decision)
+
+    gradients: list[tuple[FloatArray, FloatArray]] = []
+    for layer in range(len(parameters) - 1, -1, -1):
+        gradients.append((passed.a[layer].T @ delta / len(X), delta.sum(axis=0) / len(X)))
+        if layer > 0:
+            weights = parameters[layer][0]
+            delta = (delta @ weights.T) * activation_derivative(activation, passed.z[layer - 1])
+    return gradients[::-1]

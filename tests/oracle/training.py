@@ -1,0 +1,346 @@
+"""Blocks, orders, rounds and batches of samples, and the training that goes through them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from oracle.merging import MERGES, MergeInput, Outer, outer_step
+from oracle.network import (
+    FloatArray,
+    Parameters,
+    batch_loss,
+    flatten,
+    gradient,
+    initial_parameters,
+    layer_boundaries,
+    layer_sizes_of,
+    unflatten,
+)
+from oracle.optimizer import learning_rate_at, sgd_step
+from oracle.random import ORDER, IntArray, derive, permutation
+
+
+def block(n_samples: int, threads: int, i: int) -> tuple[int, int]:
+    """Return start and stop of block i of ``numpy.array_split`` of n_samples into threads blocks.
+
+    The first (n_samples mod threads) blocks hold one sample more than the others.
+    """
+    size, larger_blocks = divmod(n_samples, threads)
+    start = i * size + min(i, larger_blocks)
+    stop = start + size + (1 if i < larger_blocks else 0)
+    return start, stop
+
+
+def sample_order(
+    n_samples: int, threads: int, replica: int, epoch: int, shuffle: str | bool, seed: int
+) -> IntArray:
+    """Return the samples of a replica in an epoch, in order.
+
+    Position j holds
+
+    shuffle=False:    start + j
+    shuffle="shards": start + permutation(size, key(replica, epoch))[j]
+    shuffle="global": permutation(n_samples, key(0, epoch))[start + j]
+
+    with key(s, e) = derive(derive(derive(seed, ORDER), s), e).
+    """
+    start, stop = block(n_samples, threads, replica)
+
+    def key(stream: int) -> int:
+        return derive(derive(derive(seed, ORDER), stream), epoch)
+
+    if shuffle is False:
+        return np.arange(start, stop)
+    if shuffle == "shards":
+        return start + permutation(stop - start, key(replica))
+    if shuffle == "global":
+        return permutation(n_samples, key(0))[start:stop]
+    raise ValueError(f"shuffle must be 'global', 'shards' or False, got {shuffle!r}")
+
+
+def rounds(
+    n_samples: int,
+    threads: int,
+    epochs: int,
+    merge_every: int | tuple[int, int] | None,
+    batch_size: int = 1,
+) -> list[list[tuple[int, int]]]:
+    """Return, for each round and each replica, the span of stream positions that it trains on.
+
+    A replica's stream has L = epochs * (size of its block) positions. merge_every=None: one round
+    with the whole stream. merge_every=H: ceil(epochs * size of the largest block / H) rounds;
+    round r has positions [r H, (r + 1) H), cut off at L. No epochs: no rounds.
+
+    merge_every=(A, B), with L the length of the longest stream: a round at position p should have
+    H(p) = A (B / A)^(p / L) positions. Counting rounds by r, 1 / H(p) = dr / dp, so that
+
+    r(p) = integral from 0 to p of 1 / H = L / (A g) (1 - exp(-g p / L)),  g = log(B / A);
+
+    round r ends where r(p) = r + 1, found here by bisection, rounded down to whole batches; the
+    last one ends at L.
+    """
+    lengths = []
+    for i in range(threads):
+        start, stop = block(n_samples, threads, i)
+        lengths.append(epochs * (stop - start))
+    longest = lengths[0]
+    if longest == 0:
+        return []
+    if isinstance(merge_every, tuple) and merge_every[0] == merge_every[1]:
+        merge_every = merge_every[0]
+    if merge_every is None:
+        ends = [longest]
+    elif isinstance(merge_every, int):
+        ends = [*range(merge_every, longest, merge_every), longest]
+    else:
+        ends = growing_ends(longest, *merge_every, batch_size)
+    return [
+        [(min(first, length), min(last, length)) for length in lengths]
+        for first, last in pairwise([0, *ends])
+    ]
+
+
+def growing_ends(length: int, first: int, last: int, batch_size: int) -> list[int]:
+    """Return where the rounds end whose length goes from first to last."""
+    growth = math.log(last / first)
+
+    def rounds_until(p: float) -> float:
+        return length / (first * growth) * (1 - math.exp(-growth * p / length))
+
+    ends = []
+    while rounds_until(length) > len(ends) + 1:
+        low, high = 0.0, float(length)
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (middle, high) if rounds_until(middle) < len(ends) + 1 else (low, middle)
+        # Where a bisection meets a whole number, it does so up to rounding.
+        ends.append(int((high + 1e-6) // batch_size) * batch_size)
+    return [*ends, length]
+
+
+def batches(start: int, stop: int, epoch_length: int, batch_size: int) -> list[tuple[int, int]]:
+    """Return the batches (first position, size) of the stream positions [start, stop) of a round.
+
+    A batch has min(batch_size, rest of the epoch, rest of the round) samples.
+    """
+    result = []
+    position = start
+    while position < stop:
+        rest_of_epoch = epoch_length - position % epoch_length
+        size = min(batch_size, rest_of_epoch, stop - position)
+        result.append((position, size))
+        position += size
+    return result
+
+
+@dataclass
+class TrainingResult:
+    """What a training leaves.
+
+    Attributes
+    ----------
+    parameters : list of (W, b)
+        The master.
+    replicas : list of list of (W, b)
+        The replicas that went into the last merge; empty when there was no round.
+    losses : (rounds,) array of float64
+        Mean of sample_weight * loss over the samples of a round, each before the step that uses it.
+    sample_counts : (rounds, threads) array of int64
+        Samples that each replica processed in each round.
+    """
+
+    parameters: Parameters
+    replicas: list[Parameters]
+    losses: NDArray[np.float64]
+    sample_counts: IntArray
+
+
+def train_replica(
+    parameters: Parameters,
+    X: FloatArray,
+    y: NDArray[Any],
+    sample_weight: FloatArray,
+    stream: IntArray,
+    spans: Sequence[tuple[int, int]],
+    *,
+    learning_rate: float,
+    learning_rate_schedule: str,
+    activation: str,
+    output_activation: str,
+    loss: str,
+) -> tuple[Parameters, float]:
+    """Take one SGD step for each batch (first position, size) of a replica's stream of samples.
+
+    Returns the new parameters and the sum of sample_weight * loss over the samples, each taken
+    before the step that uses it.
+    """
+    network = {"activation": activation, "output_activation": output_activation, "loss": loss}
+    loss_sum = 0.0
+    for position, size in spans:
+        i = stream[position : position + size]
+        loss_sum += size * batch_loss(parameters, X[i], y[i], sample_weight[i], **network)
+        gradients = gradient(parameters, X[i], y[i], sample_weight[i], **network)
+        rate = learning_rate_at(learning_rate, learning_rate_schedule, position, len(stream))
+        parameters = sgd_step(parameters, gradients, rate)
+    return parameters, loss_sum
+
+
+def train_parallel(
+    X: ArrayLike,
+    y: ArrayLike,
+    threads: int,
+    merge: str,
+    *,
+    hidden_layer_sizes: Sequence[int] = (128,),
+    activation: str = "relu",
+    output_activation: str,
+    loss: str,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    learning_rate_schedule: str = "linear",
+    merge_every: int | tuple[int, int] | None,
+    merge_options: dict[str, float | str] | None = None,
+    outer_optimizer: str = "momentum",
+    outer_learning_rate: float = 1.0,
+    outer_momentum: float,
+    last_merge: str | None = None,
+    warmup_samples: int = 0,
+    init: str | Parameters = "shared",
+    init_scale: str | float,
+    shuffle: str | bool = "global",
+    sample_weight: ArrayLike | None = None,
+    seed: int = 0,
+    dtype: DTypeLike = np.float32,
+) -> TrainingResult:
+    """Train ``threads`` replicas one after the other, round by round, and merge them.
+
+    The keywords are those of ``omp_mlp.train_parallel``; where its default is "auto", the value
+    must be given here. X is dense and already scaled. y holds class indices (integers from 0) or
+    real targets, (N,) or (N, k). init is "shared" (every replica starts as replica 0),
+    "independent", or the parameters to start from, whose layer sizes then hold.
+
+    In each round every replica trains on its own samples from where the last merge left it;
+    then master = merge(base = the round's start, replicas), and all go on from the master.
+    With independent starts the base of the first round is the start of replica 0.
+
+    A warm-up is a training of one replica on the first samples of what would be its order if it
+    were alone, at the constant rate; all replicas start from its end. It is the first round of the
+    losses and of the sample counts (of replica 0).
+    """
+    X = np.asarray(X).astype(dtype)
+    y = np.asarray(y)
+    is_classes = np.issubdtype(y.dtype, np.integer)
+    if not is_classes:
+        y = y.astype(dtype).reshape(len(y), -1)
+    n_samples, n_features = X.shape
+    weight = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight)
+    weight = weight.astype(dtype)
+
+    if isinstance(init, str):
+        n_outputs = int(y.max()) + 1 if is_classes else y.shape[1]
+        layer_sizes = [n_features, *hidden_layer_sizes, n_outputs]
+        if init not in ("shared", "independent"):
+            raise ValueError(f"init must be 'shared', 'independent' or parameters, got {init!r}")
+        replicas = [
+            initial_parameters(
+                layer_sizes, seed, i if init == "independent" else 0, init_scale, dtype
+            )
+            for i in range(threads)
+        ]
+    else:
+        layer_sizes = layer_sizes_of(init)
+        start = [(weights.astype(dtype), biases.astype(dtype)) for weights, biases in init]
+        replicas = [start] * threads
+
+    streams = [
+        np.concatenate(
+            [np.zeros(0, dtype=np.int64)]
+            + [sample_order(n_samples, threads, i, e, shuffle, seed) for e in range(epochs)]
+        )
+        for i in range(threads)
+    ]
+    outer = Outer(outer_optimizer, outer_learning_rate, outer_momentum)
+    master = replicas[0]
+    trained: list[Parameters] = []
+    losses: list[float] = []
+    sample_counts: list[list[int]] = []
+    network = {
+        "activation": activation,
+        "output_activation": output_activation,
+        "loss": loss,
+    }
+
+    if warmup_samples > 0:
+        epochs_of_warmup = math.ceil(warmup_samples / n_samples)
+        order = [sample_order(n_samples, 1, 0, e, shuffle, seed) for e in range(epochs_of_warmup)]
+        master, loss_sum = train_replica(
+            master,
+            X,
+            y,
+            weight,
+            np.concatenate(order),
+            batches(0, warmup_samples, n_samples, batch_size),
+            learning_rate=learning_rate,
+            learning_rate_schedule="constant",
+            **network,
+        )
+        replicas = [master] * threads
+        losses.append(loss_sum / warmup_samples)
+        sample_counts.append([warmup_samples] + [0] * (threads - 1))
+
+    all_rounds = rounds(n_samples, threads, epochs, merge_every, batch_size)
+    for number, spans in enumerate(all_rounds):
+        trained = []
+        loss_sum = 0.0
+        for i, (first, last) in enumerate(spans):
+            block_start, block_stop = block(n_samples, threads, i)
+            parameters, replica_loss = train_replica(
+                replicas[i],
+                X,
+                y,
+                weight,
+                streams[i],
+                batches(first, last, block_stop - block_start, batch_size),
+                learning_rate=learning_rate,
+                learning_rate_schedule=learning_rate_schedule,
+                activation=activation,
+                output_activation=output_activation,
+                loss=loss,
+            )
+            trained.append(parameters)
+            loss_sum += replica_loss
+        counts = [last - first for first, last in spans]
+        ends_otherwise = last_merge is not None and number + 1 == len(all_rounds)
+        given = MergeInput(
+            base=flatten(master),
+            replicas=[flatten(parameters) for parameters in trained],
+            sample_share=[count / sum(counts) for count in counts],
+            boundaries=layer_boundaries(layer_sizes),
+            options=merge_options or {},
+        )
+        if ends_otherwise:
+            merged = MERGES[str(last_merge)](given)
+        else:
+            rate = learning_rate_at(
+                learning_rate, learning_rate_schedule, spans[0][0], all_rounds[-1][0][1]
+            )
+            merged = outer_step(outer, given.base, MERGES[merge](given), rate)
+        master = unflatten(merged, layer_sizes)
+        replicas = [master] * threads
+        losses.append(loss_sum / sum(counts))
+        sample_counts.append(counts)
+
+    return TrainingResult(
+        parameters=master,
+        replicas=trained,
+        losses=np.array(losses, dtype=np.float64),
+        sample_counts=np.array(sample_counts, dtype=np.int64).reshape(-1, threads),
+    )
