@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from benchmarks.common import (
     files,
     machine,
     pictures,
+    process,
     progress,
     tables,
     timing,
@@ -392,3 +394,38 @@ def test_publishing_writes_page_json_and_pictures(tmp_path):
     assert files.read_json(docs / "page.json") == {"quoted": [1], "things": results}
     assert "\nnew\n" in (docs / "page.md").read_text()
     assert (docs / "figures" / "speed.png").read_bytes() == b"png"
+
+
+# ---- process ----
+
+_ANSWERING = """
+import json, sys
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["do"] == "end":
+        print("last words", file=sys.stderr)
+        break
+    print(json.dumps({"error": "not this"} if request["do"] == "fail" else request), flush=True)
+"""
+
+
+def _process():
+    return process.Process("child", [sys.executable, "-c", _ANSWERING], data=3)
+
+
+def test_a_process_answers_reports_errors_and_goes_on():
+    with _process() as child:
+        assert child.about == {"do": "open", "data": 3}
+        with pytest.raises(process.ProcessError, match="child: not this"):
+            child.ask("fail")
+        assert child.ask("train", samples=4) == {"do": "train", "samples": 4}
+
+
+def test_a_process_that_ends_is_an_error_with_its_last_words():
+    with _process() as child:
+        with pytest.raises(process.ProcessError, match="child: the process ended: last words"):
+            child.ask("end")
+        with pytest.raises(process.ProcessError, match="the process ended"):
+            child.ask("train")
+    with pytest.raises(process.ProcessError, match="ZeroDivisionError"):
+        process.Process("child", [sys.executable, "-c", "1 / 0"])

@@ -1,0 +1,133 @@
+"""A process that answers requests: lines of JSON on its standard input and output.
+
+The other side reads a line, and writes ``{"error": "..."}`` or any other object.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from .files import PROJECT_ROOT
+
+
+class ProcessError(Exception):
+    """A process failed; the message is for tables and files."""
+
+
+class Process:
+    """A process of its own, started in the project's root.
+
+    Parameters
+    ----------
+    name : str
+        In messages.
+    command : sequence of str
+    environment : mapping, optional
+        All variables of the process; None: those of this one.
+    **request
+        Of the first request, "open".
+
+    Attributes
+    ----------
+    about : dict
+        The reply to the first request.
+
+    Raises
+    ------
+    OSError
+        If there is no such command.
+    ProcessError
+        If that reply is an error, or the process ended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        **request: object,
+    ) -> None:
+        self.name = name
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        try:
+            self._process = subprocess.Popen(
+                command,
+                cwd=PROJECT_ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                encoding="utf-8",
+                env=environment,
+            )
+        except OSError:
+            self._errors.close()
+            raise
+        try:
+            self.about = self.ask("open", **request)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def ask(self, do: str, **request: object) -> dict[str, Any]:
+        """Send a request and wait for the reply.
+
+        Raises
+        ------
+        ProcessError
+            If the reply is an error, or the process ended.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self._errors.seek(0)
+            last = self._errors.read().strip().splitlines()[-1:]
+            raise ProcessError(f"{self.name}: the process ended: {' '.join(last) or 'silently'}")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise ProcessError(f"{self.name}: {reply['error']}")
+        return reply
+
+    def close(self) -> None:
+        """End the process."""
+        with self._process:  # closes the pipes and waits
+            assert self._process.stdin is not None
+            # A process that ended by itself cannot take what is still to be written.
+            try:
+                self._process.stdin.close()
+            except BrokenPipeError:
+                self._process.stdin = None
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._errors.close()
+
+    def __enter__(self) -> Process:
+        """Return the process itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the process."""
+        self.close()

@@ -1,0 +1,100 @@
+"""Compare the speed of two installed versions of omp_mlp, in turn, on the same cores.
+
+    python -m benchmarks.versions --old OLD/bin/python --new NEW/bin/python
+    python -m benchmarks.versions --old ... --new ... --strategies replica --batch-sizes 1 8
+
+How it is measured
+------------------
+Each version answers in a process of its own, which stays alive. In each of ten passes over the cells
+both versions do the same training; which one goes first changes from pair to pair. A time is that of
+the whole call of ``train_parallel``, with its checks and conversions. Cells whose ratio is too low
+get more pairs. Only the public interface is used, so any two versions can be compared.
+
+The command fails if the median ratio of a cell is below 0.98.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..common import arguments as reading
+from ..common import data as images
+from ..common import machine, timing
+from ..common.files import Results
+from ..common.process import ProcessError
+from ..common.progress import Progress
+from . import cells, measure, tables
+
+COMMAND = "python -m benchmarks.versions"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare, write versions.json and print the table; 1 if a version is slower."""
+    parser = reading.parser(__doc__, "data", "limit", "patience", "out", patience=60.0)
+    add = parser.add_argument
+    for name in ("old", "new"):
+        add(f"--{name}", required=True, metavar="PYTHON", help="an interpreter that has it")
+    add("--pairs", type=reading.positive, default=10, help="of each cell")
+    add("--again", type=int, default=2, metavar="TIMES", help="more pairs where a ratio is too low")
+    add("--seconds", type=float, default=0.1, help="that a training takes, about")
+    add("--strategies", nargs="+", default=list(cells.STRATEGIES), choices=cells.STRATEGIES)
+    add("--forms", nargs="+", default=list(cells.FORMS), choices=cells.FORMS)
+    for name, values in (
+        ("batch-sizes", cells.BATCH_SIZES),
+        ("hidden", cells.HIDDEN),
+        ("workers", cells.WORKERS),
+    ):
+        add(f"--{name}", nargs="+", type=reading.positive, default=list(values), metavar="N")
+    arguments = parser.parse_args(argv)
+
+    data = images.load(arguments.data, arguments.limit)
+    chosen = cells.chosen(
+        arguments.strategies,
+        arguments.forms,
+        arguments.batch_sizes,
+        arguments.hidden,
+        arguments.workers,
+    )
+    options = {
+        "pairs": arguments.pairs,
+        "again": arguments.again,
+        "seconds": arguments.seconds,
+        "data": data.describe(),
+    }
+    results = Results(arguments.out / "versions.json", machine.describe_run(COMMAND, options))
+    progress = Progress()
+    print(f"{machine.machine_line(results.content['machine'])}; {images.line(data.describe())}")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as processes:
+        started = {}
+        for name, python in (("old", arguments.old), ("new", arguments.new)):
+            try:
+                process = measure.start(name, python, data, Path(folder))
+            except (OSError, ProcessError) as error:
+                raise SystemExit(f"--{name}: {error}") from error
+            started[name] = processes.enter_context(process)
+        results.write(versions={name: process.about for name, process in started.items()})
+        entries = results.take(
+            "speed",
+            lambda: measure.compare(
+                started["old"],
+                started["new"],
+                chosen,
+                pairs=arguments.pairs,
+                again=arguments.again,
+                seconds=arguments.seconds,
+                most=len(data.X),
+                probe=timing.Probe(max(arguments.workers), arguments.patience),
+                say=progress,
+            ),
+        )
+    print(tables.table(entries))
+    print(f"\n{tables.verdict(entries)} Written in {progress.seconds:.0f} s to {results.path}.")
+    return 1 if measure.slower(entries) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
