@@ -1,4 +1,4 @@
-"""Training in parallel: replicas of a network on shards of the data, merged into one."""
+"""Train in parallel: replicas of a network train on shards of the data, a merge makes them one."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ PAPER: Mapping[str, Any] = MappingProxyType(
 )
 """The options that come nearest to Ott (2017): ``train_parallel(X, y, 8, "sum", **PAPER)``.
 
-The note leaves activation, loss, learning rate, initialisation and epochs open; docs/paper.md says
-how these were found.
+The note does not state activation, loss, learning rate, initialisation and epochs. docs/paper.md
+says how these options were found.
 """
 
 _OUTPUTS_OF_LOSS = {"cross_entropy": ("softmax",), "squared_error": ("identity", "logistic")}
@@ -105,150 +105,156 @@ def train_parallel(
     """Train a multilayer perceptron on the CPU, data-parallel.
 
     Each of ``threads`` replicas of the network trains by stochastic gradient descent on its own
-    samples; a merge makes them one network again, once at the end (Ott 2017) or every
+    samples. A merge makes the replicas one network: once at the end (Ott 2017), or every
     ``merge_every`` samples. The result depends on the data, the options, ``seed`` and ``threads``,
-    and on nothing else: it has the same bits for any number of ``workers``, on the same machine and
+    and on nothing else. It has the same bits for any number of ``workers``, on the same machine and
     build.
 
     Parameters
     ----------
     X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
-        float32 in C order, and CSR of float32, are read in place; other numbers are converted to
-        float32. Bytes (uint8) are read in place and trained on as X / 2^k, with the smallest k that
-        brings the largest to at most 1. Scale other inputs to about unit size yourself. X is never
-        changed, and the network that is returned applies to X in the units given here. While
-        replicas train, a matrix of floats that are all bytes divided by 255 (or 1, 16, 256), as
-        scaled images are, is also kept as those bytes, which are quicker to read, if they take at
-        most 56 MB; every entry counts for the same float.
+        X is never changed, and the returned network applies to X in the units given here. float32
+        in C order and CSR of float32 are read in place. Other numbers are converted to float32.
+        Scale them to about unit size yourself. Bytes (uint8) are read in place; the training uses
+        X / 2^k with the smallest k that brings the largest byte to at most 1. Scaled images are
+        floats that are all bytes divided by 255 (or 1, 16, 256). While replicas train, such a
+        matrix is also kept as bytes if these take at most 56 MB, because bytes are quicker to read;
+        every entry still stands for the same float.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Integers, strings or booleans are the labels of a classification; floats are the values of
-        a regression, in one or several columns.
+        Integers, strings or booleans are the labels of a classification. Floats are the values of a
+        regression, in one or several columns.
     threads : int
-        Number of replicas (the paper's n). It changes the result; ``workers`` changes the speed.
-        For the strategies that train one network: how many parts the work is cut into.
+        Number of replicas (the paper's n). ``threads`` changes the result; ``workers`` changes the
+        speed. For the strategies that train one network: the number of parts of the work.
     merge : str, default "gradient_diversity"
         A name from :func:`omp_mlp.merge_methods`.
     hidden_layer_sizes : sequence of int, default (128,)
-        Units of each hidden layer; an empty sequence gives a linear model.
+        Units of each hidden layer. An empty sequence gives a linear model.
     activation : {"relu", "tanh", "logistic", "identity"}, default "relu"
-        Of the hidden layers.
+        The activation of the hidden layers.
     output_activation : {"auto", "softmax", "identity", "logistic"}, default "auto"
         "softmax" goes with cross-entropy, the others with squared error. "auto": softmax for
         cross-entropy; for squared error, logistic with labels and identity with values.
     loss : {"auto", "cross_entropy", "squared_error"}, default "auto"
-        Of a sample: -log p(correct), or 1/2 sum_k (o_k - t_k)^2 (with labels, t is 1 for the right
-        class and 0 for the others). "auto": cross-entropy with labels, squared error with values.
+        The loss of a sample is -log p(correct), or 1/2 sum_k (o_k - t_k)^2. With labels, t is 1 for
+        the right class and 0 for the others. "auto": cross-entropy with labels, squared error with
+        values.
     epochs : int, default 10
-        How often each replica goes through its shard; 0 returns the start itself.
+        How often each replica visits its shard. 0 returns the start itself.
     batch_size : int, default 8
-        Samples a step; 1 is online training. A step is ``learning_rate`` times the gradient of the
-        batch's mean loss.
+        Samples of a step; 1 is online training. A step is ``learning_rate`` times the gradient of
+        the batch's mean loss.
     learning_rate : float, default 0.05
     learning_rate_schedule : {"linear", "constant"}, default "linear"
         "linear" falls from ``learning_rate`` at the first sample to 0 after the last.
     merge_every : int, pair (first, last) of int, None or "auto", default "auto"
-        Samples that each replica trains between merges, at least ``batch_size``. A pair lets them
-        grow from first to last in equal ratios over the training, rounded to whole batches, as in
-        ``(16, 256)``. None: one merge, at the end. "auto": what suits the method. One merge for
-        those that are applied once, if there is no outer optimiser. For the periodic ones a pair of
-        which last is 16 times first, with a mean that lets a merge cost about a tenth of the time
-        between merges, by the number of threads, the layer sizes and the nonzeros in X; but about
-        512 merges at least, unless first gets shorter than 8 samples or a batch. With one thread,
-        an epoch. The steps of ``history.samples`` show what was chosen. Methods that see layers as
-        matrices (``"weight_matching"`` and the like) merge once only, and so does a line search.
+        Samples that each replica trains on between merges, at least ``batch_size``. With a pair
+        such as ``(16, 256)``, they grow from first to last in equal ratios over the training,
+        rounded to whole batches. None: one merge, at the end. "auto" depends on the method. With
+        one thread, it is an epoch. Methods that are applied once merge once, if there is no outer
+        optimiser. Periodic methods get a pair of which last is 16 times first. Its mean is such
+        that a merge takes about a tenth of the time between merges, by the number of threads, the
+        layer sizes and the nonzeros in X. It is shorter if there would be fewer than about 512
+        merges, but first is at least 8 samples or a batch. The differences of ``history.samples``
+        show the choice. Methods that see layers as matrices (such as ``"weight_matching"``) and a
+        line search merge once only.
     merge_options : mapping, optional
-        Settings of the merge method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"``; the
-        method's ``options`` in :func:`omp_mlp.merge_methods` lists them. Methods that look at data
-        get ``X`` and ``y`` (not ``sample_weight``), ``{"alpha": "line_search"}`` the
+        Settings of the merge method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"``. The
+        method's ``options`` in :func:`omp_mlp.merge_methods` list them. Methods that look at data
+        get ``X`` and ``y`` (not ``sample_weight``). ``{"alpha": "line_search"}`` gets the
         ``validation_data``.
     outer_optimizer : {"auto", "momentum", "nesterov", "bmuf", "slowmo"}, default "auto"
-        What becomes of the merged parameters. With u = merged - base and M starting at 0,
-        M = outer_momentum M + u, and master = base + outer_learning_rate M, for all but "nesterov":
-        master = base + outer_learning_rate (u + outer_momentum M) (Douillard et al. 2023, DiLoCo).
-        "bmuf" (blockwise model-update filtering, Chen & Huo 2016, with classical block momentum) is
-        "momentum" with defaults of its own. "slowmo" (Wang et al. 2020) keeps M in units of the
-        learning rate: M is multiplied by this round's learning rate over that of the last, each
-        taken at the start of the round. "auto": "momentum".
+        The outer optimiser makes the next master from the merged parameters. Let
+        u = merged - base and M = outer_momentum M + u, with M = 0 at the start. For "nesterov"
+        (Douillard et al. 2023, DiLoCo), master = base + outer_learning_rate (u + outer_momentum M).
+        For the others, master = base + outer_learning_rate M. "bmuf" (blockwise model-update
+        filtering, Chen & Huo 2016, with classical block momentum) is "momentum" with its own
+        defaults. "slowmo" (Wang et al. 2020) keeps M in units of the learning rate: it multiplies M
+        by this round's learning rate over that of the last round, each taken at the start of the
+        round. "auto": "momentum".
     outer_learning_rate : float or "auto", default "auto"
         "auto": 0.7 for "nesterov", else 1.
     outer_momentum : float in [0, 1) or "auto", default "auto"
         "auto": for "momentum" 0 below 4 threads, 0.3 up to 8, 0.4 up to 16, 0.5 above; 0.9 for
-        "nesterov", 1 - 1/threads for "bmuf", 0.7 for "slowmo". With eight or fewer merges or one
-        thread, and for methods that are applied once if there is no outer optimiser: 0, and
-        ``outer_learning_rate`` 1.
+        "nesterov", 1 - 1/threads for "bmuf", 0.7 for "slowmo". In three cases "auto" gives an
+        ``outer_momentum`` of 0 and an ``outer_learning_rate`` of 1: with one thread; with eight or
+        fewer merges; and for methods that are applied once, if there is no outer optimiser.
     last_merge : {"auto", "average", None}, default "auto"
         "average": the last merge is a plain average without an outer step. None: it is like all
         others. "auto": "average" for trainings with two to eight merges by a periodic method whose
-        ``outer_momentum`` is "auto" too, else None.
+        ``outer_momentum`` is also "auto", else None.
     on_nonfinite : {"raise", "skip"}, default "raise"
         What to do about replicas with a loss or a parameter that is infinite or not a number.
-        "raise": TrainingDivergedError. "skip": leave them out of that round's merge and its loss,
-        with a :class:`omp_mlp.SkippedReplicaWarning` after the training; from the new master they
-        go on. For methods whose ``may_skip`` is true.
+        "raise": raise a TrainingDivergedError. "skip": leave these replicas out of the round's
+        merge and loss, let them go on from the new master, and warn with a
+        :class:`omp_mlp.SkippedReplicaWarning` after the training. "skip" goes with methods whose
+        ``may_skip`` is true.
     warmup_samples : int, default 0
-        Samples that one replica trains on before the replicas part: the first of the order that a
-        training with one thread would have. All replicas start from where it arrives. They come on
-        top of ``epochs``, at the constant ``learning_rate``; a schedule begins when the replicas
-        part. The first entry of the history is the warm-up.
+        Samples that one replica trains on before the replicas part. They are the first samples of a
+        training with one thread. All replicas start from the network that the warm-up makes. The
+        warm-up's samples come on top of ``epochs``. Its ``learning_rate`` is constant; a schedule
+        begins when the replicas part. The first entry of the history is the warm-up.
     init : {"shared", "independent"} or Model, default "shared"
-        Whether all replicas start from the same random weights, or each from its own, or from the
-        parameters of a network of the same shape.
+        "shared": all replicas start from the same random weights. "independent": each replica
+        starts from its own. A Model: all start from the parameters of that network, which has the
+        same shape.
     init_scale : {"auto", "glorot", "he"} or float, default "auto"
-        Initial weights are uniform in [-scale, scale): glorot is sqrt(6 / (fan_in + fan_out)), he
-        is sqrt(6 / fan_in), a number is itself. "auto": he for relu, else glorot. Biases start
-        at 0.
+        Initial weights are uniform in [-scale, scale). "glorot" is sqrt(6 / (fan_in + fan_out)),
+        "he" is sqrt(6 / fan_in). "auto": "he" for relu, else "glorot". Biases start at 0.
     shuffle : {"global", "shards", False}, default "global"
         "global": every epoch deals all samples out to the replicas afresh. "shards": replica i
-        keeps block i of ``numpy.array_split(X, threads)``, and shuffles within it. False: the same
-        blocks, in order.
+        keeps block i of ``numpy.array_split(X, threads)``, and shuffles within the block. False:
+        the same blocks, in order.
     sample_weight : array-like of shape (n_samples,), optional
-        Factors of the samples' losses, used as they are (not normalised); not negative.
+        Factors of the samples' losses. They are not negative, and are not normalised.
     validation_data : tuple (X, y), optional
-        Scored after every round, into the history.
+        The history has the master's loss and score on these data after every round.
     first_layer : {"auto", "sparse", "dense"}, default "auto"
-        How the first layer reads X: as lists of nonzeros, or as a dense matrix. "auto" decides by
-        the share of nonzeros in X. The choice changes the speed, and the result by rounding only.
+        How the first layer reads X. "sparse" touches only the weights of nonzero inputs, "dense"
+        all weights. "auto" decides by the share of nonzeros in X. The choice changes the speed, and
+        it changes the result by rounding only.
     forward_precision : {"float32", "bfloat16"}, default "float32"
-        "bfloat16" lets the forward pass of the first layer read a copy of its weights that is
+        With "bfloat16", the forward pass of the first layer reads a copy of its weights that is
         rounded to 8 bits of precision, and rounds the inputs likewise. The weights themselves stay
-        float32. For arrays, read sparsely (``first_layer`` "auto" or "sparse"); not for CSR.
+        float32. "bfloat16" goes with arrays (not CSR) that are read sparse (``first_layer`` "auto"
+        or "sparse").
     skip_confident : float in [0, 1), default 0.0
-        No step for samples whose 1 - p(correct) is below this: selective backpropagation (Jiang
-        et al. 2019), another algorithm than gradient descent, and a faster one. Cross-entropy only.
+        Samples whose 1 - p(correct) is below this make no step: selective backpropagation (Jiang
+        et al. 2019). It is not gradient descent, and it is faster. Cross-entropy only.
     center_inputs : bool, default False
-        Train on X minus the mean of each feature over X. The problem is better conditioned, so
-        fewer epochs are needed; inputs are not made dense for it, and the network that is returned
-        applies to X as it is. Equal to training on centered inputs, up to float32 rounding.
+        Train on X minus the mean of each feature over X. The problem is then better conditioned and
+        needs fewer epochs. Inputs do not become dense, and the returned network applies to X as it
+        is. The result equals that of training on centred inputs, up to float32 rounding.
     strategy : str, default "replica"
         How the work is made parallel (docs/strategies.md):
 
         "replica"
-            A network for each thread, merged now and then: the note's Figure 2. Only here do the
-            options of merging apply; ``init="independent"``, ``keep_replicas`` and
-            ``forward_precision="bfloat16"`` too.
+            Each thread trains a network of its own, and merges make them one: the note's Figure 2.
+            Only this strategy takes the options of merging, ``init="independent"``,
+            ``keep_replicas`` and ``forward_precision="bfloat16"``.
         "section"
-            One network; each thread owns a section of the hidden units of every layer: the note's
-            Figure 1. The samples come in the order of ``threads=1``, and the parameters are the
-            same up to the rounding of float32 sums.
+            There is one network, and each thread owns a section of the hidden units of every layer:
+            the note's Figure 1. The samples come in the order of ``threads=1``. The parameters are
+            the same up to the rounding of float32 sums.
         "synchronous"
-            One network; each batch is split over the threads, which then take one step. The same
-            promise as "section".
+            There is one network, and each batch is split over the threads, which then take one
+            step. The promise is that of "section".
         "hogwild"
-            One network, shared without locks (Niu et al. 2011). Not reproducible: the result
-            depends on the clock.
+            There is one network, and the threads share it without locks (Niu et al. 2011). It is
+            not reproducible: the result depends on the clock.
         "pattern"
             "replica" with a merge after every epoch and without outer momentum, after the abstract
             of Dahl et al. (2008).
         "auto"
-            Of "replica" and, without options that go with replicas only, "section" and
-            "synchronous", on up to ``threads`` threads, the one that the cost model says is the
-            quickest; ``model.history`` names it. The same bits come again where the model makes
-            the same choice, or that strategy is asked for.
+            The strategy that the cost model predicts to be the quickest on up to ``threads``
+            threads. "auto" chooses from "replica" and, if no option needs replicas, "section" and
+            "synchronous". ``model.history`` names the choice. The same choice, or the same strategy
+            given by name, gives the same bits.
     costs : omp_mlp.costs.Costs, bool or None, default None
-        What this machine's work costs, for ``strategy="auto"`` and for the predictions in
-        ``model.history``. None: "auto" looks into the user's cache and, if there is nothing, spends
-        up to 5 s on measuring and leaves the result there; other strategies ask nobody. True: the
-        same, for any strategy. False: "auto" uses the figures of a typical machine
+        What work costs on this machine, for ``strategy="auto"`` and for the predictions in
+        ``model.history``. None: "auto" reads the costs from the user's cache; if there are none, it
+        measures for up to 5 s and writes them there. Other strategies make no prediction. True: as
+        None, for any strategy. False: "auto" uses the figures of a typical machine
         (:data:`omp_mlp.costs.TYPICAL`); nothing is measured, read or written.
     workers : int, optional
         Operating-system threads that run the replicas. Default: as many as this process has cores
@@ -258,25 +264,25 @@ def train_parallel(
         From 0 to 2^64 - 1.
     callback : callable, optional
         Called with a :class:`omp_mlp.Progress` on the calling thread, after every round and about
-        every 50 ms within one. If it returns True, training stops: the replicas are merged as they
-        are, and the network is returned. An exception ends the training.
+        every 50 ms within a round. If it returns True, training stops: the replicas are merged as
+        they are, and the network is returned. An exception ends the training.
     progress : bool, default False
         Show a progress bar (needs tqdm).
     keep_replicas : bool, default False
-        Keep the networks that go into the last merge, as ``model.replicas``.
+        Keep the networks that the last merge merges, as ``model.replicas``.
 
     Returns
     -------
     Model
-        Or, for ``merge="ensemble"``, an :class:`omp_mlp.Ensemble` of the replicas.
+        For ``merge="ensemble"``: an :class:`omp_mlp.Ensemble` of the replicas.
 
     Raises
     ------
     TypeError, ValueError
-        Before any work, if an argument is not what is described here.
+        If an argument is not what is described here. The error comes before any work.
     TrainingDivergedError
-        If a loss or a parameter becomes infinite or not a number; with ``on_nonfinite="skip"``, in
-        all replicas of a round or by a merge.
+        If a loss or a parameter becomes infinite or not a number. With ``on_nonfinite="skip"``: if
+        that happens in all replicas of a round, or by a merge.
     KeyboardInterrupt
         Within about 50 ms of Ctrl-C, or at the end of a batch that takes longer.
 
