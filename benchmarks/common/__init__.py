@@ -10,6 +10,7 @@ files.py       write JSON and CSV, whole or not at all, after every piece of a r
 tables.py      lay out tables for the terminal and for documents
 pictures.py    the look of pictures, and saving them
 documents.py   fill the generated blocks of a document, and store the results beside it
+quotes.py      find figures that a document quotes by hand and that its JSON does not have
 
 A benchmark calls them in this order::
 

@@ -5,10 +5,10 @@
 
 How it is measured
 ------------------
-Each version answers in a process of its own, which stays alive. In each of ten passes over the cells
-both versions do the same training; which one goes first changes from pair to pair. A time is that of
-the whole call of ``train_parallel``, with its checks and conversions. Cells whose ratio is too low
-get more pairs. Only the public interface is used, so any two versions can be compared.
+Each version answers in a process of its own, which stays alive. In each of ten passes over the
+cells both versions do the same training; which one goes first changes from pair to pair. A time is
+that of the whole call of ``train_parallel``, with its checks and conversions. Cells whose ratio is
+too low get more pairs. Only the public interface is used, so any two versions can be compared.
 
 The command fails if the median ratio of a cell is below 0.98.
 """
