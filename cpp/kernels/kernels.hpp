@@ -58,6 +58,8 @@ struct Kernels {
     // the first layer, and need more of the products of gram_uint8.
     Index bytes_together;
 
+    // ---- Nonzeros of a sample ----
+
     // Lists the nonzeros of x (n floats, or n bytes times scale); room for n + 16 entries. Returns how many.
     Index (*gather_float32)(const float* x, Index n, std::int32_t* index, float* value);
     Index (*gather_uint8)(const std::uint8_t* x, Index n, float scale, std::int32_t* index,
@@ -68,11 +70,15 @@ struct Kernels {
     Index (*mark_float32)(const float* x, Index n, std::uint64_t* marks);
     Index (*mark_uint8)(const std::uint8_t* x, Index n, std::uint64_t* marks);
 
+    // ---- Bytes ----
+
     // bytes[k] = x[k] times divisor, and whether every x[k] is a whole number from 0 to 255 divided by it, to
     // the last bit; if not, bytes become anything.
     bool (*to_bytes)(const float* x, Index n, float divisor, std::uint8_t* bytes);
     // row[k] = scale * x[k] for n bytes.
     void (*widen_uint8)(const std::uint8_t* x, Index n, float scale, float* row);
+
+    // ---- First layer, from lists of nonzeros ----
 
     // z[s] = bias + sum over the nonzeros k of sample s of x[s][k] W[k]; z: samples x width.
     void (*lists_forward)(const ListedRow* x, Index samples, const float* W, const float* bias,
@@ -81,6 +87,8 @@ struct Kernels {
     // BatchTranspose::samples samples.
     void (*lists_update)(const ListedRow* x, Index samples, const float* step, float* W, float* bias,
                          Index width, const BatchTranspose& scratch);
+
+    // ---- First layer, from dense rows with marks of their nonzeros ----
 
     // z[s] = bias + sum over the marked k of x[s][k] W[k]. The rows of W are visited in blocks of
     // 64 x words_a_visit, all samples in a block, so that what they share is read from the fastest cache.
@@ -99,11 +107,15 @@ struct Kernels {
     void (*marked_forward_bfloat16)(const MarkedRows& x, Index words_a_visit, const std::uint32_t* pairs,
                                     const float* bias, Index width, float* z);
 
+    // ---- Products of samples with each other ----
+
     // product[s * MarkedRows::most + t] = x[s] . x[t] for all t in an earlier batch than s < samples; a batch
     // is `batch` samples. Other entries become anything.
     void (*gram_float32)(const float* const* x, Index samples, Index batch, Index n, float* product);
     void (*gram_uint8)(const std::uint8_t* const* x, Index samples, Index batch, Index n, float scale,
                        float* product);
+
+    // ---- Dense layers ----
 
     // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride, z: samples x width.
     void (*dense_forward)(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
@@ -120,6 +132,8 @@ struct Kernels {
     void (*add_product)(const float* a, Index a_row, Index rows, Index depth, const float* b,
                         Index width, float* c);
 
+    // ---- A layer with few outputs ----
+
     // A layer with at most most_narrow outputs, whose weights are stored transposed: row k of W (outputs x
     // a_stride) holds those that lead to output k. The filling of a must be 0.
     // z[s] = bias + W a[s]; the filling of z is left as it is.
@@ -128,6 +142,8 @@ struct Kernels {
     // below[s] = delta[s] W for all s, then W[k] += sum over s of delta[s][k] a[s], and bias likewise.
     void (*narrow_step)(const float* a, Index a_stride, Index samples, const float* delta,
                         Index delta_stride, Index outputs, float* W, float* bias, float* below);
+
+    // ---- Functions of the units ----
 
     // a = phi(a), entry by entry; n is a multiple of 16.
     void (*activate)(Activation activation, float* a, Index n);

@@ -1,0 +1,383 @@
+// The first layer from dense rows with marks of their nonzeros, of which W may be in bfloat16.
+#pragma once
+
+#include <type_traits>
+
+#include "kernels/simd/bfloat16.hpp"
+#include "kernels/simd/tiles.hpp"
+#include "kernels/simd/vectors.hpp"
+
+namespace omp_mlp {
+namespace {
+
+// What a marked entry is worth.
+struct FloatValues {
+    const float* row;
+    float operator()(Index k) const { return row[k]; }
+};
+
+struct ByteValues {
+    const std::uint8_t* row;
+    const float* byte_value;
+    float operator()(Index k) const { return byte_value[row[k]]; }
+};
+
+struct FloatRows {
+    const float* const* rows;
+    FloatValues row(Index s) const { return {rows[s]}; }
+};
+
+struct ByteRows {
+    const std::uint8_t* const* rows;
+    const float* byte_value;
+    ByteValues row(Index s) const { return {rows[s], byte_value}; }
+};
+
+// Calls fn with the rows of x.
+template <typename Fn>
+void with_rows(const MarkedRows& x, const Fn& fn) {
+    if (x.floats != nullptr) {
+        fn(FloatRows{x.floats});
+    } else {
+        fn(ByteRows{x.bytes, x.byte_value});
+    }
+}
+
+// Where there are registers for it, two samples (or two rows of W) are worked on together: what both need is
+// loaded once, and loads are what these loops wait for.
+constexpr bool is_double = registers == 32;
+
+// sum += the sum over the bits k of `left` of values(k) rows[k].
+template <Index N, typename Bits, typename Values>
+[[gnu::always_inline]] inline void add_rows(Bits left, const Values& values, const float* rows,
+                                            Index stride, V* sum) {
+    for (; left != 0; left &= left - 1) {
+        const Index k = __builtin_ctzll(left);
+        const float* row = rows + k * stride;
+        const float value = values(k);
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            sum[v] += value * load(row + v * lanes);
+        }
+    }
+}
+
+// The same for two sums with bits and values of their own.
+template <Index N, typename Bits, typename Values0, typename Values1>
+[[gnu::always_inline]] inline void add_rows_to_two(Bits left_0, Bits left_1, const Values0& values_0,
+                                                   const Values1& values_1, const float* rows,
+                                                   Index stride, V* sum_0, V* sum_1) {
+    const Bits both = in_register(left_0 & left_1);
+    for (Bits left = both; left != 0; left &= left - 1) {
+        const Index k = __builtin_ctzll(left);
+        const float* row = rows + k * stride;
+        const float value_0 = values_0(k);
+        const float value_1 = values_1(k);
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            const V loaded = loaded_once(row + v * lanes);
+            sum_0[v] += value_0 * loaded;
+            sum_1[v] += value_1 * loaded;
+        }
+    }
+    add_rows<N>(in_register(left_0 ^ both), values_0, rows, stride, sum_0);
+    add_rows<N>(in_register(left_1 ^ both), values_1, rows, stride, sum_1);
+}
+
+// Entries k and k + 1 in bfloat16, the first in the lower half; nothing is read beyond `last`, where W is 0.
+[[gnu::always_inline]] inline std::uint32_t pair_of(const FloatValues& values, Index k, Index last) {
+    const Index next = k + static_cast<Index>(k < last);
+    return rounded_half(values(k)) | rounded_half(values(next)) << 16;
+}
+
+// Bytes times a power of two are in bfloat16 what they are.
+[[gnu::always_inline]] inline std::uint32_t pair_of(const ByteValues& values, Index k, Index last) {
+    const Index next = k + static_cast<Index>(k < last);
+    std::uint32_t even = 0;
+    std::uint32_t odd = 0;
+    memcpy(&even, values.byte_value + values.row[k], sizeof even);
+    memcpy(&odd, values.byte_value + values.row[next], sizeof odd);
+    return even >> 16 | odd;
+}
+
+template <typename Weight>
+constexpr bool is_bfloat16 = std::is_same_v<Weight, std::uint32_t>;
+
+// add_rows from W in bfloat16: k runs over the even entries, each with the one after it, which is not read
+// beyond `last`. What is not marked is 0.
+template <Index N, typename Values>
+[[gnu::always_inline]] inline void add_pairs(std::uint64_t left, const Values& values, Index last,
+                                             const std::uint32_t* rows, Index stride, V* sum) {
+    for (; left != 0; left &= left - 1) {
+        const Index k = __builtin_ctzll(left);
+        const std::uint32_t* row = rows + k / 2 * stride;
+        const Pair x{pair_of(values, k, last)};
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            sum[v] = multiply_pair(sum[v], x, *reinterpret_cast<const VBits*>(row + v * lanes));
+        }
+    }
+}
+
+template <Index N, typename Values>
+[[gnu::always_inline]] inline void add_pairs_to_two(std::uint64_t left_0, std::uint64_t left_1,
+                                                    const Values& values_0, const Values& values_1,
+                                                    Index last, const std::uint32_t* rows, Index stride,
+                                                    V* sum_0, V* sum_1) {
+    const std::uint64_t both = in_register(left_0 & left_1);
+    for (std::uint64_t left = both; left != 0; left &= left - 1) {
+        const Index k = __builtin_ctzll(left);
+        const auto* row = reinterpret_cast<const float*>(rows + k / 2 * stride);
+        const Pair x_0{pair_of(values_0, k, last)};
+        const Pair x_1{pair_of(values_1, k, last)};
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            const auto w = reinterpret_cast<VBits>(loaded_once(row + v * lanes));
+            sum_0[v] = multiply_pair(sum_0[v], x_0, w);
+            sum_1[v] = multiply_pair(sum_1[v], x_1, w);
+        }
+    }
+    add_pairs<N>(in_register(left_0 ^ both), values_0, last, rows, stride, sum_0);
+    add_pairs<N>(in_register(left_1 ^ both), values_1, last, rows, stride, sum_1);
+}
+
+// A bit at every even place where it or the next is marked.
+std::uint64_t pair_marks(std::uint64_t marks) {
+    return (marks | marks >> 1) & 0x5555555555555555U;
+}
+
+// after = before + the sum over the marked k of values[k] W[k], for `words` words of marks. `last`: the last
+// entry that there is, counted from the first mark. A function of its own, so that all it needs has a
+// register.
+template <Index N, typename Values, typename Weight>
+[[gnu::noinline]] void visit(const std::uint64_t* marks, Index words, Values values, Index last,
+                             const Weight* W, Index stride, const float* before, float* after) {
+    V sum[N];
+    load_tile<N>(before, sum);
+    for (Index word = 0; word < words; ++word) {
+        if constexpr (is_bfloat16<Weight>) {
+            add_pairs<N>(pair_marks(marks[word]), values, last, W, stride, sum);
+            W += 32 * stride;
+        } else {
+            add_rows<N>(marks[word], values, W, stride, sum);
+            W += 64 * stride;
+        }
+        values.row += 64;
+        last -= 64;
+    }
+    store_tile<N>(after, sum);
+}
+
+// The same for two samples, whose marks, values and sums are the given distances apart.
+template <Index N, typename Values, typename Weight>
+[[gnu::noinline]] void visit_two(const std::uint64_t* marks, Index marks_apart, Index words,
+                                 Values values_0, Values values_1, Index last, const Weight* W,
+                                 Index stride, const float* before, Index before_apart, float* after) {
+    V sum_0[N];
+    V sum_1[N];
+    load_tile<N>(before, sum_0);
+    load_tile<N>(before + before_apart, sum_1);
+    for (Index word = 0; word < words; ++word) {
+        if constexpr (is_bfloat16<Weight>) {
+            add_pairs_to_two<N>(pair_marks(marks[word]), pair_marks(marks[word + marks_apart]), values_0,
+                                values_1, last, W, stride, sum_0, sum_1);
+            W += 32 * stride;
+        } else {
+            add_rows_to_two<N>(marks[word], marks[word + marks_apart], values_0, values_1, W, stride,
+                               sum_0, sum_1);
+            W += 64 * stride;
+        }
+        values_0.row += 64;
+        values_1.row += 64;
+        last -= 64;
+    }
+    store_tile<N>(after, sum_0);
+    store_tile<N>(after + stride, sum_1);
+}
+
+// Has the memory start on the entries of a row that belong to `words` words of marks from `first` on.
+template <typename Entry>
+void prefetch_block(const void* row, Index first, Index words, Index columns) {
+    if (row == nullptr) {
+        return;
+    }
+    const auto* bytes = static_cast<const char*>(row);
+    const auto size = static_cast<Index>(sizeof(Entry));
+    const Index last = 64 * (first + words) < columns ? 64 * (first + words) : columns;
+    for (Index offset = 64 * first * size; offset < last * size; offset += cache_line_bytes) {
+        __builtin_prefetch(bytes + offset);
+    }
+}
+
+// As in lists_forward, but one block of rows of W at a time for all samples: the rows that samples share
+// come from the second cache once, not once for each of them.
+//
+// Weights: the type of W's entries. With bfloat16, a row of W is two of them.
+template <typename Rows, typename Weight>
+void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, const Weight* W,
+                    const float* bias, Index width, float* z) {
+    constexpr Index rows_a_word = is_bfloat16<Weight> ? 32 : 64;
+    const Index words = (x.columns + 63) / 64;
+    for_each_tile(width, [&]<Index N>(Index column) {
+        for (Index first = 0; first < words; first += words_a_visit) {
+            const Index count = first + words_a_visit < words ? words_a_visit : words - first;
+            const Weight* block = W + rows_a_word * first * width + column;
+            const Index last = x.columns - 1 - 64 * first;
+            const auto values_of = [&](Index s) {
+                auto values = rows.row(s);
+                values.row += 64 * first;
+                if (x.upcoming != nullptr && column == 0) {
+                    prefetch_block<decltype(*values.row)>(x.upcoming[s], first, count, x.columns);
+                }
+                return values;
+            };
+            for (Index s = 0; s < x.samples;) {
+                const std::uint64_t* marks = x.marks + s * x.words + first;
+                float* z_s = z + s * width + column;
+                const float* before = first == 0 ? bias + column : z_s;
+                if (is_double && s + 2 <= x.samples) {
+                    const auto values_0 = values_of(s);
+                    const auto values_1 = values_of(s + 1);
+                    if (first == 0 || count > 1 || (marks[0] | marks[x.words]) != 0) {
+                        visit_two<N>(marks, x.words, count, values_0, values_1, last, block, width,
+                                     before, first == 0 ? 0 : width, z_s);
+                    }
+                    s += 2;
+                } else {
+                    visit<N>(marks, count, values_of(s), last, block, width, before, z_s);
+                    s += 1;
+                }
+            }
+        }
+    });
+}
+
+void marked_forward(const MarkedRows& x, Index words_a_visit, const float* W, const float* bias,
+                    Index width, float* z) {
+    with_rows(x, [&](const auto& rows) { forward_marked(x, rows, words_a_visit, W, bias, width, z); });
+}
+
+void marked_forward_bfloat16(const MarkedRows& x, Index words_a_visit, const std::uint32_t* pairs,
+                             const float* bias, Index width, float* z) {
+    with_rows(x,
+              [&](const auto& rows) { forward_marked(x, rows, words_a_visit, pairs, bias, width, z); });
+}
+
+// present[k] has a bit for each sample in which entry k is marked: as many 32 x 32 blocks of bits at a time
+// as a vector has lanes (Hacker's Delight, 7-3: halves, quarters, ... change places).
+void transpose_marks(const MarkedRows& x, std::uint32_t* present) {
+    constexpr Index most = MarkedRows::most;
+    const Index words = 2 * x.words;
+    for (Index first = 0; first * 32 < x.columns; first += lanes) {
+        VBits block[most];
+        for (Index s = 0; s < most; ++s) {
+            block[s] = VBits{};
+            if (s < x.samples) {
+                memcpy(&block[s], reinterpret_cast<const char*>(x.marks + s * x.words) + 4 * first,
+                       sizeof(VBits));
+            }
+        }
+        const auto exchange = [&](Index distance, std::uint32_t low) {
+#pragma GCC unroll 32
+            for (Index s = 0; s < most; ++s) {
+                if ((s & distance) == 0) {
+                    const VBits moved = ((block[s] >> distance) ^ block[s + distance]) & low;
+                    block[s + distance] ^= moved;
+                    block[s] ^= moved << distance;
+                }
+            }
+        };
+        exchange(16, 0x0000FFFF);
+        exchange(8, 0x00FF00FF);
+        exchange(4, 0x0F0F0F0F);
+        exchange(2, 0x33333333);
+        exchange(1, 0x55555555);
+        for (Index lane = 0; lane < lanes && first + lane < words; ++lane) {
+            for (Index bit = 0; bit < most; ++bit) {
+                present[(first + lane) * 32 + bit] = block[bit][lane];
+            }
+        }
+    }
+}
+
+// A row of W stays in registers while the steps of all samples that have its input are added: gradient and
+// step in one, and every row is read and written once.
+template <Index N, typename Rows>
+[[gnu::noinline]] void update_columns(Index columns, const std::uint32_t* present, Rows rows,
+                                      const float* step, float* W, Index stride) {
+    for (Index k = 0; k < columns;) {
+        const auto values_0 = [rows, k](Index s) { return rows.row(s)(k); };
+        float* w = W + k * stride;
+        V sum_0[N];
+        if (is_double && k + 1 < columns && present[k] != 0 && present[k + 1] != 0) {
+            const auto values_1 = [rows, k](Index s) { return rows.row(s)(k + 1); };
+            V sum_1[N];
+            load_tile<N>(w, sum_0);
+            load_tile<N>(w + stride, sum_1);
+            add_rows_to_two<N>(present[k], present[k + 1], values_0, values_1, step, stride, sum_0,
+                               sum_1);
+            store_tile<N>(w, sum_0);
+            store_tile<N>(w + stride, sum_1);
+            k += 2;
+            continue;
+        }
+        if (present[k] != 0) {
+            load_tile<N>(w, sum_0);
+            add_rows<N>(present[k], values_0, step, stride, sum_0);
+            store_tile<N>(w, sum_0);
+        }
+        k += 1;
+    }
+}
+
+// The same, keeping up a copy in bfloat16: rows 2 p and 2 p + 1 always together.
+template <Index N, typename Rows>
+[[gnu::noinline]] void update_pairs(Index columns, const std::uint32_t* present, Rows rows,
+                                    const float* step, float* W, Index stride, std::uint32_t* pairs) {
+    for (Index k = 0; k < columns; k += 2) {
+        const std::uint32_t left_0 = present[k];
+        const std::uint32_t left_1 = present[k + 1];
+        if ((left_0 | left_1) == 0) {
+            continue;
+        }
+        const auto values_0 = [rows, k](Index s) { return rows.row(s)(k); };
+        const auto values_1 = [rows, k](Index s) { return rows.row(s)(k + 1); };
+        float* w = W + k * stride;
+        V sum_0[N];
+        V sum_1[N] = {};
+        load_tile<N>(w, sum_0);
+        if (k + 1 < columns) {
+            load_tile<N>(w + stride, sum_1);
+        }
+        add_rows_to_two<N>(left_0, left_1, values_0, values_1, step, stride, sum_0, sum_1);
+        if (left_0 != 0) {
+            store_tile<N>(w, sum_0);
+        }
+        if (left_1 != 0) {
+            store_tile<N>(w + stride, sum_1);
+        }
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            store_pair(pairs + k / 2 * stride + v * lanes, sum_0[v], sum_1[v]);
+        }
+    }
+}
+
+void marked_update(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
+                   std::uint32_t* scratch, std::uint32_t* pairs) {
+    update_bias(step, x.samples, bias, width);
+    transpose_marks(x, scratch);
+    with_rows(x, [&](const auto& rows) {
+        for_each_tile(width, [&]<Index N>(Index column) {
+            if (pairs != nullptr) {
+                update_pairs<N>(x.columns, scratch, rows, step + column, W + column, width,
+                                pairs + column);
+            } else {
+                update_columns<N>(x.columns, scratch, rows, step + column, W + column, width);
+            }
+        });
+    });
+}
+
+}  // namespace
+}  // namespace omp_mlp

@@ -1,0 +1,49 @@
+// The fast loops, on GCC/Clang vector types. This file is compiled once for each instruction set, with
+// OMP_MLP_TABLE and OMP_MLP_NAME (its table), OMP_MLP_VECTOR_BYTES and OMP_MLP_REGISTERS (its registers) set.
+//
+// Everything that it includes from this folder is in an unnamed namespace, and nothing of the standard library
+// that is a template or inline is used: the linker would keep one copy of it for the whole program, perhaps one
+// compiled for AVX-512 on a machine without.
+//
+// What the loops are bound by, and how far from it they are, stands in docs/benchmarks.md.
+#include "kernels/simd/bytes.hpp"
+#include "kernels/simd/dense.hpp"
+#include "kernels/simd/functions.hpp"
+#include "kernels/simd/gram.hpp"
+#include "kernels/simd/lists.hpp"
+#include "kernels/simd/marks.hpp"
+#include "kernels/simd/narrow.hpp"
+#include "kernels/simd/nonzeros.hpp"
+#include "kernels/tables.hpp"
+
+namespace omp_mlp {
+
+extern const Kernels OMP_MLP_TABLE{
+    .name = OMP_MLP_NAME,
+    .bytes_together = OMP_MLP_HAS_BYTE_PRODUCTS ? 32 : 16,
+    .gather_float32 = gather_float32,
+    .gather_uint8 = gather_uint8,
+    .mark_float32 = mark_float32,
+    .mark_uint8 = mark_uint8,
+    .to_bytes = to_bytes,
+    .widen_uint8 = widen_uint8,
+    .lists_forward = lists_forward,
+    .lists_update = lists_update,
+    .marked_forward = marked_forward,
+    .marked_update = marked_update,
+    .pair_rows = pair_rows,
+    .marked_forward_bfloat16 = marked_forward_bfloat16,
+    .gram_float32 = gram_float32,
+    .gram_uint8 = gram_uint8,
+    .dense_forward = dense_forward,
+    .dense_backward = dense_backward,
+    .dense_update = dense_update,
+    .add_product = add_product,
+    .narrow_forward = narrow_forward,
+    .narrow_step = narrow_step,
+    .activate = activate,
+    .multiply_derivative = multiply_derivative,
+    .softmax = softmax,
+};
+
+}  // namespace omp_mlp
