@@ -132,7 +132,8 @@ MODULES = {
 # Each line knows those above it; within a line, modules know each other only without a circle.
 LAYERS = [
     {"errors", "datasets", "history", "checks", "workers", "config"},
-    {"inputs", "targets", "watch"},
+    {"sparse", "targets", "watch"},
+    {"inputs"},
     {"predictor", "model", "ensemble"},
     {name for name in MODULES if name.startswith("merging")},
     {"cadence", "strategies"} | {name for name in MODULES if name.startswith("costs")},

@@ -74,6 +74,7 @@ def core_samples(X: Any) -> _core.Samples:
             starts=X.indptr.astype(np.int64),
             indices=X.indices.astype(np.int32),
             values=X.data,
+            rows=X.shape[0],
             columns=X.shape[1],
         )
     if X.dtype == np.uint8:

@@ -64,7 +64,7 @@ def test_what_is_read_otherwise_is_not_kept() -> None:
     assert not _core.Samples.dense_uint8(X=thin_bytes(40, 9), scale=1.0).keep_pixels(workers=1)
     csr = sparse.csr_matrix(thin_bytes(40, 9).astype(np.float32))
     samples = _core.Samples.csr(
-        starts=csr.indptr.astype(np.int64), indices=csr.indices, values=csr.data, columns=9
+        starts=csr.indptr.astype(np.int64), indices=csr.indices, values=csr.data, rows=40, columns=9
     )
     assert not samples.keep_pixels(workers=1)
 

@@ -469,27 +469,6 @@ def test_the_first_bad_number_is_found_wherever_it_is(row, column):
         read_inputs(scipy.sparse.csr_array(dense))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda sparse: sparse.indices.__setitem__(4, 3), "column indices outside 0..2"),
-        (lambda sparse: sparse.indices.__setitem__(4, -1), "column indices outside 0..2"),
-        (lambda sparse: sparse.indptr.__setitem__(4, 35), "row starts (indptr) that do not ascend"),
-        (lambda sparse: sparse.indptr.__setitem__(0, 3), "row starts (indptr) that do not ascend"),
-        (
-            lambda sparse: sparse.indptr.__setitem__(12, 37),
-            "row starts (indptr) that do not ascend",
-        ),
-        (lambda sparse: sparse.indptr.__setitem__(5, -1), "row starts (indptr) that do not ascend"),
-    ],
-)
-def test_sparse_matrix_that_points_outside_itself(change, message):
-    sparse = scipy.sparse.csr_array(X)
-    change(sparse)
-    with pytest.raises(ValueError, match=re.escape(f"X has {message}")):
-        read_inputs(sparse)
-
-
 def test_largest_numbers_of_float32_are_finite():
     largest = np.finfo(np.float32).max
     assert read_inputs(np.array([[largest, -largest, 1e-45]])).n_features == 3

@@ -107,9 +107,18 @@ struct PySamples {
                 values};
     }
     static PySamples csr(const Array<std::int64_t>& starts, const Array<std::int32_t>& indices,
-                         const Array<float>& values, Index columns) {
+                         const Array<float>& values, Index rows, Index columns) {
+        // Whether the starts ascend and the indices are columns was checked in Python.
+        if (starts.size() != rows + 1 || indices.size() != values.size() || starts.at(0) != 0 ||
+            starts.at(rows) > values.size()) {
+            throw py::value_error{"CSR of " + std::to_string(rows) + " rows must have " +
+                                  std::to_string(rows + 1) + " starts, from 0 to at most " +
+                                  std::to_string(values.size()) + " values, and as many indices; got " +
+                                  std::to_string(starts.size()) + " starts and " +
+                                  std::to_string(indices.size()) + " indices"};
+        }
         return {{.kind = Samples::Kind::csr,
-                 .rows = starts.size() - 1,
+                 .rows = rows,
                  .columns = columns,
                  .values = values.data(),
                  .starts = starts.data(),
@@ -449,7 +458,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def_static("dense_float32", &PySamples::dense_float32, py::kw_only(), "X"_a.noconvert())
         .def_static("dense_uint8", &PySamples::dense_uint8, py::kw_only(), "X"_a.noconvert(), "scale"_a)
         .def_static("csr", &PySamples::csr, py::kw_only(), "starts"_a.noconvert(),
-                    "indices"_a.noconvert(), "values"_a.noconvert(), "columns"_a)
+                    "indices"_a.noconvert(), "values"_a.noconvert(), "rows"_a, "columns"_a)
         .def("list_density", &PySamples::list_density, py::kw_only(), "first_layer"_a)
         .def("keep_pixels", &PySamples::keep_pixels, py::kw_only(), "workers"_a)
         .def("first_nonfinite", &PySamples::first_nonfinite, py::kw_only(), "workers"_a);

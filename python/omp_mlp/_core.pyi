@@ -40,6 +40,7 @@ class Samples:
         starts: npt.NDArray[np.int64],
         indices: npt.NDArray[np.int32],
         values: _Float32,
+        rows: int,
         columns: int,
     ) -> Samples: ...
     def list_density(self, *, first_layer: str) -> float | None: ...

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core
 from omp_mlp.checks import Matrix, float32, numeric
+from omp_mlp.sparse import Csr, is_sparse, read_csr
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,18 @@ def read_inputs(
     the scale into the first layer's weights is exact. For replicas, floats that are bytes divided
     by 255 or the like are also kept as bytes, because bytes are quicker to read.
     """
-    if hasattr(X, "tocsr"):
-        core, shape = _sparse_inputs(X, name)
-        scale = 1.0
+    scale = 1.0
+    csr: Csr | None = None
+    if is_sparse(X):
+        csr = read_csr(X, name)
+        shape = csr.shape
+        core = _core.Samples.csr(
+            starts=csr.starts,
+            indices=csr.indices,
+            values=csr.values,
+            rows=shape[0],
+            columns=shape[1],
+        )
     else:
         array = numeric(X, name)
         if array.ndim != 2:
@@ -49,7 +58,6 @@ def read_inputs(
                 f"shape {array.shape}"
             )
         shape = array.shape
-        scale = 1.0
         if array.dtype == np.uint8:
             array = np.ascontiguousarray(array)
             if for_training and array.size:
@@ -70,8 +78,7 @@ def read_inputs(
     nonfinite = core.first_nonfinite(workers=workers)
     if nonfinite is not None:
         row, column = nonfinite
-        # Not every sparse format can be asked for an entry.
-        value = (X.tocsr() if hasattr(X, "tocsr") else np.asarray(X))[row, column]
+        value = np.asarray(X)[row, column] if csr is None else csr.value(row, column)
         raise ValueError(
             f"{name} must be finite in float32; got {value} in row {row}, column {column}"
         )
@@ -86,36 +93,3 @@ def _largest_byte(array: npt.NDArray[np.uint8]) -> int:
         if largest > 128:
             return 255
     return largest
-
-
-def _sparse_inputs(X: Matrix, name: str) -> tuple[_core.Samples, tuple[int, int]]:
-    if X.ndim != 2:
-        raise ValueError(f"{name} must have shape (n_samples, n_features); got {X.shape}")
-    if X.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers; got dtype {X.dtype}")
-    csr = X.tocsr()
-    n_features = csr.shape[1]
-    if n_features > np.iinfo(np.int32).max:
-        raise ValueError(f"{name} must have fewer than 2^31 features; got {n_features}")
-    # SciPy looks at all of these only when it is asked to, and memory is read where they point.
-    starts = csr.indptr
-    if starts[0] != 0 or starts[-1] > min(csr.indices.size, csr.data.size) or _falls(starts):
-        raise ValueError(
-            f"{name} has row starts (indptr) that do not ascend from 0 within its data"
-        )
-    if csr.indices.size and not 0 <= csr.indices.min() <= csr.indices.max() < n_features:
-        raise ValueError(f"{name} has column indices outside 0..{n_features - 1}")
-    if not csr.has_canonical_format:  # the core wants the indices of a row in ascending order
-        csr = csr.copy()
-        csr.sum_duplicates()
-    core = _core.Samples.csr(
-        starts=np.ascontiguousarray(csr.indptr, dtype=np.int64),
-        indices=np.ascontiguousarray(csr.indices, dtype=np.int32),
-        values=float32(csr.data),
-        columns=n_features,
-    )
-    return core, csr.shape
-
-
-def _falls(array: npt.NDArray[Any]) -> bool:
-    return bool((array[1:] < array[:-1]).any())
