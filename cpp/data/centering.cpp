@@ -8,8 +8,8 @@
 namespace omp_mlp {
 namespace {
 
-// Adds the rows [begin, end) of a dense matrix to `sums`. `Partial` holds the sum of `together` rows exactly,
-// or nearly so, and is quicker than double.
+// Adds the rows [begin, end) of a dense matrix to `sums`. `Partial` holds the sum of `together` rows,
+// exactly or nearly so. `Partial` is quicker than double.
 template <typename Partial, typename Value>
 void add_rows(const Value* x, Index begin, Index end, Index columns, Index together, double* sums) {
     std::vector<Partial> partial(static_cast<std::size_t>(columns));

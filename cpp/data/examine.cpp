@@ -12,7 +12,7 @@ namespace omp_mlp {
 namespace {
 
 bool all_finite(const float* values, Index begin, Index end) {
-    // x * 0 is 0 unless x is infinite or NaN: a sum of such terms is quick to tell.
+    // x * 0 is 0 unless x is infinite or NaN, and a sum of such terms is quick.
     constexpr Index lanes = 16;
     std::array<float, lanes> sums{};
     Index k = begin;

@@ -18,19 +18,19 @@ namespace {
 
 constexpr std::array divisors{255.0F, 1.0F, 256.0F, 16.0F};
 
-// Memory of this size comes from the operating system, which clears it page by page: fewer, larger pages take a
-// quarter of the time.
+// The operating system clears memory of this size page by page. Fewer and larger pages take a quarter of
+// the time.
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 
 std::uint8_t* allocate(std::size_t size) {
     auto* memory = static_cast<std::uint8_t*>(::operator new(size, std::align_val_t{huge_page}));
 #if defined(__linux__)
-    madvise(memory, size, MADV_HUGEPAGE);  // a wish, whose refusal costs time only
+    madvise(memory, size, MADV_HUGEPAGE);  // a wish; a refusal costs time only
 #endif
     return memory;
 }
 
-// The divisor that fits some rows of X at equal distances, if one does.
+// The divisor that fits some rows of X at equal distances, if there is one.
 std::optional<float> find_divisor(const Kernels& kernels, const Samples& X) {
     constexpr Index rows_looked_at = 64;
     const Index step = std::max<Index>(1, X.rows / rows_looked_at);

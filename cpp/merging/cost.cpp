@@ -17,7 +17,8 @@ void fill(Buffer& buffer, std::uint64_t stream) {
     }
 }
 
-// What n replicas of a sparse first layer leave to a merge: each has touched rows at random, and the biases.
+// What n replicas leave to a merge when the first layer reads sparse: each has touched random rows and
+// the biases.
 class Leftovers {
 public:
     Leftovers(Index replicas, Index layer_size, const SparseRows& sparse, const float* base)
@@ -73,7 +74,7 @@ MergeCost measure_merge_cost(const MergeMethod& method, const std::vector<Option
     if (sparse != nullptr) {
         leftovers.emplace(replicas, layer_ends.front(), *sparse, master.data());
     }
-    // Rows that a replica has to touch first it loads while it trains.
+    // A replica loads these rows while it trains, so they are not in the time of loading.
     const Index loaded_from = sparse != nullptr ? layer_ends.front() - sparse->stride : 0;
     Merger merger{method, options, layer_ends, outer, replicas};
     MergeCost cost{};

@@ -11,7 +11,7 @@
 
 namespace omp_mlp {
 
-// Of merge_loops_simd.cpp. The narrow ones run on every machine.
+// The tables of loops_simd.cpp. The narrow ones run on every machine.
 extern const MergeLoops narrow_merge_loops;
 #if defined(__x86_64__)
 extern const MergeLoops avx2_merge_loops;
@@ -80,7 +80,7 @@ void copy_parameters(const ReplicaRows& slice, std::size_t i, Index begin, Index
 }  // namespace
 
 void dot_updates(const ReplicaRows& slice, const float* base, double* gram) {
-    // In pieces of which the updates of some thirty replicas fit in a core's fastest cache.
+    // The updates of some thirty replicas, a piece of each, fit in a core's fastest cache.
     constexpr Index piece = 128;
     constexpr Index lanes = 2;  // what every processor has
     using Lanes = double __attribute__((vector_size(lanes * sizeof(double))));
@@ -139,10 +139,10 @@ double square_updates(const ReplicaRows& slice, const float* base) {
 }
 
 void take_median(const ReplicaRows& slice, double* middle) {
-    // Batcher's merge exchange (Knuth, The Art of Computer Programming 3, Algorithm 5.2.2M) sorts all columns
-    // of a piece at once: which rows are compared does not depend on the values.
+    // Batcher's merge exchange (Knuth, The Art of Computer Programming 3, Algorithm 5.2.2M) compares
+    // rows that do not depend on the values. So it sorts all columns of a piece at once.
     constexpr Index piece = 16;
-    constexpr Index lanes = 4;  // what every processor has; wider ones GCC takes apart, number by number
+    constexpr Index lanes = 4;  // what every processor has; GCC splits wider ones into single numbers
     using Lanes = float __attribute__((vector_size(lanes * sizeof(float)), may_alias));
     const auto n = static_cast<std::size_t>(slice.count);
     Buffer rows(n * piece);

@@ -1,10 +1,10 @@
 // The loops of merging that every round goes through, on GCC/Clang vector types. Like kernels/simd, this
 // file is compiled once for each instruction set, with OMP_MLP_TABLE and OMP_MLP_NAME (its table) and
-// OMP_MLP_VECTOR_BYTES (its register width) set; and everything is in an unnamed namespace, with nothing of
-// the standard library that is a template or inline.
+// OMP_MLP_VECTOR_BYTES (its register width) set; and everything is in an unnamed namespace, with nothing
+// of the standard library that is a template or inline.
 //
-// A cache line of numbers is added up side by side, in one register or in several: the same sums, in the same
-// order, for every width. Fused multiply-adds are switched off.
+// A cache line of numbers is added up side by side, in one register or in several: the same sums, in the
+// same order, for every width. Fused multiply-adds are switched off.
 #include <string.h>  // NOLINT(modernize-deprecated-headers): a plain function, see above
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -23,8 +23,8 @@ using F = float __attribute__((vector_size(OMP_MLP_VECTOR_BYTES)));
 using V = double __attribute__((vector_size(OMP_MLP_VECTOR_BYTES)));
 using Narrow = float __attribute__((vector_size(OMP_MLP_VECTOR_BYTES / 2)));
 
-// Floats as doubles, and doubles rounded to floats: one instruction each. GCC 12 takes __builtin_convertvector
-// apart into several, where registers are wide.
+// Floats to doubles, and doubles rounded to floats: one instruction each. GCC 12 makes several
+// instructions of __builtin_convertvector where registers are wide.
 V as_doubles(Narrow floats) {
 #if defined(__AVX512F__)
     return V(_mm512_cvtps_pd(__m256(floats)));
@@ -45,7 +45,7 @@ Narrow as_floats(V doubles) {
 #endif
 }
 
-// Of doubles or floats: a register of numbers, or one number where no more than that is left of a slice.
+// A register of doubles or floats; or one number, where less than a register is left of a slice.
 template <typename Numbers>
 Numbers load(const double* x) {
     Numbers v;
@@ -79,7 +79,8 @@ void store(float* x, Numbers v) {
     }
 }
 
-// Calls fn.template operator()<Numbers>(j) for all j < size, a register of them at a time, then one by one.
+// Calls fn.template operator()<Numbers>(j) for all j < size, a register of them at a time, then one by
+// one.
 template <typename Fn>
 void for_all(Index size, const Fn& fn) {
     Index j = 0;
@@ -91,18 +92,18 @@ void for_all(Index size, const Fn& fn) {
     }
 }
 
-// A stretch of a slice that lies in one row of the first layer; or all of a slice with nothing deferred.
-struct Stretch {
+// A part of a slice that lies in one row of the first layer; or a whole slice, if nothing is deferred.
+struct Part {
     Index begin;  // positions of the slice
     Index end;
     Index row;
-    Index column;  // at which it begins
+    Index column;  // where the part begins
 };
 
 template <bool is_deferred, typename Fn>
-void for_each_stretch(const ReplicaRows& rows, const Fn& fn) {
+void for_each_part(const ReplicaRows& rows, const Fn& fn) {
     if constexpr (!is_deferred) {
-        fn(Stretch{0, rows.size, 0, 0});
+        fn(Part{0, rows.size, 0, 0});
         return;
     } else {
         const Index stride = rows.deferred->stride;
@@ -111,28 +112,28 @@ void for_each_stretch(const ReplicaRows& rows, const Fn& fn) {
         for (Index begin = 0; begin < rows.size; ++row, column = 0) {
             const Index rest = stride - column;
             const Index end = rest < rows.size - begin ? begin + rest : rows.size;
-            fn(Stretch{begin, end, row, column});
+            fn(Part{begin, end, row, column});
             begin = end;
         }
     }
 }
 
-// Where replicas [first, first + count), and as many after them, have the slice.
+// Where the slice lies in replicas [first, first + count), and in as many after them.
 template <Index count>
 struct Group {
     const float* here[count];
-    const float* next[count];  // the same as here where there are no more
+    const float* next[count];  // equal to `here` where there are no more replicas
     const float* shifts[count];
 };
 
 template <bool is_deferred, Index count>
-Group<count> group_of(const ReplicaRows& rows, Index first, const Stretch& stretch) {
+Group<count> group_of(const ReplicaRows& rows, Index first, const Part& part) {
     const auto parameters = [&](Index i) {
         if constexpr (!is_deferred) {
             return rows.replicas[i] + rows.begin;
         } else {
             const float* const either[2] = {rows.deferred->base, rows.replicas[i]};
-            return either[is_touched(rows.deferred->touched[i], stretch.row)] + rows.begin;
+            return either[is_touched(rows.deferred->touched[i], part.row)] + rows.begin;
         }
     };
     Group<count> group;
@@ -142,13 +143,13 @@ Group<count> group_of(const ReplicaRows& rows, Index first, const Stretch& stret
         group.here[i] = parameters(first + i);
         group.next[i] = next < rows.count ? parameters(next) : group.here[i];
         group.shifts[i] =
-            is_deferred ? rows.deferred->shifts[first + i] + stretch.column - stretch.begin : nullptr;
+            is_deferred ? rows.deferred->shifts[first + i] + part.column - part.begin : nullptr;
     }
     return group;
 }
 
-// A slice begins anew in every replica, where the hardware does not expect it: so the line of the next group of
-// replicas that is in the same place is asked for here.
+// A slice begins at another place in every replica, where the hardware does not expect a read. So this
+// prefetches the line at the same place in the next group of replicas.
 template <Index count>
 void prefetch_next(const Group<count>& group, Index j) {
 #pragma GCC unroll 4
@@ -177,18 +178,17 @@ void add_weighted_of(const Group<count>& group, double mean, Index at, const dou
 template <bool is_deferred>
 void add_weighted_rows(const ReplicaRows& rows, const double* weights, double* total) {
     for_each_group(rows.count, [&]<Index count>(Index first) {
-        for_each_stretch<is_deferred>(rows, [&](const Stretch& stretch) {
-            const auto group = group_of<is_deferred, count>(rows, first, stretch);
-            const double mean =
-                is_deferred ? static_cast<double>(rows.deferred->mean[stretch.row]) : 0.0;
-            Index j = stretch.begin;
-            for (; j + together <= stretch.end; j += together) {
+        for_each_part<is_deferred>(rows, [&](const Part& part) {
+            const auto group = group_of<is_deferred, count>(rows, first, part);
+            const double mean = is_deferred ? static_cast<double>(rows.deferred->mean[part.row]) : 0.0;
+            Index j = part.begin;
+            for (; j + together <= part.end; j += together) {
                 prefetch_next(group, j);
                 for (Index at = j; at < j + together; at += lanes) {
                     add_weighted_of<is_deferred, V>(group, mean, at, weights + first, total);
                 }
             }
-            for (; j < stretch.end; ++j) {
+            for (; j < part.end; ++j) {
                 add_weighted_of<is_deferred, double>(group, mean, j, weights + first, total);
             }
         });
@@ -200,7 +200,7 @@ void add_weighted(const ReplicaRows& rows, const double* weights, double* total)
                              : add_weighted_rows<false>(rows, weights, total);
 }
 
-// The sum of some updates, and of their squares.
+// The sum of some updates, and the sum of their squares.
 template <typename Numbers>
 struct Updates {
     Numbers sum;
@@ -214,7 +214,7 @@ Floats load_floats(const float* x) {
     return v;
 }
 
-// Those of a group of replicas, at some positions.
+// The sums of a group of replicas, at some positions.
 template <bool is_deferred, typename Floats, Index count>
 Updates<Floats> updates_of(const Group<count>& group, float mean, Index at, const float* base) {
     const auto start = load_floats<Floats>(base + at);
@@ -260,11 +260,11 @@ UpdateNorms add_updates_rows(const ReplicaRows& rows, const float* base, double*
     UpdateNorms rest{0.0, 0.0};
     for_each_group(rows.count, [&]<Index count>(Index first) {
         const bool is_last = first + count == rows.count;
-        for_each_stretch<is_deferred>(rows, [&](const Stretch& stretch) {
-            const auto group = group_of<is_deferred, count>(rows, first, stretch);
-            const float mean = is_deferred ? rows.deferred->mean[stretch.row] : 0.0F;
-            Index j = stretch.begin;
-            for (; j + together <= stretch.end; j += together) {
+        for_each_part<is_deferred>(rows, [&](const Part& part) {
+            const auto group = group_of<is_deferred, count>(rows, first, part);
+            const float mean = is_deferred ? rows.deferred->mean[part.row] : 0.0F;
+            Index j = part.begin;
+            for (; j + together <= part.end; j += together) {
                 prefetch_next(group, j);
 #pragma GCC unroll 4
                 for (Index k = 0; k < together / float_lanes; ++k) {
@@ -286,7 +286,7 @@ UpdateNorms add_updates_rows(const ReplicaRows& rows, const float* base, double*
                     }
                 }
             }
-            for (; j < stretch.end; ++j) {
+            for (; j < part.end; ++j) {
                 const auto updates = updates_of<is_deferred, float>(group, mean, j, base);
                 const double sum = (first > 0 ? total[j] : 0.0) + static_cast<double>(updates.sum);
                 total[j] = sum;

@@ -22,9 +22,9 @@ Merger::Merger(const MergeMethod& method, std::vector<OptionValue> options,
                std::span<const Index> layer_ends, const OuterStep& outer, Index replicas)
     : method_{&method}, options_{std::move(options)}, layers_{layer_ends.size()}, outer_{outer} {
     assert(options_.size() == method.options.size());
-    // A merge lasts as long as the worker with the most slices: of some hundred, each of 64 workers would have one
-    // or two. Fewer workers share them well, and long ones are read faster. What a method measures for each pair
-    // of replicas is added up over the slices by one worker.
+    // A merge waits for the worker with the most slices. Of some hundred slices, each of 64 workers
+    // would have one or two. Fewer workers share long slices well, and long slices are read faster. One
+    // worker adds up over the slices what a method measures for each pair of replicas.
     const bool measures_pairs = method.measure != nullptr && !method.measure->adds_updates;
     const Index size = replicas >= 64 && !measures_pairs ? slice_floats / 4 : slice_floats;
     Index begin = 0;
@@ -66,7 +66,7 @@ void Merger::measure(const MergeInput& input, const ForEach& for_each) {
     });
 }
 
-// Adds up what was measured, slice after slice, and lets the method weigh each layer.
+// Adds up the measurements, slice after slice, and lets the method weigh each layer.
 void Merger::weigh(const MergeInput& input) {
     const std::size_t n = input.replicas.size();
     const std::size_t count = parts_.size() / slices_.size();

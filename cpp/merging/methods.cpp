@@ -43,7 +43,7 @@ constexpr Measure diversity = {
     .slice =
         [](const MergeInput& input, const ReplicaRows& rows, double* updates, double* sums) {
             const UpdateNorms norms = merge_loops().add_updates(rows, input.base, updates);
-            // The loop squares in float, which ends at 1e38, and loses what is below 1e-38.
+            // The loop squares in float, which overflows above 1e38 and loses numbers below 1e-38.
             const bool in_range =
                 norms.square_of_sum == 0.0 || (norms.squares > 1e-25 && std::isfinite(norms.squares));
             sums[0] = in_range ? norms.squares : square_updates(rows, input.base);
@@ -63,8 +63,9 @@ constexpr Measure gram = {
                 double* sums) { dot_updates(rows, input.base, sums); },
     .adds_updates = false};
 
-// Every node of the tree is a weighted sum of the updates below it, and dot products of such sums follow from
-// those of the updates: one pass over the replicas is enough for the whole tree, and it is exact.
+// Every node of the tree is a weighted sum of the updates below it. Dot products of such sums follow
+// from those of the updates. So one pass over the replicas is enough for the whole tree, and it is
+// exact.
 void adasum(const MergeInput& input, Options /*options*/, Sums dots, Weights weights) {
     const std::size_t n = input.replicas.size();
     std::ranges::fill(weights, 1.0);

@@ -9,8 +9,8 @@ namespace {
 
 std::atomic<int> running_teams = 0;
 
-// Waking a thread that sleeps takes as long as training on some fifty samples. Rounds are often no longer than
-// that, and replicas are not done at the same time.
+// Waking a thread takes as long as training on some fifty samples. Rounds are often no longer than that,
+// and replicas do not end at the same time.
 constexpr int yields_between_loops = 400;
 
 // An exception must not leave a parallel region: the process would be aborted.
@@ -89,7 +89,7 @@ void Team::for_each(Index count, const std::function<void(Index)>& fn,
             run_guarded(wait, failure);
         }
     }
-    // From here on nobody comes in, and whoever is inside finds nothing to do and leaves.
+    // From here on no thread enters. Threads that are inside find nothing to do, and leave.
     inside_.fetch_or(closed, std::memory_order_relaxed);
     const auto everyone_is_out = [this] { return inside_.load(std::memory_order_acquire) == closed; };
     while (!wait_awake(everyone_is_out)) {
@@ -101,7 +101,8 @@ void Team::for_each(Index count, const std::function<void(Index)>& fn,
 }
 
 void Team::together(const std::function<void(Index)>& fn) {
-    // As many indices as threads, and nobody is done before all have met: each thread gets one.
+    // There are as many indices as threads, and no index is done before all have met. So each thread
+    // gets one.
     for_each(size_, fn);
 }
 
@@ -109,10 +110,10 @@ void Team::visit(Index i) noexcept {
     run_guarded([&] { (*fn_)(i); }, failures_[static_cast<std::size_t>(i)]);
 }
 
-// Begins an index unless somebody else has.
+// Begins an index unless another thread has begun it.
 void Team::try_index(Index i) noexcept {
     std::atomic<bool>& begun = begun_[static_cast<std::size_t>(i)];
-    // What fn(i) reads was written before the loop was opened, so that this only has to be atomic.
+    // What fn(i) reads was written before the loop was opened. So this only has to be atomic.
     if (!begun.load(std::memory_order_relaxed) && !begun.exchange(true, std::memory_order_relaxed)) {
         visit(i);
         left_.fetch_sub(1, std::memory_order_release);
@@ -120,17 +121,17 @@ void Team::try_index(Index i) noexcept {
 }
 
 void Team::work(int worker) noexcept {
-    // Its own indices first, whose memory is near this thread since the last loop, ...
+    // First the thread's own indices, whose memory is near it since the last loop.
     for (Index i = worker; i < count_; i += size_) {
         try_index(i);
     }
-    // ... then what others, who may not even be awake, have not begun.
+    // Then the indices that other threads, which may be asleep, have not begun.
     for (Index i = 0; i < count_; ++i) {
         try_index(i);
     }
 }
 
-// Whether this thread is inside the loop now, which then stays as it is until it leaves.
+// Whether this thread is inside the loop now. The loop then stays as it is until the thread leaves.
 bool Team::enter() noexcept {
     int inside = inside_.load(std::memory_order_relaxed);
     while ((inside & closed) == 0) {
@@ -163,7 +164,7 @@ void Team::serve(int worker) noexcept {
 
 void Team::dismiss() {
     fn_ = nullptr;
-    inside_.store(0, std::memory_order_release);  // and stays open
+    inside_.store(0, std::memory_order_release);  // the loop stays open
     loop_.fetch_add(1, std::memory_order_release);
     loop_.notify_all();
 }
@@ -173,7 +174,7 @@ int openmp_max_threads() {
 }
 
 bool release_threads() {
-    // Since GCC 9. LLVM's runtime crashes after a hard pause, and nobody may pause a region that runs.
+    // Since GCC 9. LLVM's runtime crashes after a hard pause, and a region that runs must not be paused.
 #if defined(__GNUC__) && !defined(__clang__)
     return running_teams == 0 && omp_pause_resource_all(omp_pause_hard) == 0;
 #else
