@@ -1,5 +1,5 @@
-// The hot loops, on plain memory. A Kernels table is one way to run them; every table computes the
-// same thing up to the rounding of float32 sums, and is tested against the plain loops.
+// The hot loops, on plain memory. A Kernels table is one way to run them. Every table computes the same
+// up to the rounding of float32 sums, and is tested against the plain loops.
 //
 // Conventions: a matrix is a pointer and the distance between its rows in floats. `width` is the
 // padded width of a layer's rows: a multiple of 16, rows start on cache lines. Row k of W (fan_in rows)
@@ -31,9 +31,9 @@ struct MarkedRows {
     Index samples;
     const float* const* floats;        // the rows, as floats ...
     const std::uint8_t* const* bytes;  // ... or as bytes, each of which ...
-    const float* byte_value;           // ... is worth byte_value[byte]
-    // Rows that will be read after these, of the same kind; the memory is asked for them bit by bit. May be
-    // null, and so may each of them.
+    const float* byte_value;           // ... stands for byte_value[byte]
+    // Rows of the same kind that will be read after these. They are prefetched bit by bit. `upcoming`
+    // may be null, and so may each row.
     const void* const* upcoming;
 };
 
@@ -43,7 +43,7 @@ struct BatchTranspose {
 
     std::uint32_t* present;  // for each input, a bit for each sample; zero between calls
     float* values;           // for each input, `samples` values, where the bit is set
-    std::int32_t* inputs;    // those that occur; room for one more than there are inputs
+    std::int32_t* inputs;    // the inputs that occur; room for one more than there are inputs
 };
 
 enum class Activation { relu, tanh, logistic, identity };
@@ -54,26 +54,27 @@ inline constexpr Index most_narrow = 16;
 struct Kernels {
     const char* name;
 
-    // Small batches of bytes are best read together up to so many samples (stretch_of): more share a visit of
-    // the first layer, and need more of the products of gram_uint8.
+    // The best number of samples of a stretch of bytes (stretch_of). In a longer stretch more samples
+    // share a visit of the first layer, and need more of the products of gram_uint8.
     Index bytes_together;
 
     // ---- Nonzeros of a sample ----
 
-    // Lists the nonzeros of x (n floats, or n bytes times scale); room for n + 16 entries. Returns how many.
+    // Lists the nonzeros of x (n floats, or n bytes times scale); room for n + 16 entries. Returns how
+    // many.
     Index (*gather_float32)(const float* x, Index n, std::int32_t* index, float* value);
     Index (*gather_uint8)(const std::uint8_t* x, Index n, float scale, std::int32_t* index,
                           float* value);
 
-    // Sets bit k % 64 of marks[k / 64] where x[k] is not zero, and clears the others, for k < n rounded up
-    // to a multiple of 64. Returns how many are set.
+    // Sets bit k % 64 of marks[k / 64] where x[k] is not zero, and clears the others, for k < n rounded
+    // up to a multiple of 64. Returns how many are set.
     Index (*mark_float32)(const float* x, Index n, std::uint64_t* marks);
     Index (*mark_uint8)(const std::uint8_t* x, Index n, std::uint64_t* marks);
 
     // ---- Bytes ----
 
-    // bytes[k] = x[k] times divisor, and whether every x[k] is a whole number from 0 to 255 divided by it, to
-    // the last bit; if not, bytes become anything.
+    // bytes[k] = x[k] times divisor. Returns whether every x[k] is a whole number from 0 to 255 divided
+    // by divisor, to the last bit. If not, bytes become anything.
     bool (*to_bytes)(const float* x, Index n, float divisor, std::uint8_t* bytes);
     // row[k] = scale * x[k] for n bytes.
     void (*widen_uint8)(const std::uint8_t* x, Index n, float scale, float* row);
@@ -90,27 +91,29 @@ struct Kernels {
 
     // ---- First layer, from dense rows with marks of their nonzeros ----
 
-    // z[s] = bias + sum over the marked k of x[s][k] W[k]. The rows of W are visited in blocks of
-    // 64 x words_a_visit, all samples in a block, so that what they share is read from the fastest cache.
+    // z[s] = bias + sum over the marked k of x[s][k] W[k]. The rows of W are visited in blocks of 64 x
+    // words_a_visit. All samples visit a block in turn, so the rows that they share come from the
+    // fastest cache.
     void (*marked_forward)(const MarkedRows& x, Index words_a_visit, const float* W, const float* bias,
                            Index width, float* z);
-    // W[k] += sum over s of x[s][k] step[s], bias += sum over s of step[s]. scratch: 64 x x.words entries.
-    // `pairs`: null, or a copy of W in bfloat16 to be kept up with it.
+    // W[k] += sum over s of x[s][k] step[s], bias += sum over s of step[s]. scratch: 64 x x.words
+    // entries. `pairs`: null, or a copy of W in bfloat16 that takes the same steps.
     void (*marked_update)(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
                           std::uint32_t* scratch, std::uint32_t* pairs);
 
-    // W (rows x width) rounded to bfloat16 (the upper half of a float32), to nearest, ties to even, two rows
-    // in one: entry j of row p is that of W[2 p][j] in the lower and of W[2 p + 1][j] in the upper half.
+    // W (rows x width) rounded to bfloat16 (the upper half of a float32), to nearest, ties to even, two
+    // rows in one: entry j of row p is that of W[2 p][j] in the lower and of W[2 p + 1][j] in the upper
+    // half.
     void (*pair_rows)(const float* W, Index rows, Index width, std::uint32_t* pairs);
-    // marked_forward from such a copy, with x rounded to bfloat16 too: a quarter of the loads, half of the
-    // multiplications.
+    // marked_forward from such a copy, with x rounded to bfloat16, too. It takes a quarter of the loads
+    // and half of the multiplications.
     void (*marked_forward_bfloat16)(const MarkedRows& x, Index words_a_visit, const std::uint32_t* pairs,
                                     const float* bias, Index width, float* z);
 
     // ---- Products of samples with each other ----
 
-    // product[s * MarkedRows::most + t] = x[s] . x[t] for all t in an earlier batch than s < samples; a batch
-    // is `batch` samples. Other entries become anything.
+    // product[s * MarkedRows::most + t] = x[s] . x[t] for all t in an earlier batch than s < samples; a
+    // batch is `batch` samples. Other entries become anything.
     void (*gram_float32)(const float* const* x, Index samples, Index batch, Index n, float* product);
     void (*gram_uint8)(const std::uint8_t* const* x, Index samples, Index batch, Index n, float scale,
                        float* product);
@@ -120,8 +123,8 @@ struct Kernels {
     // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride, z: samples x width.
     void (*dense_forward)(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
                           const float* bias, Index width, float* z);
-    // below[s][k] = delta[s] . W[k] for k < fan_in; below: samples x below_stride, its filling becomes 0.
-    // scratch: 64 x width floats.
+    // below[s][k] = delta[s] . W[k] for k < fan_in; below: samples x below_stride, its filling becomes
+    // 0. scratch: 64 x width floats.
     void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in, Index width,
                            float* below, Index below_stride, float* scratch);
     // W[k] += sum over s of a[s][k] step[s], bias as above.
@@ -134,9 +137,9 @@ struct Kernels {
 
     // ---- A layer with few outputs ----
 
-    // A layer with at most most_narrow outputs, whose weights are stored transposed: row k of W (outputs x
-    // a_stride) holds those that lead to output k. The filling of a must be 0.
-    // z[s] = bias + W a[s]; the filling of z is left as it is.
+    // A layer with at most most_narrow outputs, whose weights are stored transposed: row k of W (outputs
+    // x a_stride) holds those that lead to output k. The filling of a must be 0. z[s] = bias + W a[s];
+    // the filling of z is left as it is.
     void (*narrow_forward)(const float* a, Index a_stride, Index samples, const float* W,
                            const float* bias, Index outputs, Index z_stride, float* z);
     // below[s] = delta[s] W for all s, then W[k] += sum over s of delta[s][k] a[s], and bias likewise.

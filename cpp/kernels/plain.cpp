@@ -1,4 +1,5 @@
-// The obvious loops: the fallback for any machine, and what every fast variant is tested against.
+// The obvious loops. They are the fallback for any machine, and every fast variant is tested against
+// them.
 #include <algorithm>
 #include <bit>
 #include <cmath>

@@ -12,8 +12,8 @@ bool to_bytes(const float* x, Index n, float divisor, std::uint8_t* bytes) {
     const auto convert = [&](const float* from, std::uint8_t* to) {
         V values;
         memcpy(&values, from, sizeof values);
-        // What is no number from 0 to 255, NaN too, becomes an integer outside that range, or comes back as
-        // something else.
+        // A float that is no number from 0 to 255 becomes an integer outside that range, or comes back
+        // as another float. This holds for NaN, too.
         const VInt whole = __builtin_convertvector(values * divisor + 0.5F, VInt);
         const V back = divided(__builtin_convertvector(whole, V), divisor, inverse);
         wrong |= (whole & ~255) | (back != values);

@@ -14,7 +14,7 @@ void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, 
         memcpy(z + s * width, bias, static_cast<std::size_t>(width) * sizeof(float));
     }
     if (samples == 1) {
-        // Too few sums to keep the multipliers busy one by one: four rows of W at a time.
+        // One row of W has too few sums to keep the multipliers busy, so this takes four rows at a time.
         for_each_tile(width, [&]<Index N>(Index column) {
             constexpr Index chains = N >= 4 ? 1 : 4;
             V sum[chains][N] = {};
@@ -67,7 +67,7 @@ template <bool all>
     return sum_each(sum);
 }
 
-// below[k] = delta . W[k], for one sample: as many rows of W at a time as a vector has lanes.
+// below[k] = delta . W[k], for one sample. This takes as many rows of W at a time as a vector has lanes.
 void dense_backward_one(const float* delta, const float* W, Index fan_in, Index width, float* below) {
     Index k = 0;
     for (; k + lanes <= fan_in; k += lanes) {
@@ -78,8 +78,8 @@ void dense_backward_one(const float* delta, const float* W, Index fan_in, Index 
     }
 }
 
-// scratch[j][i] = W[k + i][j] for a panel of up to `panel` rows of W, so that the product with W
-// transposed runs over contiguous rows.
+// scratch[j][i] = W[k + i][j] for a panel of up to `panel` rows of W. The product with W transposed then
+// runs over contiguous rows.
 constexpr Index panel = 64;
 
 void transpose_panel(const float* W, Index rows, Index width, float* scratch) {

@@ -6,7 +6,8 @@
 namespace omp_mlp {
 namespace {
 
-// Of dots_rows x dots_columns rows with each other at a time, with a vector of sums for each in registers.
+// Multiplies dots_rows x dots_columns rows with each other at a time. Each product has a vector of sums
+// in a register.
 constexpr Index dots_rows = registers == 32 ? 4 : 2;
 constexpr Index dots_columns = 4;
 

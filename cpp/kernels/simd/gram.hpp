@@ -7,8 +7,8 @@
 namespace omp_mlp {
 namespace {
 
-// Calls tile(s, t, out) for the tiles of the lower triangle that products between batches lie in. Rows beyond
-// the last sample are the last once more: their products land in entries that nobody reads.
+// Calls tile(s, t, out) for the tiles of the lower triangle that hold products between batches. Rows
+// beyond the last sample repeat the last sample. No loop reads the entries with their products.
 template <typename Tile>
 void for_each_gram_tile(Index samples, Index batch, float* product, const Tile& tile) {
     for (Index s = 0; s < samples; s += dots_rows) {
@@ -47,9 +47,9 @@ void gram_float32(const float* const* x, Index samples, Index batch, Index n, fl
 
 #if OMP_MLP_HAS_BYTE_PRODUCTS
 
-// In integers, exactly. The instruction multiplies unsigned with signed bytes, so the second factor is taken
-// as byte - 128, and 128 times the sum of the first is added afterwards. Above 60,000 entries a sum might
-// overflow.
+// Exact, in integers. The instruction multiplies unsigned with signed bytes. So the second factor is
+// byte - 128, and 128 times the sum of the first is added afterwards. A sum might overflow above 60,000
+// entries.
 void gram_uint8(const std::uint8_t* const* x, Index samples, Index batch, Index n, float scale,
                 float* product) {
     if (n > 60000) {

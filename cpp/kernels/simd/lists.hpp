@@ -47,7 +47,7 @@ void lists_update_one(const ListedRow& x, const float* step, float* W, Index wid
         for (Index v = 0; v < N; ++v) {
             change[v] = load(step + column + v * lanes);
         }
-        // Backwards: the rows that the forward pass read last are still in the fastest cache.
+        // Backwards, because the rows that the forward pass read last are still in the fastest cache.
         for (Index i = row.count - 1; i >= 0; --i) {
             float* w = columns + row.index[i] * stride;
             const float value = row.value[i];
@@ -59,8 +59,8 @@ void lists_update_one(const ListedRow& x, const float* step, float* W, Index wid
     });
 }
 
-// Turns the lists of up to 32 samples into lists for each input: which samples have it nonzero (a bit
-// each), and their values. Returns how many inputs occur.
+// Turns the lists of up to 32 samples into lists for each input: the samples in which the input is not
+// zero (a bit each), and their values. Returns the number of inputs that occur.
 Index transpose(const ListedRow* x, Index samples, const BatchTranspose& t) {
     Index inputs = 0;
     for (Index s = 0; s < samples; ++s) {
@@ -77,8 +77,8 @@ Index transpose(const ListedRow* x, Index samples, const BatchTranspose& t) {
     return inputs;
 }
 
-// A row of W stays in registers while the deltas of all samples that have its input nonzero are added:
-// gradient and step in one, and every row is read and written once for a batch.
+// A row of W stays in registers while the deltas of all samples with a nonzero input for it are added.
+// Gradient and step are one, and every row is read and written once for a batch.
 void lists_update(const ListedRow* x, Index samples, const float* step, float* W, float* bias,
                   Index width, const BatchTranspose& t) {
     update_bias(step, samples, bias, width);

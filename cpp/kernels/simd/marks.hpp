@@ -1,4 +1,4 @@
-// The first layer from dense rows with marks of their nonzeros, of which W may be in bfloat16.
+// The first layer from dense rows with marks of their nonzeros. W may be in bfloat16.
 #pragma once
 
 #include <type_traits>
@@ -10,7 +10,7 @@
 namespace omp_mlp {
 namespace {
 
-// What a marked entry is worth.
+// The float that a marked entry stands for.
 struct FloatValues {
     const float* row;
     float operator()(Index k) const { return row[k]; }
@@ -43,8 +43,8 @@ void with_rows(const MarkedRows& x, const Fn& fn) {
     }
 }
 
-// Where there are registers for it, two samples (or two rows of W) are worked on together: what both need is
-// loaded once, and loads are what these loops wait for.
+// Where there are enough registers, two samples (or two rows of W) are worked on together. What both
+// need is loaded once. These loops wait for loads.
 constexpr bool is_double = registers == 32;
 
 // sum += the sum over the bits k of `left` of values(k) rows[k].
@@ -62,7 +62,7 @@ template <Index N, typename Bits, typename Values>
     }
 }
 
-// The same for two sums with bits and values of their own.
+// The same for two sums, each with its own bits and values.
 template <Index N, typename Bits, typename Values0, typename Values1>
 [[gnu::always_inline]] inline void add_rows_to_two(Bits left_0, Bits left_1, const Values0& values_0,
                                                    const Values1& values_1, const float* rows,
@@ -84,13 +84,14 @@ template <Index N, typename Bits, typename Values0, typename Values1>
     add_rows<N>(in_register(left_1 ^ both), values_1, rows, stride, sum_1);
 }
 
-// Entries k and k + 1 in bfloat16, the first in the lower half; nothing is read beyond `last`, where W is 0.
+// Entries k and k + 1 in bfloat16, the first in the lower half. Nothing is read beyond `last`; W is 0
+// there.
 [[gnu::always_inline]] inline std::uint32_t pair_of(const FloatValues& values, Index k, Index last) {
     const Index next = k + static_cast<Index>(k < last);
     return rounded_half(values(k)) | rounded_half(values(next)) << 16;
 }
 
-// Bytes times a power of two are in bfloat16 what they are.
+// Bytes times a power of two are exact in bfloat16.
 [[gnu::always_inline]] inline std::uint32_t pair_of(const ByteValues& values, Index k, Index last) {
     const Index next = k + static_cast<Index>(k < last);
     std::uint32_t even = 0;
@@ -103,8 +104,8 @@ template <Index N, typename Bits, typename Values0, typename Values1>
 template <typename Weight>
 constexpr bool is_bfloat16 = std::is_same_v<Weight, std::uint32_t>;
 
-// add_rows from W in bfloat16: k runs over the even entries, each with the one after it, which is not read
-// beyond `last`. What is not marked is 0.
+// add_rows from W in bfloat16. k runs over the even entries. Each goes with the next entry, which is not
+// read beyond `last`. Entries without a mark are 0.
 template <Index N, typename Values>
 [[gnu::always_inline]] inline void add_pairs(std::uint64_t left, const Values& values, Index last,
                                              const std::uint32_t* rows, Index stride, V* sum) {
@@ -146,8 +147,8 @@ std::uint64_t pair_marks(std::uint64_t marks) {
     return (marks | marks >> 1) & 0x5555555555555555U;
 }
 
-// after = before + the sum over the marked k of values[k] W[k], for `words` words of marks. `last`: the last
-// entry that there is, counted from the first mark. A function of its own, so that all it needs has a
+// after = before + the sum over the marked k of values[k] W[k], for `words` words of marks. `last`: the
+// last entry, counted from the first mark. This is a function of its own so that all it needs has a
 // register.
 template <Index N, typename Values, typename Weight>
 [[gnu::noinline]] void visit(const std::uint64_t* marks, Index words, Values values, Index last,
@@ -168,7 +169,7 @@ template <Index N, typename Values, typename Weight>
     store_tile<N>(after, sum);
 }
 
-// The same for two samples, whose marks, values and sums are the given distances apart.
+// The same for two samples. Their marks, values and sums are the given distances apart.
 template <Index N, typename Values, typename Weight>
 [[gnu::noinline]] void visit_two(const std::uint64_t* marks, Index marks_apart, Index words,
                                  Values values_0, Values values_1, Index last, const Weight* W,
@@ -195,7 +196,7 @@ template <Index N, typename Values, typename Weight>
     store_tile<N>(after + stride, sum_1);
 }
 
-// Has the memory start on the entries of a row that belong to `words` words of marks from `first` on.
+// Prefetches the entries of a row that belong to `words` words of marks from `first` on.
 template <typename Entry>
 void prefetch_block(const void* row, Index first, Index words, Index columns) {
     if (row == nullptr) {
@@ -209,8 +210,8 @@ void prefetch_block(const void* row, Index first, Index words, Index columns) {
     }
 }
 
-// As in lists_forward, but one block of rows of W at a time for all samples: the rows that samples share
-// come from the second cache once, not once for each of them.
+// As lists_forward, but all samples visit one block of rows of W at a time. The rows that samples share
+// come from the second-level cache once, and not once for each sample.
 //
 // Weights: the type of W's entries. With bfloat16, a row of W is two of them.
 template <typename Rows, typename Weight>
@@ -263,8 +264,8 @@ void marked_forward_bfloat16(const MarkedRows& x, Index words_a_visit, const std
               [&](const auto& rows) { forward_marked(x, rows, words_a_visit, pairs, bias, width, z); });
 }
 
-// present[k] has a bit for each sample in which entry k is marked: as many 32 x 32 blocks of bits at a time
-// as a vector has lanes (Hacker's Delight, 7-3: halves, quarters, ... change places).
+// present[k] has a bit for each sample in which entry k is marked. This takes as many 32 x 32 blocks of
+// bits at a time as a vector has lanes (Hacker's Delight, 7-3: halves, quarters, ... change places).
 void transpose_marks(const MarkedRows& x, std::uint32_t* present) {
     constexpr Index most = MarkedRows::most;
     const Index words = 2 * x.words;
@@ -300,8 +301,8 @@ void transpose_marks(const MarkedRows& x, std::uint32_t* present) {
     }
 }
 
-// A row of W stays in registers while the steps of all samples that have its input are added: gradient and
-// step in one, and every row is read and written once.
+// A row of W stays in registers while the steps of all samples that have its input are added. Gradient
+// and step are one, and every row is read and written once.
 template <Index N, typename Rows>
 [[gnu::noinline]] void update_columns(Index columns, const std::uint32_t* present, Rows rows,
                                       const float* step, float* W, Index stride) {

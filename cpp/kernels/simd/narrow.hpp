@@ -9,7 +9,7 @@
 namespace omp_mlp {
 namespace {
 
-// One sample: all sums of an output's lanes are taken at the end, for all outputs together.
+// One sample. The lanes of the outputs' sums are added up at the end, for all outputs together.
 void narrow_forward_one(const float* a, Index width, const float* W, const float* bias, Index outputs,
                         float* z) {
     V partial[most_narrow] = {};
@@ -69,7 +69,7 @@ void narrow_forward(const float* a, Index a_stride, Index samples, const float* 
     }
 }
 
-// One sample: each row of W is read once for both what it hands down and its step.
+// One sample. Each row of W is read once, for its part of `below` and for its step.
 void narrow_step_one(const float* a, Index width, const float* delta, Index outputs, float* W,
                      float* below) {
     for_each_tile(width, [&]<Index N>(Index column) {

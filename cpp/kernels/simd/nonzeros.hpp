@@ -68,7 +68,7 @@ Bytes source(const std::uint8_t* x, float scale) {
 struct Floats {
     const float* x;
     float operator[](Index k) const { return x[k]; }
-    // Whether x[k .. k + 7] are all zero; -0 counts as not, and is dropped later.
+    // Whether x[k .. k + 7] are all zero. -0 does not count as zero here, and is dropped later.
     bool eight_zeros(Index k) const {
         std::uint64_t bits[4];
         memcpy(bits, x + k, sizeof bits);
@@ -87,7 +87,7 @@ struct Bytes {
     }
 };
 
-// Without a branch for each entry: a zero is written, and overwritten by the next.
+// There is no branch for each entry: a zero is written, and the next entry overwrites it.
 template <typename Source>
 Index gather(const Source& x, Index n, std::int32_t* index, float* value) {
     Index count = 0;

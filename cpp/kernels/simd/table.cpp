@@ -1,11 +1,12 @@
 // The fast loops, on GCC/Clang vector types. This file is compiled once for each instruction set, with
-// OMP_MLP_TABLE and OMP_MLP_NAME (its table), OMP_MLP_VECTOR_BYTES and OMP_MLP_REGISTERS (its registers) set.
+// OMP_MLP_TABLE and OMP_MLP_NAME (its table), OMP_MLP_VECTOR_BYTES and OMP_MLP_REGISTERS (its registers)
+// set.
 //
-// Everything that it includes from this folder is in an unnamed namespace, and nothing of the standard library
-// that is a template or inline is used: the linker would keep one copy of it for the whole program, perhaps one
-// compiled for AVX-512 on a machine without.
+// Everything that it includes from this folder is in an unnamed namespace. It uses nothing of the
+// standard library that is a template or inline: the linker would keep one copy for the whole program,
+// and that copy may be compiled for AVX-512, which the machine may not have.
 //
-// What the loops are bound by, and how far from it they are, stands in docs/benchmarks.md.
+// docs/benchmarks.md says what bounds the loops, and how near to the bounds they are.
 #include "kernels/simd/bytes.hpp"
 #include "kernels/simd/dense.hpp"
 #include "kernels/simd/functions.hpp"

@@ -6,9 +6,11 @@
 namespace omp_mlp {
 namespace {
 
-// Vectors that a loop over rows keeps in registers, next to what it needs besides.
+// The number of vectors that a loop over rows keeps in registers, beside the other registers that it
+// needs.
 constexpr Index tile_vectors = registers == 32 ? 12 : 8;
-// Filling makes every width a multiple of 16 floats, so the last tile has a multiple of this many vectors.
+// Filling makes every width a multiple of 16 floats, so the last tile has a multiple of this many
+// vectors.
 constexpr Index vectors_per_line = cache_line_floats / lanes;
 
 // Calls fn.template operator()<N>(first column) with N = vectors.
@@ -21,8 +23,8 @@ void with_vectors(Index vectors, Index column, const Fn& fn) {
     }
 }
 
-// The same for tiles of about equal widths that cover `width` floats: one of 128 floats and one of 16 would
-// take longer than two of 80 and 64.
+// The same for tiles of about equal widths that cover `width` floats. A tile of 128 floats and one of 16
+// would take longer than two of 80 and 64.
 template <typename Fn>
 void for_each_tile(Index width, const Fn& fn) {
     constexpr Index lines_a_tile = tile_vectors / vectors_per_line;

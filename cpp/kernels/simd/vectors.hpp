@@ -1,8 +1,8 @@
-// Vectors of floats, integers and bytes, as wide as the instruction set that this is compiled for, and what
-// machines do differently.
+// Vectors of floats, integers and bytes, as wide as those of the instruction set that this is compiled
+// for, and what differs between machines.
 //
-// A part of table.cpp, as every header of this folder, and of no other translation unit: all names are local
-// to it.
+// Like every header of this folder, this is a part of table.cpp and of no other translation unit. All
+// names are local to it.
 #pragma once
 
 #include <string.h>
@@ -19,7 +19,8 @@
 #error "compiled by table.cpp, once for each instruction set; see CMakeLists.txt"
 #endif
 
-// What the instruction set has, besides vectors of floats. Only this header looks at the compiler's macros.
+// What the instruction set has, besides vectors of floats. Only this header looks at the compiler's
+// macros.
 #if defined(__AVX512F__)
 #define OMP_MLP_HAS_MASKS 1  // vectors of 16 floats, of which a mask says which count
 #else
@@ -73,10 +74,10 @@ V broadcast(float x) {
     return v;
 }
 
-// Loaded once, into a register: GCC would rather load twice, once in each instruction that uses it, and keep
-// bits in mask registers, from which it has to fetch them. An assembler statement without instructions hides
-// from it where the value came from.
-// NOLINTBEGIN(portability-no-assembler, misc-const-correctness)
+// Loads a value once, into a register. GCC would load it twice, once in each instruction that uses it,
+// and would keep bits in mask registers, from which they have to be fetched. An assembler statement
+// without instructions hides from GCC where the value came from. NOLINTBEGIN(portability-no-assembler,
+// misc-const-correctness)
 [[gnu::always_inline]] inline V loaded_once(const float* p) {
     V v = load(p);
 #if defined(__x86_64__)
@@ -94,8 +95,8 @@ template <typename Bits>
 }
 // NOLINTEND(portability-no-assembler, misc-const-correctness)
 
-// As many bytes as a vector has lanes, to integers and back (what is not within 0..255 becomes anything). By
-// hand, for GCC takes a conversion of bytes apart, entry by entry.
+// As many bytes as a vector has lanes, to integers and back (integers outside 0..255 become anything).
+// This is written by hand, because GCC splits a conversion of bytes into single entries.
 #if defined(__AVX512F__)
 
 VInt widened(const std::uint8_t* x) {
@@ -153,8 +154,8 @@ void store_bytes(VInt v, std::uint8_t* to) {
 
 #endif
 
-// Whole numbers, and the quotients that they stand for. A quotient rounded once is what a division gives, and
-// slow; with fused multiply-adds it takes three of them (Markstein 1990).
+// Whole numbers, and the quotients that they stand for. A division rounds the quotient once, and is
+// slow. Three fused multiply-adds give the same (Markstein 1990).
 V divided(V whole, float divisor, float inverse) {
 #if defined(__FMA__) || defined(__aarch64__)
     const V quotient = whole * inverse;
