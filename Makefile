@@ -71,7 +71,7 @@ $(VENV)/.created:
 # ---- The two commands --------------------------------------------------------------------------------
 
 figures: $(BENCH)  ## train on MNIST, draw Figures 3-5, judge the claims of the note
-	$(BIN)/python benchmarks/reproduce_figures.py $(ARGS)
+	$(BIN)/python -m benchmarks.paper $(ARGS)
 
 # Not in the chain of extras: what it installs is large.
 benchmark: $(VENV)/.installed-peers  ## compare with PyTorch, scikit-learn, NumPy and JAX; takes a while

@@ -384,14 +384,17 @@ def test_publishing_writes_page_json_and_pictures(tmp_path):
     docs, picture = tmp_path / "docs", tmp_path / "speed.png"
     docs.mkdir()
     (docs / "page.md").write_text(PAGE)
-    files.write_json(docs / "page.json", {"quoted": [1], "things": {"old": 1}})
+    other = {"command": "make others"}
+    stored = {"quoted": [1], "earlier": {"command": "make things"}, "other": other}
+    files.write_json(docs / "page.json", stored)
     picture.write_bytes(b"png")
     results = {**ABOUT, "pieces": {"x": 1}}
     written = documents.publish(
         "page.md", "things", results, {"speed": "new", "names": "a"}, [picture], docs=docs
     )
     assert written == [docs / "page.md", docs / "page.json", docs / "figures" / "speed.png"]
-    assert files.read_json(docs / "page.json") == {"quoted": [1], "things": results}
+    expected = {"things": results, "quoted": [1], "other": other}
+    assert files.read_json(docs / "page.json") == expected
     assert "\nnew\n" in (docs / "page.md").read_text()
     assert (docs / "figures" / "speed.png").read_bytes() == b"png"
 

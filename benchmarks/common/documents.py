@@ -122,7 +122,13 @@ def publish(
     text = filled(path.read_text(encoding="utf-8"), results["command"], tables, results)
     beside = path.with_suffix(".json")
     stored = read_json(beside) if beside.exists() else {}
-    write_json(beside, {**stored, name: results})
+    # What an earlier run of the same command left under another key is in no block any more.
+    others = {
+        key: value
+        for key, value in stored.items()
+        if not (isinstance(value, dict) and value["command"] == results["command"])
+    }
+    write_json(beside, {name: results, **others})
     path.write_text(text, encoding="utf-8")
     figures = docs / "figures"
     figures.mkdir(exist_ok=True)

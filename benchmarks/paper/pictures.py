@@ -1,0 +1,178 @@
+"""Figures 3, 4 and 5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..common import pictures
+from ..common.pictures import COLOURS, REFERENCE
+from . import ANSWERS, TIMES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Entries = Sequence[Mapping[str, Any]]
+
+# The two measured curves of Figure 3 can lie on top of each other, so the lower one is drawn wider.
+_TIME_LOOKS: dict[str, dict[str, Any]] = {
+    "system_threads": {
+        "color": COLOURS["blue"],
+        "marker": "o",
+        "markersize": 9.0,
+        "linewidth": 3.2,
+    },
+    "core_workers": {
+        "color": COLOURS["red"],
+        "marker": "s",
+        "markersize": 5.0,
+        "linewidth": 1.6,
+        "linestyle": (0, (4, 1.6)),
+    },
+    "modelled": {
+        "color": COLOURS["purple"],
+        "marker": "D",
+        "markersize": 6.0,
+        "linewidth": 1.8,
+        "linestyle": (0, (6, 1.4, 1.2, 1.4)),
+    },
+}
+_ANSWER_LOOKS: dict[str, dict[str, Any]] = {
+    "logit_ensemble": {"color": COLOURS["purple"], "marker": "D", "linestyle": (0, (1, 1.2))},
+    "single_replica": {"color": COLOURS["orange"], "marker": "s", "linestyle": (0, (4, 1.6))},
+    "sum": {"color": COLOURS["green"], "marker": "^"},
+    "average": {"color": COLOURS["blue"], "marker": "o"},
+}
+TITLES = {
+    "figure3": "Figure 3. Training time against threads",
+    "figure4": "Figure 4. Accuracy against threads, merged by average",
+    "figure5": "Figure 5. Accuracy against threads, merged by sum and by average",
+}
+
+
+def _threads(entries: Entries) -> list[int]:
+    return [entry["threads"] for entry in entries]
+
+
+def _thread_axis(ax: Axes, threads: Sequence[int]) -> None:
+    ax.set_xticks(list(threads))
+    ax.set_xlabel("threads (= replicas)")
+
+
+def draw_time(time: Mapping[str, Any], subtitle: str, notes: Sequence[str]) -> Figure:
+    """Draw Figure 3: training time, and the speed-up over one thread, against threads."""
+    fig = Figure(figsize=(9.6, 5.5))
+    left, right = fig.subplots(1, 2)
+    threads = _threads(time["seconds"])
+    panels = [(left, time["seconds"], 1e3), (right, time["speedup"] or [], 1.0)]
+    for ax, entries, scale in panels:
+        for curve, label in TIMES.items():
+            look = {**_TIME_LOOKS[curve], "markeredgecolor": "white", "label": label}
+            low, middle, high = (
+                [scale * entry[curve][key] for entry in entries] for key in ("min", "median", "max")
+            )
+            if entries:
+                pictures.band(ax, threads, low, high, look["color"])
+                ax.plot(threads, middle, **look)
+        _thread_axis(ax, threads)
+    if threads[0] == 1:
+        n = np.linspace(1, threads[-1], 200)
+        one = 1e3 * time["seconds"][0]["system_threads"]["median"]
+        left.plot(n, one / n, label="ideal: time of one thread / n", **REFERENCE)
+        right.plot(n, n, **REFERENCE)
+        right.axhline(1, color=COLOURS["grey"], linewidth=0.8, zorder=1)
+    for ax in (left, right):
+        ax.set_ylim(bottom=0)
+    left.set_ylabel("training time (ms)")
+    right.set_ylabel("speed-up over one thread (times)")
+    pictures.caption(fig, TITLES["figure3"], subtitle, notes, legend=left)
+    return fig
+
+
+def _label_ends(ax: Axes, last: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Write the names of curves at their right ends, pushed apart where they would overlap."""
+    low, high = ax.get_ylim()
+    gap = 0.062 * (high - low)
+    place = -np.inf
+    for name in sorted(names, key=lambda name: last[name]["mean"]):
+        place = max(last[name]["mean"], place + gap)
+        ax.annotate(
+            ANSWERS[name],
+            (last["threads"], place),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            # Darker than the line: thin letters need more contrast.
+            color=[0.78 * part for part in to_rgb(_ANSWER_LOOKS[name]["color"])],
+            fontsize=9.5,
+            weight="bold",
+            annotation_clip=False,
+        )
+
+
+def _draw_answers(ax: Axes, accuracy: Entries, names: Sequence[str]) -> None:
+    """Draw means, bands of one standard deviation and single seeds, with labels at the ends."""
+    threads = _threads(accuracy)
+    for name in names:
+        look = _ANSWER_LOOKS[name]
+        mean = np.array([entry[name]["mean"] for entry in accuracy])
+        if accuracy[0][name]["sd"] is not None:
+            sd = np.array([entry[name]["sd"] for entry in accuracy])
+            pictures.band(ax, threads, mean - sd, mean + sd, look["color"])
+        for n, entry in zip(threads, accuracy, strict=True):
+            runs = entry[name]["runs"]
+            ax.plot([n] * len(runs), runs, ".", color=look["color"], alpha=0.45, markersize=4)
+        ax.plot(threads, mean, markeredgecolor="white", **look)
+    # The same limits for Figures 4 and 5: those that fit all curves.
+    runs = [run for entry in accuracy for name in ANSWERS for run in entry[name]["runs"]]
+    room = max(1.0, 0.05 * (max(runs) - min(runs)))
+    ax.set_ylim(max(0.0, min(runs) - room), min(100.0, max(runs) + room))
+    _label_ends(ax, accuracy[-1], names)
+    ax.set_ylabel("test accuracy (%)")
+
+
+def draw_average(accuracy: Entries, subtitle: str, notes: Sequence[str]) -> Figure:
+    """Draw Figure 4: accuracy of `average` against threads, with what the replicas know apart."""
+    fig = Figure(figsize=(7.6, 5.0))
+    ax = fig.subplots()
+    _draw_answers(ax, accuracy, ["logit_ensemble", "single_replica", "average"])
+    _thread_axis(ax, _threads(accuracy))
+    pictures.caption(fig, TITLES["figure4"], subtitle, notes)
+    return fig
+
+
+def draw_sum(accuracy: Entries, subtitle: str, notes: Sequence[str]) -> Figure:
+    """Draw Figure 5: `sum` in green beside `average`, and the gain for each number of threads."""
+    fig = Figure(figsize=(7.6, 6.6))
+    top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=(2.1, 1))
+    threads = _threads(accuracy)
+    _draw_answers(top, accuracy, ["average", "sum"])
+    bottom.axhline(0, color=COLOURS["grey"], linewidth=0.8, zorder=1)
+    bottom.axhline(10, color=COLOURS["grey"], linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
+    bottom.annotate(
+        "the note:\nabout ten",
+        (1.0, 10),
+        xycoords=("axes fraction", "data"),
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        color=COLOURS["grey"],
+        fontsize=9,
+        annotation_clip=False,
+    )
+    green = COLOURS["green"]
+    mean = [entry["gain"]["mean"] for entry in accuracy]
+    bottom.bar(threads, mean, width=0.62, color=green, alpha=0.45)
+    for n, entry in zip(threads, accuracy, strict=True):
+        runs = entry["gain"]["runs"]
+        bottom.plot([n] * len(runs), runs, ".", color=green, markersize=5)
+    bottom.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    bottom.set_ylabel("sum minus\naverage (points)")
+    _thread_axis(bottom, threads)
+    pictures.caption(fig, TITLES["figure5"], subtitle, notes)
+    return fig
