@@ -5,9 +5,12 @@
 #include <bit>
 #include <functional>
 
+#include "network/centered_layer.hpp"
+
 namespace omp_mlp {
 
-Workspace::Workspace(const Network& network, Index samples, Reading reading, const Centering* centering)
+Workspace::Workspace(const Network& network, Index samples, Reading reading, const Centering* centering,
+                     bool shifts)
     : input_stride{padded(network.shape.features())},
       features_{network.shape.features()},
       centering_{centering},
@@ -41,7 +44,7 @@ Workspace::Workspace(const Network& network, Index samples, Reading reading, con
     }
     panel.resize(static_cast<std::size_t>(64 * widest));
     if (centering != nullptr && reading != Reading::dense) {
-        shift.resize(static_cast<std::size_t>(strides_.front()));
+        (shifts ? shift : raw_biases).resize(static_cast<std::size_t>(strides_.front()));
     }
 }
 
@@ -389,14 +392,14 @@ void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Para
 
 void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters) {
     std::ranges::fill(workspace.shift, 0.0F);
-    if (workspace.reading() == Reading::dense) {
+    if (workspace.shift.empty()) {
         move_means(network, *workspace.centering(), 1.0F, parameters);
     }
 }
 
 void end_centered(const Kernels& kernels, const Network& network, bool fold, Workspace& workspace,
                   Parameters& parameters) {
-    if (workspace.reading() == Reading::dense) {
+    if (workspace.shift.empty()) {
         move_means(network, *workspace.centering(), -1.0F, parameters);
         return;
     }
@@ -410,8 +413,13 @@ void end_centered(const Kernels& kernels, const Network& network, bool fold, Wor
 
 void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
                    Workspace& workspace) {
-    const auto layer = parameters.layer(network.shape[0]);
+    auto layer = parameters.layer(network.shape[0]);
     float* z = workspace.all_activations();
+    if (!workspace.raw_biases.empty()) {
+        take_mean_off_biases(kernels, workspace.centering()->mean, layer.weights, layer.biases,
+                             layer.stride, workspace.raw_biases.data());
+        layer.biases = workspace.raw_biases.data();
+    }
     switch (workspace.reading()) {
         case Reading::lists:
             kernels.lists_forward(workspace.rows.data(), workspace.loaded(), layer.weights, layer.biases,
@@ -654,6 +662,10 @@ void add_first_gradient(const Kernels& kernels, const Network& network, Workspac
             kernels.dense_update(workspace.inputs.data(), workspace.input_stride, samples, layer.fan_in,
                                  delta, layer.weights, layer.biases, layer.stride);
             break;
+    }
+    if (!workspace.raw_biases.empty()) {
+        take_mean_off_gradient(kernels, workspace.centering()->mean, delta, samples, layer.stride,
+                               layer.weights, workspace.raw_biases.data());
     }
     if (!workspace.shift.empty()) {
         // The kernels have added each step to the biases once; what is left is mu . mu - mu . x of it.

@@ -48,10 +48,10 @@ void prefetch_sample(const Samples& X, Index id);
 // begin_batch. Reused from stretch to stretch.
 class Workspace {
 public:
-    // For stretches of up to `samples` samples. `centering`: null, or what is taken off the inputs; see
-    // begin_centered.
+    // For stretches of up to `samples` samples. `centering`: null, or what is taken off the inputs;
+    // `shifts`: whether steps add to `shift` then, where rows are not centered. See begin_centered.
     Workspace(const Network& network, Index samples, Reading reading,
-              const Centering* centering = nullptr);
+              const Centering* centering = nullptr, bool shifts = true);
 
     // Reads the samples `ids` of X into the workspace as one batch, and has the memory start on `next`,
     // which will be read after them.
@@ -87,6 +87,9 @@ public:
     const Centering* centering() const { return centering_; }
     std::vector<float> projections;
     Buffer shift;
+    // With centering but without a shift, where rows are not centered: bc - Wc^T mu of the last forward pass
+    // (centered_layer.hpp).
+    Buffer raw_biases;
 
     std::vector<ListedRow> rows;  // lists: the loaded samples
     // Marks only: a copy of the first layer's weights in bfloat16 (Kernels::pair_rows), or empty. The forward
@@ -163,7 +166,7 @@ void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Para
                       Workspace& workspace);
 
 // Between these two, the workspace trains on centered inputs, and `parameters` are those of centering.hpp:
-// (W, v), or (Wc, bc) for a matrix. Before and after, they are a network on raw inputs; after, unless asked to
+// (W, v) if it has a shift, else (Wc, bc). Before and after, they are a network on raw inputs; after, unless asked to
 // `fold`, with mean[k] shift still to be added to row k of W, if there is a shift.
 void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters);
 void end_centered(const Kernels& kernels, const Network& network, bool fold, Workspace& workspace,

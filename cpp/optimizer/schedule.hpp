@@ -1,4 +1,4 @@
-// The length of a step at each point of the training.
+// How long a step is at which point of the training.
 #pragma once
 
 #include "base/buffer.hpp"
@@ -7,16 +7,16 @@ namespace omp_mlp {
 
 enum class Schedule { constant, linear };
 
-struct Sgd {
-    double learning_rate;
+struct LearningRate {
+    double start;
     Schedule schedule;
 
-    // At `position` of a stream of `length` samples; linear falls from learning_rate to 0.
-    double rate_at(Index position, Index length) const {
+    // At `position` of a stream of `length` samples; linear falls from `start` to 0.
+    double at(Index position, Index length) const {
         if (schedule == Schedule::constant) {
-            return learning_rate;
+            return start;
         }
-        return learning_rate * (1.0 - static_cast<double>(position) / static_cast<double>(length));
+        return start * (1.0 - static_cast<double>(position) / static_cast<double>(length));
     }
 };
 

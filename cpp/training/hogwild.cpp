@@ -50,8 +50,8 @@ public:
                 batch_.ids[static_cast<std::size_t>(s)] = order[begin + s];
             }
             batch_.read(task_.kernels, 0, samples);
-            const double rate =
-                task_.options.sgd.rate_at(number * shard_.epoch_size() + begin, shard_.length());
+            const double rate = task_.options.optimizer.learning_rate.at(
+                number * shard_.epoch_size() + begin, shard_.length());
             trained.loss_sum += step(samples, static_cast<float>(-rate / static_cast<double>(samples)));
             trained.samples += samples;
             reporter.report(trained.samples, trained.loss_sum);

@@ -8,7 +8,7 @@
 #include "merging/methods.hpp"
 #include "merging/outer_step.hpp"
 #include "network/parameters.hpp"
-#include "optimizer/schedule.hpp"
+#include "optimizer/optimizer.hpp"
 #include "training/rounds.hpp"
 #include "training/shard.hpp"
 
@@ -45,7 +45,7 @@ struct TrainOptions {
     bool center_inputs;
     Index warmup_samples;  // trained on by one replica, from which all others start
     MergeOptions merge;
-    Sgd sgd;
+    OptimizerOptions optimizer;
     Shuffle shuffle;
     Init init;
     bool shared_start;  // all replicas draw the same weights

@@ -1,28 +1,35 @@
 #include "training/replica.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <span>
 
 #include "base/clock.hpp"
 
 namespace omp_mlp {
 
-Replica::Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-                 const BatchOptions& options, Reading reading, Samples::Kind kind,
+Replica::Replica(const Kernels& kernels, const Network& network, const OptimizerOptions& optimizer,
+                 Shard shard, const BatchOptions& options, Reading reading, Samples::Kind kind,
                  const Centering* centering)
     : parameters{network.shape},
       kernels_{&kernels},
       network_{&network},
-      sgd_{sgd},
+      optimizer_{optimizer},
       shard_{shard},
       batch_size_{std::min(options.batch_size, std::max<Index>(shard.epoch_size(), 1))},
-      stretch_{stretch_of(reading, kind, batch_size_, kernels.bytes_together)},
+      stretch_{steps_in_place(optimizer) ? stretch_of(reading, kind, batch_size_, kernels.bytes_together)
+                                         : batch_size_},
       skip_confident_{static_cast<float>(options.skip_confident)},
-      bfloat16_forward_{options.bfloat16_forward},
-      workspace_{network, stretch_, reading, centering},
-      touched_{network.shape[0]} {}
+      bfloat16_forward_{options.bfloat16_forward && steps_in_place(optimizer)},
+      workspace_{network, stretch_, reading, centering, steps_in_place(optimizer)},
+      touched_{network.shape[0]} {
+    if (!steps_in_place(optimizer)) {
+        accumulated_ = Accumulated{Parameters{network.shape}, Stepper{optimizer, network.shape.size()}};
+    }
+}
 
 void Replica::load(std::span<const float> master, bool all) {
+    assert(all || !accumulated_);  // whose steps visit all rows
     const bool waits = !all && workspace_.reading() == Reading::marks && !bfloat16_forward_;
     const LayerShape& first = network_->shape[0];
     const auto begin = static_cast<std::size_t>(waits ? first.fan_in * first.stride : 0);
@@ -47,7 +54,7 @@ Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index 
     if (bfloat16_forward_) {
         copy_to_bfloat16(*kernels_, *network_, parameters, workspace_);
     }
-    const bool has_transposed_output = has_narrow_output(*network_);
+    const bool has_transposed_output = !accumulated_ && has_narrow_output(*network_);
     if (has_transposed_output) {
         transpose_output(*network_, parameters, workspace_);
     }
@@ -92,7 +99,6 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
         }
         first_forward(*kernels_, *network_, parameters, workspace_);
         trained.loss_sum += train_stretch(targets, ids, number * shard_.epoch_size() + p);
-        add_first_gradient(*kernels_, *network_, workspace_, parameters);
 
         p += static_cast<Index>(count);
         trained.samples += static_cast<Index>(count);
@@ -101,6 +107,22 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
 }
 
 double Replica::train_stretch(const Targets& targets, std::span<const Index> ids, Index position) {
+    if (!accumulated_) {
+        const double loss_sum = train_upper(targets, ids, position, parameters);
+        add_first_gradient(*kernels_, *network_, workspace_, parameters);
+        return loss_sum;
+    }
+    auto& [gradient, stepper] = *accumulated_;
+    std::ranges::fill(gradient.flat(), 0.0F);
+    const double loss_sum = train_upper(targets, ids, position, gradient);
+    add_first_gradient(*kernels_, *network_, workspace_, gradient);
+    stepper.step(optimizer_.learning_rate.at(position, shard_.length()), gradient.flat().data(),
+                 parameters.flat().data());
+    return loss_sum;
+}
+
+double Replica::train_upper(const Targets& targets, std::span<const Index> ids, Index position,
+                            Parameters& target) {
     const auto samples = static_cast<Index>(ids.size());
     if (samples > batch_size_) {
         multiply_samples(*kernels_, *network_, batch_size_, workspace_);
@@ -109,7 +131,7 @@ double Replica::train_stretch(const Targets& targets, std::span<const Index> ids
     for (Index first = 0; first < samples; first += batch_size_) {
         const Index count = std::min(batch_size_, samples - first);
         const auto batch = ids.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
-        const double rate = sgd_.rate_at(position + first, shard_.length());
+        const double rate = optimizer_.learning_rate.at(position + first, shard_.length());
         workspace_.begin_batch(first, count);
         if (first > 0) {
             add_earlier_steps(*kernels_, *network_, workspace_);
@@ -120,8 +142,8 @@ double Replica::train_stretch(const Targets& targets, std::span<const Index> ids
             drop_confident(targets, batch);
         }
         if (workspace_.samples() > 0) {
-            const auto scale = static_cast<float>(-rate / static_cast<double>(count));
-            add_upper_gradient(*kernels_, *network_, parameters, scale, workspace_, parameters);
+            add_upper_gradient(*kernels_, *network_, parameters,
+                               scale_of_deltas(optimizer_, rate, count), workspace_, target);
         }
         workspace_.undrop();
     }

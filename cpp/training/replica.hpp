@@ -2,11 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "network/network.hpp"
-#include "optimizer/schedule.hpp"
+#include "optimizer/optimizer.hpp"
 #include "threads/heartbeat.hpp"
 #include "training/options.hpp"
 #include "training/shard.hpp"
@@ -17,8 +18,8 @@ namespace omp_mlp {
 class Replica {
 public:
     // kind: of the samples that it will train on.
-    Replica(const Kernels& kernels, const Network& network, const Sgd& sgd, Shard shard,
-            const BatchOptions& options, Reading reading, Samples::Kind kind,
+    Replica(const Kernels& kernels, const Network& network, const OptimizerOptions& optimizer,
+            Shard shard, const BatchOptions& options, Reading reading, Samples::Kind kind,
             const Centering* centering);
 
     struct Trained {
@@ -43,8 +44,11 @@ public:
     Parameters parameters;
 
 private:
-    // The loaded samples, batch by batch. Returns the sum of their losses.
+    // The loaded samples. Returns the sum of their losses.
     double train_stretch(const Targets& targets, std::span<const Index> ids, Index position);
+    // Batch by batch, the upper layers, and the deltas of the first.
+    double train_upper(const Targets& targets, std::span<const Index> ids, Index position,
+                       Parameters& target);
     // Positions [begin, end) of one epoch.
     void train_epoch(const Samples& X, const Targets& targets, Index number, Index begin, Index end,
                      Reporter& reporter, Trained& trained);
@@ -53,7 +57,7 @@ private:
 
     const Kernels* kernels_;
     const Network* network_;
-    Sgd sgd_;
+    OptimizerOptions optimizer_;
     Shard shard_;
     Index batch_size_;
     Index stretch_;  // samples that are read together: a batch, or several small ones
@@ -61,6 +65,12 @@ private:
     bool bfloat16_forward_;
     std::vector<bool> keep_;
     Workspace workspace_;
+    // Null: steps are taken in place.
+    struct Accumulated {
+        Parameters gradient;
+        Stepper stepper;
+    };
+    std::optional<Accumulated> accumulated_;
     TouchedRows touched_;
     const float* master_ = nullptr;  // has the rows that are not touched yet; null: all are here
     std::vector<Index> ids_;         // the samples that come next

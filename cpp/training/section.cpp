@@ -230,8 +230,8 @@ private:
             });
             for (Index first = 0; first < loaded; first += task_.batch_size, parity ^= 1U) {
                 const Index samples = std::min(task_.batch_size, loaded - first);
-                const double rate =
-                    task_.options.sgd.rate_at(epoch * size + begin + first, shard.length());
+                const double rate = task_.options.optimizer.learning_rate.at(
+                    epoch * size + begin + first, shard.length());
                 const Batch batch{.stretch = stretch,
                                   .first = first,
                                   .samples = samples,

@@ -109,8 +109,8 @@ private:
         Reporter reporter{heartbeat, task_.network.shape.size()};
         for (Index begin = 0; begin < shard.epoch_size(); begin += task_.batch_size) {
             const Index samples = std::min(task_.batch_size, shard.epoch_size() - begin);
-            const double rate =
-                task_.options.sgd.rate_at(epoch * shard.epoch_size() + begin, shard.length());
+            const double rate = task_.options.optimizer.learning_rate.at(
+                epoch * shard.epoch_size() + begin, shard.length());
             const auto scale = static_cast<float>(-rate / static_cast<double>(samples));
             self.run([&] {
                 for (Index i = member; i < task_.threads(); i += members) {

@@ -75,7 +75,8 @@ public:
             [&](Index /*i*/) {
                 const Index epochs = (samples + X_.rows - 1) / X_.rows;
                 const Shard order{X_.rows, 1, 0, epochs, options_.shuffle, options_.seed};
-                const Sgd constant{options_.sgd.learning_rate, Schedule::constant};
+                OptimizerOptions constant = options_.optimizer;
+                constant.learning_rate.schedule = Schedule::constant;
                 Replica replica{kernels(),      network_, constant, order,
                                 options_.batch, reading_, X_.kind,  centering_ ? &*centering_ : nullptr};
                 std::ranges::copy(master.flat(), replica.parameters.flat().begin());
@@ -96,15 +97,17 @@ public:
         const double start = wall_seconds();
         heartbeat_.start_round();
         // Part of the work can be left to the merge; but somebody else may want to see the replicas.
-        are_whole_ = last || options_.merge.skip_nonfinite || options_.keep_replicas;
+        are_whole_ = last || options_.merge.skip_nonfinite || options_.keep_replicas ||
+                     !steps_in_place(options_.optimizer);
         team.for_each(
             options_.threads,
             [&](Index i) {
                 const auto r = static_cast<std::size_t>(i);
                 if (begin == 0) {
                     // Made by its own thread, so that its memory is near that thread's core.
-                    replicas_[r].emplace(kernels(), network_, options_.sgd, shard(i), options_.batch,
-                                         reading_, X_.kind, centering_ ? &*centering_ : nullptr);
+                    replicas_[r].emplace(kernels(), network_, options_.optimizer, shard(i),
+                                         options_.batch, reading_, X_.kind,
+                                         centering_ ? &*centering_ : nullptr);
                 }
                 if (begin == 0 && !is_warm_) {
                     draw_start(i, replicas_[r]->parameters);
@@ -155,7 +158,7 @@ public:
             part = samples > 0 ? part / static_cast<double>(samples)
                                : 1.0 / static_cast<double>(share.size());
         }
-        const double rate = options_.sgd.rate_at(begin, shard(0).length());
+        const double rate = options_.optimizer.learning_rate.at(begin, shard(0).length());
         const double momentum_factor =
             options_.merge.momentum_follows_rate && begin > 0 ? rate / rate_ : 1.0;
         rate_ = rate;

@@ -1,0 +1,24 @@
+#include "network/centered_layer.hpp"
+
+#include <algorithm>
+#include <functional>
+
+namespace omp_mlp {
+
+void take_mean_off_biases(const Kernels& kernels, std::span<const float> mean, const float* W,
+                          const float* bias, Index width, float* raw) {
+    std::fill_n(raw, width, 0.0F);
+    kernels.add_product(mean.data(), 0, 1, std::ssize(mean), W, width, raw);
+    std::transform(bias, bias + width, raw, raw, std::minus<>{});
+}
+
+void take_mean_off_gradient(const Kernels& kernels, std::span<const float> mean, const float* delta,
+                            Index samples, Index width, float* gradient, float* scratch) {
+    std::fill_n(scratch, width, 0.0F);
+    for (Index s = 0; s < samples; ++s) {
+        std::transform(scratch, scratch + width, delta + s * width, scratch, std::minus<>{});
+    }
+    kernels.add_product(mean.data(), 1, std::ssize(mean), 1, scratch, width, gradient);
+}
+
+}  // namespace omp_mlp
