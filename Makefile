@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help figures benchmark frontier strategies test lint format sanitize clean
+.PHONY: help figures benchmark frontier strategies cards test lint format sanitize clean
 
 PYTHON ?=
 ARGS ?=
@@ -78,10 +78,13 @@ benchmark: $(VENV)/.installed-peers  ## compare with PyTorch, scikit-learn, NumP
 	$(BIN)/python benchmarks/compare_peers.py $(ARGS)
 
 frontier: $(BENCH)  ## measure every merge: accuracy kept and time saved with n replicas
-	$(BIN)/python benchmarks/merge_frontier.py $(ARGS)
+	$(BIN)/python -m benchmarks.frontier $(ARGS)
 
 strategies: $(BENCH)  ## compare the ways to be parallel, and what the cost model says of them
 	$(BIN)/python benchmarks/strategies.py $(ARGS)
+
+cards: $(BENCH)  ## write the cards of docs/merge_methods.md; ARGS=--measure measures them first
+	$(BIN)/python -m benchmarks.merging.cards $(ARGS)
 
 test: $(TEST)  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)

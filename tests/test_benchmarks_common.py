@@ -245,6 +245,16 @@ def test_json_is_strict_whole_and_has_a_line_for_what_holds_no_other(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_json_has_a_line_for_each_row_and_not_for_each_number(tmp_path):
+    content = {"chosen": {"8": {"every": [8, 64]}}, "rows": [[1, [2, 3]], [4, [5, None]]]}
+    assert files.write_json(tmp_path / "a.json", content).read_text() == (
+        '{\n "chosen": {\n  "8": {"every": [8, 64]}\n },\n'
+        ' "rows": [\n  [1, [2, 3]],\n  [4, [5, null]]\n ]\n}\n'
+    )
+    long = {"runs": [list(range(120)), list(range(120))]}
+    assert files.write_json(tmp_path / "a.json", long).read_text().count("\n") == 6
+
+
 def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path):
     path = files.write_json(tmp_path / "a.json", {"x": 1})
     with pytest.raises(UnicodeEncodeError):

@@ -16,6 +16,7 @@ import numpy as np
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 RESULTS = PROJECT_ROOT / "results"
 DOCS = PROJECT_ROOT / "docs"
+MOST_OF_A_ROW = 400  # characters of JSON
 
 
 class Results:
@@ -134,11 +135,24 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
+def _inside(value: object) -> list[Any]:
+    return (
+        list(value.values())
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, list)
+        else []
+    )
+
+
 def _laid_out(value: object, indent: str = "") -> str:
-    """Return JSON in which what holds no other lists and objects stands in one line."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if not any(isinstance(entry, dict | list) for entry in inside):
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """Return JSON with a line for what holds numbers only, and for a short row of such lists."""
+    inside = _inside(value)
+    nested = [entry for entry in inside if isinstance(entry, dict | list)]
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    row = not any(isinstance(e, dict) or any(map(_inside, e)) for e in nested)
+    if not nested or (row and len(line) <= MOST_OF_A_ROW):
+        return line
     deeper = indent + " "
     if isinstance(value, dict):
         lines = [

@@ -97,6 +97,7 @@ def caption(
             loc="upper left",
             bbox_to_anchor=(0.06 / width, 1 - 0.60 / height),
             columnspacing=2.5,
+            handlelength=3.2,  # dashes are told apart
         )
         head += 0.14 + 0.21 * ((len(labels) + 1) // 2)
     fig.tight_layout(rect=(0, foot / height, 1, 1 - head / height))

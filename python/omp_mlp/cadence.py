@@ -23,7 +23,7 @@ FEW_MERGES = 8
 # The cost of a merge for one of n workers, each with a core to itself, in multiply-adds of
 # training. For each parameter: the worker reads its share of every replica's parameters, and loads
 # the master. For each replica: the workers wait for each other, and reads are short. Fitted to
-# benchmarks/merge_cost.py, with some 25 multiply-adds a nanosecond.
+# benchmarks/merging/cost.py, with some 25 multiply-adds a nanosecond.
 _MERGE_WORK_A_PARAMETER = 12
 _MERGE_WORK_A_REPLICA = 10_000
 # A merge should take at most this part of the time between merges, on the mean.

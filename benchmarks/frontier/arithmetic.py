@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 import numpy as np
+
+from ..common.timing import summarise
 
 
 def budget_to_reach(
@@ -43,28 +45,20 @@ def budget_to_reach(
 
 @dataclass(frozen=True)
 class EpochCost:
-    """What an epoch over all replicas costs in time.
+    """What an epoch over all replicas costs in time."""
 
-    Attributes
-    ----------
-    replica_seconds : float
-        CPU time of the slowest replica, added up over the rounds of an epoch, when every replica
-        has a core and its caches to itself.
-    turns_seconds : float
-        The same as measured while the replicas took turns on the cores that there are.
-    merges : float
-        Merges in an epoch.
-    merge_seconds : float
-        What one merge takes when each of n cores merges its n-th of the parameters, and then copies
-        the new master.
-    wall_seconds : float
-        Wall-clock time on the cores that there are, merges included.
-    """
-
+    # CPU time of the slowest replica, added up over the rounds of an epoch, when every replica has
+    # a core and its caches to itself.
     replica_seconds: float
+    # The same as measured while the replicas took turns on the cores that there are.
     turns_seconds: float
-    merges: float
+    # How much more of it the slowest has than the mean of the replicas.
+    slowest_to_mean: float
+    merges: float  # in an epoch
+    # What one merge takes when each of n cores merges its n-th of the parameters, and then copies
+    # the new master.
     merge_seconds: float
+    # Wall-clock time on the cores that there are, merges included.
     wall_seconds: float
 
     @property
@@ -81,6 +75,15 @@ class EpochCost:
     def merge_share(self) -> float:
         """Share of the merges in the modelled time."""
         return self.merges * self.merge_seconds / self.modelled_seconds
+
+    def as_dict(self) -> dict[str, float]:
+        """Return all of it for files."""
+        return {
+            **asdict(self),
+            "modelled_seconds": self.modelled_seconds,
+            "turns_modelled_seconds": self.turns_modelled_seconds,
+            "merge_share": self.merge_share,
+        }
 
 
 def slowest_to_mean(
@@ -160,7 +163,7 @@ def speed_up(reference: float | None, seconds: float | None) -> float | None:
     return reference / seconds
 
 
-def mean_and_sd(runs: np.ndarray) -> tuple[float, float | None]:
+def mean_and_sd(runs: Sequence[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation; None for a single run."""
-    runs = np.asarray(runs, dtype=np.float64)
-    return float(runs.mean()), float(runs.std(ddof=1)) if len(runs) > 1 else None
+    found = summarise(runs)
+    return round(found["mean"], 6), None if found["sd"] is None else round(found["sd"], 6)

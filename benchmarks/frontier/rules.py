@@ -1,22 +1,17 @@
-"""Changes of gradient diversity that were tried, for docs/frontier.md: which keep the accuracy.
+"""Other rules to merge by, near gradient diversity: which of them keep the accuracy.
 
 The library trains the replicas, a round at a time; the merge is done here in NumPy, where a change
-of it takes a line. On MNIST's validation split, at equal settings, so that a row differs from the
-first one by what it names and by nothing else. What each would gain in time is in the document.
-
-    python benchmarks/merge_trials.py           # some minutes
-    python benchmarks/merge_trials.py --docs    # and puts the table into docs/frontier.md
+of it takes a line. On the validation split, at equal settings, so that a row differs from the first
+one by what it names and by nothing else. What each would gain in time is in docs/frontier.md.
 
 Inputs are centred beforehand, as dense floats: means of a round's samples would differ.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,17 +19,18 @@ import numpy.typing as npt
 
 import omp_mlp
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import _report as report
-from _frontier.problems import Problem, load
-from _frontier.tables import as_markdown, as_text
+from .problems import Problem, Source
+from .work import Training, percent
 
 Array = npt.NDArray[np.float32]
 # The updates of all replicas, in one layer: replicas x inputs (with the bias) x units.
 Updates = Array
 
-THREADS, PERIOD, RATE, EPOCHS = 64, 32, 0.04, 3
 SEEDS = (1_000, 1_001, 1_002)
+# Every training is this with another rule, which ``method`` names.
+JOB = Training(
+    Source(), "mnist", "", threads=64, options={"learning_rate": 0.04, "merge_every": 32}, epochs=3
+)
 
 
 def diversity(updates: Updates, axes: tuple[int, ...] = (1, 2)) -> npt.NDArray[np.float64]:
@@ -90,25 +86,25 @@ def signs(updates: Updates) -> Array:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A row: what is changed, the rule for a layer, the outer momentum, rounds of delay."""
+class Rule:
+    """A way to merge: for a layer, with an outer momentum, some rounds late."""
 
     about: str
-    rule: Callable[[Updates], Array] = by_layer
+    of_layer: Callable[[Updates], Array] = by_layer
     momentum: float = 0.3
     delay: int = 0
 
 
-TRIALS = (
-    Trial("gradient diversity, as it is"),
-    Trial("updates rounded to bfloat16", in_bfloat16),
-    Trial("updates rounded to float16", in_float16),
-    Trial("updates as signs and one size", signs),
-    Trial("merged while the next round is trained (a round late)", delay=1),
-    Trial("the same without momentum", momentum=0.0, delay=1),
-    Trial("replicas weighed by the inverse of their variance", by_inverse_variance),
-    Trial("a factor for each hidden unit", by_unit),
-    Trial("a factor for each input", by_input),
+RULES = (
+    Rule("gradient diversity, as it is"),
+    Rule("updates rounded to bfloat16", in_bfloat16),
+    Rule("updates rounded to float16", in_float16),
+    Rule("updates as signs and one size", signs),
+    Rule("merged while the next round is trained (a round late)", delay=1),
+    Rule("the same without momentum", momentum=0.0, delay=1),
+    Rule("replicas weighed by the inverse of their variance", by_inverse_variance),
+    Rule("a factor for each hidden unit", by_unit),
+    Rule("a factor for each input", by_input),
 )
 
 
@@ -117,8 +113,17 @@ def layers_of(model: omp_mlp.Model) -> list[Array]:
     return [np.vstack([W, b]) for W, b in zip(model.weights, model.biases, strict=True)]
 
 
-def train(problem: Problem, trial: Trial, seed: int) -> float:
-    """Train in rounds, merged by the trial's rule; return the validation accuracy in percent."""
+def network(layers: list[Array], classes: Any) -> omp_mlp.Model:  # noqa: ANN401
+    """Return the network of what :func:`layers_of` returns."""
+    return omp_mlp.Model(
+        [layer[:-1] for layer in layers], [layer[-1] for layer in layers], classes=classes
+    )
+
+
+def score(job: Training) -> float:
+    """Train in rounds, merged by the rule that the job names; percent."""
+    rule = next(rule for rule in RULES if rule.about == job.method)
+    problem = centred(job.source, job.problem)
     options: dict[str, Any] = {
         "hidden_layer_sizes": problem.hidden,
         "activation": "relu",
@@ -126,58 +131,49 @@ def train(problem: Problem, trial: Trial, seed: int) -> float:
         "learning_rate_schedule": "constant",
         "shuffle": False,
         "merge_every": None,
-        "epochs": 1,
+        "workers": 1,
     }
-    model = omp_mlp.train_parallel(
-        problem.X, problem.y, 1, "average", seed=seed, **{**options, "epochs": 0}
-    )
+    model = omp_mlp.train_parallel(problem.X, problem.y, 1, seed=job.seed, epochs=0, **options)
     master = layers_of(model)
     velocity = [np.zeros_like(layer) for layer in master]
     late: list[list[Array]] = []
-    order = np.concatenate(
-        [
-            np.random.default_rng((seed, epoch)).permutation(len(problem.X))
-            for epoch in range(EPOCHS)
-        ]
-    )
-    round_size = THREADS * PERIOD
+    epochs = range(round(job.epochs or 1))
+    shuffled = [np.random.default_rng((job.seed, k)).permutation(len(problem.X)) for k in epochs]
+    order = np.concatenate(shuffled)
+    round_size = min(job.threads * job.options["merge_every"], len(problem.X))
     for begin in range(0, len(order) - round_size + 1, round_size):
         rows = order[begin : begin + round_size]
-        start = omp_mlp.Model(
-            [layer[:-1] for layer in master], [layer[-1] for layer in master], classes=model.classes
-        )
         trained = omp_mlp.train_parallel(
             problem.X[rows],
             problem.y[rows],
-            THREADS,
+            job.threads,
             "average",
-            init=start,
+            init=network(master, model.classes),
             keep_replicas=True,
-            learning_rate=RATE * (1 - begin / len(order)),
+            epochs=1,
+            learning_rate=job.options["learning_rate"] * (1 - begin / len(order)),
             **options,
         )
         replicas = [layers_of(replica) for replica in trained.replicas]
         late.append(
             [
-                trial.rule(np.stack([replica[k] for replica in replicas]) - layer)
+                rule.of_layer(np.stack([replica[k] for replica in replicas]) - layer)
                 for k, layer in enumerate(master)
             ]
         )
-        if len(late) > trial.delay:
+        if len(late) > rule.delay:
             for layer, moved, update in zip(master, velocity, late.pop(0), strict=True):
-                moved *= trial.momentum
+                moved *= rule.momentum
                 moved += update
                 layer += moved
-    merged = omp_mlp.Model(
-        [layer[:-1] for layer in master], [layer[-1] for layer in master], classes=model.classes
-    )
-    return 100 * merged.score(problem.X_test, problem.y_test)
+    return percent(network(master, model.classes), problem)
 
 
-def centred(problem: Problem) -> Problem:
+@cache
+def centred(source: Source, slug: str) -> Problem:
     """Return the validation split, as floats with the mean of the training part taken off."""
-    split = problem.held_out()
-    X, X_test = (np.float32(split.X) / 256, np.float32(split.X_test) / 256)
+    split = source.load(slug).held_out()
+    X, X_test = (np.float32(part) / 256 for part in (split.X, split.X_test))
     mean = X.mean(axis=0)
     return replace(split, X=X - mean, X_test=X_test - mean)
 
@@ -187,33 +183,3 @@ def touched_rows(problem: Problem, samples: int) -> float:
     X = problem.X[np.random.default_rng(0).permutation(len(problem.X))]
     blocks = X[: len(X) // samples * samples].reshape(-1, samples, X.shape[1])[:500]
     return float((blocks != 0).any(axis=1).mean())
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run all trials, print the table, and put it into the document if asked."""
-    parser = argparse.ArgumentParser(description="Try changes of gradient diversity.")
-    parser.add_argument("--data", default="auto", metavar="auto|FOLDER")
-    parser.add_argument("--docs", action="store_true", help="put the table into docs/frontier.md")
-    arguments = parser.parse_args(argv)
-    problem = load("mnist", arguments.data)
-    split = centred(problem)
-    rows: list[list[str]] = []
-    first = 0.0
-    for trial in TRIALS:
-        scores = [train(split, trial, seed) for seed in SEEDS]
-        mean, sd = float(np.mean(scores)), float(np.std(scores, ddof=1))
-        first = first or mean
-        rows.append([trial.about, f"{mean:.2f} ± {sd:.2f}", f"{mean - first:+.2f}"])
-        print(*rows[-1], sep=" | ", flush=True)
-    table = ([f"n = {THREADS}, {EPOCHS} epochs, validation split", "accuracy %", "points"], rows)
-    print(as_text(table))
-    for samples in (8, 32, 128):
-        print(f"rows touched in {samples} samples: {touched_rows(problem, samples):.0%}")
-    if arguments.docs:
-        report.fill_blocks(
-            report.PROJECT_ROOT / "docs" / "frontier.md", {"tried": as_markdown(table)}
-        )
-
-
-if __name__ == "__main__":
-    main()

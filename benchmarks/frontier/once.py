@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 import omp_mlp
-from omp_mlp.inputs import read_inputs
-from omp_mlp.merging.methods import matched
 
 from .lines import once_lines
-from .work import Training, train
+from .work import Training, percent, train
 
 # Samples of the training part for the methods that look at data.
 DATA_SAMPLES = 10_000
@@ -26,7 +23,8 @@ def score_once(job: Training) -> dict[str, float]:
     dict
         A score for each method of :func:`once_lines` that applies, and ``single_replica``, the mean
         score of the replicas by themselves. A method that needs the common start of the replicas is
-        left out where there is none.
+        left out where there is none; from independent starts, methods that can match hidden units
+        first do so.
     """
     model, problem = train(job, keep_replicas=True)
     base = None
@@ -35,34 +33,22 @@ def score_once(job: Training) -> dict[str, float]:
         start = replace(job, epochs=0.0, options={**job.options, "merge_every": None})
         base, _ = train(start)
     rows = np.random.default_rng(job.seed).permutation(len(problem.X))[:DATA_SAMPLES]
-    data: dict[str, Any] = {"X": problem.X[rows], "y": problem.y[rows]}
-
-    replicas = model.replicas
-    scores = {
-        "single_replica": float(
-            np.mean([100 * r.score(problem.X_test, problem.y_test) for r in replicas])
-        )
-    }
+    data = {"X": problem.X[rows], "y": problem.y[rows]}
+    scores = {"single_replica": float(np.mean([percent(r, problem) for r in model.replicas]))}
     methods = {method.name: method for method in omp_mlp.merge_methods()}
-    in_one_order = None
     for line in once_lines():
         method = methods[line.method]
         if method.needs_base and base is None:
             continue
         options = dict(line.options)
-        given = replicas
         if base is None and "align" in {option.name for option in method.options}:
-            # What align=True does, which is the same for all of them, once.
-            if in_one_order is None:
-                scale = read_inputs(data["X"], for_training=True).scale
-                in_one_order = matched(list(replicas), scale)
-            given = in_one_order
+            options["align"] = True
         merged = omp_mlp.merge(
-            given,
+            model.replicas,
             line.method,
             base=base,
             merge_options=options,
             **(data if line.sees_data else {}),
         )
-        scores[line.name] = 100.0 * merged.score(problem.X_test, problem.y_test)
+        scores[line.name] = percent(merged, problem)
     return scores

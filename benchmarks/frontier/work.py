@@ -11,70 +11,30 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
-
-import numpy as np
 
 import omp_mlp
 
-from . import problems
 from .lines import Line
+from .problems import Problem, Source
 from .settings import COMMON
 
-Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where the problems come from.
-
-    Attributes
-    ----------
-    path : str
-        "auto", or a folder with MNIST's four files.
-    limit : int, optional
-        For a trial run: so many training samples.
-    """
-
-    path: str = "auto"
-    limit: int | None = None
-
-    def load(self, slug: str) -> problems.Problem:
-        """Load a problem."""
-        return problems.load(slug, self.path, self.limit)
-
-
-@dataclass(frozen=True)
 class Training:
-    """One training.
-
-    Attributes
-    ----------
-    source : Source
-    problem : str
-    method : str
-        Merge method.
-    threads : int
-        Replicas.
-    options : mapping
-        Of ``train_parallel``; ``COMMON`` ones need not be there.
-    seed : int
-    epochs : float, optional
-        In place of the problem's; between 0 and 1, one epoch over a random part.
-    held_out : bool
-        Train on the first part of the training samples and score on the rest of them.
-    """
+    """One training."""
 
     source: Source
     problem: str
-    method: str
-    threads: int
-    options: Mapping[str, Any] = field(default_factory=dict)
+    method: str  # of merging
+    threads: int  # replicas
+    options: Mapping[str, Any] = field(default_factory=dict)  # on top of COMMON
     seed: int = 0
-    epochs: float | None = None
-    held_out: bool = False
+    epochs: float | None = None  # the problem's; below 1: one epoch over a random part
+    held_out: bool = False  # train on the first part of the training samples, score on the rest
 
 
 def training(
@@ -90,21 +50,12 @@ def training(
     return Training(source, problem, line.method, threads, options, **more)
 
 
-def options_of(job: Training) -> dict[str, Any]:
-    """Return all options of the training."""
-    options = {**COMMON, **job.options}
-    if isinstance(options.get("merge_every"), Sequence):
-        # JSON has no tuples.
-        options["merge_every"] = tuple(options["merge_every"])
-    return options
-
-
 def train(
     job: Training,
     *,
     workers: int | None = 1,
     **more: Any,  # noqa: ANN401
-) -> tuple[omp_mlp.Model, problems.Problem]:
+) -> tuple[omp_mlp.Model, Problem]:
     """Train; return the network, and the problem with the samples that it saw."""
     problem = job.source.load(job.problem)
     if job.held_out:
@@ -113,6 +64,9 @@ def train(
     if 0 < epochs < 1:
         problem = problem.part(epochs, job.seed)
         epochs = 1
+    options = {**COMMON, **job.options}
+    if isinstance(options.get("merge_every"), Sequence):
+        options["merge_every"] = tuple(options["merge_every"])  # JSON has no tuples
     model = omp_mlp.train_parallel(
         problem.X,
         problem.y,
@@ -122,46 +76,52 @@ def train(
         epochs=round(epochs),
         seed=job.seed,
         workers=workers,
-        **options_of(job),
+        **options,
         **more,
     )
     return model, problem
 
 
+def percent(model: omp_mlp.Model | omp_mlp.Ensemble, problem: Problem) -> float:
+    """Score a network on the test samples."""
+    return round(100 * model.score(problem.X_test, problem.y_test), 6)
+
+
 def score(job: Training) -> float:
     """Train and score; percent. NaN if the training diverges, as it may with a rate too high."""
     try:
-        model, problem = train(job)
+        return percent(*train(job))
     except omp_mlp.TrainingDivergedError:
         return float("nan")
-    return 100.0 * model.score(problem.X_test, problem.y_test)
 
 
 class Pool:
-    """Runs jobs on the cores that this process may use, one a core, in processes of their own."""
+    """Runs trainings on the cores that this process may use, one a core, in their own processes."""
 
     def __init__(self, cores: Sequence[int | None], announce: Callable[[str], None]) -> None:
-        self._cores = cores
-        self._announce = announce
+        self._cores, self._announce = cores, announce
         self._executor: ProcessPoolExecutor | None = None
 
-    @property
-    def processes(self) -> int:
-        """Processes that run side by side."""
-        return len(self._cores)
+    def of_seeds(
+        self,
+        function: Callable[[Training], Result],
+        jobs: Sequence[Training],
+        seeds: Sequence[int],
+        what: str,
+    ) -> list[list[Result]]:
+        """Return for each job its results with each of the seeds; ``what`` says what goes on."""
+        found: list[Result] = []
+        # All at once, so that no core waits at the end of a job.
+        every = [replace(job, seed=seed) for job in jobs for seed in seeds]
+        for result in self._results(function, every):
+            found.append(result)
+            self._announce(f"{what}: {len(found)} of {len(every)}")
+        return [found[k : k + len(seeds)] for k in range(0, len(found), len(seeds))]
 
-    def map(
-        self, function: Callable[[Job], Result], jobs: Sequence[Job], what: str
-    ) -> list[Result]:
-        """Return the results in the order of the jobs; ``what`` says what goes on."""
-        results = []
-        for number, result in enumerate(self._results(function, jobs), 1):
-            results.append(result)
-            self._announce(f"{what}: {number} of {len(jobs)}")
-        return results
-
-    def _results(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
-        if self.processes == 1:
+    def _results(
+        self, function: Callable[[Training], Result], jobs: Sequence[Training]
+    ) -> Iterator[Result]:
+        if len(self._cores) == 1:
             return map(function, jobs)
         if self._executor is None:
             # A process has one core: more threads for linear algebra would wait for each other.
@@ -172,7 +132,7 @@ class Pool:
             for core in self._cores:
                 cores.put(core)
             self._executor = ProcessPoolExecutor(
-                self.processes, mp_context=context, initializer=_stay_on_a_core, initargs=(cores,)
+                len(self._cores), context, initializer=_stay_on_a_core, initargs=(cores,)
             )
         return self._executor.map(function, jobs)
 
@@ -202,8 +162,3 @@ def pool(announce: Callable[[str], None]) -> Iterator[Pool]:
         yield made
     finally:
         made.close()
-
-
-def grid_of_scores(scores: Sequence[float], *shape: int) -> np.ndarray:
-    """Bring a list of scores into shape."""
-    return np.asarray(scores, dtype=np.float64).reshape(shape)

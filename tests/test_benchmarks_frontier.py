@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import importlib.util
-import itertools
 import json
 import math
-import sys
-import xml.etree.ElementTree as ET
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,37 +24,23 @@ from omp_mlp import _core
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "merge_frontier.py"
-LIMIT = 320
-
-
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("merge_frontier", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["merge_frontier"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-frontier = load_script()
-
-# After the script, which makes them importable.
-import _report as report  # noqa: E402
-from _frontier import (  # noqa: E402
-    ablation,
+from benchmarks.common import documents, files
+from benchmarks.frontier import (
+    changes,
     judge,
+    measure,
     once,
-    parts,
     pictures,
+    problems,
+    rules,
+    run,
     settings,
     tables,
     timing,
     tune,
     work,
 )
-from _frontier.arithmetic import (  # noqa: E402
+from benchmarks.frontier.arithmetic import (
     EpochCost,
     budget_to_reach,
     mean_and_sd,
@@ -68,7 +50,16 @@ from _frontier.arithmetic import (  # noqa: E402
     slowest_to_mean,
     speed_up,
 )
-from _frontier.lines import SEQUENTIAL, once_lines, periodic_lines  # noqa: E402
+from benchmarks.frontier.lines import SEQUENTIAL, SINGLE, once_lines, periodic_lines
+from benchmarks.frontier.problems import Source
+
+LIMIT = 320
+
+
+def cost_of(
+    replica: float, turns: float, merges: float, merge_seconds: float, wall: float
+) -> EpochCost:
+    return EpochCost(replica, turns, 1.25, merges, merge_seconds, wall)
 
 
 class TestBudgetToReach:
@@ -131,7 +122,7 @@ class TestTimes:
         assert mean_period([64, 64]) == 64
 
     def test_an_epoch_modelled_for_n_cores(self) -> None:
-        cost = EpochCost(0.03, turns_seconds=0.05, merges=100, merge_seconds=1e-4, wall_seconds=0.5)
+        cost = cost_of(0.03, 0.05, merges=100, merge_seconds=1e-4, wall=0.5)
         assert cost.modelled_seconds == pytest.approx(0.04)
         assert cost.turns_modelled_seconds == pytest.approx(0.06)
         assert cost.merge_share == pytest.approx(0.25)
@@ -149,29 +140,6 @@ class TestTimes:
         # Between those of its first and its last rounds.
         growing = slowest_to_mean(work, 64, (16, 256))
         assert slowest_to_mean(work, 64, 256) < growing < many
-
-    def test_disturbed_measurements_are_repeated(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        clock = itertools.count()  # every look at it takes a second
-        monkeypatch.setattr(timing.time, "monotonic", lambda: next(clock))
-        monkeypatch.setattr(timing.time, "sleep", lambda _: None)
-        seconds = [1.0] * 20
-        monkeypatch.setattr(timing.Probe, "seconds", lambda _: seconds.pop(0))
-        measured = itertools.count()
-        probe = timing.Probe(2, patience=5)
-        # Quiet, measured, not quiet; not quiet, waited; quiet before and after.
-        seconds += [1.05, 1.2, 1.3, 1.0, 1.1]
-        assert probe.undisturbed(lambda: next(measured)) == 1
-        # Faster than it ever was; what was quiet before is not any more.
-        seconds += [0.5, 1.0, 0.55, 0.5]
-        assert probe.undisturbed(lambda: next(measured)) == 3
-        # Two seconds of patience are left.
-        seconds += [2.0, 2.0, 2.0, 2.0]
-        assert probe.undisturbed(lambda: next(measured)) == 4
-        assert seconds == []
-
-    def test_a_probe_takes_some_time(self) -> None:
-        probe = timing.Probe(1, patience=0)
-        assert 0 < min(probe.seconds() for _ in range(3)) < 10
 
     def test_share_touched_by_hand(self) -> None:
         # Columns that are nonzero in all samples, in none and in half of them.
@@ -193,7 +161,7 @@ class TestTimes:
 
         monkeypatch.setattr(timing, "train", train_one_second)
         monkeypatch.setattr(timing, "EPOCHS", 2)
-        source = work.Source()
+        source = Source()
         line = next(line for line in periodic_lines() if line.name == "nesterov")
         settings = {"learning_rate": 0.3, "batch_size": 4, "merge_every": 32, "outer_momentum": 0.9}
         job = work.training(source, "digits", line, 64, settings, epochs=2.0)
@@ -212,23 +180,23 @@ class TestTimes:
     def test_an_entry_by_hand(self) -> None:
         """Two seeds, two budgets; 98 % is reached by the mean half-way between 1 and 4 epochs."""
         # It had reached the target, and needed no third budget.
-        one = parts.time_entry(
+        one = measure.time_entry(
             SEQUENTIAL.name,
             1,
             [1, 4, 7],
             np.array([[97.0, 97.2], [98.8, 99.0]]),
-            EpochCost(0.1, 0.1, merges=0, merge_seconds=0, wall_seconds=0.11),
+            cost_of(0.1, 0.1, merges=0, merge_seconds=0, wall=0.11),
             {},
         )
-        eight = parts.time_entry(
+        eight = measure.time_entry(
             "gradient_diversity",
             8,
             [1, 4, 7],
             np.array([[97.0, 97.0], [99.0, 97.0]]),
-            EpochCost(0.0125, 0.0325, merges=75, merge_seconds=1e-4, wall_seconds=0.06),
+            cost_of(0.0125, 0.0325, merges=75, merge_seconds=1e-4, wall=0.06),
             {"merge_every": 100},
         )
-        parts.add_speed_ups([one, eight])
+        measure.add_speed_ups([one, eight])
         # Means 97.1 and 98.9: 98 is half-way, 2 epochs of 0.1 s.
         assert one["reach"]["98.0"]["epochs"] == pytest.approx(2.0)
         assert one["reach"]["98.0"]["modelled_seconds"] == pytest.approx(0.2)
@@ -246,23 +214,18 @@ class TestTimes:
         assert eight["reach"]["97.0"]["epochs"] == 1
 
     def test_reached_by_the_mean_of_the_seeds(self) -> None:
-        assert parts.reached_all([98.4, 97.6])
-        assert not parts.reached_all([98.4, 97.5])
-        assert not parts.reached_all([98.4, float("nan")])
+        assert measure.reached_all([98.4, 97.6])
+        assert not measure.reached_all([98.4, 97.5])
+        assert not measure.reached_all([98.4, float("nan")])
 
     def test_mean_and_sd(self) -> None:
         assert mean_and_sd(np.array([97.0, 98.0, 99.0])) == (98.0, 1.0)
         assert mean_and_sd(np.array([97.0])) == (97.0, None)
 
     def test_sizes_of_the_layers(self) -> None:
-        source = work.Source(limit=LIMIT)
-        assert timing.layer_sizes(source.load("digits")) == (64, 128, 10)
-        assert timing.layer_sizes(source.load("regression")) == (20, 64, 1)
-
-
-def mean_or_diverged(scores: list[float | None]) -> float:
-    finite = [score for score in scores if score is not None]
-    return float(np.mean(finite)) if len(finite) == len(scores) else -math.inf
+        source = Source(limit=LIMIT)
+        assert source.load("digits").layer_sizes == (64, 128, 10)
+        assert source.load("regression").layer_sizes == (20, 64, 1)
 
 
 class TestSettings:
@@ -273,7 +236,7 @@ class TestSettings:
         assert settings.nearest(2, [4, 16, 64]) == 4
 
     def test_every_line_has_settings_that_train_parallel_takes(self) -> None:
-        for slug in frontier.LOADERS:
+        for slug in problems.LOADERS:
             for line in (SEQUENTIAL, *periodic_lines()):
                 for n in (1,) if line is SEQUENTIAL else (2, 8, 64):
                     for purpose in tune.PURPOSES:
@@ -288,21 +251,35 @@ class TestSettings:
 
     def test_what_was_chosen_is_the_best_of_what_was_tried(self) -> None:
         """The settings for a score are the trial with the highest mean, by the file itself."""
-        content = json.loads(settings.SETTINGS_FILE.read_text(encoding="utf-8"))
+        content = files.read_json(settings.SETTINGS_FILE)
         checked = 0
         for slug, lines in content["chosen"]["score"].items():
             for name, by_threads in lines.items():
                 for n, options in by_threads.items():
-                    trials = content["trials"]["score"][slug][name][n]
-                    means = {
-                        json.dumps({**trial, "scores": None}): mean_or_diverged(trial["scores"])
-                        for trial in trials
-                    }
+                    trials_of = settings.trials_of("score", slug, name, int(n))
+                    best, chosen = -math.inf, -math.inf
+                    for tried, scores in trials_of:
+                        runs = scores[None]
+                        mean = -math.inf if None in runs else sum(runs) / len(runs)
+                        best = max(best, mean)
+                        chosen = mean if tried == options else chosen
                     # The file has four digits of each score.
-                    chosen = means[json.dumps({**options, "scores": None})]
-                    assert chosen == pytest.approx(max(means.values()), rel=0, abs=1e-4)
+                    assert chosen == pytest.approx(best, rel=0, abs=1e-4)
                     checked += 1
         assert checked > 20
+
+    def test_a_table_of_trials_loses_nothing(self) -> None:
+        trials_of: list[settings.Trial] = [
+            ({"batch_size": 1, "merge_every": 64}, {2.0: [97.0, None], 3.0: [98.0, 98.5]}),
+            # The order of the first holds for all.
+            ({"merge_every": [8, 64], "batch_size": 4}, {3.0: [1.0, 2.0], 2.0: [3.0, 4.0]}),
+        ]
+        packed = settings.packed(trials_of)
+        assert packed["tried"] == [
+            [1, 64, [97.0, None], [98.0, 98.5]],
+            [4, [8, 64], [3.0, 4.0], [1.0, 2.0]],
+        ]
+        assert settings.unpacked(json.loads(json.dumps(packed))) == trials_of
 
     def test_the_search_climbs_to_the_top_of_a_hill(self) -> None:
         class Hill(tune.Search):
@@ -316,21 +293,28 @@ class TestSettings:
 
     def test_what_was_tried_before_is_not_tried_again(self) -> None:
         """There is no pool that could train; other seeds were another trial."""
-        search = tune.Search(None, None, "mnist", periodic_lines()[0], 8, [0, 1])
-        search.know(
-            [
-                {"epochs": 2.0, "merge_every": [16, 64], "scores": [97.0, 98.0]},
-                {"merge_every": 64, "scores": [97.0, None]},
-                {"merge_every": 32, "scores": [97.0]},
-            ]
-        )
+        earlier: list[settings.Trial] = [
+            ({"merge_every": [16, 64]}, {2.0: [97.0, 98.0]}),
+            ({"merge_every": 64}, {2.0: [97.0, None]}),
+            ({"merge_every": 32}, {2.0: [97.0]}),
+        ]
+        search = tune.Search(None, None, "mnist", periodic_lines()[0], 8, [0, 1], earlier)
         assert search.value({"merge_every": [16, 64]}, 2.0) == 97.5
-        assert search.value({"merge_every": 64}) == -math.inf
-        assert len(search.trials) == 2
-        assert search.trials[0]["scores"] == [97.0, 98.0]
-        assert search.trials[1]["scores"] == [97.0, None]
+        assert search.value({"merge_every": 64}, 2.0) == -math.inf
+        assert search.trials == earlier[:2]
         with pytest.raises(AttributeError):
-            search.value({"merge_every": 32})
+            search.value({"merge_every": 32}, 2.0)
+
+    def test_what_is_tried_is_kept_with_its_scores(self) -> None:
+        class Pool:
+            def of_seeds(self, function: Any, jobs: Any, seeds: Any, _: str) -> Any:
+                assert function is work.score
+                assert all(job.held_out for job in jobs)
+                return [[job.options["batch_size"] + seed / 3 for seed in seeds] for job in jobs]
+
+        search = tune.Search(Pool(), Source(), "digits", periodic_lines()[0], 8, [0, 1])
+        assert search.value({"batch_size": 4}) == pytest.approx((4 + 4.3333) / 2)
+        assert search.trials == [({"batch_size": 4}, {None: [4.0, 4.3333]})]
 
     def test_soonest_weighs_epochs_against_merges(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A period of 64 needs fewer epochs; one of 256 needs 1.3 times as many, and is sooner."""
@@ -341,7 +325,7 @@ class TestSettings:
                 needed = 2.5 if options["merge_every"] == 64 else 2.5 * 1.3
                 return tune.TIME_SCORES[1] + math.log(epochs / needed)
 
-        search = Known(None, work.Source(), "digits", periodic_lines()[0], 2, [0])
+        search = Known(None, Source(), "digits", periodic_lines()[0], 2, [0])
         candidates = [{"merge_every": period, "batch_size": 1} for period in (64, 256)]
         monkeypatch.setattr(tune, "ROUND_SAMPLES", {64: 40})
         # 599 samples a replica: 599 + 9.4 * 40 are more than 1.3 (599 + 2.3 * 40).
@@ -367,34 +351,33 @@ class TestSettings:
         moved = tune.neighbour("batch_size", {"learning_rate": 0.028, "batch_size": 1}, 1, 1)
         assert moved == {"learning_rate": 0.056, "batch_size": 2}
 
-    def test_compact_json_is_json(self) -> None:
-        value = {"a": {"b": [{"x": 1, "s": [1.5, None]}, {"x": 2}], "c": {}}, "d": [1, 2], "e": "é"}
-        assert json.loads(settings.compact(value)) == value
-
 
 class TestLines:
     def test_every_method_of_the_build_has_a_line(self) -> None:
         lines = {line.method for line in (*periodic_lines(), *once_lines())}
         assert lines == {method.name for method in omp_mlp.merge_methods()}
 
-    def test_names_are_unique(self) -> None:
+    def test_names_and_looks_are_unique(self) -> None:
         for lines in (periodic_lines(), once_lines()):
             assert len({line.name for line in lines}) == len(lines)
+        every = (*periodic_lines(), *once_lines(), SINGLE)
+        assert len({line.marker for line in every}) == len(every)
+        assert len({(line.colour, line.dash) for line in every}) == len(every)
 
 
 def test_changes_are_made() -> None:
-    change = ablation.Change("", {"batch_size": 4}, scale={"merge_every": 2, "learning_rate": 0.5})
+    change = changes.Change("", {"batch_size": 4}, scale={"merge_every": 2, "learning_rate": 0.5})
     before = {"learning_rate": 0.02, "batch_size": 1, "merge_every": 64}
-    after = ablation.changed(before, change)
+    after = changes.changed(before, change)
     assert after == {"learning_rate": 0.01, "batch_size": 4, "merge_every": 128}
     assert before["batch_size"] == 1
     grows = {"learning_rate": 0.02, "batch_size": 8, "merge_every": [8, 128]}
-    twice_as_often = ablation.Change("", scale={"merge_every": 0.5})
-    assert ablation.changed(grows, twice_as_often)["merge_every"] == [8, 64]
+    twice_as_often = changes.Change("", scale={"merge_every": 0.5})
+    assert changes.changed(grows, twice_as_often)["merge_every"] == [8, 64]
 
 
 def test_half_an_epoch_is_one_over_half_the_samples() -> None:
-    source = work.Source(limit=LIMIT)
+    source = Source(limit=LIMIT)
     job = work.Training(
         source, "digits", "average", 2, {"merge_every": None}, epochs=0.5, held_out=True
     )
@@ -407,40 +390,48 @@ def test_half_an_epoch_is_one_over_half_the_samples() -> None:
 
 
 def test_training_and_held_out_samples_are_apart() -> None:
-    problem = work.Source(limit=LIMIT).load("digits")
+    problem = Source(limit=LIMIT).load("digits")
     held_out = problem.held_out()
     np.testing.assert_array_equal(np.vstack([held_out.X, held_out.X_test]), problem.X)
     assert len(held_out.X_test) == round(len(problem.X) / 6)
 
 
+def judged(mean: list[float], *threads: int) -> dict[str, Any]:
+    return {"periodic": {"gradient_diversity": {"threads": threads, "mean": mean}}}
+
+
+def timed(line: str, n: int, epochs: float, cost: EpochCost, **speed_ups: float) -> dict[str, Any]:
+    reach = {"98.0": {"epochs": epochs, **speed_ups}}
+    return {"line": line, "threads": n, "cost": cost.as_dict(), "reach": reach}
+
+
+ALONE = timed("sequential", 1, 2.0, cost_of(0.12, 0.12, 0, 0, 0.12), modelled_speed_up=1.0)
 JUDGED = {
-    "score": {
-        "mnist": {
-            "periodic": {
-                "gradient_diversity": {
-                    "threads": [1, 8, 16, 64],
-                    "mean": [98.1, 97.996, 97.9, 97.8],
-                }
-            }
-        },
-        "digits": {"periodic": {"gradient_diversity": {"threads": [1, 32], "mean": [98.0, 97.75]}}},
-    },
+    "score/mnist": judged([98.1, 97.996, 97.9, 97.8], 1, 8, 16, 64),
+    "score/digits": judged([98.0, 97.75], 1, 32),
     "time": {
+        "problem": {"training_samples": 60_000},
         "entries": [
-            {
-                "line": "gradient_diversity",
-                "threads": n,
-                "reach": {"98.0": {"modelled_speed_up": 0.6 * n, "measured_speed_up": 1.6}},
-            }
-            for n in (2, 8, 16)
-        ]
+            ALONE,
+            *(
+                timed(
+                    "gradient_diversity",
+                    n,
+                    2.5,
+                    cost_of(0.15 / n, 0.3 / n, 100, 2e-5, 0.2),
+                    modelled_speed_up=0.6 * n,
+                    measured_speed_up=1.6,
+                )
+                for n in (2, 8, 16)
+            ),
+        ],
     },
 }
 
 
 class TestJudge:
     def test_verdicts(self) -> None:
-        verdicts = {floor["what"]: floor["reached"] for floor in judge.judge(JUDGED)}
+        verdicts = {floor["what"]: floor["reached"] for floor in judge.floors(JUDGED)}
         assert verdicts == {
             "accuracy, sequential": True,
             "accuracy, gradient diversity, n = 8": True,
@@ -456,12 +447,34 @@ class TestJudge:
         }
 
     def test_nothing_measured_is_nothing_reached(self) -> None:
-        assert {floor["reached"] for floor in judge.judge({})} == {None}
+        assert {floor["reached"] for floor in judge.floors({})} == {None}
+        assert judge.rounds({}) == {}
+
+    def test_where_a_round_goes_by_hand(self) -> None:
+        """8 replicas of 60,000 samples, 100 merges an epoch: 75 samples a round."""
+        assert judge.rounds(JUDGED)["8"] == pytest.approx(
+            {
+                "samples": 75,
+                "replica_seconds": 0.15 / 8 / 100,
+                "taking_turns_seconds": 0.3 / 8 / 100,
+                "sequential_seconds": 75 * 2e-6,  # 0.12 s for 60,000 samples
+                "slowest_above_mean_percent": 25,
+                "merge_seconds": 2e-5,
+                "epochs_allow_times": 8 * 2.0 / 2.5,
+                "left_percent": 100 * 0.6 / 0.8,
+            }
+        )
+
+    def test_periods_that_grow_have_as_many_merges_as_fixed_ones(self) -> None:
+        found = judge.equal_periods()
+        # 16 (256 / 16)^p at the part p: the integral of its inverse is (1 - 1/16) / (16 ln 16).
+        assert found["16 to 256"] == pytest.approx(16 * math.log(16) / (1 - 1 / 16))
+        assert {"8 to 128", "32 to 512", "64 to 256"} < set(found)
 
 
 def test_one_merge_after_a_warm_up_has_the_base_where_the_replicas_part() -> None:
     options = {"learning_rate": 0.05, "batch_size": 8, "merge_every": None, "warmup_samples": 200}
-    job = work.Training(work.Source(limit=LIMIT), "classification", "average", 4, options)
+    job = work.Training(Source(limit=LIMIT), "classification", "average", 4, options)
     scores = once.score_once(job)
     assert {line.name for line in once_lines()} < set(scores)
     problem = job.source.load("classification")
@@ -491,77 +504,107 @@ def test_one_merge_after_a_warm_up_has_the_base_where_the_replicas_part() -> Non
 
 
 def test_a_training_that_diverged_has_no_score() -> None:
-    job = work.Training(
-        work.Source(limit=LIMIT), "regression", "average", 2, {"learning_rate": 1e4}
-    )
+    job = work.Training(Source(limit=LIMIT), "regression", "average", 2, {"learning_rate": 1e4})
     assert math.isnan(work.score(job))
-    curve = report.plain(parts.curve([2, 8], [[math.nan, 90.0], [95.0, 96.0]]))
+    curve = files.plain(measure.curve({2: [math.nan, 90.0], 8: [95.0, 96.0]}))
     assert curve["mean"] == [None, 95.5]
     assert tables._row("x", curve, [2, 8]) == ["x", "diverged", "95.50 ± 0.71"]
     assert pictures._means(curve).tolist() == [95.5]
 
 
 def test_table_of_the_periods_that_were_searched() -> None:
-    trials = {
-        "32": [
-            {"epochs": 2.0, "merge_every": 64, "outer_momentum": 0.3, "scores": [97.0, 98.0]},
-            {"epochs": 5.0, "merge_every": 64, "outer_momentum": 0.3, "scores": [98.0, 98.5]},
-            {
-                "epochs": 2.0,
-                "merge_every": [16, 256],
-                "outer_momentum": 0.5,
-                "scores": [97.0, None],
-            },
-        ]
+    searched = {
+        "32": settings.packed(
+            [
+                ({"merge_every": 64, "outer_momentum": 0.3}, {2.0: [97, 98], 5.0: [98, 98.5]}),
+                ({"merge_every": [16, 256], "outer_momentum": 0.5}, {2.0: [97, None], 5.0: [1, 3]}),
+            ]
+        )
     }
-    assert tables.period_table(trials) == (
+    assert tables.periods(searched)[1:] == (
         ["merged every", "outer momentum", "n = 32, 2 epochs", "n = 32, 5 epochs"],
-        [["64", "0.3", "97.50", "98.25"], ["16 to 256", "0.5", "diverged", "-"]],
+        [["64", "0.3", "97.50", "98.25"], ["16 to 256", "0.5", "diverged", "2.00"]],
     )
 
 
-class TestDocument:
-    def test_blocks_are_filled_and_the_rest_is_left(self, tmp_path: Path) -> None:
-        page = tmp_path / "page.md"
-        page.write_text(
-            "before\n<!-- one: generated by x -->\nold\n<!-- end -->\nbetween\n"
-            "<!-- two: generated by x -->\nkept\n<!-- end -->\nafter\n",
-            encoding="utf-8",
-        )
-        table = tables.as_markdown((["a", "b"], [["1", "2"]]))
-        assert report.fill_blocks(page, {"one": table}) == ["two"]
-        assert page.read_text(encoding="utf-8") == (
-            "before\n<!-- one: generated by x -->\n| a | b |\n| --- | --- |\n| 1 | 2 |\n"
-            "<!-- end -->\nbetween\n<!-- two: generated by x -->\nkept\n<!-- end -->\nafter\n"
+class TestRules:
+    def updates(self) -> Any:
+        return np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32)
+
+    def test_the_rule_that_others_are_compared_with_is_the_librarys(self) -> None:
+        updates = self.updates()
+        base = omp_mlp.Model([np.zeros((5, 5), np.float32)], [np.zeros(5, np.float32)])
+        replicas = [omp_mlp.Model([layer[:-1]], [layer[-1]]) for layer in updates]
+        merged = omp_mlp.merge(replicas, "gradient_diversity", base=base)
+        expected = np.vstack([merged.weights[0], merged.biases[0]])
+        np.testing.assert_allclose(rules.by_layer(updates), expected, rtol=1e-5)
+
+    def test_factors_by_unit_and_by_input_are_those_of_parts_of_the_layer(self) -> None:
+        updates = self.updates()
+        by_unit = [rules.by_layer(updates[:, :, k : k + 1]) for k in range(5)]
+        np.testing.assert_allclose(rules.by_unit(updates), np.hstack(by_unit), rtol=1e-5)
+        by_input = [rules.by_layer(updates[:, k : k + 1]) for k in range(6)]
+        np.testing.assert_allclose(rules.by_input(updates), np.vstack(by_input), rtol=1e-5)
+
+    def test_what_is_sent_in_fewer_bits_is_near(self) -> None:
+        updates = self.updates()
+        exact = rules.by_layer(updates)
+        # bfloat16 has 8 bits of mantissa, float16 has 11: of four updates, a sum is that exact.
+        most = 4 * np.abs(updates).max()
+        assert np.abs(rules.in_bfloat16(updates) - exact).max() < most / 2**8
+        assert np.abs(rules.in_float16(updates) - exact).max() < most / 2**11
+        assert set(np.sign(rules.signs(np.abs(updates))).ravel()) == {1.0}
+
+    def test_one_round_of_a_trial_by_hand(self) -> None:
+        """266 samples are one round of 8 replicas; a merge that comes a round late has no turn."""
+        job = dataclasses.replace(rules.JOB, source=Source(limit=LIMIT), threads=8, epochs=1)
+        problem = rules.centred(job.source, "mnist")
+        options = {"hidden_layer_sizes": problem.hidden, "shuffle": False, "batch_size": 1}
+        start = omp_mlp.train_parallel(problem.X, problem.y, 1, epochs=0, **options)
+        rows = np.random.default_rng((0, 0)).permutation(len(problem.X))[: 8 * 32]
+        trained = omp_mlp.train_parallel(
+            problem.X[rows], problem.y[rows], 8, "average", init=start, epochs=1,
+            learning_rate=0.04, learning_rate_schedule="constant", merge_every=None,
+            keep_replicas=True, **options,
+        )  # fmt: skip
+        merged = omp_mlp.merge(trained.replicas, "gradient_diversity", base=start)
+        as_it_is, late = (rules.RULES[k].about for k in (0, 4))
+        assert rules.score(dataclasses.replace(job, method=late)) == work.percent(start, problem)
+        # One sample may lie on the border between two classes.
+        assert rules.score(dataclasses.replace(job, method=as_it_is)) == pytest.approx(
+            work.percent(merged, problem), abs=100 / len(problem.y_test)
         )
 
-    def test_every_block_of_the_document_has_a_table(self, small_run: Any) -> None:
-        _, results = small_run
-        text = (frontier.DOCS / "frontier.md").read_text(encoding="utf-8")
-        names = {match["name"] for match in report.GENERATED.finditer(text)}
-        # One is no table, and one is filled by merge_trials.py.
-        assert names - set(tables.all_tables(results)) == {"machine", "tried"}
+    def test_touched_rows_by_hand(self) -> None:
+        problem = Source(limit=LIMIT).load("digits")
+        X = np.zeros((8, 4))
+        X[:, 0] = 1
+        problem = dataclasses.replace(problem, X=X)
+        assert rules.touched_rows(problem, 4) == 0.25
 
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A run of the whole script on few samples, and what its JSON file holds."""
-    out = tmp_path_factory.mktemp("results") / "made" / "by the script"
-    returned = frontier.main(
+    """A run of the whole benchmark on few samples, and what its JSON file holds."""
+    out = tmp_path_factory.mktemp("results") / "made" / "by the run"
+    returned = run.main(
         ["--limit", str(LIMIT), "--quick", "--threads", "2", "8", "--out", str(out)]
     )
     text = (out / "frontier.json").read_text(encoding="utf-8")
     written = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    assert {**written, "files": None} == {**returned, "files": None}
+    assert written == returned
     return out, written
 
 
 class TestSmallRun:
     def test_all_parts_and_problems(self, small_run: tuple[Path, dict[str, Any]]) -> None:
         _, results = small_run
-        assert list(results["parts"]) == list(parts.PARTS)
-        assert list(results["parts"]["score"]) == list(frontier.LOADERS)
-        for result in results["parts"]["score"].values():
+        scores = {slug: results["pieces"][f"score/{slug}"] for slug in problems.LOADERS}
+        assert set(results["pieces"]) == {
+            *(f"score/{slug}" for slug in scores),
+            *measure.PARTS[1:],
+        }
+        for result in scores.values():
             assert set(result["periodic"]) == {line.name for line in periodic_lines()}
             for curve in result["periodic"].values():
                 assert curve["threads"] == [1, 2, 8]
@@ -571,9 +614,9 @@ class TestSmallRun:
     def test_a_score_is_that_of_the_training(self, small_run: tuple[Path, dict[str, Any]]) -> None:
         """One cell, trained here once more by hand."""
         _, results = small_run
-        result = results["parts"]["score"]["digits"]
+        result = results["pieces"]["score/digits"]
         curve = result["periodic"]["gradient_diversity"]
-        problem = work.Source(limit=LIMIT).load("digits")
+        problem = Source(limit=LIMIT).load("digits")
         options = {**settings.COMMON, **result["settings"]["gradient_diversity"]["8"]}
         model = omp_mlp.train_parallel(
             problem.X,
@@ -585,77 +628,86 @@ class TestSmallRun:
             seed=0,
             **options,
         )
-        assert curve["runs"][2][0] == 100 * model.score(problem.X_test, problem.y_test)
+        score = 100 * model.score(problem.X_test, problem.y_test)
+        assert curve["runs"][2][0] == round(score, 6)
 
     def test_files(self, small_run: tuple[Path, dict[str, Any]]) -> None:
         out, results = small_run
-        assert sorted(results["files"]) == sorted(path.name for path in out.iterdir())
-        for path in out.glob("*.svg"):
-            ET.fromstring(path.read_text(encoding="utf-8"))
-        for path in out.glob("*.png"):
-            assert path.read_bytes().startswith(b"\x89PNG")
-        assert len(list(out.glob("*.png"))) == 4
+        names = ("accuracy", "once", "others", "speedup")
+        for name in names:
+            assert (out / f"frontier-{name}.png").read_bytes().startswith(b"\x89PNG")
         lines = (out / "frontier-scores.csv").read_text(encoding="utf-8").splitlines()
         rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
-        expected = sum(
+        for row in rows:
+            result = results["pieces"][f"score/{row['problem']}"]
+            curve = result[row["family"]][row["line"]]
+            runs = curve["runs"][curve["threads"].index(int(row["threads"]))]
+            assert runs[int(row["seed"])] == float(row["score_percent"])
+        assert len(rows) == sum(
             len(runs)
-            for result in results["parts"]["score"].values()
+            for slug in problems.LOADERS
             for family in ("periodic", "once", "once_independent")
-            for curve in result[family].values()
+            for curve in results["pieces"][f"score/{slug}"][family].values()
             for runs in curve["runs"]
         )
-        assert len(rows) == expected
 
     def test_drawn_again_without_measuring(
         self, small_run: tuple[Path, dict[str, Any]], tmp_path: Path
     ) -> None:
         out, results = small_run
-        again = frontier.main(["--redraw", str(out / "frontier.json"), "--out", str(tmp_path)])
-        assert {**again, "files": None} == {**results, "files": None}
+        (tmp_path / "frontier.json").write_bytes((out / "frontier.json").read_bytes())
+        assert run.main(["--redraw", "--out", str(tmp_path)]) == results
         for path in out.iterdir():
-            if path.suffix != ".png":
-                assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+            assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
     def test_goes_on_where_it_was_ended(
-        self, small_run: tuple[Path, dict[str, Any]], tmp_path: Path
+        self,
+        small_run: tuple[Path, dict[str, Any]],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Without one problem's scores and one part, as if ended before; the rest is kept."""
         out, results = small_run
         ended = json.loads((out / "frontier.json").read_text(encoding="utf-8"))
-        del ended["parts"]["score"]["digits"], ended["step_seconds"]["score, digits"]
-        del ended["parts"]["ablation"], ended["step_seconds"]["ablation, mnist"]
+        del ended["pieces"]["score/digits"], ended["pieces"]["changes"]
         (tmp_path / "frontier.json").write_text(json.dumps(ended), encoding="utf-8")
         options = ["--limit", str(LIMIT), "--quick", "--threads", "2", "8", "--out", str(tmp_path)]
-        whole = frontier.main([*options, "--resume"])
-        assert whole["parts"]["time"] == results["parts"]["time"]  # times would not come twice
-        for slug, result in results["parts"]["score"].items():
-            assert whole["parts"]["score"][slug] == result
-        assert whole["parts"]["ablation"] == results["parts"]["ablation"]
-        assert whole["floors"] == results["floors"]
-        timed = frontier.main([*options, "--resume", "--again", "time"])
-        assert timed["parts"]["epochs"] == results["parts"]["epochs"]
-        assert timed["parts"]["time"] != results["parts"]["time"]
-        with pytest.raises(SystemExit, match="has threads = "):
-            frontier.main([*options[:-4], "4", *options[-2:], "--resume"])
+        measured: list[str] = []
+        for name in ("scores", "epochs", "times", "changes", "rules"):
+            whole = getattr(measure, f"measure_{name}")
+
+            def noted(*given: Any, name: str = name, whole: Any = whole) -> Any:
+                measured.append(name)
+                return whole(*given)
+
+            monkeypatch.setattr(measure, f"measure_{name}", noted)
+        resumed = run.main([*options, "--resume"])
+        assert measured == ["scores", "changes"]
+        assert resumed["pieces"] == results["pieces"]
+        assert resumed["floors"] == results["floors"]
+        measured.clear()
+        again = run.main([*options, "--resume", "--again", "time"])
+        assert measured == ["times"]
+        assert again["pieces"]["epochs"] == results["pieces"]["epochs"]
+        with pytest.raises(SystemExit, match="has options "):
+            run.main([*options[:-4], "4", *options[-2:], "--resume"])
 
     def test_again_what_was_never_measured(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
-            frontier.main(["--again", "time"])
+            run.main(["--again", "time"])
         assert "--again measures parts of an earlier run again" in capsys.readouterr().err
 
-    def test_nothing_to_go_on_with(self, tmp_path: Path) -> None:
-        with pytest.raises(SystemExit, match=r"no earlier run to go on with, .*frontier\.json"):
-            frontier.main(["--resume", "--out", str(tmp_path)])
-
-    def test_times_are_positive(self, small_run: tuple[Path, dict[str, Any]]) -> None:
+    def test_every_block_of_the_document_has_a_table(
+        self, small_run: tuple[Path, dict[str, Any]]
+    ) -> None:
         _, results = small_run
-        for entry in results["parts"]["time"]["entries"]:
-            assert entry["cost"]["replica_seconds"] > 0
-            assert entry["cost"]["wall_seconds"] > 0
-            assert (entry["cost"]["merge_seconds"] > 0) == (entry["threads"] > 1)
+        text = (files.DOCS / "frontier.md").read_text(encoding="utf-8")
+        blocks = documents.blocks_of(text)
+        assert {block.command for block in blocks} == {run.COMMAND}
+        assert {block.name for block in blocks} <= set(tables.all_tables(results))
 
 
 def test_unknown_problem_ends_with_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        frontier.main(["--problems", "cifar"])
+        run.main(["--problems", "cifar"])
     assert "cifar" in capsys.readouterr().err

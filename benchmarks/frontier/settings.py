@@ -1,17 +1,20 @@
-"""The settings of each line for each n, chosen by ``merge_frontier.py --tune`` (see tune.py).
+"""The settings of each line for each n, chosen by ``--tune`` (see tune.py).
 
 They are in settings.json, with the validation scores that decided, and read from there. The test
-set had no part in it.
+set had no part in it. Of each search the file holds a table: a row for each setting that was tried,
+with the values of the ``options`` and then, for each of the ``epochs`` (null: the problem's), the
+scores of the seeds.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from ..common.files import read_json, write_json
 
 SETTINGS_FILE = Path(__file__).with_name("settings.json")
 
@@ -55,19 +58,12 @@ def start_of(
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Return the axes of a line's search, and where it begins.
 
-    All but the sequential training begin with its learning rate and batch size.
-
-    Parameters
-    ----------
-    problem, line : str
-    threads : int
-    fixed : mapping
-        Options that the line has whatever its settings are.
+    All but the sequential training begin with its learning rate and batch size. ``fixed`` are
+    options that the line has whatever its settings are.
     """
     if line == "sequential":
         return ("learning_rate", "batch_size"), dict(_RATE)
-    sequential = _file()["chosen"].get("score", {}).get(problem, {}).get("sequential", {})
-    begin = {**_RATE, **sequential.get("1", {})}
+    begin = {**_RATE, **_chosen("score", problem, "sequential").get("1", {})}
     if line == ONCE:
         return ("learning_rate", "warmup_samples"), {**begin, "warmup_samples": 0}
     begin["merge_every"] = 64
@@ -91,17 +87,22 @@ def nearest_rate(rate: float) -> float:
     return min(rates, key=lambda r: abs(math.log(r / rate)))
 
 
-@lru_cache(maxsize=1)
-def _file() -> dict[str, Any]:
-    if not SETTINGS_FILE.exists():
-        return {"chosen": {}, "trials": {}}
-    settings: dict[str, Any] = json.loads(SETTINGS_FILE.read_text(encoding="utf-8"))
-    return settings
-
-
 def nearest(threads: int, tuned: Iterable[int]) -> int:
     """Return the number of replicas that was tuned and is nearest by ratio; the larger of two."""
     return min(tuned, key=lambda n: (abs(math.log(n / threads)), -n))
+
+
+# --- what the file holds ------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _file() -> dict[str, Any]:
+    return read_json(SETTINGS_FILE) if SETTINGS_FILE.exists() else {"chosen": {}, "trials": {}}
+
+
+def _chosen(purpose: str, problem: str, line: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = _file()["chosen"].get(purpose, {}).get(problem, {}).get(line, {})
+    return found
 
 
 def settings_for(
@@ -125,22 +126,49 @@ def settings_for(
         former where there are none for the latter. For a line that was not tuned, the settings are
         those with which its search begins.
     """
-    chosen: Mapping[str, Any] = _file()["chosen"]
     for wanted in (purpose, "score"):
-        by_threads = chosen.get(wanted, {}).get(problem, {}).get(line)
-        if by_threads:
-            tuned = {int(n): options for n, options in by_threads.items()}
-            return dict(tuned[nearest(threads, tuned)])
+        if by_threads := _chosen(wanted, problem, line):
+            return dict(by_threads[str(nearest(threads, map(int, by_threads)))])
     return start_of(problem, line, threads, fixed)[1]
 
 
-def trials_of(purpose: str, problem: str, line: str, threads: int) -> list[dict[str, Any]]:
+def is_tuned(problem: str, line: str) -> bool:
+    """Whether the settings of a line come from a search, for at least one number of replicas."""
+    return bool(_chosen("score", problem, line))
+
+
+Scores = list[float | None]  # of the seeds; None where a training diverged
+Trial = tuple[dict[str, Any], dict[float | None, Scores]]  # options, and scores by epochs
+
+
+def packed(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return the table of a search, as the file has it."""
+    options, scores = trials[0]
+    return {
+        "options": list(options),
+        "epochs": list(scores),
+        "tried": [
+            [*(tried[name] for name in options), *(by_epochs[epochs] for epochs in scores)]
+            for tried, by_epochs in trials
+        ],
+    }
+
+
+def unpacked(table: Mapping[str, Any]) -> list[Trial]:
+    """Return the trials of a table."""
+    names, epochs = table["options"], table["epochs"]
+    return [
+        (dict(zip(names, row, strict=False)), dict(zip(epochs, row[len(names) :], strict=True)))
+        for row in table["tried"]
+    ]
+
+
+def trials_of(purpose: str, problem: str, line: str, threads: int) -> list[Trial]:
     """Return what the search tried, with scores; nothing if there was none."""
     found = _file()["trials"]
-    for key in (purpose, problem, line):
+    for key in (purpose, problem, line, str(threads)):
         found = found.get(key, {})
-    trials: list[dict[str, Any]] = found.get(str(threads), [])
-    return trials
+    return unpacked(found) if found else []
 
 
 def searched_periods(counts: Iterable[int] = (32, 64)) -> dict[str, Any]:
@@ -148,20 +176,18 @@ def searched_periods(counts: Iterable[int] = (32, 64)) -> dict[str, Any]:
 
     Those at the learning rate and batch size that were chosen.
     """
-    line = ("time", "mnist", "gradient_diversity")
     searched = {}
     for n in counts:
         chosen = settings_for("mnist", "gradient_diversity", n, {}, "time")
         fixed = {key: chosen[key] for key in ("learning_rate", "batch_size")}
-        trials = [trial for trial in trials_of(*line, n) if fixed.items() <= trial.items()]
+        trials = [
+            trial
+            for trial in trials_of("time", "mnist", "gradient_diversity", n)
+            if fixed.items() <= trial[0].items()
+        ]
         if trials:
-            searched[str(n)] = trials
+            searched[str(n)] = packed(trials)
     return searched
-
-
-def is_tuned(problem: str, line: str) -> bool:
-    """Whether the settings of a line come from a search, for at least one number of replicas."""
-    return bool(_file()["chosen"].get("score", {}).get(problem, {}).get(line))
 
 
 def write_chosen(found: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -170,12 +196,10 @@ def write_chosen(found: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     kept = _file()
     for part in ("chosen", "trials"):
         _merge_into(kept.setdefault(part, {}), found[part])
-    kept["axes"] = {axis: list(values) for axis, values in AXES.items()}
-    kept["common"] = COMMON
+    kept["axes"], kept["common"] = AXES, COMMON
     run = {key: about[key] for key in ("started", "machine", "build", "source")}
     earlier = [other for other in kept.get("runs", ()) if other["started"] != run["started"]]
-    kept["runs"] = [*earlier, run]
-    SETTINGS_FILE.write_text(compact(kept) + "\n", encoding="utf-8")
+    write_json(SETTINGS_FILE, {**kept, "runs": [*earlier, run]})
     _file.cache_clear()
 
 
@@ -186,22 +210,3 @@ def _merge_into(kept: dict[str, Any], found: Mapping[str, Any], depth: int = 4) 
             kept[key] = value
         else:
             _merge_into(kept.setdefault(key, {}), value, depth - 1)
-
-
-def compact(value: object, indent: int = 0) -> str:
-    """Write JSON with a line for each of the innermost objects."""
-    if isinstance(value, Mapping) and any(isinstance(v, Mapping | list) for v in value.values()):
-        if all(not isinstance(v, Mapping) and not _holds_objects(v) for v in value.values()):
-            return json.dumps(value, ensure_ascii=False)
-        pad = " " * (indent + 1)
-        lines = (f"{pad}{json.dumps(str(k))}: {compact(v, indent + 1)}" for k, v in value.items())
-        return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
-    if isinstance(value, list) and _holds_objects(value):
-        pad = " " * (indent + 1)
-        lines = (f"{pad}{compact(v, indent + 1)}" for v in value)
-        return "[\n" + ",\n".join(lines) + "\n" + " " * indent + "]"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _holds_objects(value: object) -> bool:
-    return isinstance(value, list) and any(isinstance(v, Mapping) for v in value)

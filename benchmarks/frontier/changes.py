@@ -14,29 +14,17 @@ THREADS = 64
 
 @dataclass(frozen=True)
 class Change:
-    """A change of the line's settings.
+    """A change of the line's settings."""
 
-    Attributes
-    ----------
-    about : str
-        In tables.
-    options : dict
-        Of ``train_parallel``; ``None`` for the settings as they are.
-    method : str
-        Merge method.
-    scale : dict
-        Options that are multiplied.
-    """
-
-    about: str
-    options: dict[str, Any] = field(default_factory=dict)
-    method: str = "gradient_diversity"
-    scale: dict[str, float] = field(default_factory=dict)
+    about: str  # in tables
+    options: dict[str, Any] = field(default_factory=dict)  # of train_parallel
+    method: str = "gradient_diversity"  # of merging
+    scale: dict[str, float] = field(default_factory=dict)  # options that are multiplied
 
 
-BASE = Change("the settings as they are")
+_CONSTANT = {"learning_rate_schedule": "constant"}
 CHANGES = (
-    BASE,
+    Change("the settings as they are"),
     Change("inputs as they are, not centred", {"center_inputs": False}),
     Change("no outer momentum", {"outer_momentum": 0.0}),
     Change("outer momentum 0.3", {"outer_momentum": 0.3}),
@@ -60,12 +48,8 @@ CHANGES = (
     Change("64 samples between merges, falling to 16", {"merge_every": (64, 16)}),
     Change("half the learning rate", scale={"learning_rate": 0.5}),
     Change("twice the learning rate", scale={"learning_rate": 2}),
-    Change("constant learning rate", {"learning_rate_schedule": "constant"}),
-    Change(
-        "constant learning rate, a quarter of it",
-        {"learning_rate_schedule": "constant"},
-        scale={"learning_rate": 0.25},
-    ),
+    Change("constant learning rate", _CONSTANT),
+    Change("constant learning rate, a quarter of it", _CONSTANT, scale={"learning_rate": 0.25}),
     Change("batches of 4, four times the rate", {"batch_size": 4}, scale={"learning_rate": 4}),
     Change("batches of 8, six times the rate", {"batch_size": 8}, scale={"learning_rate": 6}),
     Change("the same shard for a replica in every epoch", {"shuffle": "shards"}),

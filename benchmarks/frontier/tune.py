@@ -20,22 +20,27 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from .arithmetic import budget_to_reach, merges_an_epoch
 from .lines import SEQUENTIAL, Line, once_lines, periodic_lines
+from .problems import Source
 from .settings import (
     AXES,
     LARGE_PERIODS,
     ONCE,
+    Scores,
+    Trial,
     nearest,
     nearest_rate,
+    packed,
     settings_for,
     start_of,
+    trials_of,
 )
-from .work import Pool, Source, score, training
+from .work import Pool, score, training
 
 PURPOSES = ("score", "time")
 
@@ -55,7 +60,7 @@ LEAST_PERIOD = 32
 TIME_PROBLEM = "mnist"
 # Three, since a curve that is nearly level crosses one of them by chance.
 TIME_SCORES = (97.8, 97.9, 98.0)
-TIME_BUDGETS = (2, 3, 5)
+TIME_BUDGETS = (2.0, 3.0, 5.0)
 # Enough of them to tell small differences apart.
 TIME_SEEDS = tuple(range(1_000, 1_008))
 # Learning rates by batch size.
@@ -98,13 +103,16 @@ TIME_GRIDS = {
 # Of other lines, which keep the rate and the momentum of the best score.
 OTHER_PERIODS: Sequence[int | list[int]] = (64, 128, 256, 512, *GROWING)
 # The time of a sample, by batch size, and that of a round beside its samples: what merging takes,
-# and what a replica does once a round. From merge_cost.py and from trainings with two workers.
+# and what a replica does once a round. From merging/cost.py and from trainings with two workers.
 SAMPLE_TIME = {1: 1.0, 8: 0.91, 16: 0.87}
 ROUND_SAMPLES = {2: 30, 8: 20, 32: 22, 64: 26}
 
 
 class Search:
-    """Tries settings of one line with n replicas on one problem, and remembers them."""
+    """Tries settings of one line with n replicas on one problem, and remembers them.
+
+    What an ``earlier`` search tried with as many seeds is not trained again.
+    """
 
     def __init__(
         self,
@@ -114,48 +122,39 @@ class Search:
         line: Line,
         threads: int,
         seeds: Sequence[int],
+        earlier: Sequence[Trial] = (),
     ) -> None:
         self.pool, self.source, self.problem = pool, source, problem
         self.line, self.threads, self.seeds = line, threads, seeds
-        self.trials: list[dict[str, Any]] = []
-        self._known: dict[tuple[float | None, str], float] = {}
+        self._trials: dict[str, Trial] = {}
+        for options, by_epochs in earlier:
+            for epochs, scores in by_epochs.items():
+                if len(scores) == len(seeds):
+                    self._scores(options)[epochs] = scores
 
-    def know(self, trials: Sequence[Mapping[str, Any]]) -> None:
-        """Take over what an earlier search tried with as many seeds, so that it is not repeated."""
-        for trial in trials:
-            scores = [math.nan if score is None else score for score in trial["scores"]]
-            options = {k: v for k, v in trial.items() if k not in ("epochs", "scores")}
-            if len(scores) == len(self.seeds):
-                self._enter(options, trial.get("epochs"), scores)
+    @property
+    def trials(self) -> list[Trial]:
+        """What was tried for all budgets, in its order."""
+        most = max(len(scores) for _, scores in self._trials.values())
+        return [trial for trial in self._trials.values() if len(trial[1]) == most]
+
+    def _scores(self, options: Mapping[str, Any]) -> dict[float | None, Scores]:
+        key = json.dumps(options, sort_keys=True)
+        return self._trials.setdefault(key, (dict(options), {}))[1]
 
     def value(self, options: Mapping[str, Any], epochs: float | None = None) -> float:
         """Mean validation score over the seeds, percent; minus infinity if one diverged."""
-        key = _key(options, epochs)
-        if key not in self._known:
-            jobs = [
-                training(
-                    self.source,
-                    self.problem,
-                    self.line,
-                    self.threads,
-                    options,
-                    seed=seed,
-                    epochs=epochs,
-                    held_out=True,
-                )
-                for seed in self.seeds
-            ]
+        known = self._scores(options)
+        if epochs not in known:
+            job = training(
+                self.source, self.problem, self.line, self.threads, options, epochs=epochs,
+                held_out=True,
+            )  # fmt: skip
             what = f"tuning {self.problem}, {self.line.label}, n = {self.threads}, {options}"
-            self._enter(options, epochs, self.pool.map(score, jobs, what))
-        return self._known[key]
-
-    def _enter(
-        self, options: Mapping[str, Any], epochs: float | None, scores: Sequence[float]
-    ) -> None:
-        mean = sum(scores) / len(scores)
-        self._known[_key(options, epochs)] = mean if math.isfinite(mean) else -math.inf
-        trial = {**options, "scores": [round(s, 4) if s == s else None for s in scores]}
-        self.trials.append(trial if epochs is None else {"epochs": epochs, **trial})
+            (found,) = self.pool.of_seeds(score, [job], self.seeds, what)
+            known[epochs] = [round(s, 4) if math.isfinite(s) else None for s in found]
+        finite = [score for score in known[epochs] if score is not None]
+        return statistics.fmean(finite) if len(finite) == len(known[epochs]) else -math.inf
 
     def walk(self, axes: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:
         """Go along each axis while the score rises, twice around."""
@@ -185,26 +184,20 @@ class Search:
         """
         samples = len(self.source.load(self.problem).held_out().X)
         round_samples = ROUND_SAMPLES[nearest(self.threads, ROUND_SAMPLES)]
-        best: tuple[float, Mapping[str, Any]] | None = None
+        costs: list[tuple[float, Mapping[str, Any]]] = []
         for options in candidates:
-            scores = [self.value(options, float(budget)) for budget in TIME_BUDGETS]
+            scores = [self.value(options, budget) for budget in TIME_BUDGETS]
             reached = [budget_to_reach(TIME_BUDGETS, scores, target) for target in TIME_SCORES]
-            each = [epochs for epochs in reached if epochs is not None]
-            if len(each) < len(reached):
+            if None in reached:
                 continue
-            epochs = statistics.geometric_mean(each)
+            epochs = statistics.geometric_mean(e for e in reached if e is not None)
             rounds = 0.0
             if self.threads > 1:
                 rounds = merges_an_epoch(samples, self.threads, options["merge_every"])
             sample_time = SAMPLE_TIME[nearest(options["batch_size"], SAMPLE_TIME)]
             cost = epochs * (samples / self.threads * sample_time + rounds * round_samples)
-            if best is None or cost < best[0]:
-                best = (cost, options)
-        return None if best is None else dict(best[1])
-
-
-def _key(options: Mapping[str, Any], epochs: float | None) -> tuple[float | None, str]:
-    return epochs, json.dumps(options, sort_keys=True)
+            costs.append((cost, options))
+        return dict(min(costs, key=lambda pair: pair[0])[1]) if costs else None
 
 
 def neighbour(
@@ -232,12 +225,13 @@ def tune(
     purposes: Sequence[str],
     threads: Sequence[int] | None,
     save: Callable[[Mapping[str, Any]], None],
-    earlier: Callable[[str, str, str, int], Sequence[Mapping[str, Any]]],
+    *,
+    resume: bool,
 ) -> dict[str, Any]:
     """Search the settings of these problems, lines, purposes and numbers of replicas (None: all).
 
-    ``save`` is called with what was found so far, whenever there is more of it; ``earlier`` returns
-    what was tried before for a purpose, problem, line and n.
+    ``save`` is called with what was found so far, whenever there is more of it; with ``resume``,
+    what settings.json has scores of is not trained again.
 
     Returns
     -------
@@ -247,12 +241,14 @@ def tune(
     """
     found: dict[str, Any] = {"chosen": {}, "trials": {}}
 
-    def enter(
-        purpose: str, slug: str, line: Line, n: int, options: dict[str, Any], search: Search
-    ) -> None:
-        for part, value in (("chosen", options), ("trials", search.trials)):
-            lines = found[part].setdefault(purpose, {}).setdefault(slug, {})
-            lines.setdefault(line.name, {})[str(n)] = value
+    def begin(purpose: str, slug: str, line: Line, n: int, seeds: Sequence[int]) -> Search:
+        earlier = trials_of(purpose, slug, line.name, n) if resume else ()
+        return Search(pool, source, slug, line, n, seeds, earlier)
+
+    def enter(purpose: str, search: Search, options: Mapping[str, Any]) -> None:
+        for part, value in (("chosen", options), ("trials", packed(search.trials))):
+            lines = found[part].setdefault(purpose, {}).setdefault(search.problem, {})
+            lines.setdefault(search.line.name, {})[str(search.threads)] = value
         save(found)
 
     for slug in slugs:
@@ -263,24 +259,21 @@ def tune(
             for n in threads_of(line, threads):
                 if n * 8 > samples or (n > 64 and slug != TIME_PROBLEM):
                     continue
-                seeds = MORE_SEEDS.get(slug, SEEDS)[: 1 if n > 64 else None]
                 if "score" in purposes:
-                    search = Search(pool, source, slug, line, n, seeds)
-                    search.know(earlier("score", slug, line.name, n))
+                    seeds = MORE_SEEDS.get(slug, SEEDS)[: 1 if n > 64 else None]
+                    search = begin("score", slug, line, n, seeds)
                     best = search.walk(*start_of(slug, line.name, n, line.options))
                     if line.name == "gradient_diversity" and n <= 64:
                         # Periods that grow are no neighbours of any other.
                         best = max([best, *growing_candidates(best)], key=search.value)
-                    enter("score", slug, line, n, best, search)
+                    enter("score", search, best)
                 else:
                     best = settings_for(slug, line.name, n, line.options)
                 timed = slug == TIME_PROBLEM and n <= 64 and (line.timed or line is SEQUENTIAL)
                 if timed and "time" in purposes:
-                    search = Search(pool, source, slug, line, n, TIME_SEEDS)
-                    search.know(earlier("time", slug, line.name, n))
-                    soonest = search.soonest(time_candidates(line, n, best))
+                    search = begin("time", slug, line, n, TIME_SEEDS)
                     # None: too slow for the target; then the settings for the score stand.
-                    enter("time", slug, line, n, soonest or best, search)
+                    enter("time", search, search.soonest(time_candidates(line, n, best)) or best)
     return found
 
 
@@ -317,7 +310,7 @@ def growing_candidates(best: Mapping[str, Any]) -> list[dict[str, Any]]:
 def once_line() -> Line:
     """Return the line whose settings all methods of one merge share: those of the average."""
     average = next(line for line in once_lines() if line.method == "average")
-    return Line(ONCE, "one merge", average.method, average.colour, average.marker, periodic=False)
+    return replace(average, name=ONCE, label="one merge")
 
 
 def threads_of(line: Line, wanted: Sequence[int] | None) -> tuple[int, ...]:

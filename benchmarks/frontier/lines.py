@@ -1,0 +1,119 @@
+"""The lines of the pictures: every way to train n replicas that is compared.
+
+Periodic lines merge every so many samples. Lines of one merge at the end share their training: the
+same replicas are merged by each of the methods. A method of the installed build that has no line
+here gets one, so that nothing that ``omp_mlp.merge_methods()`` lists is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import omp_mlp
+
+SOLID: tuple[Any, ...] | str = "solid"
+DASHED = (0, (4, 1.6))
+DOTTED = (0, (1, 1.2))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One way to train n replicas."""
+
+    name: str  # in files, settings and on the command line
+    label: str  # in tables and pictures
+    method: str  # of omp_mlp.merge_methods()
+    # In pictures. Every line has a marker of its own; those of one colour differ in their dash too.
+    colour: str  # a key of pictures.COLOURS
+    marker: str
+    dash: Any = SOLID
+    # Whatever the settings are: of train_parallel, or of the method for one merge.
+    options: Mapping[str, Any] = field(default_factory=dict)
+    periodic: bool = True  # merged every so many samples, or once at the end
+    timed: bool = False  # whether the time to a score is measured
+    sees_data: bool = False  # whether one merge is given samples of the training part
+
+
+# With one replica all periodic lines are this, so it stands at n = 1 for all of them.
+SEQUENTIAL = Line(
+    "sequential", "sequential", "average", "black", "_", options={"merge_every": None}
+)
+SINGLE = Line("single_replica", "a replica by itself", "", "grey", ".", DOTTED, periodic=False)
+
+_DIVERSITY = "gradient_diversity"
+_DILOCO, _EVERY_H = "average, Nesterov outside (DiLoCo)", "average every H (local SGD)"
+_PERIODIC = (
+    Line(_DIVERSITY, "gradient diversity", _DIVERSITY, "blue", "o", timed=True),
+    Line("adasum", "Adasum", "adasum", "purple", "D"),
+    Line("nesterov", _DILOCO, "average", "red", "^", SOLID, {"outer_optimizer": "nesterov"},
+         timed=True),
+    Line("bmuf", "average, BMUF", "average", "sky", "v", SOLID, {"outer_optimizer": "bmuf"}),
+    Line("slowmo", "average, SlowMo", "average", "grey", "P", SOLID, {"outer_optimizer": "slowmo"}),
+    Line("local_sgd", _EVERY_H, "average", "orange", "s", SOLID, {"outer_momentum": 0.0},
+         timed=True),
+)  # fmt: skip
+
+
+def _once(
+    name: str,
+    label: str,
+    *look: Any,  # noqa: ANN401 - colour, marker, dash
+    method: str = "",
+    **more: Any,  # noqa: ANN401 - fields of many types
+) -> Line:
+    return Line(name, label, method or name, *look, periodic=False, **more)
+
+
+_ONCE = (
+    _once("average", "average once (Eq. 1)", "blue", "<", DASHED),
+    _once("sum", "sum once (Eq. 2)", "green", ">", DASHED),
+    _once("weighted_average", "weighted average once", "green", "x", DOTTED),
+    _once("median", "median once", "sky", "h", DASHED),
+    _once("delta_sum", "sum of updates / \N{SQUARE ROOT}n, once", "orange", "p", DASHED,
+          options={"alpha": "1/sqrt(n)"}),
+    _once("delta_sum_searched", "sum of updates, best factor, once", "orange", "d", DOTTED,
+          method="delta_sum", options={"alpha": "line_search"}, sees_data=True),
+    # On bytes, its X says how large they are.
+    _once("weight_matching", "weight matching once", "purple", "H", DASHED, sees_data=True),
+    _once("regmean", "RegMean once", "red", "*", DOTTED, sees_data=True),
+    _once("refit_output", "refitted output once", "red", "X", DASHED, sees_data=True),
+    _once("ensemble", "ensemble (no merge)", "black", "+", DOTTED),
+)  # fmt: skip
+# Of lines for methods that are not named above.
+_LOOKS = [(colour, marker) for marker in "1234" for colour in ("green", "black", "sky", "purple")]
+
+
+def periodic_lines() -> tuple[Line, ...]:
+    """Return the periodic lines, with one for each periodic method that is not named above."""
+    return (*_PERIODIC, *_unnamed("periodic"))
+
+
+def once_lines() -> tuple[Line, ...]:
+    """Return a line for each method that is best applied once, at the end."""
+    return (*_ONCE, *_unnamed("once"))
+
+
+def named(name: str) -> Line:
+    """Return the line of this name; where a name is of both kinds, the periodic one."""
+    return next(
+        line for line in (SEQUENTIAL, *periodic_lines(), *once_lines()) if line.name == name
+    )
+
+
+def _unnamed(cadence: str) -> list[Line]:
+    known = {line.method for line in (*_PERIODIC, *_ONCE)}
+    new = [method for method in omp_mlp.merge_methods() if method.name not in known]
+    return [
+        Line(
+            method.name,
+            method.name.replace("_", " "),
+            method.name,
+            *look,
+            periodic=cadence == "periodic",
+            sees_data=True,
+        )
+        for method, look in zip(new, _LOOKS, strict=False)
+        if method.cadence == cadence
+    ]
