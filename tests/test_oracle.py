@@ -665,6 +665,21 @@ def test_learning_rate_by_hand() -> None:
         oracle.learning_rate_at(0.8, "cosine", 0, 1)
 
 
+def test_momentum_by_hand() -> None:
+    # From w = 1 with the rate 1/2 and momentum 1/4:
+    #   g = 2: v = 2,            w = 1 - 1 = 0
+    #   g = 3: v = 1/2 + 3,      w = 0 - 7/4
+    #   g = 0: v = 7/8,          w = -7/4 - 7/16
+    parameters: oracle.Parameters = [(np.ones((1, 1)), np.zeros(1))]
+    optimizer = oracle.Optimizer("momentum", {"momentum": 0.25})
+    found = []
+    for g in (2.0, 3.0, 0.0):
+        parameters = optimizer.step(parameters, [(np.full((1, 1), g), np.zeros(1))], 0.5)
+        found.append(parameters[0][0].item())
+    assert found == [0.0, -1.75, -2.1875]
+    assert parameters[0][1].tolist() == [0.0]
+
+
 # ------------------------------------------------------------------------------------------ merges
 
 
@@ -952,6 +967,21 @@ def test_outer_momentum_lives_through_a_training() -> None:
     expected = flat(without.parameters) + momentum * step
     np.testing.assert_allclose(flat(both.parameters), expected, atol=1e-6)
     assert np.abs(momentum * step).max() > 1e-3
+
+
+def test_velocity_lives_through_merges_but_not_through_a_warm_up() -> None:
+    X, y = data(24)
+    options: dict[str, Any] = {"optimizer": "momentum", "shuffle": False}
+    # A merge of one replica changes nothing, so nothing but the velocity could.
+    merged = train(X, y, 1, "average", merge_every=6, **options)
+    np.testing.assert_array_equal(
+        flat(merged.parameters), flat(train(X, y, 1, "average", **options).parameters)
+    )
+    warm = train(X, y, 2, "average", warmup_samples=9, epochs=0, **options)
+    np.testing.assert_array_equal(
+        flat(train(X, y, 2, "average", warmup_samples=9, **options).parameters),
+        flat(train(X, y, 2, "average", init=warm.parameters, **options).parameters),
+    )
 
 
 def test_more_threads_than_samples() -> None:

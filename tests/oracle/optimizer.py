@@ -2,20 +2,76 @@
 
 from __future__ import annotations
 
-from oracle.network import FloatArray, Parameters
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from oracle.network import FloatArray, Parameters, flatten, layer_sizes_of, unflatten
+
+# What an optimiser remembers from step to step: arrays of the parameters' shape, none at the start.
+State: TypeAlias = tuple[FloatArray, ...]
+# (parameters w, gradient g, state, rate, settings) -> (next parameters, next state)
+Step: TypeAlias = Callable[
+    [FloatArray, FloatArray, State, np.floating, Mapping[str, np.floating]],
+    tuple[FloatArray, State],
+]
 
 
-def sgd_step(
-    parameters: Parameters,
-    gradients: list[tuple[FloatArray, FloatArray]],
-    learning_rate: float,
-) -> Parameters:
+def sgd(
+    w: FloatArray, g: FloatArray, state: State, rate: np.floating, _: Mapping[str, np.floating]
+) -> tuple[FloatArray, State]:
+    """Return w' = w - rate g (Robbins & Monro 1951)."""
+    return w - rate * g, state
+
+
+def momentum(
+    w: FloatArray,
+    g: FloatArray,
+    state: State,
+    rate: np.floating,
+    settings: Mapping[str, np.floating],
+) -> tuple[FloatArray, State]:
+    """Return w' = w - rate v', v' = momentum v + g, from v = 0 (Polyak 1964, as PyTorch has it)."""
+    (v,) = state or (np.zeros_like(w),)
+    v = settings["momentum"] * v + g
+    return w - rate * v, (v,)
+
+
+OPTIMIZERS: dict[str, Step] = {"sgd": sgd, "momentum": momentum}
+
+
+@dataclass
+class Optimizer:
+    """An optimiser of one network: its settings, and what it remembers.
+
+    Attributes
+    ----------
+    name : {"sgd", "momentum"}
+    settings : dict of float
+        Those that its step reads.
+    state : tuple of (size,) arrays
+    """
+
+    name: str = "sgd"
+    settings: dict[str, float] = field(default_factory=dict)
+    state: State = ()
+
+    def step(
+        self, parameters: Parameters, gradients: Parameters, learning_rate: float
+    ) -> Parameters:
+        """Return the next parameters, computed in the parameters' floating type."""
+        w = flatten(parameters)
+        settings = {name: w.dtype.type(value) for name, value in self.settings.items()}
+        rate = w.dtype.type(learning_rate)
+        w, self.state = OPTIMIZERS[self.name](w, flatten(gradients), self.state, rate, settings)
+        return unflatten(w, layer_sizes_of(parameters))
+
+
+def sgd_step(parameters: Parameters, gradients: Parameters, learning_rate: float) -> Parameters:
     """Return parameters - learning_rate * gradient, in the parameters' floating type."""
-    rate = parameters[0][0].dtype.type(learning_rate)
-    return [
-        (weights - rate * d_weights, biases - rate * d_biases)
-        for (weights, biases), (d_weights, d_biases) in zip(parameters, gradients, strict=True)
-    ]
+    return Optimizer().step(parameters, gradients, learning_rate)
 
 
 def learning_rate_at(learning_rate: float, schedule: str, position: int, length: int) -> float:

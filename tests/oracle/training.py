@@ -23,7 +23,7 @@ from oracle.network import (
     layer_sizes_of,
     unflatten,
 )
-from oracle.optimizer import learning_rate_at, sgd_step
+from oracle.optimizer import Optimizer, learning_rate_at
 from oracle.random import ORDER, IntArray, derive, permutation
 
 
@@ -169,6 +169,7 @@ def train_replica(
     sample_weight: FloatArray,
     stream: IntArray,
     spans: Sequence[tuple[int, int]],
+    optimizer: Optimizer,
     *,
     learning_rate: float,
     learning_rate_schedule: str,
@@ -176,7 +177,7 @@ def train_replica(
     output_activation: str,
     loss: str,
 ) -> tuple[Parameters, float]:
-    """Take one SGD step for each batch (first position, size) of a replica's stream of samples.
+    """Take one step for each batch (first position, size) of a replica's stream of samples.
 
     Returns the new parameters and the sum of sample_weight * loss over the samples, each taken
     before the step that uses it.
@@ -188,7 +189,7 @@ def train_replica(
         loss_sum += size * batch_loss(parameters, X[i], y[i], sample_weight[i], **network)
         gradients = gradient(parameters, X[i], y[i], sample_weight[i], **network)
         rate = learning_rate_at(learning_rate, learning_rate_schedule, position, len(stream))
-        parameters = sgd_step(parameters, gradients, rate)
+        parameters = optimizer.step(parameters, gradients, rate)
     return parameters, loss_sum
 
 
@@ -206,6 +207,8 @@ def train_parallel(
     batch_size: int,
     learning_rate: float,
     learning_rate_schedule: str = "linear",
+    optimizer: str = "sgd",
+    momentum: float = 0.9,
     merge_every: int | tuple[int, int] | None,
     merge_options: dict[str, float | str] | None = None,
     outer_optimizer: str = "momentum",
@@ -231,9 +234,11 @@ def train_parallel(
     then master = merge(base = the round's start, replicas), and all go on from the master.
     With independent starts the base of the first round is the start of replica 0.
 
+    Every replica has an optimiser of its own, whose state no merge changes.
+
     A warm-up is a training of one replica on the first samples of what would be its order if it
-    were alone, at the constant rate; all replicas start from its end. It is the first round of the
-    losses and of the sample counts (of replica 0).
+    were alone, at the constant rate; all replicas start from its end, with new optimisers. It is
+    the first round of the losses and of the sample counts (of replica 0).
     """
     X = np.asarray(X).astype(dtype)
     y = np.asarray(y)
@@ -267,6 +272,7 @@ def train_parallel(
         )
         for i in range(threads)
     ]
+    optimizers = [Optimizer(optimizer, {"momentum": momentum}) for _ in range(threads)]
     outer = Outer(outer_optimizer, outer_learning_rate, outer_momentum)
     master = replicas[0]
     trained: list[Parameters] = []
@@ -288,6 +294,7 @@ def train_parallel(
             weight,
             np.concatenate(order),
             batches(0, warmup_samples, n_samples, batch_size),
+            Optimizer(optimizer, {"momentum": momentum}),
             learning_rate=learning_rate,
             learning_rate_schedule="constant",
             **network,
@@ -309,6 +316,7 @@ def train_parallel(
                 weight,
                 streams[i],
                 batches(first, last, block_stop - block_start, batch_size),
+                optimizers[i],
                 learning_rate=learning_rate,
                 learning_rate_schedule=learning_rate_schedule,
                 activation=activation,
