@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help figures benchmark frontier strategies cards test lint format sanitize clean
+.PHONY: help figures benchmark frontier strategies cards test explore lint format sanitize clean
 
 PYTHON ?=
 ARGS ?=
@@ -88,6 +88,11 @@ cards: $(BENCH)  ## write the cards of docs/merge_methods.md; ARGS=--measure mea
 
 test: $(TEST)  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+# Other examples in every run, thousands of each. One that fails is printed with its blob, is kept in
+# .hypothesis to be tried first in the next run, and becomes an @example of its test.
+explore: $(TEST)  ## run the property tests alone on many new examples; takes a while
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=explore $(ARGS)
 
 # ---- For developers ----------------------------------------------------------------------------------
 

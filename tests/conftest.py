@@ -1,10 +1,48 @@
-"""Fixtures that several files of tests use."""
+"""What holds for every test: the environment, how property tests draw, shared fixtures."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from omp_mlp import _core
+# Limits of the user's own for OpenMP and for workers. OpenMP reads them once, when it is loaded.
+for _name in list(os.environ):
+    if _name.startswith(("OMP_", "GOMP_", "KMP_", "LOKY_")) and not _name.startswith("OMP_MLP_"):
+        del os.environ[_name]
+
+from omp_mlp import _core  # noqa: E402
+
+# `make test` draws the same examples every time, and bounds no time: a busy machine is no mistake.
+# `make explore` draws others each time, and many; what it finds becomes an @example.
+settings.register_profile(
+    "test",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "explore",
+    derandomize=False,
+    print_blob=True,
+    deadline=None,
+    max_examples=3000,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the tests, and what they start, a home of their own: no user's cache, nor settings."""
+    home = tempfile.TemporaryDirectory(prefix="omp_mlp-tests-")
+    config.add_cleanup(home.cleanup)
+    os.environ["HOME"] = home.name
+    for name in [name for name in os.environ if name.startswith("XDG_")] + ["OMP_MLP_CACHE"]:
+        os.environ.pop(name, None)
+    os.environ["XDG_CACHE_HOME"] = os.path.join(home.name, ".cache")
 
 
 @pytest.fixture(params=_core.kernel_names())

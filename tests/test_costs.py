@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -194,7 +194,6 @@ tasks = {
 }
 
 
-@settings(max_examples=200, deadline=None)
 @given(task=st.fixed_dictionaries(tasks))
 def test_predictions_are_positive_and_grow_with_the_work(task: dict[str, Any]) -> None:
     once = predict(**task, costs=SLOW)
@@ -208,7 +207,6 @@ def test_predictions_are_positive_and_grow_with_the_work(task: dict[str, Any]) -
     assert predict(**task, costs=lazier).total >= once.total
 
 
-@settings(max_examples=100, deadline=None)
 @given(task=st.fixed_dictionaries(tasks))
 def test_more_cores_never_compute_longer(task: dict[str, Any]) -> None:
     task["batch_size"] = min(task["batch_size"], task["n_samples"])
@@ -216,7 +214,6 @@ def test_more_cores_never_compute_longer(task: dict[str, Any]) -> None:
     assert all(b <= a * (1 + 1e-12) for a, b in pairwise(times))
 
 
-@settings(max_examples=50, deadline=None)
 @given(network=layers, threads=st.integers(1, 64), period=st.integers(1, 1000))
 def test_fewer_merges_are_never_slower(network: tuple[int, ...], threads: int, period: int) -> None:
     often = predict(network, 5000, 2, threads, "replica", period, costs=SLOW)
@@ -225,7 +222,6 @@ def test_fewer_merges_are_never_slower(network: tuple[int, ...], threads: int, p
     assert at_the_end.total <= seldom.total <= often.total
 
 
-@settings(max_examples=50, deadline=None)
 @given(network=layers, n=st.integers(1, 10**5), threads=st.integers(2, 70), b=st.integers(1, 256))
 def test_choice_is_the_quickest_by_a_margin(
     network: tuple[int, ...], n: int, threads: int, b: int

@@ -22,7 +22,7 @@ import numpy as np
 import pooch
 import pytest
 import sklearn.datasets
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -96,7 +96,6 @@ def test_read_idx_of_bytes_written_by_hand(tmp_path, content, expected, compress
         assert got.flags.owndata
 
 
-@settings(deadline=None)
 @given(
     array=st.sampled_from([name for _, name in ELEMENT_TYPES.values()]).flatmap(
         lambda name: hnp.arrays(name, hnp.array_shapes(min_dims=0, max_dims=5, min_side=0))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -199,7 +199,6 @@ def test_merge_has_the_same_bits_for_any_number_of_workers(method: str, workers:
     assert _core.merge(**arguments, workers=workers).tobytes() == alone.tobytes()
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.sampled_from(METHODS),
     st.lists(st.integers(1, 12), min_size=2, max_size=4),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -140,7 +140,6 @@ def test_noisy_copies_against_all_orders(activation: str) -> None:
     assert_same_parameters(merged, expected, rtol=1e-6, atol=1e-7)
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from(ACTIVATIONS),
     st.lists(st.integers(1, 9), min_size=2, max_size=5),

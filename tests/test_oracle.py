@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -536,7 +536,6 @@ def test_blocks_are_those_of_array_split(threads: int) -> None:
             assert block.tolist() == list(range(start, stop))
 
 
-@settings(deadline=None)
 @given(
     n_samples=st.integers(1, 80),
     threads=st.integers(1, 20),
@@ -624,7 +623,6 @@ def test_batches_by_hand() -> None:
     assert oracle.batches(0, 0, 0, 2) == []
 
 
-@settings(deadline=None)
 @given(
     n_samples=st.integers(1, 60),
     threads=st.integers(1, 9),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -80,7 +80,6 @@ seeds = st.integers(0, 2**64 - 1)
 epochs = st.integers(0, 2**40)
 
 
-@settings(deadline=None, max_examples=100)
 @given(sizes, st.integers(1, 40), epochs, st.sampled_from(SHUFFLES), seeds)
 def test_an_epoch_shows_every_sample_once(
     samples: int, replicas: int, epoch: int, shuffle: str, seed: int
@@ -96,7 +95,6 @@ def test_an_epoch_shows_every_sample_once(
             np.testing.assert_array_equal(np.sort(own), block)
 
 
-@settings(deadline=None, max_examples=100)
 @given(sizes, st.integers(1, 40), st.integers(0, 39), epochs, st.sampled_from(SHUFFLES), seeds)
 def test_any_order_is_the_oracles(
     samples: int, replicas: int, replica: int, epoch: int, shuffle: str, seed: int
@@ -105,7 +103,6 @@ def test_any_order_is_the_oracles(
     np.testing.assert_array_equal(order(*arguments), oracle_order(*arguments))
 
 
-@settings(deadline=None, max_examples=50)
 @given(sizes, st.integers(1, 40), epochs, seeds)
 def test_global_order_is_one_permutation_dealt_out(
     samples: int, replicas: int, epoch: int, seed: int

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import textwrap
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import omp_mlp
 import oracle
-from omp_mlp import _core
+from processes import run_python
 
 # As in test_train.py: a float32 weight near 1 is off by a random walk of steps of 2^-25. A mistake
 # in the order of the samples, in a rate or in a derivative moves weights by 1e-3 and more.
@@ -81,24 +78,10 @@ def expected_of(X: Any, y: Any, **changed: Any) -> oracle.TrainingResult:
     return oracle.train_parallel(X, y, 1, "average", **options)
 
 
-def run_python(script: str, **environment: str) -> Any:
+def run(script: str, **environment: str) -> Any:
     """Run a script in a process of its own, where t is this file; return what it prints as JSON."""
-    start = f"""
-    import json, signal, sys
-    signal.alarm(60)
-    sys.path.insert(0, {os.path.dirname(__file__)!r})
-    import test_strategies as t
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(start) + textwrap.dedent(script)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    start = f"sys.path.insert(0, {os.path.dirname(__file__)!r})\nimport test_strategies as t\n"
+    return run_python(start + textwrap.dedent(script), **environment)
 
 
 # ----------------------------------------------------------------- the same as one thread and NumPy
@@ -196,20 +179,13 @@ def test_more_threads_than_hidden_units_or_samples(strategy: str, hidden: tuple[
     )
 
 
-@pytest.mark.parametrize("name", _core.kernel_names())
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("strategy", IN_ORDER)
-def test_every_kernel(strategy: str, name: str) -> None:
-    _core.select_kernels(name)
-    try:
-        for first_layer in ("sparse", "dense"):
-            check_against_one_thread(
-                strategy, 3, hidden_layer_sizes=(50, 33), first_layer=first_layer
-            )
-    finally:
-        _core.select_kernels("best")
+def test_every_kernel(strategy: str) -> None:
+    for first_layer in ("sparse", "dense"):
+        check_against_one_thread(strategy, 3, hidden_layer_sizes=(50, 33), first_layer=first_layer)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     strategy=st.sampled_from(OF_ONE),
     hidden=st.lists(st.integers(1, 70), max_size=3).map(tuple),
@@ -263,7 +239,7 @@ def test_any_number_of_workers(
 
 @pytest.mark.parametrize("limit", ["1", "2", "3"])
 def test_fewer_threads_granted_than_asked_for(limit: str) -> None:
-    *weights, samples = run_python(
+    *weights, samples = run(
         """
     found = [t.flat(t.train(s, 7, workers=7, hidden_layer_sizes=(50, 33))).tobytes().hex()
              for s in t.IN_ORDER]
@@ -429,23 +405,18 @@ def test_callback_that_raises(strategy: str, workers: int, within: bool) -> None
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("strategy", OF_ONE)
 def test_ctrl_c(strategy: str, workers: int) -> None:
-    found = run_python(f"""
-    import os, threading, time
+    # Without the signal, nothing would end this training before the alarm.
+    rounds = run(f"""
     def interrupt():
-        time.sleep(0.2)
-        sent.append(time.perf_counter())
+        time.sleep(0.3)
         os.kill(os.getpid(), signal.SIGINT)
-    sent = []
-    threading.Thread(target=interrupt).start()
     try:
+        threading.Thread(target=interrupt).start()
         t.train({strategy!r}, 3, workers={workers}, epochs=10**8)
     except KeyboardInterrupt:
-        reaction = time.perf_counter() - sent[0]
-    print(json.dumps([reaction, len(t.train({strategy!r}, 3, workers={workers}).history)]))
+        print(json.dumps(len(t.train({strategy!r}, 3, workers={workers}).history)))
     """)
-    # Some 0.05 s; the bound is for a machine that is busy with other things.
-    assert 0 <= found[0] < 2
-    assert found[1] == 3
+    assert rounds == 3
 
 
 @pytest.mark.parametrize("workers", [1, 2])

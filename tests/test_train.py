@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -1537,8 +1537,55 @@ def test_kept_replicas_apply_to_bytes_as_the_network_does() -> None:
 # -------------------------------------------------------------------------------- any configuration
 
 
+# The most that the rates of a training add up to, in units of 1 / curvature. Rounding grows by at
+# most the exponential of that, whatever is drawn.
+RATES_IN_ALL = 4.0
+
+
+def stable_rate(X: NDArray[np.float32], y: NDArray[Any], options: dict[str, Any]) -> float:
+    """Return a rate at which no training with these options can run away.
+
+    A step multiplies a difference between two networks by at most 1 + rate * curvature. The
+    curvature of the loss in the weights of a layer is at most (|a|^2 + 1) times the squared
+    spectral norms of the layers above, where a is what the layer is given; the slopes of the units
+    and the curvature of the loss in its outputs are at most 1. Norms below 1 count as 1, so that
+    the squared targets bound what pairs of layers add. A merge may add up the steps of all
+    replicas, and an outer optimiser may repeat them.
+    """
+    n_samples, threads = len(X), options["threads"]
+    start_of = functools.partial(
+        oracle.initial_parameters,
+        [X.shape[1], *options["hidden_layer_sizes"], y.shape[1] if y.ndim > 1 else y.max() + 1],
+        options["seed"],
+        init_scale=options["init_scale"],
+    )
+    curvature = 0.0
+    for parameters in map(start_of, range(threads)):
+        passed = oracle.forward(parameters, X, options["activation"], options["output_activation"])
+        above = 1.0
+        found = max(1.0, float((y**2).sum(axis=-1).max() if y.ndim > 1 else 1.0))
+        for (W, _), a in zip(parameters[::-1], passed.a[-2::-1], strict=True):
+            found += (float((a**2).sum(axis=1).max()) + 1) * above
+            above *= max(1.0, float(np.linalg.norm(W, 2))) ** 2
+        curvature = max(curvature, found)
+
+    spans = oracle.rounds(
+        n_samples, threads, options["epochs"], options["merge_every"], options["batch_size"]
+    )
+    first, stop = oracle.block(n_samples, threads, 0)
+    steps = sum(
+        len(oracle.batches(*of_replica[0], stop - first, options["batch_size"]))
+        for of_replica in spans
+    )
+    steps += options["warmup_samples"]
+    gain = options["outer_learning_rate"] / (1 - options["outer_momentum"])
+    gain *= threads if options["merge"] in ("gradient_diversity", "adasum", "delta_sum") else 1
+    return min(1.0, RATES_IN_ALL / max(steps, 1)) / (gain * curvature)
+
+
 @st.composite
-def configurations(draw: st.DrawFn) -> dict[str, Any]:
+def configurations(draw: st.DrawFn) -> tuple[dict[str, Any], float]:
+    """Draw data and options, and the share of ``stable_rate`` that is the rate."""
     merge = draw(st.sampled_from(sorted(oracle.MERGES)))
     loss, output_activation = draw(st.sampled_from([p.values for p in LOSS_AND_OUTPUT]))
     batch_size = draw(st.integers(1, 9))
@@ -1548,7 +1595,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     shared = merge in ("gradient_diversity", "adasum", "delta_sum") or (
         not once and draw(st.booleans())
     )
-    return {
+    options = {
         "n_samples": draw(st.integers(1, 40)),
         "n_features": draw(st.integers(1, 9)),
         "n_outputs": draw(st.integers(1, 4)),
@@ -1560,7 +1607,6 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
         "output_activation": output_activation,
         "epochs": draw(st.integers(0, 3)),
         "batch_size": batch_size,
-        "learning_rate": draw(st.sampled_from([0.01, 0.05])),
         "learning_rate_schedule": draw(st.sampled_from(["linear", "constant"])),
         "merge_every": draw(
             st.none() if once else st.none() | periods | st.tuples(periods, periods)
@@ -1575,9 +1621,36 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
         "shuffle": draw(st.sampled_from(["global", "shards", False])),
         "seed": draw(st.integers(0, 2**64 - 1)),
     }
+    return options, draw(st.sampled_from([0.3, 1.0]))
 
 
-@settings(deadline=None, max_examples=150)
+RAN_AWAY: dict[str, Any] = {
+    "n_samples": 1,
+    "n_features": 3,
+    "n_outputs": 1,
+    "threads": 1,
+    "merge": "gradient_diversity",
+    "hidden_layer_sizes": [1, 7],
+    "activation": "identity",
+    "loss": "squared_error",
+    "output_activation": "identity",
+    "epochs": 3,
+    "batch_size": 1,
+    "learning_rate_schedule": "constant",
+    "merge_every": None,
+    "outer_optimizer": "momentum",
+    "outer_learning_rate": 1.0,
+    "outer_momentum": 0.4,
+    "last_merge": None,
+    "warmup_samples": 7,
+    "init": "shared",
+    "init_scale": "he",
+    "shuffle": "global",
+    "seed": 0,
+}
+
+
+@example(configuration=(RAN_AWAY, 1.0), weighted=False, sparse=False, first_layer="auto")
 @given(
     configuration=configurations(),
     weighted=st.booleans(),
@@ -1585,15 +1658,17 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     first_layer=st.sampled_from(["auto", "sparse", "dense"]),
 )
 def test_any_configuration(
-    configuration: dict[str, Any], weighted: bool, sparse: bool, first_layer: str
+    configuration: tuple[dict[str, Any], float], weighted: bool, sparse: bool, first_layer: str
 ) -> None:
-    options = dict(configuration)
+    drawn, share = configuration
+    options = dict(drawn)
     n_samples, n_outputs = options.pop("n_samples"), options.pop("n_outputs")
     X = inputs(n_samples, options.pop("n_features"))
     if options["output_activation"] == "identity":
         y: NDArray[Any] = values(n_samples, n_outputs)
     else:
         y = classes(n_samples, min(n_outputs, n_samples))
+    options["learning_rate"] = share * stable_rate(X, y, options)
     if weighted:
         options["sample_weight"] = np.random.default_rng(1).random(n_samples)
     X_given = scipy.sparse.csr_array(X) if sparse else X

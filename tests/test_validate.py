@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import omp_mlp
@@ -682,7 +682,6 @@ def test_error_survives_pickling(replica):
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
 def test_labels_of_integers_are_those_of_unique(dtype: str, data: st.DataObject) -> None:
     """With gaps, negative, one label only, and at the ends of the type."""
     limits = np.iinfo(dtype)
