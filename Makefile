@@ -81,7 +81,7 @@ frontier: $(BENCH)  ## measure every merge: accuracy kept and time saved with n 
 	$(BIN)/python -m benchmarks.frontier $(ARGS)
 
 strategies: $(BENCH)  ## compare the ways to be parallel, and what the cost model says of them
-	$(BIN)/python benchmarks/strategies.py $(ARGS)
+	$(BIN)/python -m benchmarks.strategies $(ARGS)
 
 cards: $(BENCH)  ## write the cards of docs/merge_methods.md; ARGS=--measure measures them first
 	$(BIN)/python -m benchmarks.merging.cards $(ARGS)

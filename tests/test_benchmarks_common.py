@@ -255,6 +255,15 @@ def test_json_has_a_line_for_each_row_and_not_for_each_number(tmp_path):
     assert files.write_json(tmp_path / "a.json", long).read_text().count("\n") == 6
 
 
+def test_rows_of_one_kind_become_a_table_and_come_back():
+    rows = [{"name": "a", "seconds": np.float64(0.123456), "n": 12345, "best": True},
+            {"name": "b", "seconds": None, "n": 2, "best": False}]  # fmt: skip
+    table = files.as_columns(rows, 3)
+    assert table["columns"] == ["name", "seconds", "n", "best"]
+    assert table["rows"] == [["a", 0.123, 12345, True], ["b", None, 2, False]]
+    assert files.from_columns(json.loads(json.dumps(table)))[0] == {**rows[0], "seconds": 0.123}
+
+
 def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path):
     path = files.write_json(tmp_path / "a.json", {"x": 1})
     with pytest.raises(UnicodeEncodeError):

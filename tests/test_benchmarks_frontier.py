@@ -25,6 +25,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
 from benchmarks.common import documents, files
+from benchmarks.frontier import __main__ as run
 from benchmarks.frontier import (
     changes,
     judge,
@@ -33,7 +34,6 @@ from benchmarks.frontier import (
     pictures,
     problems,
     rules,
-    run,
     settings,
     tables,
     timing,

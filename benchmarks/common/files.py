@@ -101,6 +101,21 @@ def plain(value: object) -> Any:  # noqa: ANN401 - what JSON knows is of many ty
     return str(value)
 
 
+def as_columns(rows: Sequence[Mapping[str, Any]], digits: int) -> dict[str, Any]:
+    """Return rows of one kind as a table for JSON: the names once, and floats to so many digits."""
+
+    def short(value: object) -> object:
+        return float(f"{value:.{digits}g}") if isinstance(value, float) else value
+
+    table = [[short(value) for value in row.values()] for row in plain(rows)]
+    return {"columns": list(rows[0]), "rows": table}
+
+
+def from_columns(table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of what :func:`as_columns` returned."""
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

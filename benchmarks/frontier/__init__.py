@@ -19,5 +19,5 @@ rules.py       other rules to merge by
 arithmetic.py  budgets to reach a score, modelled times, speed-ups: pure functions of numbers
 timing.py      what an epoch and a merge cost
 judge.py       the results beside what was to be reached
-tables.py, pictures.py, run.py
+tables.py, pictures.py
 """

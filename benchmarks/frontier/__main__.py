@@ -1,6 +1,223 @@
-"""Run the benchmark: ``python -m benchmarks.frontier``."""
+"""Measure how much accuracy n replicas keep, and how much sooner they get there, for every merge.
 
-from .run import main
+    make frontier                         everything; under half an hour on two cores
+    make frontier ARGS=--quick            under two minutes, to see that all works
+    make frontier ARGS=--docs             and put tables, pictures and JSON into docs/
+    make frontier ARGS=--resume           go on where an earlier run was ended
+    make frontier ARGS="--redraw --docs"  without measuring, from the JSON in --out
+    make frontier ARGS=--tune             choose all settings again, and nothing else
+
+Parts (--only)
+--------------
+score    the test score after a fixed number of samples over all replicas together (5 epochs on
+         MNIST), for each line, n and seed; one merge at the end by every method, with shared and
+         with independent starts
+epochs   scores of trainings of several lengths
+time     from these the epochs that a line needs for 97.0, 97.5 and 98.0 %, and their time
+changes  one change at a time of the settings, on the validation split
+rules    other rules to merge by, on the validation split
+
+What a part, and of the scores each data set, has found is written as soon as it is there.
+
+How it is measured
+------------------
+The number of samples is that of all replicas together, so n replicas take n-th parts of it. The
+result of a training does not depend on the number of cores; so for scores, trainings run side by
+side, one a core.
+
+Settings were chosen for each line and n on a validation split, the sequential training's too.
+Nothing is chosen on the test samples.
+
+Epochs to an accuracy: trainings of 1/2 to 7 epochs, each with a rate that falls to 0 at its end,
+are scored on the test samples; between the mean scores of neighbouring budgets the epochs to the
+target are interpolated on a logarithmic scale. Scoring is not in the time.
+
+Time is taken afterwards, one training at a time, and again while others slow down the cores, up to
+``--patience`` seconds in all. *Modelled* is a calculation for a machine with n cores: the CPU time
+of the slowest replica of each round, and for each merge the measured time of one core's share of
+it. It leaves out the start of n threads and the bandwidth that n cores would share. *Measured* is
+wall-clock time with the cores that there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..common import arguments as options
+from ..common import documents, pictures, tables
+from ..common.files import DOCS, Results, read_json, write_csv
+from ..common.machine import describe_run, stamp
+from ..common.progress import Progress
+from . import judge, measure
+from . import pictures as drawings
+from . import tables as laid_out
+from . import tune as tuning
+from .problems import LOADERS, Source
+from .settings import COMMON, SETTINGS_FILE, searched_periods, write_chosen
+from .work import pool
+
+COMMAND = "make frontier"
+THREADS = (1, 2, 4, 8, 16, 32, 64)
+QUICK_THREADS = (1, 8, 64)
+# Seconds, for a quick run.
+QUICK_PATIENCE = 15.0
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = options.parser(
+        __doc__, "data", "threads", "seeds", "patience", "quick", "limit", "resume", "redraw",
+        "docs", "out",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("--problems", nargs="+", choices=LOADERS, default=list(LOADERS), metavar="PROBLEM")
+    parts = measure.PARTS
+    add("--only", nargs="+", choices=parts, default=list(parts), metavar="PART")
+    again = "with --resume: measure these parts again"
+    add("--again", nargs="+", default=[], choices=parts, metavar="PART", help=again)
+    tune = "choose settings on a validation split, for score, time or both, and nothing else"
+    add("--tune", nargs="*", choices=tuning.PURPOSES, metavar="PURPOSE", help=tune)
+    add("--lines", nargs="+", metavar="LINE", help="the lines to tune")
+    arguments = parser.parse_args(argv)
+    if arguments.again and not arguments.resume:
+        parser.error("--again measures parts of an earlier run again: it needs --resume")
+    if "epochs" in arguments.again:
+        arguments.again.append("time")  # is made from them
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure, write all files, print the tables and return the results."""
+    arguments = parse_arguments(argv)
+    progress = Progress()
+    path = arguments.out / "frontier.json"
+    if arguments.redraw:
+        content = read_json(path)
+    elif arguments.tune is not None:
+        return tune(arguments, progress)
+    else:
+        content = run(arguments, progress)
+    print(f"\n{stamp(content)}")
+    made = laid_out.all_tables(content)
+    for table in made.values():
+        text = tables.as_text(table.header, table.rows, numeric=True)
+        print(f"\n{table.heading}\n\n{text}")
+    with pictures.style():
+        written = [
+            pictures.save(figure, arguments.out / name, name)
+            for name, figure in drawings.all_pictures(content).items()
+        ]
+    if arguments.docs:
+        text = (DOCS / "frontier.md").read_text(encoding="utf-8")
+        blocks = {block.name for block in documents.blocks_of(text)}
+        shown = {
+            name: tables.as_markdown(table.header, table.rows)
+            for name, table in made.items()
+            if name in blocks
+        }
+        written += documents.publish("frontier.md", "frontier", content, shown, written)
+    for name, rows in csv_rows(content["pieces"]).items():
+        if rows:
+            written.append(write_csv(arguments.out / f"frontier-{name}.csv", rows, about(content)))
+    progress.say("written: " + ", ".join(str(file) for file in [path, *written]))
+    return content
+
+
+def about(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the CSV files say of themselves."""
+    return {key: content[key] for key in ("command", "started", "machine", "build", "source")}
+
+
+def tune(arguments: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    """Choose settings, and write them."""
+    described = describe_run(COMMAND, {})
+    with pool(progress) as workers:
+        chosen = tuning.tune(
+            workers,
+            Source(arguments.data, arguments.limit),
+            arguments.problems,
+            arguments.lines,
+            arguments.tune or tuning.PURPOSES,
+            arguments.threads,
+            lambda found: write_chosen(found, described),
+            resume=arguments.resume,
+        )
+    progress.say(f"written: {SETTINGS_FILE}")
+    return chosen
+
+
+def run(arguments: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    """Measure what was asked for; all that there is so far is written after every piece."""
+    quick = arguments.quick
+    threads = sorted({1, *(arguments.threads or (QUICK_THREADS if quick else THREADS))})
+    seeds = arguments.seeds or (1 if quick else 3)
+    decided = {"quick": quick, "limit": arguments.limit, "threads": threads, "mnist_seeds": seeds}
+    results = Results(
+        arguments.out / "frontier.json",
+        describe_run(COMMAND, decided),
+        resume=arguments.resume,
+        again=arguments.again,
+    )
+    patience = min(arguments.patience, QUICK_PATIENCE) if quick else arguments.patience
+    pieces = results.content["pieces"]
+    with pool(progress) as workers:
+        source = Source(arguments.data, arguments.limit)
+        bench = measure.Bench(
+            source, workers, tuple(arguments.problems), tuple(threads), seeds, quick, patience,
+            progress,
+        )  # fmt: skip
+        for name, take in measure.pieces(bench, arguments.only, pieces):
+            progress.say(name)
+            results.take(name, take)
+    results.write(
+        common_options=COMMON,
+        searched=searched_periods(),
+        floors=judge.floors(pieces),
+        rounds=judge.rounds(pieces),
+        equal_periods=judge.equal_periods(),
+    )
+    return results.content
+
+
+def csv_rows(pieces: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return a row for each single score and each timed line, by the name of the file."""
+    scores = [
+        {
+            "problem": name.partition("/")[2],
+            "family": family,
+            "line": line,
+            "threads": n,
+            "seed": seed,
+            "score_percent": score,
+        }
+        for name, result in pieces.items()
+        for family in ("periodic", "once", "once_independent")
+        for line, curve in result.get(family, {}).items()
+        for n, runs in zip(curve["threads"], curve["runs"], strict=True)
+        for seed, score in zip(result["seeds"], runs, strict=True)
+    ]
+    times = [
+        {
+            "line": entry["line"],
+            "threads": entry["threads"],
+            "merge_every": entry["settings"].get("merge_every"),
+            "target_percent": float(target),
+            **{key: value for key, value in reached.items() if key != "epochs_of_seeds"},
+            **entry["cost"],
+        }
+        for entry in pieces.get("time", {}).get("entries", ())
+        for target, reached in entry["reach"].items()
+    ]
+    changes = [
+        {"part": part, "change": row["change"], "seed": seed, "score_percent": score}
+        for part in ("changes", "rules")
+        for row in pieces.get(part, {}).get("rows", ())
+        for seed, score in zip(pieces[part]["seeds"], row["runs"], strict=True)
+    ]
+    return {"scores": scores, "times": times, "changes": changes}
+
 
 if __name__ == "__main__":
     main()

@@ -1,1 +1,0 @@
-"""The parts of benchmarks/strategies.py: what is measured, how it is judged, and its pictures."""
