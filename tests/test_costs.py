@@ -304,20 +304,39 @@ def test_calibration_is_cached_and_nowhere_else(cache: Path, monkeypatch: Any) -
     (file,) = cache.iterdir()
     assert [p.name for p in cache.parent.parent.iterdir()] == ["cache"]
     assert Costs.from_dict(json.loads(file.read_text())) == measured
-    for rows in measured.rates.values():
-        assert np.shape(rows) == (2, 5)
-        # A core does between 10 Mflop/s and 10 Tflop/s.
-        assert all(1e7 < rate < 1e13 for row in rows for rate in row)
-    # What is measured tells large batches from single samples, which use a weight once.
-    name = "synchronous dense"
-    assert measured.rate(name, 2e5, 64) > measured.rate(name, 2e5, 1)
-    assert 0 < measured.barrier(2) < 1
-    assert all(speed > 0 for row in measured.memory for speed in row)
-    assert all(1e9 <= speed <= 1e12 for speed in measured.sharing)
+    # How quick a machine is, and how busy, is nothing that a test could know.
+    figures = [*np.ravel([*measured.rates.values()]), *np.ravel(measured.memory), *measured.sharing]
+    assert len(figures) == len(measured.rates) * 2 * 5 + np.size(measured.memory) + 1
+    assert np.isfinite(figures).all()
+    assert min(figures) > 0
+    assert measured.barrier(2) > 0
     assert measured.sample >= 0
     assert measured.batch >= 0
     monkeypatch.setattr(calibration, "_measure", lambda *_: pytest.fail("measured again"))
     assert cost_model.calibrate(cores=1) == measured
+
+
+def test_rates_are_what_explains_the_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_NETWORKS", ((64, 16),))
+    monkeypatch.setattr(calibration, "_BATCHES", (1, 16))
+    whole = work((64, 16, 10))
+    few = work((64, 16, 10), density=calibration._DENSITY)
+    # 1 Gflop/s for single samples, 4 for batches; with lists, half of that in the first layer. A
+    # sample takes 0.2 us besides, and a batch 0.8 us.
+    besides = np.array([0.2e-6 + 0.8e-6, 0.2e-6 + 0.05e-6])
+    dense = whole.flop / np.array([1e9, 4e9])
+    upper = (few.flop - 2 * few.first) / np.array([1e9, 4e9])
+    sparse = 2 * few.first / np.array([0.5e9, 2e9])
+    seconds = {
+        "replica dense": (dense + besides)[None],
+        "replica sparse": (upper + sparse + besides)[None],
+    }
+    rates = calibration._rates(seconds, 0.2e-6, 0.8e-6)
+    np.testing.assert_allclose(rates["replica dense"], [[1e9, 4e9]], rtol=1e-12)
+    np.testing.assert_allclose(rates["replica sparse"], [[0.5e9, 2e9]], rtol=1e-12)
+    # What was measured elsewhere, and is more than all, leaves a part.
+    rates = calibration._rates({"replica dense": dense[None]}, 1.0, 0.0)
+    np.testing.assert_allclose(rates["replica dense"], [[4e9, 16e9]], rtol=1e-12)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"format": 0}', "[1]", '{"format": 2}'])
