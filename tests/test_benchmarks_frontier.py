@@ -117,7 +117,8 @@ class TestTimes:
         assert merges_an_epoch(1000, 8, 25) == 5
         # As many merges as the library makes, but for rounding to whole samples.
         for first, last in ((16, 256), (8, 128), (64, 16)):
-            rounds = _core.count_rounds(length=10**6, merge_every=(first, last), batch_size=1)
+            every = _core.Period(first=first, last=last)
+            rounds = _core.count_rounds(length=10**6, every=every, batch_size=1)
             assert rounds == pytest.approx(10**6 / mean_period((first, last)), rel=1e-3)
         assert mean_period([64, 64]) == 64
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_cards_are_measured_by_merging_the_same_replicas(monkeypatch: pytest.Mon
         assert set(found["methods"][method.name]["scores"]) == settings
 
 
-CORE = {row["name"] for row in _core.merge_methods()}  # those in Python have no slices
+CORE = {row.name for row in _core.merge_methods()}  # those in Python have no slices
 
 
 @pytest.mark.parametrize(
@@ -130,12 +131,12 @@ def test_a_cost_is_the_median_of_what_the_core_timed(monkeypatch: pytest.MonkeyP
     def merge_cost(**given: Any) -> Any:
         asked.update(given)
         seconds = {"share_seconds": [3.0, 1.0, 2.0], "load_seconds": [4.0], "loop_seconds": [0.5]}
-        return {**seconds, "loops": 2}
+        return SimpleNamespace(**seconds, loops=2)
 
     monkeypatch.setattr(cost._core, "merge_cost", merge_cost)
     assert cost.measure("delta_sum", 64, (7, 3), passes=9).seconds == 2 + 4 + 2 * 0.5
     assert asked["options"] == ["1/sqrt(n)"]
-    assert asked["outer_momentum"] == 0  # applied once
+    assert asked["outer"].momentum == 0  # applied once
     assert asked["passes"] == 64  # one of each share
 
 

@@ -90,7 +90,7 @@ def test_any_number_of_workers_gives_the_same_bits() -> None:
     np.testing.assert_array_equal(one.biases[0], two.biases[0])
 
 
-CORE_METHODS = [row["name"] for row in _core.merge_methods()]
+CORE_METHODS = [row.name for row in _core.merge_methods()]
 
 
 @pytest.mark.parametrize(("columns", "hidden"), [(37, 130), (64, 9), (200, 40)])

@@ -36,9 +36,11 @@ def evaluate(sizes: list[int], X: np.ndarray, *, activation: str, first_layer: s
     samples = _core.Samples.dense_float32(X=X)
     loss, gradient = network.gradient(
         samples=samples,
-        classes=rng.integers(0, sizes[-1], len(X)).astype(np.int32),
-        values=None,
-        sample_weight=rng.random(len(X)).astype(np.float32),
+        targets=_core.Targets(
+            classes=rng.integers(0, sizes[-1], len(X)).astype(np.int32),
+            values=None,
+            weights=rng.random(len(X)).astype(np.float32),
+        ),
         first_layer=first_layer,
     )
     return loss, gradient, network.predict(samples=samples, raw=True, workers=1)

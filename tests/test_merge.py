@@ -188,7 +188,7 @@ def test_unknown_merge_loops_are_refused_with_the_names() -> None:
 def test_merge_has_the_same_bits_for_any_number_of_workers(method: str, workers: int) -> None:
     base = random_model((200, 31, 10), seed=0)  # several slices in the first layer
     arguments: dict[str, Any] = {
-        "method": method,
+        "method": _core.merge_method(method),
         "options": [0.3] if method == "delta_sum" else [],
         "replicas": [flat(near(base, seed)) for seed in range(1, 5)],
         "base": flat(base),

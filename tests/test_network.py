@@ -94,9 +94,11 @@ def core_gradient(
     is_classes = np.issubdtype(y.dtype, np.integer)
     return core_network(parameters, activation, output_activation).gradient(
         samples=core_samples(X),
-        classes=y.astype(np.int32) if is_classes else None,
-        values=None if is_classes else y,
-        sample_weight=sample_weight,
+        targets=_core.Targets(
+            classes=y.astype(np.int32) if is_classes else None,
+            values=None if is_classes else y,
+            weights=sample_weight,
+        ),
         first_layer=first_layer,
     )
 

@@ -138,9 +138,10 @@ def test_what_a_training_hands_to_the_core(machine, monkeypatch, wish, handed_on
     machine(affinity=3)
     used = []
 
-    def spy(**options):
-        used.append((options["threads"], options["workers"]))
-        return train(**options)
+    def spy(**arguments):
+        options = arguments["options"]
+        used.append((options.threads, options.workers))
+        return train(**arguments)
 
     train = _core.train
     monkeypatch.setattr(_core, "train", spy)

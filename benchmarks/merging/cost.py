@@ -69,22 +69,26 @@ def measure(
     """
     row = next(row for row in merge_methods() if row.name == method)
     costs = _core.merge_cost(
-        method=method,
+        method=_core.merge_method(method),
         options=[option.words[0] for option in row.options],  # the defaults
         layer_sizes=list(layer_sizes),
         touched=touched,
-        outer_momentum=outer_momentum if row.cadence == "periodic" else 0.0,
+        outer=_core.OuterStep(
+            learning_rate=1.0,
+            momentum=outer_momentum if row.cadence == "periodic" else 0.0,
+            nesterov=False,
+        ),
         replicas=threads,
         workers=workers or min(threads, available_cores()),
         passes=max(passes, threads),
     )
-    seconds = (median(costs[f"{part}_seconds"]) for part in ("share", "load", "loop"))
-    return MergeCost(method, threads, *seconds, costs["loops"])
+    seconds = map(median, (costs.share_seconds, costs.load_seconds, costs.loop_seconds))
+    return MergeCost(method, threads, *seconds, costs.loops)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print a table, write JSON."""
-    names = [row["name"] for row in _core.merge_methods()]  # those in Python have no slices
+    names = [row.name for row in _core.merge_methods()]  # those in Python have no slices
     reader = parser(__doc__, "threads", "passes", "out", threads=list(THREADS), passes=200)
     reader.add_argument("--methods", nargs="+", default=names, choices=names, metavar="NAME")
     reader.add_argument("--layers", type=int, nargs="+", default=[784, 128, 10], metavar="SIZE")

@@ -1,33 +1,12 @@
-"""Types of the compiled core (cpp/bindings.cpp). Private: use the package."""
+"""Types of the compiled core (cpp/bindings). Private: use the package."""
 
 from collections.abc import Callable
-from typing import Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 _Float32 = npt.NDArray[np.float32]
-
-class _MergeOption(TypedDict):
-    name: str
-    summary: str
-    words: list[str]
-
-class _MergeMethod(TypedDict):
-    name: str
-    summary: str
-    formula: str
-    reference: str
-    cadence: Literal["once", "periodic"]
-    needs_base: bool
-    may_skip: bool
-    options: list[_MergeOption]
-
-class _MergeCost(TypedDict):
-    share_seconds: list[float]
-    load_seconds: list[float]
-    loop_seconds: list[float]
-    loops: int
 
 class Samples:
     @staticmethod
@@ -47,6 +26,15 @@ class Samples:
     def keep_pixels(self, *, workers: int) -> bool: ...
     def first_nonfinite(self, *, workers: int) -> tuple[int, int] | None: ...
 
+class Targets:
+    def __init__(
+        self,
+        *,
+        classes: npt.NDArray[np.int32] | None,
+        values: _Float32 | None,
+        weights: _Float32 | None,
+    ) -> None: ...
+
 class Network:
     def __init__(
         self,
@@ -58,56 +46,217 @@ class Network:
     ) -> None: ...
     def predict(self, *, samples: Samples, raw: bool, workers: int) -> _Float32: ...
     def gradient(
+        self, *, samples: Samples, targets: Targets, first_layer: str
+    ) -> tuple[float, _Float32]: ...
+
+class Period:
+    def __init__(self, *, first: int, last: int) -> None: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+
+class OuterStep:
+    def __init__(self, *, learning_rate: float, momentum: float, nesterov: bool) -> None: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def nesterov(self) -> bool: ...
+
+class Optimizer:
+    @property
+    def name(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def formula(self) -> str: ...
+    @property
+    def reference(self) -> str: ...
+    @property
+    def may_step_in_place(self) -> bool: ...
+
+class LearningRate:
+    def __init__(self, *, start: float, schedule: str) -> None: ...
+    @property
+    def start(self) -> float: ...
+    @property
+    def schedule(self) -> str: ...
+
+class OptimizerOptions:
+    def __init__(
         self,
         *,
-        samples: Samples,
-        classes: npt.NDArray[np.int32] | None,
-        values: _Float32 | None,
-        sample_weight: _Float32 | None,
-        first_layer: str,
-    ) -> tuple[float, _Float32]: ...
+        method: Optimizer,
+        learning_rate: LearningRate,
+        momentum: float,
+        accumulates: bool,
+    ) -> None: ...
+    @property
+    def method(self) -> Optimizer: ...
+    @property
+    def learning_rate(self) -> LearningRate: ...
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def accumulates(self) -> bool: ...
+
+class Init:
+    def __init__(self, *, rule: str, scale: float) -> None: ...
+    @property
+    def rule(self) -> str: ...
+    @property
+    def scale(self) -> float: ...
+
+class BatchOptions:
+    def __init__(
+        self, *, batch_size: int, first_layer: str, bfloat16_forward: bool, skip_confident: float
+    ) -> None: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def first_layer(self) -> str: ...
+    @property
+    def bfloat16_forward(self) -> bool: ...
+    @property
+    def skip_confident(self) -> float: ...
+
+class MergeOptions:
+    def __init__(
+        self,
+        *,
+        every: Period,
+        method: MergeMethod,
+        method_options: list[float | str],
+        last_method: MergeMethod | None,
+        outer: OuterStep,
+        momentum_follows_rate: bool,
+        skip_nonfinite: bool,
+    ) -> None: ...
+    @property
+    def every(self) -> Period: ...
+    @property
+    def method(self) -> MergeMethod: ...
+    @property
+    def method_options(self) -> list[float | str]: ...
+    @property
+    def last_method(self) -> MergeMethod | None: ...
+    @property
+    def outer(self) -> OuterStep: ...
+    @property
+    def momentum_follows_rate(self) -> bool: ...
+    @property
+    def skip_nonfinite(self) -> bool: ...
+
+class TrainOptions:
+    def __init__(
+        self,
+        *,
+        strategy: str,
+        threads: int,
+        workers: int,
+        epochs: int,
+        batch: BatchOptions,
+        center_inputs: bool,
+        warmup_samples: int,
+        merge: MergeOptions,
+        optimizer: OptimizerOptions,
+        shuffle: str,
+        init: Init,
+        shared_start: bool,
+        seed: int,
+        keep_replicas: bool,
+    ) -> None: ...
+    @property
+    def strategy(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def batch(self) -> BatchOptions: ...
+    @property
+    def center_inputs(self) -> bool: ...
+    @property
+    def warmup_samples(self) -> int: ...
+    @property
+    def merge(self) -> MergeOptions: ...
+    @property
+    def optimizer(self) -> OptimizerOptions: ...
+    @property
+    def shuffle(self) -> str: ...
+    @property
+    def init(self) -> Init: ...
+    @property
+    def shared_start(self) -> bool: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def keep_replicas(self) -> bool: ...
+
+class TrainResult:
+    @property
+    def parameters(self) -> _Float32: ...
+    @property
+    def replicas(self) -> list[_Float32]: ...
+    @property
+    def history(self) -> dict[str, npt.NDArray[Any]]: ...
+    @property
+    def skipped(self) -> list[tuple[int, int]]: ...
+
+class MergeOption:
+    @property
+    def name(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def words(self) -> list[str]: ...
+
+class MergeMethod:
+    @property
+    def name(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def formula(self) -> str: ...
+    @property
+    def reference(self) -> str: ...
+    @property
+    def cadence(self) -> Literal["once", "periodic"]: ...
+    @property
+    def needs_base(self) -> bool: ...
+    @property
+    def may_skip(self) -> bool: ...
+    @property
+    def options(self) -> list[MergeOption]: ...
+
+class MergeCost:
+    @property
+    def share_seconds(self) -> list[float]: ...
+    @property
+    def load_seconds(self) -> list[float]: ...
+    @property
+    def loop_seconds(self) -> list[float]: ...
+    @property
+    def loops(self) -> int: ...
 
 def train(
     *,
     network: Network,
     samples: Samples,
-    classes: npt.NDArray[np.int32] | None,
-    values: _Float32 | None,
-    sample_weight: _Float32 | None,
-    strategy: str,
-    threads: int,
-    workers: int,
-    epochs: int,
-    batch_size: int,
-    first_layer: str,
-    bfloat16_forward: bool,
-    skip_confident: float,
-    center_inputs: bool,
-    warmup_samples: int,
-    merge_every: tuple[int, int],
-    merge: str,
-    merge_options: list[float | str],
-    last_merge: str | None,
-    outer_learning_rate: float,
-    outer_momentum: float,
-    outer_nesterov: bool,
-    momentum_follows_rate: bool,
-    skip_nonfinite: bool,
-    learning_rate: float,
-    learning_rate_schedule: str,
-    shuffle: str,
-    init_rule: str,
-    init_scale: float,
-    init: str,
-    seed: int,
-    keep_replicas: bool,
-    after_round: Callable[[int, float, float, float, float, _Float32], bool] | None,
+    targets: Targets,
+    options: TrainOptions,
+    after_round: Callable[[dict[str, float], _Float32], bool] | None,
     during_round: Callable[[int, float], bool] | None,
-) -> tuple[_Float32, list[_Float32], npt.NDArray[np.float64], list[tuple[int, int]]]: ...
-def count_rounds(*, length: int, merge_every: tuple[int, int], batch_size: int) -> int: ...
+) -> TrainResult: ...
+def history_columns() -> dict[str, str]: ...
+def count_rounds(*, length: int, every: Period, batch_size: int) -> int: ...
 def merge(
     *,
-    method: str,
+    method: MergeMethod,
     options: list[float | str],
     replicas: list[_Float32],
     base: _Float32 | None,
@@ -117,21 +266,26 @@ def merge(
 ) -> _Float32: ...
 def merge_cost(
     *,
-    method: str,
+    method: MergeMethod,
     options: list[float | str],
     layer_sizes: list[int],
     touched: float | None,
-    outer_momentum: float,
+    outer: OuterStep,
     replicas: int,
     workers: int,
     passes: int,
-) -> _MergeCost: ...
-def merge_methods() -> list[_MergeMethod]: ...
+) -> MergeCost: ...
+def optimizers() -> list[Optimizer]: ...
+def optimizer(name: str) -> Optimizer: ...
+def merge_methods() -> list[MergeMethod]: ...
+def merge_method(name: str) -> MergeMethod: ...
 def kernel_names() -> list[str]: ...
 def kernels_in_use() -> str: ...
 def select_kernels(name: str) -> None: ...
 def merge_loop_names() -> list[str]: ...
 def select_merge_loops(name: str) -> None: ...
+def optimizer_table_names() -> list[str]: ...
+def select_optimizer_table(name: str) -> None: ...
 def openmp_max_threads() -> int: ...
 def release_threads() -> bool: ...
 def build_config() -> dict[str, str]: ...

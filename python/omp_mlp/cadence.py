@@ -128,7 +128,8 @@ def count_merges(samples_a_replica: int, period: tuple[int, int], batch_size: in
     """Return how many merges a training has."""
     if samples_a_replica == 0:
         return 0
-    return _core.count_rounds(length=samples_a_replica, merge_every=period, batch_size=batch_size)
+    every = _core.Period(first=period[0], last=period[1])
+    return _core.count_rounds(length=samples_a_replica, every=every, batch_size=batch_size)
 
 
 @dataclass(frozen=True)

@@ -466,12 +466,12 @@ def train_parallel(
         None if evaluate is None else lambda packed: evaluate(model_of(packed)),
     )
 
-    def after_round(samples_so_far: int, *report: Any) -> bool:  # noqa: ANN401 - handed on
-        is_warmup = samples_so_far <= warmup_samples
-        return (is_warmup or not merges_here) and watcher.after_round(samples_so_far, *report)
+    def after_round(report: dict[str, float], packed: FloatArray) -> bool:
+        is_warmup = report["samples"] <= warmup_samples
+        return (is_warmup or not merges_here) and watcher.after_round(report, packed)
 
     with watcher:
-        packed, replicas, columns, skipped = _core.train(
+        result = _core.train(
             network=_core.Network(
                 layer_sizes=list(layer_sizes),
                 activation=activation,
@@ -479,47 +479,64 @@ def train_parallel(
                 parameters=start,
             ),
             samples=samples.core,
-            classes=targets.indices,
-            values=targets.values,
-            sample_weight=weights,
-            strategy=strategy if strategy in strategies.ONE_NETWORK else "replica",
-            threads=threads,
-            workers=min(workers, threads),
-            epochs=epochs,
-            batch_size=core_batch_size,
-            first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
-            bfloat16_forward=forward_precision == "bfloat16",
-            skip_confident=skip_confident,
-            center_inputs=bool(center_inputs),
-            warmup_samples=warmup_samples,
-            merge_every=plan.period,
-            # A factor of 0 gives the base back, which the search starts from.
-            merge=method.name if searches or not merges_here else "average",
-            merge_options=[0.0] if searches else [] if merges_here else method_options,
-            last_merge="average" if plan.ends_in_average else None,
-            outer_learning_rate=plan.outer.learning_rate,
-            outer_momentum=plan.outer.momentum,
-            outer_nesterov=plan.outer.nesterov,
-            momentum_follows_rate=plan.outer.follows_rate,
-            skip_nonfinite=skip_nonfinite,
-            learning_rate=learning_rate,
-            learning_rate_schedule=learning_rate_schedule,
-            shuffle="none" if shuffle is False else str(shuffle),
-            init_rule=init_rule,
-            init_scale=init_factor,
-            init="given" if isinstance(init, Model) else init,
-            seed=seed,
-            keep_replicas=keep_replicas or merges_here,
+            targets=_core.Targets(classes=targets.indices, values=targets.values, weights=weights),
+            options=_core.TrainOptions(
+                strategy=strategy if strategy in strategies.ONE_NETWORK else "replica",
+                threads=threads,
+                workers=min(workers, threads),
+                epochs=epochs,
+                batch=_core.BatchOptions(
+                    batch_size=core_batch_size,
+                    first_layer="sparse" if forward_precision == "bfloat16" else first_layer,
+                    bfloat16_forward=forward_precision == "bfloat16",
+                    skip_confident=skip_confident,
+                ),
+                center_inputs=bool(center_inputs),
+                warmup_samples=warmup_samples,
+                merge=_core.MergeOptions(
+                    every=_core.Period(first=plan.period[0], last=plan.period[1]),
+                    # A factor of 0 gives the base back, which the search starts from.
+                    method=_core.merge_method(
+                        method.name if searches or not merges_here else "average"
+                    ),
+                    method_options=[0.0] if searches else [] if merges_here else method_options,
+                    last_method=_core.merge_method("average") if plan.ends_in_average else None,
+                    outer=_core.OuterStep(
+                        learning_rate=plan.outer.learning_rate,
+                        momentum=plan.outer.momentum,
+                        nesterov=plan.outer.nesterov,
+                    ),
+                    momentum_follows_rate=plan.outer.follows_rate,
+                    skip_nonfinite=skip_nonfinite,
+                ),
+                optimizer=_core.OptimizerOptions(
+                    method=_core.optimizer("sgd"),
+                    learning_rate=_core.LearningRate(
+                        start=learning_rate, schedule=learning_rate_schedule
+                    ),
+                    momentum=0.0,
+                    accumulates=False,
+                ),
+                shuffle="none" if shuffle is False else str(shuffle),
+                init=_core.Init(rule=init_rule, scale=init_factor),
+                shared_start=not starts_apart,
+                seed=seed,
+                keep_replicas=keep_replicas or merges_here,
+            ),
             after_round=after_round if watcher.watches_rounds else None,
             during_round=watcher.during_round if watcher.watches_within else None,
         )
+        packed, replicas, skipped = result.parameters, result.replicas, result.skipped
+        columns = result.history
         models = tuple(model_of(replica) for replica in replicas)
         master = model_of(packed)
         merged: Model | Ensemble = master
         if merges_here:
             began = time.perf_counter()
             left_out = {replica for _, replica in skipped}
-            parted = len(columns) > (warmup_samples > 0)  # else it ended or was stopped before
+            parted = len(columns["samples"]) > (
+                warmup_samples > 0
+            )  # else it ended or was stopped before
             finite = [model for i, model in enumerate(models) if parted and i not in left_out]
             if isinstance(method, PythonMethod):
                 # Without a round there is the start alone, which is its own merge.
@@ -529,10 +546,10 @@ def train_parallel(
                 loss_of = evaluate
                 merged = search_alpha(finite, master, lambda model: loss_of(model)[0])
             if parted:
-                columns[-1, 3] += time.perf_counter() - began
+                columns["merge_seconds"][-1] += time.perf_counter() - began
                 watcher.merged(
-                    int(columns[-1, 0]),
-                    float(columns[-1, 1]),
+                    int(columns["samples"][-1]),
+                    float(columns["loss"][-1]),
                     None if evaluate is None else evaluate(merged),
                 )
     if skipped:
@@ -718,25 +735,20 @@ def _evaluation(
 
 
 def _history(
-    columns: npt.NDArray[np.float64],
+    columns: dict[str, npt.NDArray[Any]],
     validation: list[tuple[float, float]],
     strategy: str,
     threads: int,
     prediction: Prediction | None,
     total_samples: int,
 ) -> History:
-    nan = [(np.nan, np.nan)] * len(columns)
+    nan = [(np.nan, np.nan)] * len(columns["samples"])
     validation_loss, validation_score = np.array(validation or nan).reshape(-1, 2).T
-    share = np.diff(columns[:, 0], prepend=0) / max(total_samples, 1)
+    share = np.diff(columns["samples"], prepend=0) / max(total_samples, 1)
     return History(
-        samples=columns[:, 0].astype(np.int64),
-        loss=columns[:, 1],
+        **columns,
         validation_loss=validation_loss,
         validation_score=validation_score,
-        train_seconds=columns[:, 2],
-        merge_seconds=columns[:, 3],
-        slowest_replica_seconds=columns[:, 4],
-        mean_replica_seconds=columns[:, 5],
         predicted_seconds=share * (np.nan if prediction is None else prediction.total),
         strategy=strategy,
         threads=threads,

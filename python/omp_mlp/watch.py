@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -45,17 +45,10 @@ class Watcher:
         """Whether anybody wants to know of the end of a round."""
         return self.watches_within or self._score is not None
 
-    def after_round(
-        self,
-        samples: int,
-        loss: float,
-        train_seconds: float,  # noqa: ARG002
-        merge_seconds: float,  # noqa: ARG002
-        slowest_replica_seconds: float,  # noqa: ARG002
-        packed: FloatArray,
-    ) -> bool:
+    def after_round(self, report: Mapping[str, float], packed: FloatArray) -> bool:
         """Score the new master and report; return whether the training should stop."""
-        return self.merged(samples, loss, None if self._score is None else self._score(packed))
+        validation = None if self._score is None else self._score(packed)
+        return self.merged(int(report["samples"]), report["loss"], validation)
 
     def merged(self, samples: int, loss: float, validation: tuple[float, float] | None) -> bool:
         """Report a merge, with validation loss and score; return whether the training should stop.

@@ -226,12 +226,12 @@ def _sizes(networks: Sequence[tuple[int, int]]) -> tuple[float, ...]:
 def _read(n: int) -> float:
     """Return the seconds a byte of X of a training on n samples of 256 features."""
     run = _train((256, 16, 10), "dense", "replica", n, 2 if n > 10_000 else 5, 64)
-    return float(np.median(run[:, 4])) / (n * 1024)
+    return float(np.median(run["slowest_replica_seconds"])) / (n * 1024)
 
 
 def _of_tiny(features: int, batch: int) -> float:
     run = _train((features, 16, 10), "dense", "section", 2048, 5, batch)
-    return float(np.median(run[1:, 4])) / 2048
+    return float(np.median(run["slowest_replica_seconds"][1:])) / 2048
 
 
 def _besides(seconds: Seconds) -> tuple[float, float]:
@@ -280,7 +280,7 @@ def _row(who: str, kind: str, network: tuple[int, int], threads: int = 1) -> lis
         n = batch * -(-max(least, min(4096, round(1e7 / flop))) // batch)
         epochs = int(np.clip(8e7 / (n * flop), 3, 40))
         run = _train((*network, 10), kind, who, n, epochs, batch, threads)
-        found.append(float(np.median(run[1:, 4])) / n)
+        found.append(float(np.median(run["slowest_replica_seconds"][1:])) / n)
     return found
 
 
@@ -289,7 +289,7 @@ def _row_of_large(kind: str, network: tuple[int, int], threads: int) -> list[flo
 
     def seconds(batch: int, n: int) -> float:
         run = _train((*network, 10), kind, "replica", n, 1, batch, threads)
-        return float(run[0, 4]) / n
+        return float(run["slowest_replica_seconds"][0]) / n
 
     small, large = seconds(_TOGETHER, 2 * _TOGETHER), seconds(_BATCHES[-1], _BATCHES[-1])
     return _one_way_a_batch(small, large, _TOGETHER)
@@ -314,7 +314,7 @@ def _of_hogwild(kind: str, network: tuple[int, int], threads: int) -> float:
     small = _measured_work(network, kind).flop
     n = 16 * max(1, min(256, round(1e6 / small)) // 16)
     run = _train((*network, 10), kind, "hogwild", n * threads, 3, 16, threads)
-    return float(np.median(run[1:, 4])) / n * flop / small
+    return float(np.median(run["slowest_replica_seconds"][1:])) / n * flop / small
 
 
 @functools.lru_cache(maxsize=2)
@@ -335,8 +335,8 @@ def _train(
     batch: int,
     threads: int = 1,
     merge_every: int | None = None,
-) -> npt.NDArray[np.float64]:
-    """Train on noise and return the history's rows; for replicas, n samples each."""
+) -> Mapping[str, npt.NDArray[Any]]:
+    """Train on noise and return the history's columns; for replicas, n samples each."""
     total = n * threads if strategy == "replica" else n
     X = np.resize(_noise(min(total, 1024), layers[0], kind), (total, layers[0]))
     samples = _core.Samples.dense_float32(X=X)
@@ -351,49 +351,51 @@ def _train(
         parameters=np.zeros(size, dtype=np.float32) if is_large else None,
     )
     period = n if merge_every is None else merge_every
-    _, _, columns, _ = _core.train(
+    result = _core.train(
         network=network,
         samples=samples,
-        classes=y,
-        values=None,
-        sample_weight=None,
-        strategy=strategy,
-        threads=threads,
-        workers=min(threads, available_cores()),
-        epochs=epochs,
-        batch_size=batch,
-        first_layer=kind,
-        bfloat16_forward=False,
-        skip_confident=0.0,
-        center_inputs=False,
-        warmup_samples=0,
-        merge_every=(period, period),
-        merge="gradient_diversity",
-        merge_options=[],
-        last_merge=None,
-        outer_learning_rate=1.0,
-        outer_momentum=0.0,
-        outer_nesterov=False,
-        momentum_follows_rate=False,
-        skip_nonfinite=False,
-        learning_rate=1e-3,
-        learning_rate_schedule="constant",
-        shuffle="global",
-        init_rule="glorot",
-        init_scale=0.0,
-        init="given" if is_large else "shared",
-        seed=0,
-        keep_replicas=False,
+        targets=_core.Targets(classes=y, values=None, weights=None),
+        options=_core.TrainOptions(
+            strategy=strategy,
+            threads=threads,
+            workers=min(threads, available_cores()),
+            epochs=epochs,
+            batch=_core.BatchOptions(
+                batch_size=batch, first_layer=kind, bfloat16_forward=False, skip_confident=0.0
+            ),
+            center_inputs=False,
+            warmup_samples=0,
+            merge=_core.MergeOptions(
+                every=_core.Period(first=period, last=period),
+                method=_core.merge_method("gradient_diversity"),
+                method_options=[],
+                last_method=None,
+                outer=_core.OuterStep(learning_rate=1.0, momentum=0.0, nesterov=False),
+                momentum_follows_rate=False,
+                skip_nonfinite=False,
+            ),
+            optimizer=_core.OptimizerOptions(
+                method=_core.optimizer("sgd"),
+                learning_rate=_core.LearningRate(start=1e-3, schedule="constant"),
+                momentum=0.0,
+                accumulates=False,
+            ),
+            shuffle="global",
+            init=_core.Init(rule="glorot", scale=0.0),
+            shared_start=True,
+            seed=0,
+            keep_replicas=False,
+        ),
         after_round=None,
         during_round=None,
     )
-    return columns
+    return result.history
 
 
 def _of_step(threads: int, batch: int) -> float:
     """Return the seconds of a batch with one sample of 16 inputs a thread, and two barriers."""
     run = _train((*_TINY, 16), "dense", "synchronous", 64 * batch, 40, batch, threads)
-    return float(np.median(run[1:, 2])) / 64
+    return float(np.median(run["train_seconds"][1:])) / 64
 
 
 def _round(threads: int, network: tuple[int, int]) -> tuple[float, float]:
@@ -402,7 +404,9 @@ def _round(threads: int, network: tuple[int, int]) -> tuple[float, float]:
     epochs = int(np.clip(4e6 / (network[0] * network[1]), 4, 40))
     run = _train(layers, "dense", "replica", n, epochs, 8, threads)
     one_round = _train(layers, "dense", "replica", n * 4, 1, 8, threads)
-    return float(np.median(run[1:, 2] + run[1:, 3])), float(one_round[0, 4]) / 4
+    return float(np.median(run["train_seconds"][1:] + run["merge_seconds"][1:])), float(
+        one_round["slowest_replica_seconds"][0]
+    ) / 4
 
 
 def _ready(strategy: str, network: tuple[int, int]) -> float:
@@ -411,14 +415,16 @@ def _ready(strategy: str, network: tuple[int, int]) -> float:
     for _ in range(5):
         run = _train((*network, 10), "dense", strategy, 8, 3, 8)
         # One network is given back at the end.
-        given_back = 0.0 if strategy == "replica" else float(run[-1, 3])
-        found.append(float(run[0, 2] - np.median(run[1:, 2])) + given_back)
+        given_back = 0.0 if strategy == "replica" else float(run["merge_seconds"][-1])
+        found.append(
+            float(run["train_seconds"][0] - np.median(run["train_seconds"][1:])) + given_back
+        )
     return max(float(np.median(found)), 1e-7)
 
 
 def _of_shared(network: tuple[int, int]) -> float:
     run = _train((*network, 10), "dense", "synchronous", 12 * _SHARED_BATCH, 6, _SHARED_BATCH, 2)
-    return float(np.median(run[1:, 2]))
+    return float(np.median(run["train_seconds"][1:]))
 
 
 def _sharing(known: Costs, network: tuple[int, int], taken: float) -> float:

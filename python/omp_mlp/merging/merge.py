@@ -155,7 +155,7 @@ def _merge_in_core(
     sample_share: npt.ArrayLike | None,
 ) -> Model:
     merged = _core.merge(
-        method=method,
+        method=_core.merge_method(method),
         options=options,
         replicas=[model._packed for model in models],
         base=None if base is None else base._packed,

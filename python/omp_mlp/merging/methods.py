@@ -237,16 +237,25 @@ def merge_methods() -> tuple[MergeMethod, ...]:
     return (*(_core_method(row) for row in _core.merge_methods()), *_PYTHON_METHODS)
 
 
-def _core_method(row: _core._MergeMethod) -> MergeMethod:
+def _core_method(row: _core.MergeMethod) -> MergeMethod:
     options = tuple(
         MergeOption(
-            option["name"],
-            option["summary"],
-            (*option["words"], *([LINE_SEARCH] if row["name"] == "delta_sum" else [])),
+            option.name,
+            option.summary,
+            (*option.words, *([LINE_SEARCH] if row.name == "delta_sum" else [])),
         )
-        for option in row["options"]
+        for option in row.options
     )
-    return MergeMethod(**{**row, "options": options})  # type: ignore[arg-type]
+    return MergeMethod(
+        name=row.name,
+        summary=row.summary,
+        formula=row.formula,
+        reference=row.reference,
+        cadence=row.cadence,
+        needs_base=row.needs_base,
+        may_skip=row.may_skip,
+        options=options,
+    )
 
 
 def find_method(name: object, *, parameter: str = "merge") -> MergeMethod:

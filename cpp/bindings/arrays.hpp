@@ -1,0 +1,39 @@
+// NumPy arrays and the core's flat buffers; and the one place where the GIL is released.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstddef>
+#include <span>
+
+#include "network/parameters.hpp"
+
+namespace omp_mlp {
+
+namespace py = pybind11;
+
+// Arguments of this type are bound with noconvert(): an array of another type or layout is refused, not copied.
+template <typename T>
+using Array = pybind11::array_t<T, pybind11::array::c_style>;
+
+inline std::span<const float> view(const Array<float>& array) {
+    return {array.data(), static_cast<std::size_t>(array.size())};
+}
+
+// The parameters as Python sees them: W_1 row by row, b_1, W_2, b_2, ... without filling.
+inline Array<float> packed(const Shape& shape, const Parameters& parameters) {
+    Array<float> array(shape.packed_size());
+    pack(shape, parameters, {array.mutable_data(), static_cast<std::size_t>(array.size())});
+    return array;
+}
+
+// Runs `work` while other Python threads may run. It touches no Python object, and calls back into Python only
+// through functions that acquire the GIL themselves.
+template <typename Work>
+auto without_gil(const Work& work) {
+    const pybind11::gil_scoped_release release;
+    return work();
+}
+
+}  // namespace omp_mlp

@@ -1,0 +1,44 @@
+#include "bindings/optimizer.hpp"
+
+#include <pybind11/stl.h>
+
+#include <vector>
+
+#include "bindings/names.hpp"
+#include "bindings/structs.hpp"
+#include "optimizer/optimizer.hpp"
+
+namespace omp_mlp {
+
+using namespace py::literals;
+
+void bind_optimizer(py::module_& m) {
+    py::class_<Optimizer>(m, "Optimizer")
+        .def_readonly("name", &Optimizer::name)
+        .def_readonly("summary", &Optimizer::summary)
+        .def_readonly("formula", &Optimizer::formula)
+        .def_readonly("reference", &Optimizer::reference)
+        .def_readonly("may_step_in_place", &Optimizer::may_step_in_place);
+    bind_struct(m, "LearningRate", field("start", &LearningRate::start),
+                field("schedule", &LearningRate::schedule));
+    bind_struct(m, "OptimizerOptions", field("method", &OptimizerOptions::method),
+                field("learning_rate", &OptimizerOptions::learning_rate),
+                field("momentum", &OptimizerOptions::momentum),
+                field("accumulates", &OptimizerOptions::accumulates));
+
+    // The rows of a table that is always there.
+    constexpr auto reference = py::return_value_policy::reference;
+    m.def(
+        "optimizers",
+        [] {
+            std::vector<const Optimizer*> rows;
+            for (const Optimizer& row : optimizers()) {
+                rows.push_back(&row);
+            }
+            return rows;
+        },
+        reference);
+    m.def("optimizer", &optimizer, reference, "name"_a);
+}
+
+}  // namespace omp_mlp

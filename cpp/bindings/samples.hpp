@@ -1,0 +1,51 @@
+// X and y in Python: the core's samples and targets with the arrays that they point into.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "bindings/arrays.hpp"
+#include "data/pixels.hpp"
+#include "data/samples.hpp"
+#include "network/network.hpp"
+
+namespace omp_mlp {
+
+struct PySamples {
+    Samples samples;
+    py::object owner;
+    std::shared_ptr<const ByteTable> byte_values = nullptr;
+    std::shared_ptr<const Pixels> pixels = nullptr;
+
+    static PySamples dense_float32(const Array<float>& X);
+    static PySamples dense_uint8(const Array<std::uint8_t>& X, float scale);
+    static PySamples csr(const Array<std::int64_t>& starts, const Array<std::int32_t>& indices,
+                         const Array<float>& values, Index rows, Index columns);
+
+    // The share of nonzeros, if the first layer reads lists of them, or None if it reads a matrix.
+    std::optional<double> list_density(FirstLayer first_layer) const;
+
+    // Keeps X as bytes for training as well, if that is possible; X is finite then.
+    bool keep_pixels(int workers);
+
+    // What replicas that read the first layer's inputs in this way train on.
+    Samples for_replicas(FirstLayer first_layer) const;
+
+    // Where X is not finite first, as (row, column), or None.
+    py::object first_nonfinite(int workers) const;
+};
+
+// y, either as classes or as values, and the weights of the samples.
+struct PyTargets {
+    std::optional<Array<std::int32_t>> classes;
+    std::optional<Array<float>> values;
+    std::optional<Array<float>> weights;
+
+    // For so many samples and outputs; throws if an array is of another size.
+    Targets view(Index samples, Index outputs) const;
+};
+
+void bind_samples(py::module_& m);
+
+}  // namespace omp_mlp

@@ -1,0 +1,189 @@
+#include "bindings/train.hpp"
+
+#include <pybind11/functional.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "bindings/merge.hpp"
+#include "bindings/names.hpp"
+#include "bindings/network.hpp"
+#include "bindings/optimizer.hpp"
+#include "bindings/samples.hpp"
+#include "bindings/structs.hpp"
+#include "training/one_network.hpp"
+#include "training/train.hpp"
+
+namespace omp_mlp {
+
+using namespace py::literals;
+
+namespace {
+
+void bind_options(py::module_& m) {
+    bind_struct(m, "Period", field("first", &Period::first), field("last", &Period::last));
+    bind_struct(m, "Init", field("rule", &Init::rule), field("scale", &Init::scale));
+    bind_struct(m, "BatchOptions", field("batch_size", &BatchOptions::batch_size),
+                field("first_layer", &BatchOptions::first_layer),
+                field("bfloat16_forward", &BatchOptions::bfloat16_forward),
+                field("skip_confident", &BatchOptions::skip_confident));
+    bind_struct(m, "MergeOptions", field("every", &MergeOptions::every),
+                field("method", &MergeOptions::method),
+                field("method_options", &MergeOptions::method_options),
+                field("last_method", &MergeOptions::last_method), field("outer", &MergeOptions::outer),
+                field("momentum_follows_rate", &MergeOptions::momentum_follows_rate),
+                field("skip_nonfinite", &MergeOptions::skip_nonfinite));
+    bind_struct(m, "TrainOptions", field("strategy", &TrainOptions::strategy),
+                field("threads", &TrainOptions::threads), field("workers", &TrainOptions::workers),
+                field("epochs", &TrainOptions::epochs), field("batch", &TrainOptions::batch),
+                field("center_inputs", &TrainOptions::center_inputs),
+                field("warmup_samples", &TrainOptions::warmup_samples),
+                field("merge", &TrainOptions::merge), field("optimizer", &TrainOptions::optimizer),
+                field("shuffle", &TrainOptions::shuffle), field("init", &TrainOptions::init),
+                field("shared_start", &TrainOptions::shared_start), field("seed", &TrainOptions::seed),
+                field("keep_replicas", &TrainOptions::keep_replicas));
+}
+
+// ---- Callbacks --------------------------------------------------------------------------------------
+
+py::dict named_columns(const RoundReport& report) {
+    py::dict columns("samples"_a = report.samples);
+    for (const HistoryColumn& column : history_columns) {
+        columns[column.name] = report.*column.field;
+    }
+    return columns;
+}
+
+// Calls back into Python from a core that runs without the GIL. True stops the training.
+Observer make_observer(const Network& network, const std::optional<py::function>& after_round,
+                       const std::optional<py::function>& during_round) {
+    Observer observer;
+    if (after_round) {
+        observer.after_round = [&](const RoundReport& report, const Parameters& master) {
+            const py::gil_scoped_acquire acquire;
+            return (*after_round)(named_columns(report), packed(network.shape, master)).cast<bool>();
+        };
+    }
+    observer.during_round = [&](const Progress& progress) {
+        const py::gil_scoped_acquire acquire;
+        if (PyErr_CheckSignals() != 0) {
+            throw py::error_already_set{};
+        }
+        return during_round && (*during_round)(progress.samples, progress.loss_sum).cast<bool>();
+    };
+    return observer;
+}
+
+// ---- What comes back --------------------------------------------------------------------------------
+
+py::dict named_columns(const std::vector<RoundReport>& history) {
+    const auto rounds = std::ssize(history);
+    Array<std::int64_t> samples(rounds);
+    for (Index round = 0; round < rounds; ++round) {
+        samples.mutable_at(round) = history[static_cast<std::size_t>(round)].samples;
+    }
+    py::dict columns("samples"_a = samples);
+    for (const HistoryColumn& column : history_columns) {
+        Array<double> values(rounds);
+        for (Index round = 0; round < rounds; ++round) {
+            values.mutable_at(round) = history[static_cast<std::size_t>(round)].*column.field;
+        }
+        columns[column.name] = values;
+    }
+    return columns;
+}
+
+struct PyTrainResult {
+    Array<float> parameters;
+    std::vector<Array<float>> replicas;
+    py::dict history;                              // a column by name, an entry a round
+    std::vector<std::pair<Index, Index>> skipped;  // (round, replica)
+};
+
+PyTrainResult to_python(const Network& network, const TrainResult& result) {
+    PyTrainResult converted{packed(network.shape, result.master), {}, named_columns(result.history), {}};
+    for (const Parameters& replica : result.replicas) {
+        converted.replicas.push_back(packed(network.shape, replica));
+    }
+    for (std::size_t round = 0; round < result.history.size(); ++round) {
+        for (const Index replica : result.history[round].skipped) {
+            converted.skipped.emplace_back(static_cast<Index>(round), replica);
+        }
+    }
+    return converted;
+}
+
+void translate_divergence(std::exception_ptr exception) {
+    try {
+        std::rethrow_exception(std::move(exception));
+    } catch (const TrainingDiverged& diverged) {
+        const py::object type = py::module_::import("omp_mlp.errors").attr("TrainingDivergedError");
+        const py::object replica =
+            diverged.replica < 0 ? py::object{py::none()} : py::object{py::int_(diverged.replica)};
+        const py::object error = type(diverged.round, replica);
+        PyErr_SetObject(type.ptr(), error.ptr());
+    }
+}
+
+// ---- Calls ------------------------------------------------------------------------------------------
+
+PyTrainResult train_network(const PyNetwork& start, const PySamples& X, const PyTargets& y,
+                            const TrainOptions& options, const std::optional<py::function>& after_round,
+                            const std::optional<py::function>& during_round) {
+    const Network& network = start.network;
+    const bool has_replicas = options.strategy == Strategy::replica;
+    const Samples samples = has_replicas ? X.for_replicas(options.batch.first_layer) : X.samples;
+    const Targets targets = y.view(samples.rows, network.shape.outputs());
+    const Observer observer = make_observer(network, after_round, during_round);
+    const TrainResult result = without_gil([&] {
+        return has_replicas
+                   ? train(network, samples, targets, options, start.parameters, observer)
+                   : train_one_network(network, samples, targets, options, start.parameters, observer);
+    });
+    return to_python(network, result);
+}
+
+Index count_rounds(Index length, const Period& every, Index batch_size) {
+    return Rounds{length, every, batch_size}.count();
+}
+
+Array<std::int64_t> epoch_order(Index samples, Index replicas, Index replica, Index epoch,
+                                Shuffle shuffle, std::uint64_t seed) {
+    const Shard shard{samples, replicas, replica, epoch + 1, shuffle, seed};
+    const Shard::Epoch order = shard.epoch(epoch);
+    Array<std::int64_t> ids(shard.epoch_size());
+    for (Index position = 0; position < shard.epoch_size(); ++position) {
+        ids.mutable_at(position) = order[position];
+    }
+    return ids;
+}
+
+}  // namespace
+
+void bind_train(py::module_& m) {
+    py::register_local_exception_translator(translate_divergence);
+    bind_options(m);
+    py::class_<PyTrainResult>(m, "TrainResult")
+        .def_readonly("parameters", &PyTrainResult::parameters)
+        .def_readonly("replicas", &PyTrainResult::replicas)
+        .def_readonly("history", &PyTrainResult::history)
+        .def_readonly("skipped", &PyTrainResult::skipped);
+    m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "targets"_a, "options"_a,
+          "after_round"_a, "during_round"_a);
+    m.def("history_columns", [] {
+        py::dict meanings("samples"_a = "samples trained on by the end of the round");
+        for (const HistoryColumn& column : history_columns) {
+            meanings[column.name] = column.meaning;
+        }
+        return meanings;
+    });
+    m.def("count_rounds", &count_rounds, py::kw_only(), "length"_a, "every"_a, "batch_size"_a);
+    m.def("epoch_order", &epoch_order, py::kw_only(), "samples"_a, "replicas"_a, "replica"_a, "epoch"_a,
+          "shuffle"_a, "seed"_a);
+}
+
+}  // namespace omp_mlp
