@@ -37,7 +37,6 @@ LOSS_AND_OUTPUT = [
     pytest.param("squared_error", "logistic", id="squared_error-logistic"),
 ]
 ACTIVATIONS = ["relu", "tanh", "logistic", "identity"]
-KERNELS = _core.kernel_names()
 
 # Every option, spelled out for both sides; the tests change what they are about. tanh has no kink,
 # at which rounding could decide whether a unit is trained.
@@ -376,7 +375,6 @@ def test_weights_after_hundreds_of_steps_on_booleans(
 @pytest.mark.parametrize("loss, output_activation", LOSS_AND_OUTPUT)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("first_layer", ["sparse", "dense"])
-@pytest.mark.parametrize("kernels", KERNELS, indirect=True)
 def test_weights_after_hundreds_of_steps_with_every_kernel(
     kernels: str, first_layer: str, activation: str, loss: str, output_activation: str, depth: int
 ) -> None:
