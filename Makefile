@@ -75,7 +75,7 @@ figures: $(BENCH)  ## train on MNIST, draw Figures 3-5, judge the claims of the 
 
 # Not in the chain of extras: what it installs is large.
 benchmark: $(VENV)/.installed-peers  ## compare with PyTorch, scikit-learn, NumPy and JAX; takes a while
-	$(BIN)/python benchmarks/compare_peers.py $(ARGS)
+	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 frontier: $(BENCH)  ## measure every merge: accuracy kept and time saved with n replicas
 	$(BIN)/python -m benchmarks.frontier $(ARGS)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..common.timing import ratios
 from . import row
-from .measure import ratio
 from .settings import TARGETS
 
 JUDGED = "omp_mlp"
@@ -89,10 +89,9 @@ class Floor:
 
 
 def _of_ratio(
-    entry: Mapping[str, Any], against: str, others: Mapping[str, float] | None = None
+    ratio: Mapping[str, Any], against: str, others: Mapping[str, float] | None = None
 ) -> Measured:
-    paired = entry["paired"]
-    return Measured(entry["of_medians"], against, paired["min"], paired["max"], others or {})
+    return Measured(ratio["median"], against, ratio["min"], ratio["max"], others or {})
 
 
 def _against(
@@ -104,14 +103,14 @@ def _against(
         if (peers is None or entry["peer"] in peers) and all(
             entry[key] == value for key, value in wanted.items()
         ):
-            ours = entry["ours"]
-            if ours not in nearest or entry["of_medians"] < nearest[ours]["of_medians"]:
-                nearest[ours] = entry
+            known = nearest.setdefault(entry["ours"], entry)
+            if entry["ratio"]["median"] < known["ratio"]["median"]:
+                nearest[entry["ours"]] = entry
     if judged not in nearest:
         return None
     entry = nearest.pop(judged)
-    others = {ours: other["of_medians"] for ours, other in nearest.items()}
-    return _of_ratio(entry, row(entry["peer"]).label, others if judged == JUDGED else None)
+    others = {ours: other["ratio"]["median"] for ours, other in nearest.items()}
+    return _of_ratio(entry["ratio"], row(entry["peer"]).label, others if judged == JUDGED else None)
 
 
 def _speed(
@@ -144,18 +143,16 @@ def _dense(size: int) -> Callable[..., Measured | None]:
 
 def _two_threads(part: Mapping[str, Any]) -> Measured | None:
     """Find the best ratio of the ways to merge, each at its worst batch size."""
-    merging = {entry["merging"] for entry in part.get("ratios", ())}
-    worst = [
-        min(
-            (entry for entry in part["ratios"] if entry["merging"] == name),
-            key=lambda entry: entry["of_medians"],
-        )
-        for name in sorted(merging)
-    ]
+    worst: dict[str, Mapping[str, Any]] = {}
+    for entry in part["ratios"]:
+        known = worst.setdefault(entry["merging"], entry)
+        if entry["ratio"]["median"] < known["ratio"]["median"]:
+            worst[entry["merging"]] = entry
     if not worst:
         return None
-    best = max(worst, key=lambda entry: entry["of_medians"])
-    return _of_ratio(best, f"one thread, B = {best['batch_size']} ({best['merging']})")
+    best = max(worst.values(), key=lambda entry: float(entry["ratio"]["median"]))
+    against = f"one thread, B = {best['batch_size']} ({best['merging']})"
+    return _of_ratio(best["ratio"], against)
 
 
 def _time_to_accuracy(part: Mapping[str, Any]) -> Measured | None:
@@ -174,7 +171,7 @@ def _time_to_accuracy(part: Mapping[str, Any]) -> Measured | None:
         return Measured(0.0, f"missed: mean {ours['accuracy_percent']['mean']:.2f} %")
     best = min(theirs, key=lambda entry: (not entry["reached"], entry["seconds"]["median"]))
     words = row(best["peer"]).label + ("" if best["reached"] else " (missed the target)")
-    return _of_ratio(ratio(best["seconds"], ours["seconds"]), words)
+    return _of_ratio(ratios(best["seconds"]["runs"], ours["seconds"]["runs"]), words)
 
 
 def _predict(rows: int) -> Callable[..., Measured | None]:
@@ -213,10 +210,7 @@ FLOORS = (
         for size, bound in ((8, 5.0), (32, 5.0), (64, 4.0), (128, 3.6), (256, 3.6))
     ),
     Floor(
-        "B = 32, bfloat16 copy: the best Python peer",
-        6.0,
-        "x",
-        "speed",
+        *("B = 32, bfloat16 copy: the best Python peer", 6.0, "x", "speed"),
         _speed(32, judged="omp_mlp-bf16"),
     ),
     *(
@@ -232,13 +226,11 @@ FLOORS = (
     Floor("predicting 10,000 rows: scikit-learn", 3.0, "x", "predict", _predict(10_000)),
     Floor("predicting one row: scikit-learn", 5.0, "x", "predict", _predict(1)),
     Floor(
-        "peak memory: of 4 x threads x weights + 64 MB", 1.0, "x", "memory", _memory, at_most=True
+        *("peak memory: of 4 x threads x weights + 64 MB", 1.0, "x", "memory", _memory),
+        at_most=True,
     ),
     Floor(
-        "call of train_parallel, 100 samples x 20 features",
-        1_000.0,
-        "µs",
-        "overhead",
+        *("call of train_parallel, 100 samples x 20 features", 1_000.0, "µs", "overhead"),
         _overhead,
         at_most=True,
     ),

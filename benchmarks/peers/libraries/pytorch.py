@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from . import Training
+from .. import Training
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 

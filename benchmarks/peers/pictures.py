@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-import _report as report
-
+from ..common.pictures import COLOURS, caption
 from . import row
 from .settings import TARGETS
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Result = Mapping[str, Any]
-COLOURS = report.COLOURS
 
 # Colour, marker, line of every row: a colour a library, a line a way to use it.
 STYLES: dict[str, tuple[str, str, Any]] = {
@@ -94,7 +92,7 @@ def speed(result: Result, data: str, notes: Sequence[str]) -> Figure:
         ax.set_title(f"{count} core" + ("s" if count > 1 else ""), fontsize=10.5)
     panels[0].set_ylabel("samples a second")
     subtitle = f"{data}. 784-128-10, plain SGD, the same for all. Medians and ranges."
-    report.caption(fig, "Training speed", subtitle, notes, legend=panels[-1])
+    caption(fig, "Training speed", subtitle, notes, legend=panels[-1])
     return fig
 
 
@@ -132,8 +130,8 @@ def accuracy(result: Result, data: str, notes: Sequence[str]) -> Figure:
     ax.grid(visible=False, axis="y")
     ax.set_xlabel("seconds of training, one core")
     title = "Time to test accuracy, each peer's best settings"
-    subtitle = f"{data}. 784-128-10. {len(result['seeds'])} seed(s): median and range."
-    report.caption(fig, title, subtitle, notes, legend=ax)
+    subtitle = f"{data}. 784-128-10. {result['seeds']} seed(s): median and range."
+    caption(fig, title, subtitle, notes, legend=ax)
     return fig
 
 
@@ -159,7 +157,7 @@ def widths(result: Result, data: str, notes: Sequence[str]) -> Figure:
     ax.set_xlabel("hidden units")
     ax.set_ylabel("samples a second x weights (10⁹)")
     subtitle = f"{data}. omp_mlp, 784-h-10, one core. Medians and ranges."
-    report.caption(fig, "Speed over the width of the hidden layer", subtitle, notes, legend=ax)
+    caption(fig, "Speed over the width of the hidden layer", subtitle, notes, legend=ax)
     return fig
 
 
@@ -168,15 +166,15 @@ def density(result: Result, data: str, notes: Sequence[str]) -> Figure:
     del data
     fig = Figure(figsize=(7.6, 5.2))
     ax = fig.subplots()
-    ratios = result["sparse_to_dense"]
+    ratios = result["ratios"]
     for number, size in enumerate(dict.fromkeys(entry["batch_size"] for entry in ratios)):
         mine = [entry for entry in ratios if entry["batch_size"] == size]
         shares = [100 * entry["density"] for entry in mine]
-        place = result["crossovers"].get(str(size))
+        place = result["crossover_shares"].get(str(size))
         words = "lists always faster" if place is None else f"equal at {100 * place:.0f} %"
         look = {"color": _SERIES[number], "marker": _MARKERS[number], "markeredgecolor": "white"}
-        paired = [entry["paired"] for entry in mine]
-        _with_range(ax, shares, paired, f"batch size {size}: {words}", **look)
+        ratios_within = [entry["ratio"] for entry in mine]
+        _with_range(ax, shares, ratios_within, f"batch size {size}: {words}", **look)
     ax.axhline(1, color=COLOURS["grey"], linewidth=1)
     ax.set_yscale("log", base=2)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -184,7 +182,7 @@ def density(result: Result, data: str, notes: Sequence[str]) -> Figure:
     ax.set_xlabel("nonzero inputs (%)")
     ax.set_ylabel("speed, lists of nonzeros / dense loops")
     subtitle = "Random inputs, 784-128-10, one core. Medians and ranges of the ratio in a round."
-    report.caption(fig, "First layer: lists or dense loops", subtitle, notes, legend=ax)
+    caption(fig, "First layer: lists or dense loops", subtitle, notes, legend=ax)
     return fig
 
 

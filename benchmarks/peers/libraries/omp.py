@@ -9,7 +9,7 @@ import numpy as np
 
 import omp_mlp
 
-from . import Training
+from .. import Training
 
 
 class Peer:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import Training
+from .. import Training
 
 Layers = tuple[tuple[jax.Array, jax.Array], ...]
 

@@ -1,6 +1,6 @@
 """The process of one peer: requests as lines of JSON on standard input, replies on standard output.
 
-Started by :class:`_peers.process.PeerProcess` with the thread counts in the environment. The first
+Started by :class:`.process.PeerProcess` with the thread counts in the environment. The first
 request names the cores, and the process pins itself to them before it imports NumPy or a peer, so
 every thread that a library starts is pinned as well.
 
@@ -45,7 +45,7 @@ class Server:
         from . import data as data_module
 
         description = Row(**row)
-        module = importlib.import_module(f"{__package__}.{description.module}")
+        module = importlib.import_module(f"{__package__}.libraries.{description.module}")
         self._peer = module.Peer(len(cores), description.options)
         self._data = data_module.load(data, description.form)
         return {"version": _version(description.library), "thread_pools": _thread_pools()}

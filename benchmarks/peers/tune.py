@@ -13,13 +13,13 @@ is far below every target that is still to be had.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from statistics import fmean, median
 from typing import Any
 
+from ..common.process import ProcessError
 from . import Row, Training
-from .measure import Bench, Entry, describe
-from .process import PeerError
+from .bench import Bench, Entry, describe
 from .settings import GRIDS, TARGETS
 
 SEEDS = (1_000, 1_001, 1_002)
@@ -45,10 +45,10 @@ def _search(bench: Bench, peer: Row) -> dict[str, Any]:
                 alive.remove(candidate)
                 continue
             setting = replace(candidate, epochs=epochs)
-            bench.announce(f"tuning {peer.label}: {_words(setting)}")
+            bench.say(f"tuning {peer.label}: {_words(setting)}")
             try:
                 trial = _try(bench, peer, setting, best, expected)
-            except PeerError as error:
+            except ProcessError as error:
                 bench.failures.append(str(error))
                 alive.remove(candidate)
                 continue
@@ -77,7 +77,7 @@ def _try(
     entry = Entry(peer, setting)
     seconds, scores = [], []
     for seed in SEEDS:
-        reply = bench.ask(entry, "train", training=asdict(replace(setting, seed=seed)))
+        reply = bench.train(entry, seed=seed)
         seconds.append(reply["cpu_seconds"])
         scores.append(reply["accuracy"])
         open_targets = [

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from .measure import spread
+from ..common.timing import summarise
 
-SOURCE = Path(__file__).resolve().parents[1] / "limits.cpp"
+SOURCE = Path(__file__).with_name("limits.cpp")
 _FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast")
 
 
@@ -111,7 +111,8 @@ def summarised(measured: Sequence[Mapping[str, float | None]]) -> dict[str, dict
     """Return median, range and runs of each limit; None where most of the runs are unknown."""
     known = {key: [run[key] for run in measured if run[key] is not None] for key in measured[0]}
     return {
-        key: spread(runs) if 2 * len(runs) > len(measured) else None for key, runs in known.items()
+        key: summarise(runs) if 2 * len(runs) > len(measured) else None
+        for key, runs in known.items()
     }
 
 

@@ -1,4 +1,4 @@
-// What one core can do, for compare_peers.py: multiply-adds, and bytes from the caches.
+// What one core can do, for limits.py: the clock, multiply-adds, and bytes from the caches.
 //
 // Compiled on the machine that it measures (-O3 -march=native) and never shipped. Prints one line of
 // JSON. Every number is the best of some passes: a limit is what is reached when nothing disturbs.
@@ -9,12 +9,12 @@
 // measured, with nothing in common but the latency; limits.py takes the clock for known only if
 // they agree and the rate is one that a core can have.
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 namespace {
 
@@ -42,9 +42,11 @@ constexpr std::size_t unrolled = 16;
 constexpr int passes = 7;
 constexpr double seconds_a_pass = 0.015;
 
+// CPU time of this process: what others take of the core is not the core's limit.
 double now() {
-    using Clock = std::chrono::steady_clock;
-    return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+    timespec time{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 // The rate of `work`, which says how much it did: the best of the passes.

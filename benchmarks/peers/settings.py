@@ -1,7 +1,7 @@
 """Learning rates, and each peer's best settings for a wanted accuracy.
 
-``SETTINGS`` is chosen by ``compare_peers.py --tune`` (see ``tune.py``): trained on the first
-50,000 images of MNIST's training file, scored on its last 10,000. The test set is not looked at.
+``python -m benchmarks.peers --tune`` chooses ``SETTINGS`` (tune.py): trained on the first 50,000
+images of MNIST's training file, scored on its last 10,000. The test set is not looked at.
 """
 
 from __future__ import annotations

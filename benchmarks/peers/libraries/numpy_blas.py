@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Training
+from .. import Training
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 

@@ -1,7 +1,18 @@
-"""The peers that compare_peers.py takes in turn, each in a process of its own.
+"""omp_mlp beside PyTorch, scikit-learn, NumPy and JAX, and beside what one core can do.
 
-``ROWS`` below is the table of what is compared. Each row names a module of this package whose class
-``Peer`` trains and predicts with one library:
+libraries/     a module for each library
+serve.py       the process of one peer; data.py: what it trains on
+process.py     that process, as the script sees it
+bench.py       take turns: the same request to many processes
+parts.py       what is measured: a function for each part
+limits.py      what one core can do (limits.cpp), and how much of that a training needs
+settings.py    learning rates, and each peer's best settings, which tune.py searches
+judge.py       what omp_mlp has to reach, and whether it did
+tables.py, pictures.py
+__main__.py    the command line
+
+``ROWS`` below is the table of what is compared. Each row names a module of ``libraries`` whose
+class ``Peer`` trains and predicts with one library:
 
     Peer(cores, options)                    imports the library and sets its thread count
     peer.train(training, X, y, start)       a network trained from ``start``; all of this is timed
@@ -35,7 +46,7 @@ class Row:
     label : str
         In tables and pictures.
     module : str
-        Of this package.
+        Of ``libraries``.
     library : str
         What has to be importable.
     form : {"float32", "bytes", "csr"}

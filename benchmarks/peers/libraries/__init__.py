@@ -1,0 +1,1 @@
+"""A module for each library, with a class ``Peer``; the package above says what it has to do."""
