@@ -5,11 +5,41 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common import quotes
+from benchmarks.common import documents, quotes
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # ---- the documents of this project ----
+
+PAGES = [path for path in quotes.documents_of(ROOT) if documents.blocks_of(path.read_text())]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_measured_block_names_its_commit_and_machine(page):
+    results = [
+        entry
+        for entry in json.loads(page.with_suffix(".json").read_text()).values()
+        if isinstance(entry, dict)
+    ]
+    for block in documents.blocks_of(page.read_text()):
+        if not block.text.strip():
+            continue  # not measured yet
+        if not block.measured:
+            # From the code; a figure in it would come from nowhere.
+            assert quotes.figures(block.text) == [], block.name
+            continue
+        named = [
+            entry
+            for entry in results
+            if entry["command"] == block.command
+            and f"commit {entry['source']['commit']} " in f"{block.text} "
+            and entry["machine"]["processor"] in block.text
+        ]
+        assert named, f"{block.name}: no results of {block.command} with its commit and machine"
+
+
+def test_figures_quoted_by_hand_are_in_the_json_beside_their_document():
+    assert quotes.problems(ROOT) == []
 
 
 # ---- the check itself, on a small document ----
