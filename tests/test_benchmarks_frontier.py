@@ -5,7 +5,6 @@ A small run on few samples; it falls back to augmented digits where MNIST is not
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import math
@@ -522,10 +521,12 @@ def test_table_of_the_periods_that_were_searched() -> None:
             ]
         )
     }
-    assert tables.periods(searched)[1:] == (
-        ["merged every", "outer momentum", "n = 32, 2 epochs", "n = 32, 5 epochs"],
-        [["64", "0.3", "97.50", "98.25"], ["16 to 256", "0.5", "diverged", "2.00"]],
-    )
+    assert tables.periods(searched).splitlines() == [
+        "| merged every | outer momentum | n = 32, 2 epochs | n = 32, 5 epochs |",
+        "| --- | --- | --- | --- |",
+        "| 64 | 0.3 | 97.50 | 98.25 |",
+        "| 16 to 256 | 0.5 | diverged | 2.00 |",
+    ]
 
 
 class TestRules:
@@ -630,27 +631,13 @@ class TestSmallRun:
             **options,
         )
         score = 100 * model.score(problem.X_test, problem.y_test)
-        assert curve["runs"][2][0] == round(score, 6)
+        assert curve["runs"][2][0] == round(score, 4)
 
-    def test_files(self, small_run: tuple[Path, dict[str, Any]]) -> None:
-        out, results = small_run
+    def test_pictures(self, small_run: tuple[Path, dict[str, Any]]) -> None:
+        out, _ = small_run
         names = ("accuracy", "once", "others", "speedup")
         for name in names:
             assert (out / f"frontier-{name}.png").read_bytes().startswith(b"\x89PNG")
-        lines = (out / "frontier-scores.csv").read_text(encoding="utf-8").splitlines()
-        rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
-        for row in rows:
-            result = results["pieces"][f"score/{row['problem']}"]
-            curve = result[row["family"]][row["line"]]
-            runs = curve["runs"][curve["threads"].index(int(row["threads"]))]
-            assert runs[int(row["seed"])] == float(row["score_percent"])
-        assert len(rows) == sum(
-            len(runs)
-            for slug in problems.LOADERS
-            for family in ("periodic", "once", "once_independent")
-            for curve in results["pieces"][f"score/{slug}"][family].values()
-            for runs in curve["runs"]
-        )
 
     def test_drawn_again_without_measuring(
         self, small_run: tuple[Path, dict[str, Any]], tmp_path: Path

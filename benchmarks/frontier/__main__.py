@@ -42,12 +42,12 @@ wall-clock time with the cores that there are.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..common import arguments as options
-from ..common import documents, pictures, tables
-from ..common.files import DOCS, Results, read_json, write_csv
+from ..common import documents, pictures
+from ..common.files import DOCS, Results, read_json
 from ..common.machine import describe_run, stamp
 from ..common.progress import Progress
 from . import judge, measure
@@ -99,11 +99,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         return tune(arguments, progress)
     else:
         content = run(arguments, progress)
-    print(f"\n{stamp(content)}")
     made = laid_out.all_tables(content)
-    for table in made.values():
-        text = tables.as_text(table.header, table.rows, numeric=True)
-        print(f"\n{table.heading}\n\n{text}")
+    print("", stamp(content), *(f"{name}\n\n{table}" for name, table in made.items()), sep="\n\n")
     with pictures.style():
         written = [
             pictures.save(figure, arguments.out / name, name)
@@ -112,22 +109,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     if arguments.docs:
         text = (DOCS / "frontier.md").read_text(encoding="utf-8")
         blocks = {block.name for block in documents.blocks_of(text)}
-        shown = {
-            name: tables.as_markdown(table.header, table.rows)
-            for name, table in made.items()
-            if name in blocks
-        }
+        shown = {name: table for name, table in made.items() if name in blocks}
         written += documents.publish("frontier.md", "frontier", content, shown, written)
-    for name, rows in csv_rows(content["pieces"]).items():
-        if rows:
-            written.append(write_csv(arguments.out / f"frontier-{name}.csv", rows, about(content)))
     progress.say("written: " + ", ".join(str(file) for file in [path, *written]))
     return content
-
-
-def about(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the CSV files say of themselves."""
-    return {key: content[key] for key in ("command", "started", "machine", "build", "source")}
 
 
 def tune(arguments: argparse.Namespace, progress: Progress) -> dict[str, Any]:
@@ -179,44 +164,6 @@ def run(arguments: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         equal_periods=judge.equal_periods(),
     )
     return results.content
-
-
-def csv_rows(pieces: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Return a row for each single score and each timed line, by the name of the file."""
-    scores = [
-        {
-            "problem": name.partition("/")[2],
-            "family": family,
-            "line": line,
-            "threads": n,
-            "seed": seed,
-            "score_percent": score,
-        }
-        for name, result in pieces.items()
-        for family in ("periodic", "once", "once_independent")
-        for line, curve in result.get(family, {}).items()
-        for n, runs in zip(curve["threads"], curve["runs"], strict=True)
-        for seed, score in zip(result["seeds"], runs, strict=True)
-    ]
-    times = [
-        {
-            "line": entry["line"],
-            "threads": entry["threads"],
-            "merge_every": entry["settings"].get("merge_every"),
-            "target_percent": float(target),
-            **{key: value for key, value in reached.items() if key != "epochs_of_seeds"},
-            **entry["cost"],
-        }
-        for entry in pieces.get("time", {}).get("entries", ())
-        for target, reached in entry["reach"].items()
-    ]
-    changes = [
-        {"part": part, "change": row["change"], "seed": seed, "score_percent": score}
-        for part in ("changes", "rules")
-        for row in pieces.get(part, {}).get("rows", ())
-        for seed, score in zip(pieces[part]["seeds"], row["runs"], strict=True)
-    ]
-    return {"scores": scores, "times": times, "changes": changes}
 
 
 if __name__ == "__main__":

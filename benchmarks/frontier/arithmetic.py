@@ -17,20 +17,10 @@ def budget_to_reach(
 ) -> float | None:
     """Find the smallest budget whose score is the target, between those that were measured.
 
-    Parameters
-    ----------
-    budgets : sequence of float, increasing, positive
-        In epochs. Each was a training of its own, whose learning rate fell to 0 at its end.
-    scores : sequence of float
-        At the end of each training.
-    target : float
-
-    Returns
-    -------
-    float or None
-        Where the line through the points (log budget, score) first reaches the target; the first
-        budget if that was enough already, which makes the answer an upper bound; None if the target
-        was not reached.
+    The ``budgets`` are in epochs, increasing; each was a training of its own, whose learning rate
+    fell to 0 at its end. Found is where the line through the points (log budget, score) first
+    reaches the target; the first budget if that was enough already, which makes the answer an upper
+    bound; None if the target was not reached.
     """
     points = list(zip(budgets, scores, strict=True))
     if points and points[0][1] >= target:
@@ -91,15 +81,8 @@ def slowest_to_mean(
 ) -> float:
     """Return how much more work the busiest of n replicas has in a round than the mean of them.
 
-    Parameters
-    ----------
-    work : ndarray of shape (n_samples,)
-        Of each sample, in any unit.
-    replicas : int
-    merge_every : int or pair of int
-        Samples of each replica in a round. Where they change, the mean over the training.
-    seed : int, default 0
-        Of the rounds that are drawn.
+    ``work`` is that of each sample, in any unit; ``merge_every`` the samples of each replica in a
+    round. Where they change, it is the mean over the training. The rounds are drawn by the seed.
     """
     rng = np.random.default_rng(seed)
     rounds = 200
@@ -113,13 +96,7 @@ def slowest_to_mean(
 def share_touched(X: np.ndarray, merge_every: int | Sequence[int], seed: int = 0) -> float:
     """Return the share of columns that are not all zero in the samples of a replica's round.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    merge_every : int or pair of int
-        Samples of each replica in a round. Where they change, the mean over the training.
-    seed : int, default 0
-        Of the rounds that are drawn.
+    Rounds are as in :func:`slowest_to_mean`.
     """
     rng = np.random.default_rng(seed)
     shares = [

@@ -11,6 +11,8 @@ import numpy as np
 
 from omp_mlp import datasets
 
+from ..common import data as images
+
 # The last of the training samples, held out for choosing settings: 10,000 of MNIST's 60,000.
 HELD_OUT = 1 / 6
 N_TEST = 6_000  # of the generated sets
@@ -99,19 +101,12 @@ def _load(source: Source, slug: str) -> Problem:
 
 
 def _mnist(source: Source) -> Problem:
-    arrays: Any
-    path = None if source.path == "auto" else source.path
-    try:
-        arrays = datasets.load_mnist(path, split="standard", dtype="uint8")
-        name, about = "MNIST", "the official training and test images, as bytes"
-    # ImportError: not here, and nothing to download it with.
-    except (datasets.DatasetNotFoundError, ImportError) as error:
-        if path is not None:
-            raise SystemExit(str(error)) from error
-        n = source.limit or 60_000
-        arrays = datasets.load_augmented_digits(n, max(1, n // 3), dtype="uint8", seed=0)
-        name, about = "augmented digits", "scikit-learn's digits, enlarged, shifted and rotated"
-    return Problem(name, about, *arrays, hidden=(128,), epochs=5)
+    found = images.load(source.path, source.limit)
+    about = "the official training and test images, as bytes"
+    if found.slug != "mnist":
+        about = "scikit-learn's digits, enlarged, shifted and rotated"
+    arrays = (found.X, found.y, found.X_test, found.y_test)
+    return Problem(found.name, about, *arrays, hidden=(128,), epochs=5)
 
 
 def _digits(_: Source) -> Problem:

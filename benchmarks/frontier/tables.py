@@ -1,20 +1,13 @@
-"""The tables of the terminal and of docs/frontier.md, from the same rows."""
+"""The tables of docs/frontier.md and of the terminal, in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..common.tables import as_markdown
 from .lines import SEQUENTIAL, SINGLE, once_lines, periodic_lines
 from .settings import unpacked
-
-
-class Table(NamedTuple):
-    """A table, with a heading for the terminal."""
-
-    heading: str
-    header: list[str]
-    rows: list[list[str]]
 
 
 def _cell(mean: float | None, sd: float | None) -> str:
@@ -37,7 +30,7 @@ def all_threads(curves: Mapping[str, Mapping[str, Any]]) -> list[int]:
     return sorted({n for curve in curves.values() for n in curve["threads"]})
 
 
-def scores(result: Mapping[str, Any]) -> Table:
+def scores(result: Mapping[str, Any]) -> str:
     """Lay out the scores of all lines against n."""
     threads = all_threads(result["periodic"])
     rows = [
@@ -46,10 +39,10 @@ def scores(result: Mapping[str, Any]) -> Table:
         for line in lines
         if line.name in result[family]
     ]
-    return Table(result["line"], ["%", *(f"n = {n}" for n in threads)], rows)
+    return as_markdown(["%", *(f"n = {n}" for n in threads)], rows)
 
 
-def once(result: Mapping[str, Any]) -> Table:
+def once(result: Mapping[str, Any]) -> str:
     """Lay out the methods of one merge, for shared and for independent starts."""
     threads = all_threads(result["once"])
     rows = [
@@ -59,10 +52,10 @@ def once(result: Mapping[str, Any]) -> Table:
         if line.name in result[family]
     ]
     header = ["start", "%", *(f"n = {n}" for n in threads)]
-    return Table(f"One merge: {result['line']}", header, rows)
+    return as_markdown(header, rows)
 
 
-def times(result: Mapping[str, Any]) -> Table:
+def times(result: Mapping[str, Any]) -> str:
     """Lay out epochs, times and speed-ups for the targets."""
     labels = {line.name: line.label for line in (SEQUENTIAL, *periodic_lines())}
     header = ["", "n", "merged every", "merges' share"]
@@ -87,10 +80,10 @@ def times(result: Mapping[str, Any]) -> Table:
                 for kind in ("modelled", "turns", "measured")
             ]
         rows.append(cells)
-    return Table(f"Time to an accuracy: {result['line']}", header, rows)
+    return as_markdown(header, rows)
 
 
-def rounds(found: Mapping[str, Mapping[str, float]]) -> Table:
+def rounds(found: Mapping[str, Mapping[str, float]]) -> str:
     """Lay out where the time of a round goes."""
     columns = {
         "samples": ("samples of a replica", 1),
@@ -106,17 +99,17 @@ def rounds(found: Mapping[str, Mapping[str, float]]) -> Table:
         [
             n,
             *(
-                f"{row[key] * unit:.0f}" if key in row else "-"
+                f"{row[key] * unit:.3g}" if key in row else "-"
                 for key, (_, unit) in columns.items()
             ),
         ]
         for n, row in found.items()
     ]
     header = ["n", *(title for title, _ in columns.values())]
-    return Table("A round of gradient diversity", header, rows)
+    return as_markdown(header, rows)
 
 
-def merges(seconds: Mapping[str, Mapping[str, float]]) -> Table:
+def merges(seconds: Mapping[str, Mapping[str, float]]) -> str:
     """Lay out what a merge costs a worker, by method."""
     threads = list(next(iter(seconds.values())))
     rows = [
@@ -124,7 +117,7 @@ def merges(seconds: Mapping[str, Mapping[str, float]]) -> Table:
         for method, by_threads in seconds.items()
     ]
     header = ["µs of one worker", *(f"n = {n}" for n in threads)]
-    return Table("A merge, as often as gradient diversity merges", header, rows)
+    return as_markdown(header, rows)
 
 
 def _period(value: object) -> str:
@@ -133,16 +126,16 @@ def _period(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def changes(heading: str, first: str, result: Mapping[str, Any]) -> Table:
+def changes(about: str, result: Mapping[str, Any]) -> str:
     """Lay out one change at a time."""
     rows = [
         [row["change"], _cell(row["mean"], row["sd"]), f"{row['points']:+.2f}"]
         for row in result["rows"]
     ]
-    return Table(heading, [f"n = {result['threads']}, {first}", "accuracy %", "points"], rows)
+    return as_markdown([f"n = {result['threads']}, {about}", "accuracy %", "points"], rows)
 
 
-def periods(searched: Mapping[str, Mapping[str, Any]]) -> Table:
+def periods(searched: Mapping[str, Mapping[str, Any]]) -> str:
     """Lay out the search for the least time: periods and momenta against epochs, for each n."""
     columns = [(n, epochs) for n in searched for epochs in searched[n]["epochs"]]
     means: dict[tuple[str, str], dict[tuple[str, float], str]] = {}
@@ -153,14 +146,13 @@ def periods(searched: Mapping[str, Mapping[str, Any]]) -> Table:
                 finite = [run for run in runs if run is not None]
                 mean = sum(finite) / len(runs) if len(finite) == len(runs) else None
                 means.setdefault(row, {})[n, epochs or 0.0] = _cell(mean, None)
-    return Table(
-        "The search for the least time: gradient diversity, validation accuracy",
+    return as_markdown(
         ["merged every", "outer momentum", *(f"n = {n}, {e:g} epochs" for n, e in columns)],
         [[*row, *(cells.get(c, "-") for c in columns)] for row, cells in means.items()],
     )
 
 
-def settings(result: Mapping[str, Any]) -> Table:
+def settings(result: Mapping[str, Any]) -> str:
     """Lay out the settings that the lines were given."""
     lines = (SEQUENTIAL, *periodic_lines())
     labels = {line.name: line.label for line in lines} | {"once": "one merge at the end"}
@@ -183,10 +175,10 @@ def settings(result: Mapping[str, Any]) -> Table:
         for n, options in by_threads.items()
     ]
     header = ["", "n", *names.values(), "chosen on"]
-    return Table(f"Settings: {result['line']}", header, rows)
+    return as_markdown(header, rows)
 
 
-def floors(found: Sequence[Mapping[str, Any]]) -> Table:
+def floors(found: Sequence[Mapping[str, Any]]) -> str:
     """Lay out what was to be reached."""
     verdicts = {True: "reached", False: "not reached", None: "not measured"}
     rows = [
@@ -198,13 +190,13 @@ def floors(found: Sequence[Mapping[str, Any]]) -> Table:
         ]
         for floor in found
     ]
-    return Table("What was to be reached", ["to reach", "at least", "measured", ""], rows)
+    return as_markdown(["to reach", "at least", "measured", ""], rows)
 
 
-def all_tables(content: Mapping[str, Any]) -> dict[str, Table]:
+def all_tables(content: Mapping[str, Any]) -> dict[str, str]:
     """Return every table that the results allow, by name."""
     pieces = content["pieces"]
-    made: dict[str, Table] = {}
+    made: dict[str, str] = {}
     for name, result in pieces.items():
         part, _, slug = name.partition("/")
         if part == "score":
@@ -216,10 +208,10 @@ def all_tables(content: Mapping[str, Any]) -> dict[str, Table]:
         made["rounds"] = rounds(content["rounds"])
         made["merges"] = merges(pieces["time"]["merge_seconds"])
     if "changes" in pieces:
-        made["changes"] = changes("One change at a time", "validation split", pieces["changes"])
+        made["changes"] = changes("validation split", pieces["changes"])
     if "rules" in pieces:
-        first = f"{pieces['rules']['epochs']:g} epochs, validation split"
-        made["rules"] = changes("Other rules to merge by", first, pieces["rules"])
+        about = f"{pieces['rules']['epochs']:g} epochs, validation split"
+        made["rules"] = changes(about, pieces["rules"])
     if content["searched"]:
         made["periods"] = periods(content["searched"])
     return {**made, "floors": floors(content["floors"])}

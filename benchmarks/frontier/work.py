@@ -84,7 +84,7 @@ def train(
 
 def percent(model: omp_mlp.Model | omp_mlp.Ensemble, problem: Problem) -> float:
     """Score a network on the test samples."""
-    return round(100 * model.score(problem.X_test, problem.y_test), 6)
+    return round(100 * model.score(problem.X_test, problem.y_test), 4)
 
 
 def score(job: Training) -> float:

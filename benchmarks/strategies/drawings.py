@@ -79,24 +79,34 @@ def replica() -> Figure:
     return fig
 
 
+def _cut(
+    title: str, subtitle: str, shared: str, middle: str, texts: tuple[tuple[str, str], ...]
+) -> tuple[Figure, Axes]:
+    """Draw one network that two threads train: what each does before and after they meet."""
+    fig, ax = _canvas(title, subtitle, 5.2)
+    _box(ax, (16, 39), (66, 4.5), shared, SHARED)
+    for x, colour, (before, after) in zip((16, 52), (ONE, TWO), texts, strict=True):
+        _arrow(ax, (x + 15, 39), (x + 15, 35.7), SHARED)
+        _box(ax, (x, 27), (30, 8.5), before, colour)
+        _arrow(ax, (x + 15, 27), (x + 15, 24.7), colour)
+        _box(ax, (x, 19.5), (30, 5), middle, colour, filled=False)
+        for other in (31, 67):
+            _arrow(ax, (x + 15, 19.5), (other, 11.7), colour)
+        _box(ax, (x, 3.5), (30, 8), after, colour)
+    return fig, ax
+
+
 def section() -> Figure:
     """Draw sections of the hidden units."""
-    fig, ax = _canvas(
+    work = "weights into its hidden units\nactivations = phi(x W[:, own])"
+    step = "sum of the parts, loss, deltas\nown deltas; step of the own weights"
+    fig, ax = _cut(
         "section: one network, cut through its hidden units",
         "node parallelism, tensor parallelism; Figure 1 of the note",
-        5.2,
+        "the batch, read by all",
+        "own part of the outputs' z",
+        ((f"thread 1: {work}", step), (f"thread 2: {work}", step)),
     )
-    _box(ax, (16, 39), (66, 4.5), "the batch, read by all", SHARED)
-    for x, colour, number in ((16, ONE, 1), (52, TWO, 2)):
-        text = f"thread {number}: weights into its hidden units\nactivations = phi(x W[:, own])"
-        steps = "sum of the parts, loss, deltas\nown deltas; step of the own weights"
-        _arrow(ax, (x + 15, 39), (x + 15, 35.7), SHARED)
-        _box(ax, (x, 27), (30, 8.5), text, colour)
-        _arrow(ax, (x + 15, 27), (x + 15, 24.7), colour)
-        _box(ax, (x, 19.5), (30, 5), "own part of the outputs' z", colour, filled=False)
-        for other in (31, 67):
-            _arrow(ax, (x + 15, 19.5), (other, 12.2), colour)
-        _box(ax, (x, 3), (30, 9), steps, colour)
     _barrier(ax, 16, "one barrier\na batch")
     sent = "B numbers an output and thread (a further hidden layer: its activations and deltas)"
     _text(ax, 49, 0.9, f"sent: {sent}")
@@ -105,22 +115,17 @@ def section() -> Figure:
 
 def synchronous() -> Figure:
     """Draw batches that are split, and steps that are split by rows."""
-    fig, ax = _canvas(
+    work, step = "half of the batch\nforward, loss, back", "step over the whole batch"
+    fig, ax = _cut(
         "synchronous: one network, the batch is cut",
         "synchronous data parallelism, without buffers for gradients",
-        5.2,
+        "weights, read by all",
+        "its activations and deltas",
+        (
+            (f"thread 1: first {work}", f"thread 1: upper rows of all weights\n{step}"),
+            (f"thread 2: second {work}", f"thread 2: lower rows of all weights\n{step}"),
+        ),
     )
-    _box(ax, (16, 39), (66, 4.5), "weights, read by all", SHARED)
-    threads = ((16, ONE, "thread 1: first half"), (52, TWO, "thread 2: second half"))
-    for (x, colour, name), rows in zip(threads, ("upper", "lower"), strict=True):
-        step = f"{name[:8]}: {rows} rows of all weights\nstep over the whole batch"
-        _arrow(ax, (x + 15, 39), (x + 15, 35.7), SHARED)
-        _box(ax, (x, 27), (30, 8.5), f"{name} of the batch\nforward, loss, back", colour)
-        _arrow(ax, (x + 15, 27), (x + 15, 24.7), colour)
-        _box(ax, (x, 19.5), (30, 5), "its activations and deltas", colour, filled=False)
-        for other in (31, 67):
-            _arrow(ax, (x + 15, 19.5), (other, 11.2), colour)
-        _box(ax, (x, 4), (30, 7), step, colour)
     _barrier(ax, 16.6, "barrier")
     _barrier(ax, 2.2, "barrier")
     sent = "activations and deltas of the batch, and the weights that were changed"
