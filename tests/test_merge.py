@@ -15,7 +15,7 @@ import omp_mlp
 import oracle
 from omp_mlp import _core
 
-METHODS = sorted(oracle.MERGES)  # the core's; test_one_shot.py has those in Python
+METHODS = sorted(oracle.MERGES)  # the core's; test_merging.py has those in Python
 ALL_METHODS = [*oracle.MERGES, *oracle.ONE_SHOT_MERGES]
 SHAPES = [(1, 1), (3, 2), (7, 5, 3), (2, 33, 17, 4), (70, 31, 10)]  # the last: 2,521 parameters
 
