@@ -1,7 +1,7 @@
 """A second, slow implementation of training and merging in plain NumPy: the oracle of the tests.
 
 Nothing here is shared with the library, and nothing here is fast. Every function states the formula
-that it computes, so that it can be checked by reading; ``test_oracle.py`` checks it by numbers.
+that it computes, so that it can be checked by reading; ``test_oracle_*.py`` check it by numbers.
 
 Conventions
 -----------
