@@ -590,7 +590,18 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     """A run of the whole benchmark on few samples, and what its JSON file holds."""
     out = tmp_path_factory.mktemp("results") / "made" / "by the run"
     returned = run.main(
-        ["--limit", str(LIMIT), "--quick", "--threads", "2", "8", "--out", str(out)]
+        [
+            "--limit",
+            str(LIMIT),
+            "--quick",
+            "--patience",
+            "0",
+            "--threads",
+            "2",
+            "8",
+            "--out",
+            str(out),
+        ]
     )
     text = (out / "frontier.json").read_text(encoding="utf-8")
     written = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -659,7 +670,18 @@ class TestSmallRun:
         ended = json.loads((out / "frontier.json").read_text(encoding="utf-8"))
         del ended["pieces"]["score/digits"], ended["pieces"]["changes"]
         (tmp_path / "frontier.json").write_text(json.dumps(ended), encoding="utf-8")
-        options = ["--limit", str(LIMIT), "--quick", "--threads", "2", "8", "--out", str(tmp_path)]
+        options = [
+            "--limit",
+            str(LIMIT),
+            "--quick",
+            "--patience",
+            "0",
+            "--threads",
+            "2",
+            "8",
+            "--out",
+            str(tmp_path),
+        ]
         measured: list[str] = []
         for name in ("scores", "epochs", "times", "changes", "rules"):
             whole = getattr(measure, f"measure_{name}")
