@@ -84,36 +84,23 @@ def caption(
     make up a legend of two columns; above the axes no curve can run into it.
     """
     width, height = fig.get_size_inches()
-    characters = int(width * 20)
-    lines = [line for note in notes for line in textwrap.wrap(note, characters)]
-    foot = 0.04 + 0.135 * len(lines)
-    head = 0.55
+    above = textwrap.wrap(subtitle, int(width * 13.5))
+    below = [line for note in notes for line in textwrap.wrap(note, int(width * 20))]
+    foot = 0.04 + 0.135 * len(below)
+    head = 0.37 + 0.18 * len(above)
     if legend is not None:
         handles, labels = legend.get_legend_handles_labels()
+        place = (0.06 / width, 1 - (head + 0.05) / height)
         fig.legend(
-            handles,
-            labels,
-            ncols=2,
-            loc="upper left",
-            bbox_to_anchor=(0.06 / width, 1 - 0.60 / height),
-            columnspacing=2.5,
-            handlelength=3.2,  # dashes are told apart
+            handles, labels, ncols=2, loc="upper left", bbox_to_anchor=place, columnspacing=2.5
         )
         head += 0.14 + 0.21 * ((len(labels) + 1) // 2)
     fig.tight_layout(rect=(0, foot / height, 1, 1 - head / height))
     margin = 0.14 / width
-    text = {"ha": "left", "color": COLOURS["grey"]}
-    fig.text(margin, 1 - 0.12 / height, title, ha="left", va="top", fontsize=13, weight="bold")
-    fig.text(margin, 1 - 0.40 / height, subtitle, va="top", fontsize=9.5, **text)
-    fig.text(
-        margin,
-        0.08 / height,
-        "\n".join(lines),
-        va="bottom",
-        fontsize=6.5,
-        linespacing=1.35,
-        **text,
-    )
+    fig.text(margin, 1 - 0.12 / height, title, va="top", fontsize=13, weight="bold")
+    grey = {"color": COLOURS["grey"], "linespacing": 1.35}
+    fig.text(margin, 1 - 0.40 / height, "\n".join(above), va="top", fontsize=9.5, **grey)
+    fig.text(margin, 0.08 / height, "\n".join(below), va="bottom", fontsize=6.5, **grey)
 
 
 def save(fig: Figure, stem: Path, title: str) -> Path:

@@ -2,7 +2,6 @@
 
 libraries/     a module for each library
 serve.py       the process of one peer; data.py: what it trains on
-process.py     that process, as the script sees it
 bench.py       take turns: the same request to many processes
 parts.py       what is measured: a function for each part
 limits.py      what one core can do (limits.cpp), and how much of that a training needs
@@ -37,35 +36,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One thing to compare: a library, used in one way.
+    """One thing to compare: a library, used in one way."""
 
-    Attributes
-    ----------
-    name : str
-        In files and on the command line.
-    label : str
-        In tables and pictures.
-    module : str
-        Of ``libraries``.
-    library : str
-        What has to be importable.
-    form : {"float32", "bytes", "csr"}
-        What X is before the clock starts: dense float32 in [0, 1], dense bytes, or float32 CSR.
-    options : mapping
-        For ``Peer``; those of "omp" are options of ``omp_mlp.train_parallel``.
-    least_cores : int
-        With fewer the row would repeat another.
-    plain : bool
-        Whether it takes the steps of plain SGD, so that its accuracy has to be that of the others.
-    """
-
-    name: str
-    label: str
-    module: str
-    library: str
+    name: str  # in files and on the command line
+    label: str  # in tables and pictures
+    module: str  # of ``libraries``
+    library: str  # what has to be importable
+    # What X is before the clock starts: dense float32 in [0, 1], dense "bytes", or float32 "csr".
     form: str = "float32"
+    # For ``Peer``; those of "omp" are options of ``omp_mlp.train_parallel``.
     options: Mapping[str, Any] = field(default_factory=dict)
-    least_cores: int = 1
+    least_cores: int = 1  # with fewer the row would repeat another
+    # Whether it takes the steps of plain SGD, so that its accuracy has to be that of the others.
     plain: bool = True
 
     @property
@@ -79,34 +61,30 @@ class Row:
         return find_spec(self.library) is not None
 
 
+def _ours(name: str, label: str, **fields: Any) -> Row:  # noqa: ANN401 - fields of many types
+    return Row(name, label, "omp", "omp_mlp", **fields)
+
+
+_DIVERSITY = {"merge": "gradient_diversity", "merge_every": "auto"}
+
 # With n cores omp_mlp has n replicas. Where its row says nothing else, they are merged once, at the
-# end, by their average.
+# end, by their average. Options that are off by default have a row of their own.
 ROWS = (
-    Row("omp_mlp", "omp_mlp", "omp", "omp_mlp"),
-    Row("omp_mlp-bytes", "omp_mlp, from bytes", "omp", "omp_mlp", form="bytes"),
-    Row("omp_mlp-csr", "omp_mlp, from CSR", "omp", "omp_mlp", form="csr"),
-    Row(
-        "omp_mlp-periodic",
-        "omp_mlp, gradient diversity every 64",
-        "omp",
-        "omp_mlp",
-        options={"merge": "gradient_diversity", "merge_every": "auto"},
+    _ours("omp_mlp", "omp_mlp"),
+    _ours("omp_mlp-bytes", "omp_mlp, from bytes", form="bytes"),
+    _ours("omp_mlp-csr", "omp_mlp, from CSR", form="csr"),
+    _ours(
+        *("omp_mlp-periodic", "omp_mlp, gradient diversity every 64"),
+        options=_DIVERSITY,
         least_cores=2,
         plain=False,
     ),
-    # Options that are off by default, each with a row of its own.
-    Row(
-        "omp_mlp-bf16",
-        "omp_mlp, bfloat16 in the forward pass",
-        "omp",
-        "omp_mlp",
+    _ours(
+        *("omp_mlp-bf16", "omp_mlp, bfloat16 in the forward pass"),
         options={"forward_precision": "bfloat16"},
     ),
-    Row(
-        "omp_mlp-skip",
-        "omp_mlp, skipping confident samples",
-        "omp",
-        "omp_mlp",
+    _ours(
+        *("omp_mlp-skip", "omp_mlp, skipping confident samples"),
         options={"skip_confident": 0.05},
         plain=False,
     ),
@@ -127,28 +105,17 @@ def row(name: str) -> Row:
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, the same for all peers: hidden layer of ReLU, softmax, cross-entropy.
-
-    Attributes
-    ----------
-    schedule : str
-        "constant", or "linear": from ``learning_rate`` to 0. scikit-learn knows "constant",
-        "invscaling" and "adaptive".
-    solver : {"sgd", "momentum", "adam"}
-        Only "sgd" is known to all.
-    seed : int
-        Of the shuffling; every epoch goes through all samples in a new order.
-    options : mapping
-        Of ``omp_mlp.train_parallel``, over those of the row.
-    """
+    """What is trained, the same for all peers: hidden layer of ReLU, softmax, cross-entropy."""
 
     batch_size: int
     learning_rate: float
     epochs: int = 1
+    # "constant", or "linear": from ``learning_rate`` to 0.
     schedule: str = "constant"
-    solver: str = "sgd"
+    solver: str = "sgd"  # known to all; some know "momentum" and "adam", too
     hidden: int = 128
-    seed: int = 0
+    seed: int = 0  # of the shuffling; every epoch goes through all samples in a new order
+    # Of ``omp_mlp.train_parallel``, over those of the row.
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def rates(self, samples: int) -> np.ndarray:

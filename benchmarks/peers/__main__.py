@@ -25,6 +25,7 @@ tables, and so is its test accuracy, which has to be that of omp_mlp after the s
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +54,7 @@ VALIDATION_SAMPLES = 10_000
 def chosen_rows(
     names: Sequence[str] | None, *, always_ours: bool = True
 ) -> tuple[list[Row], list[str]]:
-    """Return the rows to compare, and what cannot be compared because it is not installed.
+    """Return the rows to compare, and the libraries that are not installed.
 
     A name is that of a row or of its library. The rows of omp_mlp need not be named.
     """
@@ -132,20 +133,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         resume=arguments.resume,
     )
     progress = Progress()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Bench(
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        bench = Bench(
             rows,
             save_images(Path(folder), data.X, data.y, data.X_test, data.y_test),
             len(data.X),
-            quick=arguments.quick,
-            rounds=arguments.rounds,
-            seeds=arguments.seeds,
+            arguments.quick,
+            arguments.rounds,
+            arguments.seeds,
             turn=0.05 if arguments.quick else 0.5,
             max_samples=10_000 if arguments.quick else len(data.X),
             say=progress,
-        ) as bench,
-    ):
+        )
+        stack.callback(bench.end_processes)
         if arguments.tune:
             tuned = results.take("tuning", lambda: tune(bench))
             print(f"\nSETTINGS = {{\n{as_table(tuned)}\n}}")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, median
-from types import TracebackType
 from typing import Any, TypeVar
 
-from ..common.process import ProcessError
+from ..common.process import Process, ProcessError
 from ..common.timing import in_turn, ratios, summarise
 from . import Row, Training, row
-from .process import PeerProcess
 
 Key = TypeVar("Key")
 Result = dict[str, Any]
@@ -25,6 +24,23 @@ SAMPLE_COUNTS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000)
 
 # OpenBLAS's threads look for work that long after a product, on cores that the next peer needs.
 SETTLE_SECONDS = 0.03
+
+
+# Of every library's pool of threads; the last is XLA's.
+_THREAD_VARIABLES = (
+    *(f"{name}_NUM_THREADS" for name in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")),
+    *("VECLIB_MAXIMUM_THREADS", "NPROC"),
+)
+
+
+def environment(cores: int) -> dict[str, str]:
+    """Return the environment of a process that may use so many cores."""
+    variables = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(cores))}
+    # Each run says what it needs; a setting of the user's would change one peer and not the others.
+    for name in ("OMP_MLP_KERNELS", "OMP_WAIT_POLICY", "GOMP_CPU_AFFINITY", "OMP_PROC_BIND"):
+        variables.pop(name, None)
+    single = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    return {**variables, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": single if cores == 1 else ""}
 
 
 def describe(training: Training) -> dict[str, Any]:
@@ -58,81 +74,41 @@ def ratios_to_peers(group: Sequence[Result], rate: str, *keys: str) -> list[Resu
 
 @dataclass(frozen=True)
 class Entry:
-    """One training that takes part in the turns.
+    """One training that takes part in the turns."""
 
-    Attributes
-    ----------
-    row : Row
-        Who trains.
-    training : Training
-        What; its seed is the round's number.
-    cores : int
-    about : mapping
-        What tells this entry from the others in the results.
-    data : mapping, optional
-        Other than the images.
-    environment : mapping
-        Of the process.
-    calls : int
-        How many trainings make a turn; their median is its time.
-    """
-
-    row: Row
-    training: Training
+    row: Row  # who trains
+    training: Training  # what; its seed is the round's number
     cores: int = 1
-    about: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    calls: int = 1
+    about: Mapping[str, Any] = field(default_factory=dict)  # tells it from the others in results
+    data: Mapping[str, Any] | None = None  # other than the images
+    environment: Mapping[str, str] = field(default_factory=dict)  # of the process
+    calls: int = 1  # how many trainings make a turn; their median is its time
+
+
+def _usable_cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 
 
 @dataclass
 class Bench:
-    """Peers' processes, and how often and how long they are measured.
+    """Peers' processes, and how often and how long they are measured."""
 
-    Attributes
-    ----------
-    rows : sequence of Row
-        What is compared: asked for and installed.
-    images : mapping
-        The data that the images are loaded from.
-    n_samples : int
-        How many there are to train on.
-    quick : bool
-        Fewer cases.
-    rounds, seeds : int
-    turn : float
-        Seconds of one turn, about.
-    max_samples : int
-        At most so many samples a turn.
-    say : callable
-        Told what goes on.
-    cores : list of int
-        That processes are pinned to; where few are asked for, the last ones are taken.
-    failures : list of str
-        What peers could not do.
-    versions, thread_pools : dict
-        What the processes said of their libraries, the latter for each number of cores.
-    """
-
-    rows: Sequence[Row]
-    images: Mapping[str, Any]
-    n_samples: int
-    quick: bool
+    rows: Sequence[Row]  # what is compared: asked for and installed
+    images: Mapping[str, Any]  # what the images are loaded from
+    n_samples: int  # how many there are to train on
+    quick: bool  # fewer cases
     rounds: int
     seeds: int
-    turn: float
-    max_samples: int
-    say: Callable[[str], object]
-    cores: list[int] = field(
-        default_factory=lambda: (
-            sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-        )
-    )
-    failures: list[str] = field(default_factory=list)
+    turn: float  # seconds of one turn, about
+    max_samples: int  # at most so many a turn
+    say: Callable[[str], object]  # is told what goes on
+    # Where processes are pinned to; where few are asked for, the last ones are taken.
+    cores: list[int] = field(default_factory=_usable_cores)
+    failures: list[str] = field(default_factory=list)  # what peers could not do
+    # What the processes said of their libraries, the latter for each number of cores.
     versions: dict[str, str] = field(default_factory=dict)
     thread_pools: dict[str, dict[int, list[str]]] = field(default_factory=dict)
-    _processes: dict[str, PeerProcess] = field(default_factory=dict)
+    _processes: dict[str, Process] = field(default_factory=dict)
 
     @property
     def core_counts(self) -> tuple[int, ...]:
@@ -143,11 +119,18 @@ class Bench:
         """Return the rows that are different on that many cores."""
         return [row for row in self.rows if row.least_cores <= cores]
 
-    def start(self, entry: Entry) -> PeerProcess:
-        """Start a new process for an entry."""
+    def start(self, entry: Entry) -> Process:
+        """Start a new process for an entry: a peer with its data, on cores of its own."""
         self.say(f"starting {entry.row.label}")
-        data = entry.data or self.images
-        process = PeerProcess(entry.row, self.cores[-entry.cores :], data, entry.environment)
+        cores = self.cores[-entry.cores :]
+        process = Process(
+            entry.row.label,
+            [sys.executable, "-m", f"{__package__}.serve"],
+            {**environment(len(cores)), **entry.environment},
+            row=asdict(entry.row),
+            cores=cores,
+            data=dict(entry.data or self.images),
+        )
         self.versions[entry.row.name] = process.about["version"]
         pools = self.thread_pools.setdefault(entry.row.name, {})
         pools[entry.cores] = process.about["thread_pools"]
@@ -174,19 +157,6 @@ class Bench:
         """End all processes that were started to be asked."""
         while self._processes:
             self._processes.popitem()[1].close()
-
-    def __enter__(self) -> Bench:
-        """Return the bench itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End all processes."""
-        self.end_processes()
 
     def all_but_failures(
         self, keys: Iterable[Key], do: Callable[[Key], Result]

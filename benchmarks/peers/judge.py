@@ -7,13 +7,18 @@ same core, whatever form it is given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..common.timing import ratios
 from . import row
 from .settings import TARGETS
+
+Part = Mapping[str, Any]
+# What a floor is judged by: "measured", its range "low" and "high" over the rounds, "against" what
+# it was measured, and "others", the same number for omp_mlp's other rows; None if there is nothing.
+Found = dict[str, Any] | None
 
 JUDGED = "omp_mlp"
 NUMPY = ("numpy", "numpy-blas")
@@ -21,141 +26,63 @@ TORCH = ("torch-nn", "torch-manual")
 MEGABYTE = 1e6
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A number to judge.
-
-    Attributes
-    ----------
-    against : str
-        What was measured beside it.
-    low, high : float, optional
-        Its range over the rounds.
-    others : mapping
-        The same number for omp_mlp's other rows, which are not judged.
-    """
-
-    value: float
-    against: str
-    low: float | None = None
-    high: float | None = None
-    others: Mapping[str, float] = field(default_factory=dict)
+def _found(summary: Mapping[str, Any], against: str, scale: float = 1.0, **more: object) -> Found:
+    low, measured, high = (scale * summary[key] for key in ("min", "median", "max"))
+    return {"measured": measured, "low": low, "high": high, "against": against, **more}
 
 
-@dataclass(frozen=True)
-class Floor:
-    """Something to reach.
-
-    Attributes
-    ----------
-    statement : str
-    bound : float
-    unit : str
-    part : str
-        Which part of the comparison it needs.
-    find : callable
-        Takes that part's results; None if they do not hold it.
-    at_most : bool
-        Whether the number has to stay below the bound instead.
-    """
-
-    statement: str
-    bound: float
-    unit: str
-    part: str
-    find: Callable[[Mapping[str, Any]], Measured | None]
-    at_most: bool = False
-
-    def judge(self, parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """Compare with what was measured."""
-        part = parts.get(self.part)
-        measured = None if part is None or "skipped" in part else self.find(part)
-        verdict = "not measured"
-        if measured is not None:
-            met = measured.value <= self.bound if self.at_most else measured.value >= self.bound
-            verdict = "met" if met else "not met"
-        return {
-            "floor": self.statement,
-            "bound": self.bound,
-            "at_most": self.at_most,
-            "unit": self.unit,
-            "measured": measured and measured.value,
-            "low": measured and measured.low,
-            "high": measured and measured.high,
-            "against": measured and measured.against,
-            "others": dict(measured.others) if measured else {},
-            "verdict": verdict,
-        }
+def _least(entries: Iterable[Part]) -> Part:
+    return min(entries, key=lambda entry: float(entry["ratio"]["median"]))
 
 
-def _of_ratio(
-    ratio: Mapping[str, Any], against: str, others: Mapping[str, float] | None = None
-) -> Measured:
-    return Measured(ratio["median"], against, ratio["min"], ratio["max"], others or {})
-
-
-def _against(
-    part: Mapping[str, Any], peers: Sequence[str] | None, judged: str = JUDGED, **wanted: object
-) -> Measured | None:
+def _best_peer(
+    peers: Sequence[str] | None = None, judged: str = JUDGED, **wanted: object
+) -> Callable[[Part], Found]:
     """Find the ratio to the best of some peers, or of all: the smallest of the ratios."""
-    nearest: dict[str, Mapping[str, Any]] = {}
-    for entry in part["ratios"]:
-        if (peers is None or entry["peer"] in peers) and all(
-            entry[key] == value for key, value in wanted.items()
-        ):
-            known = nearest.setdefault(entry["ours"], entry)
-            if entry["ratio"]["median"] < known["ratio"]["median"]:
-                nearest[entry["ours"]] = entry
-    if judged not in nearest:
-        return None
-    entry = nearest.pop(judged)
-    others = {ours: other["ratio"]["median"] for ours, other in nearest.items()}
-    return _of_ratio(entry["ratio"], row(entry["peer"]).label, others if judged == JUDGED else None)
+
+    def find(part: Part) -> Found:
+        by_row: dict[str, list[Part]] = {}
+        for entry in part["ratios"]:
+            if (peers is None or entry["peer"] in peers) and all(
+                entry[key] == value for key, value in wanted.items()
+            ):
+                by_row.setdefault(entry["ours"], []).append(entry)
+        if judged not in by_row:
+            return None
+        least = _least(by_row.pop(judged))
+        others = {ours: _least(entries)["ratio"]["median"] for ours, entries in by_row.items()}
+        return _found(
+            least["ratio"], row(least["peer"]).label, others=others if judged == JUDGED else {}
+        )
+
+    return find
 
 
-def _speed(
-    size: int, peers: Sequence[str] | None = None, judged: str = JUDGED
-) -> Callable[..., Measured | None]:
-    return lambda part: _against(part, peers, judged, cores=1, batch_size=size)
-
-
-def _dense_peak(size: int) -> Callable[..., Measured | None]:
-    def find(part: Mapping[str, Any]) -> Measured | None:
+def _dense_peak(size: int) -> Callable[[Part], Found]:
+    def find(part: Part) -> Found:
         for entry in part["entries"]:
-            if (entry["peer"], entry["batch_size"], entry["inputs"]) == (JUDGED, size, "images"):
-                allowed = entry["bounds_samples_per_second"]["dense_fma"]
-                runs = entry["samples_per_second"]
-                # Without the core's peak there is nothing to compare with.
-                return allowed and Measured(
-                    runs["median"] / allowed,
-                    f"{allowed / 1e3:.0f}k samples/s",
-                    runs["min"] / allowed,
-                    runs["max"] / allowed,
-                )
+            allowed = entry["bounds_samples_per_second"]["dense_fma"]
+            wanted = (entry["peer"], entry["batch_size"], entry["inputs"])
+            # Without the core's peak there is nothing to compare with.
+            if wanted == (JUDGED, size, "images") and allowed:
+                against = f"{allowed / 1e3:.0f}k samples/s"
+                return _found(entry["samples_per_second"], against, 1 / allowed)
         return None
 
     return find
 
 
-def _dense(size: int) -> Callable[..., Measured | None]:
-    return lambda part: _against(part, NUMPY, batch_size=size)
-
-
-def _two_threads(part: Mapping[str, Any]) -> Measured | None:
+def _two_threads(part: Part) -> Found:
     """Find the best ratio of the ways to merge, each at its worst batch size."""
-    worst: dict[str, Mapping[str, Any]] = {}
-    for entry in part["ratios"]:
-        known = worst.setdefault(entry["merging"], entry)
-        if entry["ratio"]["median"] < known["ratio"]["median"]:
-            worst[entry["merging"]] = entry
+    ways = {entry["merging"] for entry in part["ratios"]}
+    worst = [_least(e for e in part["ratios"] if e["merging"] == way) for way in sorted(ways)]
     if not worst:
         return None
-    best = max(worst.values(), key=lambda entry: float(entry["ratio"]["median"]))
-    against = f"one thread, B = {best['batch_size']} ({best['merging']})"
-    return _of_ratio(best["ratio"], against)
+    best = max(worst, key=lambda entry: float(entry["ratio"]["median"]))
+    return _found(best["ratio"], f"one thread, B = {best['batch_size']} ({best['merging']})")
 
 
-def _time_to_accuracy(part: Mapping[str, Any]) -> Measured | None:
+def _time_to_accuracy(part: Part) -> Found:
     """Compare with the faster use of PyTorch.
 
     A peer that missed the target would have needed longer than it took, so its time counts as it
@@ -168,17 +95,13 @@ def _time_to_accuracy(part: Mapping[str, Any]) -> Measured | None:
     if ours is None or not theirs:
         return None
     if not ours["reached"]:
-        return Measured(0.0, f"missed: mean {ours['accuracy_percent']['mean']:.2f} %")
+        return {"measured": 0.0, "against": f"mean {ours['accuracy_percent']['mean']:.2f} %"}
     best = min(theirs, key=lambda entry: (not entry["reached"], entry["seconds"]["median"]))
     words = row(best["peer"]).label + ("" if best["reached"] else " (missed the target)")
-    return _of_ratio(ratios(best["seconds"]["runs"], ours["seconds"]["runs"]), words)
+    return _found(ratios(best["seconds"]["runs"], ours["seconds"]["runs"]), words)
 
 
-def _predict(rows: int) -> Callable[..., Measured | None]:
-    return lambda part: _against(part, ("sklearn",), cores=1, rows=rows)
-
-
-def _memory(part: Mapping[str, Any]) -> Measured | None:
+def _memory(part: Part) -> Found:
     """Find the row that comes nearest to what it may use, as a share of that."""
     shares = [
         (
@@ -189,54 +112,92 @@ def _memory(part: Mapping[str, Any]) -> Measured | None:
         if row(entry["peer"]).ours
         for growth in [entry["growth_bytes"]["median"]]
     ]
-    return Measured(*max(shares)) if shares else None
+    return dict(zip(("measured", "against"), max(shares), strict=True)) if shares else None
 
 
-def _overhead(part: Mapping[str, Any]) -> Measured | None:
-    for entry in part["entries"]:
-        if entry["cores"] == 1:
-            runs = entry["seconds"]
-            return Measured(
-                1e6 * runs["median"], "one thread", 1e6 * runs["min"], 1e6 * runs["max"]
-            )
-    return None
+def _overhead(part: Part) -> Found:
+    one = [entry for entry in part["entries"] if entry["cores"] == 1]
+    return _found(one[0]["seconds"], "one thread", 1e6) if one else None
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Something to reach: at least ``bound``, or at most if ``at_most``."""
+
+    statement: str
+    bound: float
+    part: str  # of the comparison
+    find: Callable[[Part], Found]
+    unit: str = "x"
+    at_most: bool = False
+
+    def judge(self, parts: Mapping[str, Part]) -> dict[str, Any]:
+        """Compare with what was measured."""
+        part = parts.get(self.part)
+        found = None if part is None or "skipped" in part else self.find(part)
+        verdict = "not measured"
+        if found is not None:
+            value = found["measured"]
+            met = value <= self.bound if self.at_most else value >= self.bound
+            verdict = "met" if met else "not met"
+        return {
+            "floor": self.statement,
+            "bound": self.bound,
+            "at_most": self.at_most,
+            "unit": self.unit,
+            "measured": None,
+            "low": None,
+            "high": None,
+            "against": None,
+            "others": {},
+            **(found or {}),
+            "verdict": verdict,
+        }
 
 
 FLOORS = (
-    Floor("B = 1: the best Python peer", 7.0, "x", "speed", _speed(1)),
-    Floor("B = 1: PyTorch nn", 100.0, "x", "speed", _speed(1, ("torch-nn",))),
+    Floor("B = 1: the best Python peer", 7.0, "speed", _best_peer(cores=1, batch_size=1)),
+    Floor("B = 1: PyTorch nn", 100.0, "speed", _best_peer(TORCH[:1], cores=1, batch_size=1)),
     *(
-        Floor(f"B = {size}: the best Python peer", bound, "x", "speed", _speed(size))
+        Floor(
+            *(f"B = {size}: the best Python peer", bound, "speed"),
+            _best_peer(cores=1, batch_size=size),
+        )
         for size, bound in ((8, 5.0), (32, 5.0), (64, 4.0), (128, 3.6), (256, 3.6))
     ),
     Floor(
-        *("B = 32, bfloat16 copy: the best Python peer", 6.0, "x", "speed"),
-        _speed(32, judged="omp_mlp-bf16"),
+        *("B = 32, bfloat16 copy: the best Python peer", 6.0, "speed"),
+        _best_peer(judged="omp_mlp-bf16", cores=1, batch_size=32),
     ),
     *(
-        Floor(f"B = {size}: what the dense FMA peak allows", 2.3, "x", "limits", _dense_peak(size))
+        Floor(f"B = {size}: what the dense FMA peak allows", 2.3, "limits", _dense_peak(size))
         for size in (8, 32, 64, 128, 256)
     ),
     *(
-        Floor(f"B = {size}, dense random inputs: NumPy", 1.3, "x", "dense", _dense(size))
+        Floor(
+            *(f"B = {size}, dense random inputs: NumPy", 1.3, "dense"),
+            _best_peer(NUMPY, batch_size=size),
+        )
         for size in (32, 64, 128, 256)
     ),
-    Floor("two threads on two cores: one on one", 1.9, "x", "threads", _two_threads),
-    Floor("time to 98.0 %, one core: PyTorch", 10.0, "x", "accuracy", _time_to_accuracy),
-    Floor("predicting 10,000 rows: scikit-learn", 3.0, "x", "predict", _predict(10_000)),
-    Floor("predicting one row: scikit-learn", 5.0, "x", "predict", _predict(1)),
-    Floor(
-        *("peak memory: of 4 x threads x weights + 64 MB", 1.0, "x", "memory", _memory),
-        at_most=True,
+    Floor("two threads on two cores: one on one", 1.9, "threads", _two_threads),
+    Floor("time to 98.0 %, one core: PyTorch", 10.0, "accuracy", _time_to_accuracy),
+    *(
+        Floor(
+            *(f"predicting {name}: scikit-learn", bound, "predict"),
+            _best_peer(("sklearn",), cores=1, rows=rows),
+        )
+        for name, rows, bound in (("10,000 rows", 10_000, 3.0), ("one row", 1, 5.0))
     ),
+    Floor(*("peak memory: of 4 x threads x weights + 64 MB", 1.0, "memory", _memory), at_most=True),
     Floor(
-        *("call of train_parallel, 100 samples x 20 features", 1_000.0, "µs", "overhead"),
-        _overhead,
+        *("call of train_parallel, 100 samples x 20 features", 1_000.0, "overhead", _overhead),
+        unit="µs",
         at_most=True,
     ),
 )
 
 
-def judge(parts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def judge(parts: Mapping[str, Part]) -> list[dict[str, Any]]:
     """Judge every floor."""
     return [floor.judge(parts) for floor in FLOORS]

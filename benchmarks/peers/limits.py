@@ -118,29 +118,18 @@ def summarised(measured: Sequence[Mapping[str, float | None]]) -> dict[str, dict
 
 @dataclass(frozen=True)
 class Work:
-    """What one sample of a training costs at least, on average.
+    """What one sample of a training costs at least, on average."""
 
-    Attributes
-    ----------
-    dense_flop : float
-        If the first layer multiplied zeros too: forward and backward without the inputs' gradient.
-    flop : float
-        For nonzero inputs alone.
-    read_bytes : float
-        Of first-layer weights, in the forward pass: a row for each nonzero.
-    update_bytes : float
-        Of first-layer weights that are read and written: each row once a batch in which its input
-        is nonzero.
-    loads : float
-        Vectors of weights or of deltas that are loaded for the first layer, and broadcast inputs,
-        each of which takes the load port as long as a vector. For each nonzero a row and an input
-        in the forward pass, and the same in the update.
-    """
-
+    # If the first layer multiplied zeros too: forward and backward without the inputs' gradient.
     dense_flop: float
-    flop: float
+    flop: float  # for nonzero inputs alone
+    # Bytes of first-layer weights in the forward pass: a row for each nonzero.
     read_bytes: float
+    # Bytes of those that are read and written: a row once a batch in which its input is nonzero.
     update_bytes: float
+    # Vectors of weights or of deltas that are loaded for the first layer, and broadcast inputs,
+    # each of which takes the load port as long as a vector. For each nonzero a row and an input in
+    # the forward pass, and the same in the update.
     loads: float
 
 
@@ -157,15 +146,9 @@ def count_work(
 ) -> Work:
     """Count the work of one sample.
 
-    Parameters
-    ----------
-    nonzeros : float
-        Nonzero inputs of a sample, on average.
-    rows_a_batch : float
-        Inputs that are nonzero anywhere in a batch, on average.
-    forward_bytes : int
-        Of a weight that the forward pass reads: 2 where it has a bfloat16 copy. What keeping the
-        copy takes is not counted.
+    On average, a sample has so many ``nonzeros``, and a batch so many rows of which some input is
+    not zero. ``forward_bytes`` of a weight are read in the forward pass: 2 where it has a bfloat16
+    copy. What keeping the copy takes is not counted.
     """
     row, forward_row = 4 * hidden, forward_bytes * hidden
     # A multiply-add is two. The second layer has three products: forward, delta, gradient.
@@ -226,18 +209,12 @@ def nonzero_statistics(X: np.ndarray, batch_sizes: tuple[int, ...]) -> dict[str,
     """Count nonzeros a sample, and inputs that are nonzero anywhere in a batch of each size."""
     rng = np.random.default_rng(0)
     present = X[rng.permutation(len(X))[:20_000]] != 0
-    rows = {
-        size: float(
-            np.mean(
-                [
-                    np.count_nonzero(present[first : first + size].any(axis=0))
-                    for first in range(0, max(1, len(present) - size + 1), size)
-                ]
-            )
-        )
-        for size in batch_sizes
-    }
+
+    def rows(size: int) -> float:
+        batches = [present[i : i + size] for i in range(0, max(1, len(present) - size + 1), size)]
+        return float(np.mean([batch.any(axis=0).sum() for batch in batches]))
+
     return {
         "nonzeros_a_sample": float(present.sum(axis=1).mean()),
-        "rows_a_batch": rows,
+        "rows_a_batch": {size: rows(size) for size in batch_sizes},
     }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, StrMethodFormatter
 
 from ..common.pictures import COLOURS, caption
 from . import row
@@ -14,6 +14,8 @@ from .settings import TARGETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.ticker import Formatter
 
 Result = Mapping[str, Any]
 
@@ -39,35 +41,30 @@ _SERIES = (COLOURS["blue"], COLOURS["orange"], COLOURS["green"], COLOURS["purple
 _MARKERS = ("o", "s", "^", "D")
 
 
-def _look(peer: str) -> dict[str, Any]:
-    colour, marker, line = STYLES.get(peer, _NO_STYLE)
-    return {"color": colour, "marker": marker, "linestyle": line, "markeredgecolor": "white"}
+def _log_ticks(axis: Axis, formatter: Formatter) -> None:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(formatter)
 
 
-def _counts(value: float, _: object = None) -> str:
-    if value >= 1e6:
-        return f"{value / 1e6:g}M"
-    return f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"
-
-
-def _with_range(
-    ax: Axes,
-    xs: Sequence[float],
-    spreads: Sequence[Result],
-    label: str,
-    **look: Any,  # noqa: ANN401 - what Matplotlib takes
+def _curve(
+    ax: Axes, xs: Sequence[float], ranges: Sequence[Result], label: str, look: Mapping[str, Any]
 ) -> None:
     """Draw medians as a line, and ranges as bars."""
-    middle = [spread["median"] for spread in spreads]
-    low, high = ([spread[end] for spread in spreads] for end in ("min", "max"))
-    ax.plot(xs, middle, label=label, **look)
+    look = {"markeredgecolor": "white", **look}
+    ax.plot(xs, [found["median"] for found in ranges], label=label, **look)
+    low, high = ([found[end] for found in ranges] for end in ("min", "max"))
     ax.vlines(xs, low, high, color=look["color"], linewidth=1)
 
 
-def _log_axes(ax: Axes, xs: Sequence[float]) -> None:
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(list(xs), [f"{x:g}" for x in xs])
-    ax.xaxis.set_minor_locator(NullLocator())
+def _curves_by_size(
+    ax: Axes, entries: Sequence[Result], x: Callable[[Result], float], y: Callable[[Result], Result]
+) -> None:
+    """Draw a curve for each batch size."""
+    for number, size in enumerate(dict.fromkeys(entry["batch_size"] for entry in entries)):
+        mine = [entry for entry in entries if entry["batch_size"] == size]
+        look = {"color": _SERIES[number], "marker": _MARKERS[number]}
+        _curve(ax, [x(e) for e in mine], [y(e) for e in mine], f"batch size {size}", look)
 
 
 def speed(result: Result, data: str, notes: Sequence[str]) -> Figure:
@@ -81,13 +78,15 @@ def speed(result: Result, data: str, notes: Sequence[str]) -> Figure:
         for peer in dict.fromkeys(entry["peer"] for entry in here):
             mine = [entry for entry in here if entry["peer"] == peer]
             sizes = [entry["batch_size"] for entry in mine]
-            spreads = [entry["samples_per_second"] for entry in mine]
-            _with_range(ax, sizes, spreads, row(peer).label, **_look(peer))
-        _log_axes(ax, sorted({entry["batch_size"] for entry in here}))
+            colour, marker, line = STYLES.get(peer, _NO_STYLE)
+            look = {"color": colour, "marker": marker, "linestyle": line}
+            _curve(ax, sizes, [e["samples_per_second"] for e in mine], row(peer).label, look)
+        ax.set_xscale("log", base=2)
+        sizes = sorted({entry["batch_size"] for entry in here})
+        ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_major_formatter(FuncFormatter(_counts))
+        ax.xaxis.set_minor_locator(NullLocator())
+        _log_ticks(ax.yaxis, EngFormatter(sep=""))
         ax.set_xlabel("batch size")
         ax.set_title(f"{count} core" + ("s" if count > 1 else ""), fontsize=10.5)
     panels[0].set_ylabel("samples a second")
@@ -126,7 +125,7 @@ def accuracy(result: Result, data: str, notes: Sequence[str]) -> Figure:
     ax.set_xscale("log")
     low, high = ax.get_xlim()
     ax.set_xlim(low, high * 2)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _log_ticks(ax.xaxis, StrMethodFormatter("{x:g}"))
     ax.grid(visible=False, axis="y")
     ax.set_xlabel("seconds of training, one core")
     title = "Time to test accuracy, each peer's best settings"
@@ -139,21 +138,16 @@ def widths(result: Result, data: str, notes: Sequence[str]) -> Figure:
     """Draw samples a second times weights over the number of hidden units."""
     fig = Figure(figsize=(7.6, 5.2))
     ax = fig.subplots()
-    entries = result["entries"]
     # At equal distances: 127, 128 and 129 are what the picture is about.
-    hidden = sorted({entry["hidden"] for entry in entries})
-    for number, size in enumerate(dict.fromkeys(entry["batch_size"] for entry in entries)):
-        mine = [entry for entry in entries if entry["batch_size"] == size]
-        spreads = [
-            {k: entry["samples_per_second"][k] * entry["weights"] for k in ("median", "min", "max")}
-            for entry in mine
-        ]
-        look = {"color": _SERIES[number], "marker": _MARKERS[number], "markeredgecolor": "white"}
-        places = [hidden.index(entry["hidden"]) for entry in mine]
-        _with_range(ax, places, spreads, f"batch size {size}", **look)
+    hidden = sorted({entry["hidden"] for entry in result["entries"]})
+
+    def scaled(entry: Result) -> Result:
+        rates = entry["samples_per_second"]
+        return {key: rates[key] * entry["weights"] / 1e9 for key in ("median", "min", "max")}
+
+    _curves_by_size(ax, result["entries"], lambda entry: hidden.index(entry["hidden"]), scaled)
     ax.set_xticks(range(len(hidden)), [str(units) for units in hidden])
     ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e9:g}"))
     ax.set_xlabel("hidden units")
     ax.set_ylabel("samples a second x weights (10⁹)")
     subtitle = f"{data}. omp_mlp, 784-h-10, one core. Medians and ranges."
@@ -166,18 +160,17 @@ def density(result: Result, data: str, notes: Sequence[str]) -> Figure:
     del data
     fig = Figure(figsize=(7.6, 5.2))
     ax = fig.subplots()
-    ratios = result["ratios"]
-    for number, size in enumerate(dict.fromkeys(entry["batch_size"] for entry in ratios)):
-        mine = [entry for entry in ratios if entry["batch_size"] == size]
-        shares = [100 * entry["density"] for entry in mine]
-        place = result["crossover_shares"].get(str(size))
-        words = "lists always faster" if place is None else f"equal at {100 * place:.0f} %"
-        look = {"color": _SERIES[number], "marker": _MARKERS[number], "markeredgecolor": "white"}
-        ratios_within = [entry["ratio"] for entry in mine]
-        _with_range(ax, shares, ratios_within, f"batch size {size}: {words}", **look)
+    _curves_by_size(
+        *(ax, result["ratios"]), lambda entry: 100 * entry["density"], lambda entry: entry["ratio"]
+    )
+    sizes = dict.fromkeys(str(entry["batch_size"]) for entry in result["ratios"])
+    for line, size in zip(ax.lines, sizes, strict=True):
+        share = result["crossover_shares"][size]
+        where = "lists always faster" if share is None else f"equal at {100 * share:.0f} %"
+        line.set_label(f"{line.get_label()}: {where}")
     ax.axhline(1, color=COLOURS["grey"], linewidth=1)
     ax.set_yscale("log", base=2)
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.set_xlim(0, 102)
     ax.set_xlabel("nonzero inputs (%)")
     ax.set_ylabel("speed, lists of nonzeros / dense loops")
