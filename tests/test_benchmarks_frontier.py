@@ -40,11 +40,11 @@ from benchmarks.frontier import (
     work,
 )
 from benchmarks.frontier.arithmetic import (
-    EpochCost,
     budget_to_reach,
     mean_and_sd,
     mean_period,
     merges_an_epoch,
+    modelled,
     share_touched,
     slowest_to_mean,
     speed_up,
@@ -57,8 +57,10 @@ LIMIT = 320
 
 def cost_of(
     replica: float, turns: float, merges: float, merge_seconds: float, wall: float
-) -> EpochCost:
-    return EpochCost(replica, turns, 1.25, merges, merge_seconds, wall)
+) -> dict[str, float]:
+    cost = {"replica_seconds": replica, "turns_seconds": turns, "wall_seconds": wall}
+    more = {"slowest_to_mean": 1.25, "merges": merges, "merge_seconds": merge_seconds}
+    return modelled({**cost, **more})
 
 
 class TestBudgetToReach:
@@ -123,9 +125,9 @@ class TestTimes:
 
     def test_an_epoch_modelled_for_n_cores(self) -> None:
         cost = cost_of(0.03, 0.05, merges=100, merge_seconds=1e-4, wall=0.5)
-        assert cost.modelled_seconds == pytest.approx(0.04)
-        assert cost.turns_modelled_seconds == pytest.approx(0.06)
-        assert cost.merge_share == pytest.approx(0.25)
+        assert cost["modelled_seconds"] == pytest.approx(0.04)
+        assert cost["turns_modelled_seconds"] == pytest.approx(0.06)
+        assert cost["merge_share"] == pytest.approx(0.25)
 
     def test_the_busiest_replica_by_hand(self) -> None:
         work = np.array([1, 3])
@@ -181,20 +183,24 @@ class TestTimes:
         """Two seeds, two budgets; 98 % is reached by the mean half-way between 1 and 4 epochs."""
         # It had reached the target, and needed no third budget.
         one = measure.time_entry(
-            SEQUENTIAL.name,
-            1,
+            {
+                "line": "sequential",
+                "threads": 1,
+                "settings": {},
+                "scores_of_seeds": [[97.0, 97.2], [98.8, 99.0]],
+            },
             [1, 4, 7],
-            np.array([[97.0, 97.2], [98.8, 99.0]]),
             cost_of(0.1, 0.1, merges=0, merge_seconds=0, wall=0.11),
-            {},
         )
         eight = measure.time_entry(
-            "gradient_diversity",
-            8,
+            {
+                "line": "gradient_diversity",
+                "threads": 8,
+                "settings": {"merge_every": 100},
+                "scores_of_seeds": [[97.0, 97.0], [99.0, 97.0], [None, 99.0]],
+            },
             [1, 4, 7],
-            np.array([[97.0, 97.0], [99.0, 97.0]]),
             cost_of(0.0125, 0.0325, merges=75, merge_seconds=1e-4, wall=0.06),
-            {"merge_every": 100},
         )
         measure.add_speed_ups([one, eight])
         # Means 97.1 and 98.9: 98 is half-way, 2 epochs of 0.1 s.
@@ -205,11 +211,15 @@ class TestTimes:
         reached = eight["reach"]["98.0"]
         assert reached["epochs"] == pytest.approx(4.0)
         assert reached["epochs_of_seeds"][0] == pytest.approx(2.0)
-        assert reached["epochs_of_seeds"][1] is None
+        # From 97 after 4 epochs to 99 after 7.
+        assert reached["epochs_of_seeds"][1] == pytest.approx(math.sqrt(4 * 7))
         assert reached["modelled_seconds"] == pytest.approx(0.08)
         assert reached["modelled_speed_up"] == pytest.approx(2.5)
         assert reached["turns_speed_up"] == pytest.approx(0.2 / 0.16)
         assert reached["measured_speed_up"] == pytest.approx(2 * 0.11 / (4 * 0.06))
+        # One training diverged: no mean, and nothing is reached by it.
+        assert eight["scores"][:2] == [97.0, 98.0]
+        assert math.isnan(eight["scores"][2])
         # Nothing was seen at less than an epoch, and it was enough for 97 %.
         assert eight["reach"]["97.0"]["epochs"] == 1
 
@@ -400,9 +410,11 @@ def judged(mean: list[float], *threads: int) -> dict[str, Any]:
     return {"periodic": {"gradient_diversity": {"threads": threads, "mean": mean}}}
 
 
-def timed(line: str, n: int, epochs: float, cost: EpochCost, **speed_ups: float) -> dict[str, Any]:
+def timed(
+    line: str, n: int, epochs: float, cost: dict[str, float], **speed_ups: float
+) -> dict[str, Any]:
     reach = {"98.0": {"epochs": epochs, **speed_ups}}
-    return {"line": line, "threads": n, "cost": cost.as_dict(), "reach": reach}
+    return {"line": line, "threads": n, "cost": cost, "reach": reach}
 
 
 ALONE = timed("sequential", 1, 2.0, cost_of(0.12, 0.12, 0, 0, 0.12), modelled_speed_up=1.0)

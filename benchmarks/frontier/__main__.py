@@ -19,24 +19,7 @@ rules    other rules to merge by, on the validation split
 
 What a part, and of the scores each data set, has found is written as soon as it is there.
 
-How it is measured
-------------------
-The number of samples is that of all replicas together, so n replicas take n-th parts of it. The
-result of a training does not depend on the number of cores; so for scores, trainings run side by
-side, one a core.
-
-Settings were chosen for each line and n on a validation split, the sequential training's too.
-Nothing is chosen on the test samples.
-
-Epochs to an accuracy: trainings of 1/2 to 7 epochs, each with a rate that falls to 0 at its end,
-are scored on the test samples; between the mean scores of neighbouring budgets the epochs to the
-target are interpolated on a logarithmic scale. Scoring is not in the time.
-
-Time is taken afterwards, one training at a time, and again while others slow down the cores, up to
-``--patience`` seconds in all. *Modelled* is a calculation for a machine with n cores: the CPU time
-of the slowest replica of each round, and for each merge the measured time of one core's share of
-it. It leaves out the start of n threads and the bandwidth that n cores would share. *Measured* is
-wall-clock time with the cores that there are.
+docs/frontier.md says how it is measured. Nothing is chosen on the test samples.
 """
 
 from __future__ import annotations

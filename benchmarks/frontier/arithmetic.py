@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -33,47 +32,24 @@ def budget_to_reach(
     return None
 
 
-@dataclass(frozen=True)
-class EpochCost:
-    """What an epoch over all replicas costs in time."""
+def modelled(cost: Mapping[str, float]) -> dict[str, float]:
+    """Add to what an epoch costs what it would on a machine with a core for every replica.
 
-    # CPU time of the slowest replica, added up over the rounds of an epoch, when every replica has
-    # a core and its caches to itself.
-    replica_seconds: float
-    # The same as measured while the replicas took turns on the cores that there are.
-    turns_seconds: float
-    # How much more of it the slowest has than the mean of the replicas.
-    slowest_to_mean: float
-    merges: float  # in an epoch
-    # What one merge takes when each of n cores merges its n-th of the parameters, and then copies
-    # the new master.
-    merge_seconds: float
-    # Wall-clock time on the cores that there are, merges included.
-    wall_seconds: float
-
-    @property
-    def modelled_seconds(self) -> float:
-        """An epoch on a machine with a core for every replica. It is a calculation."""
-        return self.replica_seconds + self.merges * self.merge_seconds
-
-    @property
-    def turns_modelled_seconds(self) -> float:
-        """The same with the CPU times of replicas that take turns on fewer cores."""
-        return self.turns_seconds + self.merges * self.merge_seconds
-
-    @property
-    def merge_share(self) -> float:
-        """Share of the merges in the modelled time."""
-        return self.merges * self.merge_seconds / self.modelled_seconds
-
-    def as_dict(self) -> dict[str, float]:
-        """Return all of it for files."""
-        return {
-            **asdict(self),
-            "modelled_seconds": self.modelled_seconds,
-            "turns_modelled_seconds": self.turns_modelled_seconds,
-            "merge_share": self.merge_share,
-        }
+    Parameters
+    ----------
+    cost : mapping
+        Over all replicas and the rounds of an epoch: ``replica_seconds``, CPU time of the slowest
+        replica with a core and its caches to itself; ``turns_seconds``, the same as measured while
+        replicas took turns on the cores that there are; ``slowest_to_mean``, how much more of it
+        the slowest has than the mean; ``wall_seconds``, merges included. And ``merges`` in an
+        epoch, of ``merge_seconds`` each: when each of n cores merges its n-th of the parameters,
+        and then copies the new master.
+    """
+    merging = cost["merges"] * cost["merge_seconds"]
+    alone = cost["replica_seconds"] + merging
+    turns = cost["turns_seconds"] + merging
+    shown = {"modelled_seconds": alone, "turns_modelled_seconds": turns}
+    return {**cost, **shown, "merge_share": merging / alone}
 
 
 def slowest_to_mean(

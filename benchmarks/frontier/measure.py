@@ -13,7 +13,7 @@ from ..common.machine import available_cores
 from ..common.progress import Progress
 from ..common.timing import Probe
 from . import changes, rules, timing
-from .arithmetic import EpochCost, budget_to_reach, mean_and_sd, speed_up
+from .arithmetic import budget_to_reach, mean_and_sd, speed_up
 from .lines import SEQUENTIAL, Line, named, periodic_lines
 from .once import score_once
 from .problems import Source
@@ -189,15 +189,8 @@ def measure_times(bench: Bench, epochs: Mapping[str, Any]) -> dict[str, Any]:
         bench.source, TIMED_PROBLEM, cells, 2 if bench.quick else 5, probe, bench.progress
     )
     entries = [
-        time_entry(
-            line.name,
-            n,
-            epochs["budgets"],
-            np.asarray(cell["scores_of_seeds"]),
-            cost,
-            settings,
-        )
-        for (line, n, settings), cell, cost in zip(cells, epochs["cells"], costs, strict=True)
+        time_entry(cell, epochs["budgets"], cost)
+        for cell, cost in zip(epochs["cells"], costs, strict=True)
     ]
     add_speed_ups(entries)
     return {
@@ -224,20 +217,16 @@ def _merge_seconds(
 
 
 def time_entry(
-    name: str,
-    threads: int,
-    budgets: Sequence[float],
-    runs: np.ndarray,
-    cost: EpochCost,
-    settings: Mapping[str, Any],
+    cell: Mapping[str, Any], budgets: Sequence[float], cost: Mapping[str, float]
 ) -> dict[str, Any]:
     """Put together what one line takes with n replicas.
 
-    ``runs`` are scores in percent, of shape (budgets, seeds): of the first of the ``budgets``, in
+    The cell has scores in percent, of shape (budgets, seeds): of the first of the ``budgets``, in
     epochs, if no more were needed.
     """
-    budgets = budgets[: len(runs)]
-    means = runs.mean(axis=1).tolist()
+    runs = np.asarray(cell["scores_of_seeds"], dtype=np.float64)  # diverged: None, then NaN
+    budgets, means = budgets[: len(runs)], runs.mean(axis=1).tolist()
+    kinds = {"modelled": "modelled", "turns": "turns_modelled", "measured": "wall"}
     reach = {}
     for target in TARGETS:
         epochs = budget_to_reach(budgets, means, target)
@@ -245,20 +234,14 @@ def time_entry(
             "epochs": epochs,
             "epochs_of_seeds": [budget_to_reach(budgets, run.tolist(), target) for run in runs.T],
             **{
-                f"{kind}_seconds": None if epochs is None else epochs * seconds
-                for kind, seconds in (
-                    ("modelled", cost.modelled_seconds),
-                    ("turns", cost.turns_modelled_seconds),
-                    ("measured", cost.wall_seconds),
-                )
+                f"{kind}_seconds": None if epochs is None else epochs * cost[f"{key}_seconds"]
+                for kind, key in kinds.items()
             },
         }
     return {
-        "line": name,
-        "threads": threads,
-        "settings": dict(settings),
+        **{key: cell[key] for key in ("line", "threads", "settings")},
         "scores": means,
-        "cost": cost.as_dict(),
+        "cost": cost,
         "reach": reach,
     }
 

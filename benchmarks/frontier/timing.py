@@ -21,7 +21,7 @@ import numpy as np
 from ..common.machine import available_cores
 from ..common.timing import Probe, in_turn
 from ..merging import cost as merge_cost
-from .arithmetic import EpochCost, share_touched, slowest_to_mean
+from .arithmetic import modelled, share_touched, slowest_to_mean
 from .lines import Line
 from .problems import Source
 from .work import Training, train, training
@@ -38,8 +38,8 @@ def epoch_costs(
     passes: int,
     probe: Probe,
     announce: Callable[[str], None],
-) -> list[EpochCost]:
-    """Time trainings of these lines, numbers of replicas and settings."""
+) -> list[dict[str, float]]:
+    """Time trainings of these lines, numbers of replicas and settings: see ``modelled``."""
     cores = available_cores()
 
     def time_cell(cell: Cell) -> dict[str, float]:
@@ -64,9 +64,7 @@ def epoch_costs(
         }
 
     timed = in_turn(cells, time_cell, passes)
-    return [
-        EpochCost(**{key: median(run[key] for run in runs) for key in runs[0]}) for runs in timed
-    ]
+    return [modelled({key: median(run[key] for run in runs) for key in runs[0]}) for runs in timed]
 
 
 def seconds_apart(job: Training, cores: int) -> float:
