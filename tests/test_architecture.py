@@ -114,7 +114,7 @@ MODULES = {
 
 # What a training is put together from, in this order: each knows those before it, and all modules
 # that are not listed, which know none of these.
-ORDER = ["merging", "cadence", "strategies", "costs", "options", "plan", "train"]
+ORDER = ["merging", "cadence", "options", "costs", "data", "network", "plan", "run", "train"]
 # An ensemble is distilled by a training, which may end in an ensemble: imported where it is used.
 LATE = {("ensemble", "train")}
 REQUIRED = {"numpy", "safetensors"}

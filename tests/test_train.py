@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import omp_mlp
 import oracle
 from omp_mlp import _core, cadence
+from omp_mlp.inputs import read_inputs
 
 # How far a float32 weight may be from the oracle's, relative to the largest weight (or to 1).
 #
@@ -1290,7 +1291,7 @@ def automatic_period(
         n_samples=len(X),
         samples_a_replica=10 * -(-len(X) // threads),
         layer_sizes=layer_sizes,
-        X=X,
+        nonzeros=read_inputs(X).nonzeros_a_sample(),
     )
 
 
@@ -1300,8 +1301,8 @@ def test_automatic_period_by_hand() -> None:
     # 124.37 samples. As many merges has a period that grows from A to 16 A, if A is 0.338 of it.
     X = np.tile(np.float32([0, 1]), (16_384, 256))
     sizes = (512, 64, 4)
-    assert cadence.work_a_sample(X, sizes) == 33_536
-    assert cadence.work_a_sample(scipy.sparse.csr_array(X[:300]), sizes) == 33_536
+    for form in (X, scipy.sparse.csr_array(X[:300])):
+        assert cadence.work_a_sample(read_inputs(form).nonzeros_a_sample(), sizes) == 33_536
     assert cadence.cheap_period(2, sizes, 33_536) == pytest.approx(124.37, abs=0.01)
     factor = (15 / 16) / np.log(16)
     # Two threads: 81,920 samples a replica; 160 for 512 merges are more than 124.4.

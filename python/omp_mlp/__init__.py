@@ -15,7 +15,8 @@ from omp_mlp.history import History, Progress
 from omp_mlp.merging.merge import merge
 from omp_mlp.merging.methods import MergeMethod, MergeOption, merge_methods
 from omp_mlp.model import Model, load
-from omp_mlp.train import PAPER, train_parallel
+from omp_mlp.options import PAPER
+from omp_mlp.train import train_parallel
 
 __version__ = _core.build_config()["version"]
 

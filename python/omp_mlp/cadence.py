@@ -6,14 +6,12 @@ Everything follows from numbers that are the same on every machine, and never fr
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
-from omp_mlp import _core, checks
-from omp_mlp.merging.methods import MergeMethod
+from omp_mlp import _core
 
 OUTER_OPTIMIZERS = ("auto", "momentum", "nesterov", "bmuf", "slowmo")
 
@@ -37,23 +35,17 @@ _SHORTEST = 8
 _GROWTH = 16
 
 
-def work_a_sample(X: checks.Matrix, layer_sizes: tuple[int, ...]) -> float:
-    """Return the approximate number of multiply-adds that training on one sample takes.
+def work_a_sample(nonzeros: float, layer_sizes: Sequence[int]) -> float:
+    """Return about how many multiply-adds it takes to train on a sample with so many nonzeros.
 
-    For each weight, a layer takes one multiply-add forward, one for the gradient, and one to hand
-    the gradient down. The first layer hands nothing down, and weights of zero inputs cost nothing.
-    The share of nonzeros is that of the first 256 samples.
+    A layer takes one for each weight forward, one for the gradient, and one to hand the gradient
+    down. The first layer hands nothing down, and its weights of inputs that are zero cost nothing.
     """
-    if hasattr(X, "tocsr"):
-        nonzeros = X.tocsr()[:256].count_nonzero() / min(X.shape[0], 256)
-    else:
-        first = np.asarray(X[:256])
-        nonzeros = np.count_nonzero(first) / len(first)
     upper = sum(a * b for a, b in pairwise(layer_sizes[1:]))
-    return 2.0 * float(nonzeros) * layer_sizes[1] + 3.0 * upper
+    return 2.0 * nonzeros * layer_sizes[1] + 3.0 * upper
 
 
-def cheap_period(threads: int, layer_sizes: tuple[int, ...], work: float) -> float:
+def cheap_period(threads: int, layer_sizes: Sequence[int], work: float) -> float:
     """Return the samples between merges that make a merge cost a tenth of the time between them."""
     parameters = sum((a + 1) * b for a, b in pairwise(layer_sizes))
     merge = _MERGE_WORK_A_PARAMETER * parameters + _MERGE_WORK_A_REPLICA * threads
@@ -61,48 +53,41 @@ def cheap_period(threads: int, layer_sizes: tuple[int, ...], work: float) -> flo
 
 
 def merge_period(
-    merge_every: object,
+    merge_every: int | tuple[int, int] | str | None,
     *,
     is_periodic: bool,
     threads: int,
     batch_size: int,
     n_samples: int,
     samples_a_replica: int,
-    layer_sizes: tuple[int, ...],
-    X: checks.Matrix,
+    layer_sizes: Sequence[int],
+    nonzeros: float,
 ) -> tuple[int, int]:
     """Return the samples that each replica trains between merges, at the start and at the end."""
     whole = max(samples_a_replica, 1)
     if merge_every is None:
         return whole, whole
     if isinstance(merge_every, str):
-        checks.choice("merge_every", merge_every, ("auto",))
         if threads > 1 and is_periodic:
-            work = work_a_sample(X, layer_sizes)
+            work = work_a_sample(nonzeros, layer_sizes)
             return growing_period(threads, batch_size, whole, layer_sizes, work)
         period = min(n_samples, whole) if threads == 1 else whole
         return period, period
-    if not isinstance(merge_every, (tuple, list)):
-        period = _period("merge_every", merge_every, batch_size)
-        return min(period, whole), min(period, whole)
-    if len(merge_every) != 2:
-        raise ValueError(
-            "merge_every must be a number of samples or a pair (first, last) of them; "
-            f"got {len(merge_every)} entries"
-        )
-    first, last = (
-        _period(f"merge_every[{k}]", period, batch_size) for k, period in enumerate(merge_every)
-    )
+    if isinstance(merge_every, int):
+        _check_period("merge_every", merge_every, batch_size)
+        return min(merge_every, whole), min(merge_every, whole)
+    for k, period in enumerate(merge_every):
+        _check_period(f"merge_every[{k}]", period, batch_size)
     if whole > 2**50:
         raise ValueError(
             "merge_every can grow over up to 2^50 samples a replica; "
             f"this training has {samples_a_replica}"
         )
-    return first, last
+    return merge_every
 
 
 def growing_period(
-    threads: int, batch_size: int, samples_a_replica: int, layer_sizes: tuple[int, ...], work: float
+    threads: int, batch_size: int, samples_a_replica: int, layer_sizes: Sequence[int], work: float
 ) -> tuple[int, int]:
     """Return the first and last of the periods that "auto" merges with."""
     cheap = cheap_period(threads, layer_sizes, work)
@@ -117,11 +102,9 @@ def _growing(mean: float, batch_size: int) -> tuple[int, int]:
     return batches * batch_size, _GROWTH * batches * batch_size
 
 
-def _period(name: str, value: Any, batch_size: int) -> int:  # noqa: ANN401 - checked here
-    period = checks.integer(name, value, 1)
+def _check_period(name: str, period: int, batch_size: int) -> None:
     if period < batch_size:
         raise ValueError(f"{name} must be at least batch_size, {batch_size}; got {period}")
-    return period
 
 
 def count_merges(samples_a_replica: int, period: tuple[int, int], batch_size: int) -> int:
@@ -156,15 +139,14 @@ NO_OUTER_STEP = OuterStep(learning_rate=1.0, momentum=0.0, nesterov=False, follo
 
 def outer_step(
     optimizer: str,
-    learning_rate: object,
-    momentum: object,
+    learning_rate: float | str,
+    momentum: float | str,
     *,
-    method: MergeMethod,
+    is_periodic: bool,
     threads: int,
     merges: int,
 ) -> OuterStep:
-    """Check the numbers of an outer optimiser, and resolve "auto" in all three."""
-    is_periodic = method.cadence == "periodic" or optimizer != "auto"
+    """Resolve "auto" in an outer optimiser and its numbers."""
     name = "momentum" if optimizer == "auto" else optimizer
     default_rate, default_momentum = 1.0, 0.0
     if is_periodic and merges > FEW_MERGES and threads > 1:
@@ -176,8 +158,8 @@ def outer_step(
             "slowmo": 0.7,
         }[name]
     return OuterStep(
-        learning_rate=_number("outer_learning_rate", learning_rate, default_rate),
-        momentum=_number("outer_momentum", momentum, default_momentum, below=1.0),
+        learning_rate=default_rate if isinstance(learning_rate, str) else learning_rate,
+        momentum=default_momentum if isinstance(momentum, str) else momentum,
         nesterov=name == "nesterov",
         follows_rate=name == "slowmo",
     )
@@ -189,8 +171,26 @@ def _momentum_of_threads(threads: int) -> float:
     return 0.3 if threads <= 8 else 0.4 if threads <= 16 else 0.5
 
 
-def _number(name: str, value: object, default: float, below: float = math.inf) -> float:
-    if isinstance(value, str):
-        checks.choice(name, value, ("auto",))
-        return default
-    return checks.real(name, value, 0.0, below=below)
+@dataclass(frozen=True)
+class Merging:
+    """When a training merges, and what becomes of what is merged."""
+
+    period: tuple[int, int]  # samples that each replica trains between merges, first and last
+    merges: int
+    outer: OuterStep
+    ends_in_average: bool
+
+    def core_fields(self, method: str, method_options: list[Any]) -> dict[str, Any]:
+        """Return the fields of the core's options, by their paths, with a method of the core."""
+        first, last = self.period
+        return {
+            "merge.every.first": first,
+            "merge.every.last": last,
+            "merge.method": _core.merge_method(method),
+            "merge.method_options": method_options,
+            "merge.last_method": _core.merge_method("average") if self.ends_in_average else None,
+            "merge.outer.learning_rate": self.outer.learning_rate,
+            "merge.outer.momentum": self.outer.momentum,
+            "merge.outer.nesterov": self.outer.nesterov,
+            "merge.momentum_follows_rate": self.outer.follows_rate,
+        }

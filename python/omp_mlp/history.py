@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -118,13 +118,10 @@ class History:
     @classmethod
     def from_dict(cls, columns: Mapping[str, Any]) -> History:
         """Undo :meth:`as_dict`; ``strategy`` and ``threads`` may stand beside the columns."""
-        # Files of older versions lack some columns, and the names of strategies.
+        # Files of older versions lack the columns that came later, and the names of strategies.
         nothing = [np.nan] * len(columns["samples"])
-        values: dict[str, Any] = {
-            "mean_replica_seconds": nothing,
-            "predicted_seconds": nothing,
-            **columns,
-        }
+        later = [name for name in _FLOAT_COLUMNS if name not in _FIRST_COLUMNS]
+        values: dict[str, Any] = {**dict.fromkeys(later, nothing), **columns}
         for name in _FLOAT_COLUMNS:
             values[name] = np.asarray(values[name], dtype=np.float64)
         values["samples"] = np.asarray(values["samples"], dtype=np.int64)
@@ -132,9 +129,42 @@ class History:
         return cls(**{name: values[name] for name in known if name in values})
 
     @classmethod
+    def of_training(
+        cls,
+        columns: Mapping[str, npt.NDArray[Any]],
+        *,
+        validation: Sequence[tuple[float, float]],
+        predicted: float,
+        total_samples: int,
+        strategy: str,
+        threads: int,
+    ) -> History:
+        """Return the history of a training, from the core's columns by their names.
+
+        ``validation`` has loss and score of each round, or nothing; ``predicted`` are the seconds
+        of the whole training, or NaN, which the rounds share by their samples.
+        """
+        nan = [(np.nan, np.nan)] * len(columns["samples"])
+        validation_loss, validation_score = np.array(validation or nan).reshape(-1, 2).T
+        share = np.diff(columns["samples"], prepend=0) / max(total_samples, 1)
+        return cls(
+            **columns,
+            validation_loss=validation_loss,
+            validation_score=validation_score,
+            predicted_seconds=share * predicted,
+            strategy=strategy,
+            threads=threads,
+        )
+
+    @classmethod
     def empty(cls) -> History:
         """Return the history of a network that was never trained."""
         return cls.from_dict({name: [] for name in ("samples", *_FLOAT_COLUMNS)})
 
 
+# What files of every version have.
+_FIRST_COLUMNS = (
+    *("loss", "validation_loss", "validation_score"),
+    *("train_seconds", "merge_seconds", "slowest_replica_seconds"),
+)
 _FLOAT_COLUMNS = [field.name for field in fields(History) if field.type == "Column"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +14,51 @@ from omp_mlp import _core
 from omp_mlp.checks import Matrix, float32, numeric
 from omp_mlp.sparse import Csr, is_sparse, read_csr
 
+Rows = npt.NDArray[Any] | Csr
+"""What the core reads in place: float32 or bytes in C order, or compressed sparse rows."""
+
+_FIRST = 256  # samples that tell how many nonzeros a sample has
+
 
 @dataclass(frozen=True)
 class Inputs:
     """X as the core reads it: ``scale`` times the values that the user gave."""
 
+    rows: Rows
     core: _core.Samples
     n_samples: int
     n_features: int
     scale: float
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether X is a sparse matrix."""
+        return isinstance(self.rows, Csr)
+
+    def nonzeros_a_sample(self) -> float:
+        """Return the mean number of nonzeros in the first 256 samples."""
+        first = self.rows[:_FIRST]
+        stored = first.values if isinstance(first, Csr) else first
+        return np.count_nonzero(stored) / min(self.n_samples, _FIRST)
+
+    def list_density(self, first_layer: str) -> float | None:
+        """Return the share of nonzeros in X; None if the first layer reads X as a matrix."""
+        return self.core.list_density(first_layer=first_layer)
+
+    def as_given(self) -> Inputs:
+        """Return X in the units that the user gave."""
+        return self if self.scale == 1.0 else _inputs(self.rows)
+
+    def blocks(self, size: int) -> Iterator[tuple[slice, Inputs]]:
+        """Go through the samples, so many at a time."""
+        for begin in range(0, self.n_samples, size):
+            block = slice(begin, min(begin + size, self.n_samples))
+            yield block, _inputs(self.rows[block], self.scale)
+
+    def dense(self) -> npt.NDArray[np.float64]:
+        """Return the values that the user gave as a dense array in double precision."""
+        rows = self.rows.toarray() if isinstance(self.rows, Csr) else self.rows
+        return rows.astype(np.float64)
 
 
 def read_inputs(
@@ -34,62 +72,66 @@ def read_inputs(
 ) -> Inputs:
     """Check X and hand it to the core, without a copy where it already is what the core wants.
 
-    For training, bytes are scaled by a power of two that brings the largest to at most 1; folding
-    the scale into the first layer's weights is exact. For replicas, floats that are bytes divided
-    by 255 or the like are also kept as bytes, because bytes are quicker to read.
+    Bytes are scaled by a power of two for training, so that the largest is at most 1. To fold that
+    scale into the first layer's weights is exact. For replicas, floats that are bytes divided by
+    255 or the like are also kept as bytes, which are quicker to read.
     """
-    scale = 1.0
-    csr: Csr | None = None
-    if is_sparse(X):
-        csr = read_csr(X, name)
-        shape = csr.shape
-        core = _core.Samples.csr(
-            starts=csr.starts,
-            indices=csr.indices,
-            values=csr.values,
-            rows=shape[0],
-            columns=shape[1],
-        )
-    else:
-        array = numeric(X, name)
-        if array.ndim != 2:
-            raise ValueError(
-                f"{name} must have shape (n_samples, n_features); got {array.ndim} dimension(s), "
-                f"shape {array.shape}"
-            )
-        shape = array.shape
-        if array.dtype == np.uint8:
-            array = np.ascontiguousarray(array)
-            if for_training and array.size:
-                scale = 0.5 ** math.ceil(math.log2(max(_largest_byte(array), 1)))
-            core = _core.Samples.dense_uint8(X=array, scale=scale)
-        else:
-            core = _core.Samples.dense_float32(X=float32(array))
-    if 0 in shape:
+    rows = read_csr(X, name) if is_sparse(X) else _dense_rows(X, name)
+    if 0 in rows.shape:
         raise ValueError(
-            f"{name} must have at least one sample and one feature; got shape {tuple(shape)}"
+            f"{name} must have at least one sample and one feature; got shape {rows.shape}"
         )
-    if n_features is not None and shape[1] != n_features:
+    if n_features is not None and rows.shape[1] != n_features:
         raise ValueError(
-            f"{name} has {shape[1]} features, but the network was trained on {n_features}"
+            f"{name} has {rows.shape[1]} features, but the network was trained on {n_features}"
         )
-    if for_replicas and core.keep_pixels(workers=workers):
-        return Inputs(core, shape[0], shape[1], scale)
-    nonfinite = core.first_nonfinite(workers=workers)
+    inputs = _inputs(rows, _scale_for_training(rows) if for_training else 1.0)
+    if for_replicas and inputs.core.keep_pixels(workers=workers):
+        return inputs  # what is kept as bytes is finite
+    nonfinite = inputs.core.first_nonfinite(workers=workers)
     if nonfinite is not None:
         row, column = nonfinite
-        value = np.asarray(X)[row, column] if csr is None else csr.value(row, column)
+        given = rows.stored(row, column) if isinstance(rows, Csr) else np.asarray(X)[row, column]
         raise ValueError(
-            f"{name} must be finite in float32; got {value} in row {row}, column {column}"
+            f"{name} must be finite in float32; got {given} in row {row}, column {column}"
         )
-    return Inputs(core, shape[0], shape[1], scale)
+    return inputs
 
 
-def _largest_byte(array: npt.NDArray[np.uint8]) -> int:
-    """Return the largest byte, or 255 once a byte above 128 is found: both give the same scale."""
-    largest = 0
-    for begin in range(0, len(array), 256):
-        largest = max(largest, int(array[begin : begin + 256].max()))
-        if largest > 128:
-            return 255
-    return largest
+def _dense_rows(X: Matrix, name: str) -> npt.NDArray[Any]:
+    array = numeric(X, name)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must have shape (n_samples, n_features); got {array.ndim} dimension(s), "
+            f"shape {array.shape}"
+        )
+    return np.ascontiguousarray(array) if array.dtype == np.uint8 else float32(array)
+
+
+def _inputs(rows: Rows, scale: float = 1.0) -> Inputs:
+    n_samples, n_features = rows.shape
+    if isinstance(rows, Csr):
+        core = _core.Samples.csr(
+            starts=rows.starts,
+            indices=rows.indices,
+            values=rows.values,
+            rows=n_samples,
+            columns=n_features,
+        )
+    elif rows.dtype == np.uint8:
+        core = _core.Samples.dense_uint8(X=rows, scale=scale)
+    else:
+        core = _core.Samples.dense_float32(X=rows)
+    return Inputs(rows, core, n_samples, n_features, scale)
+
+
+def _scale_for_training(rows: Rows) -> float:
+    """Return the power of two that brings the largest byte to at most 1; for floats, 1."""
+    if isinstance(rows, Csr) or rows.dtype != np.uint8:
+        return 1.0
+    largest = 1
+    for begin in range(0, len(rows), 256):
+        largest = max(largest, int(rows[begin : begin + 256].max()))
+        if largest > 128:  # 255 would have the same scale
+            return 0.5**8
+    return float(0.5 ** math.ceil(math.log2(largest)))

@@ -27,10 +27,29 @@ class Csr:
     data: npt.NDArray[Any]  # the stored values in the type that they were given in ...
     values: FloatArray  # ... and as the core wants them
 
-    def value(self, row: int, column: int) -> Any:  # noqa: ANN401 - a number of any type
+    def stored(self, row: int, column: int) -> Any:  # noqa: ANN401 - a number of any type
         """Return a stored value."""
         begin, end = self.starts[row : row + 2]
         return self.data[begin + np.searchsorted(self.indices[begin:end], column)]
+
+    def __getitem__(self, block: slice) -> Csr:
+        """Return the rows from one to another."""
+        first, last, _ = block.indices(self.shape[0])
+        begin, end = self.starts[first], self.starts[last]
+        return Csr(
+            shape=(last - first, self.shape[1]),
+            starts=self.starts[first : last + 1] - begin,
+            indices=self.indices[begin:end],
+            data=self.data[begin:end],
+            values=self.values[begin:end],
+        )
+
+    def toarray(self) -> FloatArray:
+        """Return a dense array."""
+        dense = np.zeros(self.shape, dtype=np.float32)
+        rows = np.repeat(np.arange(self.shape[0]), np.diff(self.starts))
+        dense[rows, self.indices[: self.starts[-1]]] = self.values[: self.starts[-1]]
+        return dense
 
 
 def is_sparse(X: object) -> bool:

@@ -20,8 +20,10 @@ class Watcher:
 
     def __init__(
         self,
+        *,
         rounds: int,
         total_samples: int,
+        unmerged_after: int | None,
         callback: Callback | None,
         progress: bool,
         score: Score | None,
@@ -29,6 +31,7 @@ class Watcher:
         self.validation: list[tuple[float, float]] = []
         self._rounds = rounds
         self._total_samples = total_samples
+        self._unmerged_after = unmerged_after  # samples; those rounds are not over with the core's
         self._callback = callback
         self._score = score
         self._samples_merged = 0
@@ -47,8 +50,11 @@ class Watcher:
 
     def after_round(self, report: Mapping[str, float], packed: FloatArray) -> bool:
         """Score the new master and report; return whether the training should stop."""
+        samples = int(report["samples"])
+        if self._unmerged_after is not None and samples > self._unmerged_after:
+            return False
         validation = None if self._score is None else self._score(packed)
-        return self.merged(int(report["samples"]), report["loss"], validation)
+        return self.merged(samples, report["loss"], validation)
 
     def merged(self, samples: int, loss: float, validation: tuple[float, float] | None) -> bool:
         """Report a merge, with validation loss and score; return whether the training should stop.

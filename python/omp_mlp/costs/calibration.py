@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _core, checks
+from omp_mlp import _core, cadence, checks
 from omp_mlp.costs.formulas import Costs, Table, Work, predict, work
+from omp_mlp.options import Options, core_fields, core_options
 from omp_mlp.workers import available_cores
 
 Seconds = npt.NDArray[np.float64]
@@ -343,49 +344,34 @@ def _train(
     y = (np.arange(total) % layers[-1]).astype(np.int32)
     # Millions of random weights take longer than what is measured with them.
     size = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layers))
-    is_large = size > _LARGE
     network = _core.Network(
         layer_sizes=list(layers),
         activation="relu",
         output="softmax",
-        parameters=np.zeros(size, dtype=np.float32) if is_large else None,
+        parameters=np.zeros(size, dtype=np.float32) if size > _LARGE else None,
     )
     period = n if merge_every is None else merge_every
+    merging = cadence.Merging((period, period), epochs, cadence.NO_OUTER_STEP, False)
+    plain = Options(
+        threads=threads, epochs=epochs, learning_rate=1e-3, learning_rate_schedule="constant"
+    )
+    options = {
+        **core_fields(plain),
+        **merging.core_fields(plain.merge, []),
+        "strategy": strategy,
+        "threads": threads,
+        "workers": min(threads, available_cores()),
+        "batch.batch_size": batch,
+        "batch.first_layer": kind,
+        "init.rule": "glorot",
+        "init.scale": 0.0,
+        "keep_replicas": False,
+    }
     result = _core.train(
         network=network,
         samples=samples,
         targets=_core.Targets(classes=y, values=None, weights=None),
-        options=_core.TrainOptions(
-            strategy=strategy,
-            threads=threads,
-            workers=min(threads, available_cores()),
-            epochs=epochs,
-            batch=_core.BatchOptions(
-                batch_size=batch, first_layer=kind, bfloat16_forward=False, skip_confident=0.0
-            ),
-            center_inputs=False,
-            warmup_samples=0,
-            merge=_core.MergeOptions(
-                every=_core.Period(first=period, last=period),
-                method=_core.merge_method("gradient_diversity"),
-                method_options=[],
-                last_method=None,
-                outer=_core.OuterStep(learning_rate=1.0, momentum=0.0, nesterov=False),
-                momentum_follows_rate=False,
-                skip_nonfinite=False,
-            ),
-            optimizer=_core.OptimizerOptions(
-                method=_core.optimizer("sgd"),
-                learning_rate=_core.LearningRate(start=1e-3, schedule="constant"),
-                momentum=0.0,
-                accumulates=False,
-            ),
-            shuffle="global",
-            init=_core.Init(rule="glorot", scale=0.0),
-            shared_start=True,
-            seed=0,
-            keep_replicas=False,
-        ),
+        options=core_options(options),
         after_round=None,
         during_round=None,
     )

@@ -474,8 +474,7 @@ def merges(
         if threads == 1:
             return epochs
         sizes = tuple(network.layer_sizes if isinstance(network, Model) else network)
-        upper = sum(a * b for a, b in pairwise(sizes[1:]))
-        adds = 2.0 * (1.0 if density is None else density) * sizes[0] * sizes[1] + 3.0 * upper
+        adds = cadence.work_a_sample((1.0 if density is None else density) * sizes[0], sizes)
         period = cadence.growing_period(threads, batch_size, max(stream, 1), sizes, adds)
     else:
         first, last = merge_every if isinstance(merge_every, tuple) else (merge_every, merge_every)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp.checks import Matrix
+from omp_mlp.inputs import Inputs
 from omp_mlp.model import Model, layer_ends
 
 Array = npt.NDArray[np.float64]
 Layers = list[tuple[Array, Array]]  # (W, b) of each layer, in double
 
-# Rows of X at a time: what is kept of them is small, whatever the length of X.
-_BLOCK = 4096
+BLOCK = 4096
+"""Samples at a time: what is kept of a block is small, whatever the length of X."""
+
 # Of a Gram matrix: the square of what float32 inputs tell apart, with some room.
 _RANK = 1e-10
 
@@ -52,15 +53,7 @@ def average(networks: Sequence[Layers]) -> Layers:
     return [(W / len(networks), b / len(networks)) for W, b in total]
 
 
-def row_blocks(X: Matrix) -> Iterator[tuple[slice, Matrix]]:
-    """Go through X in blocks of rows."""
-    rows = X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
-    for begin in range(0, rows.shape[0], _BLOCK):
-        block = slice(begin, min(begin + _BLOCK, rows.shape[0]))
-        yield block, rows[block]
-
-
-def layer_inputs(model: Model, rows: Matrix) -> list[Array]:
+def layer_inputs(model: Model, inputs: Inputs) -> list[Array]:
     """Return what each layer but the first one gets, with a column of ones for its bias.
 
     The first layer is the core's, which knows how to read every kind of X.
@@ -68,13 +61,13 @@ def layer_inputs(model: Model, rows: Matrix) -> list[Array]:
     function = ACTIVATION_FUNCTIONS[model.activation]
     sizes = model.layer_sizes[:2]
     first = Model._of(sizes, model._packed[: layer_ends(sizes)[0]], "identity", "identity", None)
-    inputs = []
-    z = first.decision_function(rows).astype(np.float64)
+    found = []
+    z = first._run(inputs, raw=True).astype(np.float64)
     for W, b in zip(model.weights[1:], model.biases[1:], strict=True):
         a = function(z)
-        inputs.append(np.column_stack([a, np.ones(len(a))]))
+        found.append(np.column_stack([a, np.ones(len(a))]))
         z = a @ W + b
-    return inputs
+    return found
 
 
 def pseudo_inverse(gram: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from omp_mlp import _core, checks
 from omp_mlp.checks import Matrix
 from omp_mlp.errors import SkippedReplicaWarning
-from omp_mlp.inputs import read_inputs
+from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.merging.line_search import best_alpha
 from omp_mlp.merging.methods import (
     LINE_SEARCH,
@@ -23,7 +24,7 @@ from omp_mlp.merging.methods import (
     skips,
 )
 from omp_mlp.model import Model, check_alike, layer_ends
-from omp_mlp.targets import read_targets
+from omp_mlp.targets import Targets, read_targets
 
 Network = Model | Sequence[Any]  # or a network as arrays
 
@@ -130,21 +131,31 @@ def merge(
     shares = _shares(sample_share, len(networks))
     finite = _finite(networks, start, skip=skips(row, on_nonfinite))
     networks = [networks[i] for i in finite]
+    if not searches and not isinstance(row, PythonMethod):
+        return _merge_in_core(method, options, networks, start, [shares[i] for i in finite])
+    inputs, targets = None, None
+    if X is not None:
+        inputs = read_inputs(X, n_features=first.layer_sizes[0], for_training=not searches)
+        if "y" in needed:
+            like = (first.classes, first.layer_sizes[-1])
+            targets = read_targets(y, inputs.n_samples, like=like)
     if isinstance(row, PythonMethod):
-        return apply(row, networks, X, y, options)
-    if searches:
-        assert start is not None
-        inputs = read_inputs(X, n_features=first.layer_sizes[0])
-        like = (first.classes, first.layer_sizes[-1])
-        targets = read_targets(y, inputs.n_samples, like=like)
-        return search_alpha(networks, start, lambda model: model._evaluate(inputs, targets)[0])
-    return _merge_in_core(method, options, networks, start, [shares[i] for i in finite])
+        return apply(row, networks, inputs, targets, options)
+    assert start is not None
+    assert inputs is not None
+    assert targets is not None
+    loss = functools.partial(_loss, inputs=inputs, targets=targets)
+    return search_alpha(networks, start, loss)
 
 
 def search_alpha(models: Sequence[Model], base: Model, loss: Callable[[Model], float]) -> Model:
     """Merge by ``delta_sum`` with the alpha of the least loss."""
     alpha = best_alpha(models, base, loss)
     return _merge_in_core("delta_sum", [alpha], models, base, None)
+
+
+def _loss(model: Model, inputs: Inputs, targets: Targets) -> float:
+    return model._evaluate(inputs, targets)[0]
 
 
 def _merge_in_core(

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from omp_mlp import _core, checks
-from omp_mlp.checks import Matrix
 from omp_mlp.ensemble import Ensemble
-from omp_mlp.inputs import read_inputs
+from omp_mlp.inputs import Inputs
 from omp_mlp.merging.layers import average, layers_of, with_layers
 from omp_mlp.merging.matching import match, require_scipy
 from omp_mlp.merging.refit import refit_output
 from omp_mlp.merging.regmean import regmean
 from omp_mlp.model import Model
-from omp_mlp.targets import Targets, read_targets
+from omp_mlp.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,8 @@ class MergeMethod:
 class Given:
     """What a method in Python may see besides the networks, all of it checked."""
 
-    X: Matrix | None
-    scale: float  # of X, as the training reads it
+    inputs: Inputs | None  # in the units that the user gave
+    scale: float  # of the units that the training reads
     targets: Targets | None
     options: Mapping[str, Any]  # all that the method has
 
@@ -121,16 +120,18 @@ def _average(models: list[Model]) -> Model:
 def _regmean(models: list[Model], given: Given) -> Model:
     if given.options["align"]:
         models = matched(models, given.scale)
-    return regmean(models, given.X, given.options["non_diagonal"])
+    assert given.inputs is not None
+    return regmean(models, given.inputs, given.options["non_diagonal"])
 
 
 def _refit_output(models: list[Model], given: Given) -> Model:
     if given.options["align"]:
         models = matched(models, given.scale)
+    assert given.inputs is not None
     assert given.targets is not None
     return refit_output(
         _average(models),
-        given.X,
+        given.inputs,
         given.targets,
         given.options["ridge"],
         given.options["steps"],
@@ -313,21 +314,22 @@ def skips(method: MergeMethod, on_nonfinite: object) -> bool:
 def apply(
     method: PythonMethod,
     models: Sequence[Model],
-    X: Matrix | None,
-    y: object,
+    inputs: Inputs | None,
+    targets: Targets | None,
     values: Sequence[Any],
 ) -> Model | Ensemble:
-    """Merge networks of one kind by a method in Python, with a value for each of its options."""
-    first = models[0]
-    scale, targets = 1.0, None
-    if X is not None:
-        inputs = read_inputs(X, n_features=first.layer_sizes[0], for_training=True)
-        scale = inputs.scale
-        if "y" in method.needs_data:
-            like = (first.classes, first.layer_sizes[-1])
-            targets = read_targets(y, inputs.n_samples, like=like)
+    """Merge networks of one kind by a method in Python.
+
+    ``inputs`` and ``targets`` are those of a training; ``values`` has one for each option.
+    """
     options = {option.name: value for option, value in zip(method.options, values, strict=True)}
-    merged = method.function(list(models), Given(X, scale, targets, options))
+    given = Given(
+        None if inputs is None else inputs.as_given(),
+        1.0 if inputs is None else inputs.scale,
+        targets,
+        options,
+    )
+    merged = method.function(list(models), given)
     if isinstance(merged, Model) and not np.isfinite(merged._packed).all():
         raise ValueError(
             f"method {method.name!r} made a parameter infinite; the largest of the models' "

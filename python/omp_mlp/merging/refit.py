@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from omp_mlp.checks import Matrix
+from omp_mlp.inputs import Inputs
 from omp_mlp.merging.layers import (
+    BLOCK,
     Array,
     layer_inputs,
     layers_of,
     pseudo_inverse,
-    row_blocks,
     with_layers,
 )
 from omp_mlp.model import Model
@@ -30,7 +30,7 @@ _DERIVATIVES: dict[str, tuple[Callable[[Array, Array], Array], float]] = {
 }
 
 
-def refit_output(model: Model, X: Matrix, targets: Targets, ridge: float, steps: int) -> Model:
+def refit_output(model: Model, inputs: Inputs, targets: Targets, ridge: float, steps: int) -> Model:
     """Fit the last layer anew to the data, by least squares; the hidden layers stay as they are.
 
     Steps of least squares decrease the network's own loss (Boehning 1992). Let a be the inputs of
@@ -55,27 +55,28 @@ def refit_output(model: Model, X: Matrix, targets: Targets, ridge: float, steps:
 
     # Kept, not computed anew for every step: 4 bytes for each sample and unit.
     blocks = [
-        (block, _last_inputs(model, rows).astype(np.float32)) for block, rows in row_blocks(X)
+        (place, _last_inputs(model, block).astype(np.float32))
+        for place, block in inputs.blocks(BLOCK)
     ]
     gram = np.zeros((len(last), len(last)))
-    for _, inputs in blocks:
-        a = inputs.astype(np.float64)
+    for _, last_inputs in blocks:
+        a = last_inputs.astype(np.float64)
         gram += a.T @ a
     units = np.arange(len(last) - 1)
     gram[units, units] += ridge * gram[units, units].mean()
     inverse = pseudo_inverse(gram)
     for _ in range(1 if model.output_activation == "identity" else steps):
         slope = np.zeros_like(last)
-        for block, inputs in blocks:
-            a = inputs.astype(np.float64)
-            slope += a.T @ derivative(output(a @ last), wanted[block])
+        for place, last_inputs in blocks:
+            a = last_inputs.astype(np.float64)
+            slope += a.T @ derivative(output(a @ last), wanted[place])
         last = last - inverse @ slope / curvature
     return with_layers(model, [*layers[:-1], (last[:-1], last[-1])])
 
 
-def _last_inputs(model: Model, rows: Matrix) -> Array:
+def _last_inputs(model: Model, inputs: Inputs) -> Array:
     """Return what the last layer gets, with a column of ones for its bias."""
     if len(model.weights) > 1:
-        return layer_inputs(model, rows)[-1]
-    dense = (rows.toarray() if hasattr(rows, "toarray") else rows).astype(np.float64)
+        return layer_inputs(model, inputs)[-1]
+    dense = inputs.dense()
     return np.column_stack([dense, np.ones(len(dense))])

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from omp_mlp.checks import Matrix
+from omp_mlp.inputs import Inputs
 from omp_mlp.merging.layers import (
+    BLOCK,
     Array,
     average,
     layer_inputs,
     layers_of,
     pseudo_inverse,
-    row_blocks,
     with_layers,
 )
 from omp_mlp.model import Model
 
 
-def regmean(models: Sequence[Model], X: Matrix, non_diagonal: float) -> Model:
+def regmean(models: Sequence[Model], inputs: Inputs, non_diagonal: float) -> Model:
     """Merge by regression, layer by layer.
 
     Let A_i be the inputs of a layer in network i, with a column of ones for the bias; let
@@ -33,7 +33,7 @@ def regmean(models: Sequence[Model], X: Matrix, non_diagonal: float) -> Model:
     """
     networks = [layers_of(model) for model in models]
     merged = average(networks)
-    for layer, grams in enumerate(_grams(models, X), start=1):
+    for layer, grams in enumerate(_grams(models, inputs), start=1):
         mean = np.vstack(merged[layer])
         total = np.zeros_like(grams[0])
         right = np.zeros_like(mean)
@@ -46,12 +46,12 @@ def regmean(models: Sequence[Model], X: Matrix, non_diagonal: float) -> Model:
     return with_layers(models[0], merged)
 
 
-def _grams(models: Sequence[Model], X: Matrix) -> list[list[Array]]:
+def _grams(models: Sequence[Model], inputs: Inputs) -> list[list[Array]]:
     """Return, for each layer but the first and each model, A^T A of what the layer gets."""
     sizes = models[0].layer_sizes[1:-1]
     grams = [[np.zeros((size + 1, size + 1)) for _ in models] for size in sizes]
-    for _, rows in row_blocks(X):
+    for _, block in inputs.blocks(BLOCK):
         for i, model in enumerate(models):
-            for layer, inputs in enumerate(layer_inputs(model, rows)):
-                grams[layer][i] += inputs.T @ inputs
+            for layer, a in enumerate(layer_inputs(model, block)):
+                grams[layer][i] += a.T @ a
     return grams

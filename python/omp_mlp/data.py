@@ -1,0 +1,67 @@
+"""What a training reads: X, y, the weights of the samples, and data to validate on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omp_mlp.checks import FloatArray, Matrix
+from omp_mlp.inputs import Inputs, read_inputs
+from omp_mlp.options import ONE_NETWORK, Options
+from omp_mlp.predictor import Predictor
+from omp_mlp.targets import Targets, read_sample_weight, read_targets
+from omp_mlp.workers import effective_workers
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Data that the training does not see."""
+
+    inputs: Inputs
+    targets: Targets
+
+    def evaluate(self, model: Predictor) -> tuple[float, float]:
+        """Return loss and score."""
+        return model._evaluate(self.inputs, self.targets)
+
+    def loss(self, model: Predictor) -> float:
+        """Return the loss alone."""
+        return self.evaluate(model)[0]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All data of a training, checked."""
+
+    inputs: Inputs
+    targets: Targets
+    sample_weight: FloatArray | None
+    validation: Validation | None
+
+
+def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
+    """Check the data, and read them as the options ask."""
+    inputs = read_inputs(
+        X,
+        for_training=True,
+        # The copy as bytes is for those who read lists, and for more than the start itself.
+        for_replicas=options.strategy not in ONE_NETWORK
+        and options.first_layer != "dense"
+        and options.epochs > 0,
+        workers=effective_workers(options.workers, options.threads),
+    )
+    if options.forward_precision == "bfloat16" and inputs.is_sparse:
+        raise ValueError(
+            "forward_precision='bfloat16' goes with X as an array; got a sparse matrix"
+        )
+    targets = read_targets(y, inputs.n_samples)
+    weight = read_sample_weight(options.sample_weight, inputs.n_samples)
+    return TrainingData(inputs, targets, weight, _validation(options, inputs, targets))
+
+
+def _validation(options: Options, inputs: Inputs, targets: Targets) -> Validation | None:
+    if options.validation_data is None:
+        return None
+    X, y = options.validation_data
+    read = read_inputs(X, name="validation_data[0]", n_features=inputs.n_features)
+    like = (targets.labels, targets.n_outputs)
+    return Validation(read, read_targets(y, read.n_samples, name="validation_data[1]", like=like))

@@ -1,0 +1,398 @@
+"""The options of a training: a row for each, with check, strategies, and field of the core.
+
+To add an option: a row here, a parameter with its text in :func:`omp_mlp.train_parallel`, and, if
+the core has to know it, a field of ``TrainOptions`` (cpp/training/options.hpp).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from omp_mlp import _core, cadence, checks
+from omp_mlp.merging.methods import (
+    LINE_SEARCH,
+    MergeMethod,
+    PythonMethod,
+    find_method,
+    option_values,
+    skips,
+)
+from omp_mlp.model import ACTIVATIONS, OUTPUT_ACTIVATIONS, Model
+
+ONE_NETWORK = ("section", "synchronous", "hogwild")
+"""The strategies that train one network with several threads, without replicas to merge."""
+STRATEGIES = ("replica", *ONE_NETWORK, "pattern", "auto")
+OUTPUTS_OF_LOSS = {"cross_entropy": ("softmax",), "squared_error": ("identity", "logistic")}
+
+# What an option goes with.
+_ANY = STRATEGIES
+_REPLICAS = ("replica", "pattern", "auto")
+_MERGES = ("replica", "auto")  # those that do not decide themselves when they merge
+
+Check = Callable[[str, Any], Any]  # the name of an option, a value -> the value to go on with
+
+
+# ---------------------------------------------------------------------------- checks of one value
+
+
+def _as_it_is(name: str, value: object) -> object:  # noqa: ARG001 - checked with what it goes with
+    return value
+
+
+def _integer(minimum: int) -> Check:
+    return lambda name, value: checks.integer(name, value, minimum)
+
+
+def _real(below: float = math.inf) -> Check:
+    return lambda name, value: checks.real(name, value, 0.0, below=below)
+
+
+def _one_of(*choices: object) -> Check:
+    return lambda name, value: checks.choice(name, value, choices)
+
+
+def _words_or(words: Iterable[str], check: Check) -> Check:
+    """Accept one of some words, or what another check accepts."""
+    words = tuple(words)
+    return lambda name, value: (
+        checks.choice(name, value, words) if isinstance(value, str) else check(name, value)
+    )
+
+
+def _none_or(check: Check) -> Check:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _flag(name: str, value: object) -> bool:
+    return bool(checks.choice(name, value, (False, True)))
+
+
+def _method_name(name: str, value: object) -> str:
+    return find_method(value, parameter=name).name
+
+
+def _sizes(name: str, value: object) -> tuple[int, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a sequence of integers, such as (128,); got {value!r}")
+    return tuple(checks.integer(f"{name}[{k}]", size, 1) for k, size in enumerate(value))
+
+
+def _periods(name: str, value: object) -> int | tuple[int, int]:
+    if not isinstance(value, (tuple, list)):
+        return checks.integer(name, value, 1)
+    if len(value) != 2:
+        raise ValueError(
+            f"{name} must be a number of samples or a pair (first, last) of them; "
+            f"got {len(value)} entries"
+        )
+    return checks.integer(f"{name}[0]", value[0], 1), checks.integer(f"{name}[1]", value[1], 1)
+
+
+def _start(name: str, value: object) -> str | Model:
+    if isinstance(value, Model):
+        return value
+    return checks.choice(name, value, ("shared", "independent"))
+
+
+def _pair(name: str, value: object) -> tuple[Any, Any]:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (X, y); got {type(value).__name__}")
+    return value[0], value[1]
+
+
+def _seed(name: str, value: object) -> int:
+    seed = checks.integer(name, value, 0)
+    if seed >= 2**64:
+        raise ValueError(f"{name} must be less than 2^64; got {seed}")
+    return seed
+
+
+def _callable(name: str, value: object) -> object:
+    if not callable(value):
+        raise TypeError(f"{name} must be callable; got {type(value).__name__}")
+    return value
+
+
+# ------------------------------------------------------------------------------- rows of the table
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of an option besides its name and its default."""
+
+    check: Check
+    strategies: tuple[str, ...]  # that it goes with
+    only: object  # the one value that goes with these alone; None: all but the default
+    field: str | None  # of the core's options, by its path; None: the plan decides on it
+    to_core: Callable[[Any], Any]  # what that field gets
+
+
+def _row(
+    default: object,
+    check: Check,
+    strategies: tuple[str, ...] = _ANY,
+    *,
+    only: object = None,
+    field: str | None = None,
+    to_core: Callable[[Any], Any] = lambda value: value,
+) -> Any:  # noqa: ANN401 - the type stands beside the name
+    row = Row(check, strategies, only, field, to_core)
+    return dataclasses.field(default=default, metadata={"row": row})
+
+
+_NO_DEFAULT: Any = dataclasses.MISSING
+_AUTO = ("auto",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a training was asked for.
+
+    A row has the type of the checked value, the default, the check, and the strategies that the
+    option goes with; and for an option that the core takes as it is, the field of the core.
+    """
+
+    threads: int = _row(_NO_DEFAULT, _integer(1))
+    merge: str = _row("gradient_diversity", _method_name, _REPLICAS)
+    hidden_layer_sizes: tuple[int, ...] = _row((128,), _sizes)
+    activation: str = _row("relu", _one_of(*ACTIVATIONS))
+    output_activation: str = _row("auto", _one_of("auto", *OUTPUT_ACTIVATIONS))
+    loss: str = _row("auto", _one_of("auto", *OUTPUTS_OF_LOSS))
+    epochs: int = _row(10, _integer(0), field="epochs")
+    batch_size: int = _row(8, _integer(1))
+    learning_rate: float = _row(0.05, _real(), field="optimizer.learning_rate.start")
+    learning_rate_schedule: str = _row(
+        "linear", _one_of("linear", "constant"), field="optimizer.learning_rate.schedule"
+    )
+    merge_every: int | tuple[int, int] | str | None = _row(
+        "auto", _none_or(_words_or(_AUTO, _periods)), _MERGES
+    )
+    merge_options: Mapping[str, Any] | None = _row(None, _as_it_is, _REPLICAS)
+    outer_optimizer: str = _row("auto", _one_of(*cadence.OUTER_OPTIMIZERS), _MERGES)
+    outer_learning_rate: float | str = _row("auto", _words_or(_AUTO, _real()), _MERGES)
+    outer_momentum: float | str = _row("auto", _words_or(_AUTO, _real(below=1.0)), _MERGES)
+    last_merge: str | None = _row("auto", _one_of("auto", "average", None), _REPLICAS)
+    on_nonfinite: str = _row(
+        "raise",
+        _one_of("raise", "skip"),
+        _REPLICAS,
+        field="merge.skip_nonfinite",
+        to_core=lambda value: value == "skip",
+    )
+    warmup_samples: int = _row(0, _integer(0), _REPLICAS, field="warmup_samples")
+    init: str | Model = _row(
+        "shared",
+        _start,
+        _REPLICAS,
+        only="independent",
+        field="shared_start",
+        to_core=lambda value: isinstance(value, Model) or value == "shared",
+    )
+    init_scale: float | str = _row("auto", _words_or(("auto", "glorot", "he"), _real()))
+    shuffle: str | bool = _row(
+        "global",
+        _one_of("global", "shards", False),
+        field="shuffle",
+        to_core=lambda value: value or "none",
+    )
+    sample_weight: Any = _row(None, _as_it_is)
+    validation_data: tuple[Any, Any] | None = _row(None, _none_or(_pair))
+    first_layer: str = _row("auto", _one_of("auto", "sparse", "dense"))
+    forward_precision: str = _row(
+        "float32",
+        _one_of("float32", "bfloat16"),
+        _REPLICAS,
+        only="bfloat16",
+        field="batch.bfloat16_forward",
+        to_core=lambda value: value == "bfloat16",
+    )
+    skip_confident: float = _row(0.0, _real(below=1.0), field="batch.skip_confident")
+    center_inputs: bool = _row(False, _flag, field="center_inputs")
+    strategy: str = _row("replica", _one_of(*STRATEGIES))
+    costs: Any = _row(None, _as_it_is)
+    workers: int | None = _row(None, _none_or(_integer(1)))
+    seed: int = _row(0, _seed, field="seed")
+    callback: Callable[..., object] | None = _row(None, _none_or(_callable))
+    progress: bool = _row(False, _flag)
+    keep_replicas: bool = _row(False, _flag, _REPLICAS)
+
+    @functools.cached_property
+    def method(self) -> MergeMethod:
+        """The row of the merge method."""
+        return find_method(self.merge)
+
+    @functools.cached_property
+    def method_options(self) -> list[Any]:
+        """A value for each option of the merge method."""
+        return option_values(self.method, self.merge_options)
+
+    @property
+    def searches(self) -> bool:
+        """Whether the merge looks for the alpha of the least loss."""
+        return LINE_SEARCH in self.method_options
+
+    @property
+    def merges_in_python(self) -> bool:
+        """Whether the core leaves the replicas of the only round to be merged here."""
+        return self.searches or isinstance(self.method, PythonMethod)
+
+    @property
+    def is_periodic(self) -> bool:
+        """Whether it is best to merge over and over."""
+        return self.method.cadence == "periodic" or self.outer_optimizer != "auto"
+
+    @property
+    def starts_apart(self) -> bool:
+        """Whether each replica starts from its own random weights."""
+        return self.init == "independent" and not isinstance(self.init, Model)
+
+    @property
+    def reads(self) -> str:
+        """How the first layer is asked to read X."""
+        return "sparse" if self.forward_precision == "bfloat16" else self.first_layer
+
+    def asked_of_replicas(self) -> list[str]:
+        """Return those options that only a training with replicas can have."""
+        return [name for name in ROWS if _is_refused(self, name, "section")]
+
+
+ROWS: Mapping[str, Row] = MappingProxyType(
+    {field.name: field.metadata["row"] for field in dataclasses.fields(Options)}
+)
+DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {field.name: field.default for field in dataclasses.fields(Options)}
+)
+
+PAPER: Mapping[str, Any] = MappingProxyType(
+    {
+        "hidden_layer_sizes": (128,),
+        "activation": "logistic",
+        "output_activation": "logistic",
+        "loss": "squared_error",
+        "epochs": 1,
+        "batch_size": 1,
+        "learning_rate": 0.1,
+        "learning_rate_schedule": "constant",
+        "merge_every": None,
+        "outer_momentum": 0.0,
+        "init": "independent",
+        "init_scale": 0.6,
+        "shuffle": "shards",
+    }
+)
+"""The options that come nearest to Ott (2017): ``train_parallel(X, y, 8, "sum", **PAPER)``.
+
+The note does not state activation, loss, learning rate, initialisation and epochs. docs/paper.md
+says how these options were found.
+"""
+
+
+# ---------------------------------------------------------------------------------- the whole table
+
+
+def check_options(given: Mapping[str, object]) -> Options:
+    """Check a value for every row, each for itself and then all together."""
+    options = Options(**{name: row.check(name, given[name]) for name, row in ROWS.items()})
+    _check_strategy(options)
+    skips(options.method, options.on_nonfinite)
+    if options.searches and options.validation_data is None:
+        raise ValueError(
+            "merge_options={'alpha': 'line_search'} looks for the least loss on validation_data; "
+            "got none"
+        )
+    if options.forward_precision == "bfloat16" and options.first_layer == "dense":
+        raise ValueError(
+            "forward_precision='bfloat16' goes with first_layer='auto' or 'sparse'; got 'dense'"
+        )
+    if options.starts_apart and options.warmup_samples:
+        raise ValueError(
+            f"warmup_samples={options.warmup_samples} trains one common start and needs "
+            "init='shared' or a Model; got init='independent'"
+        )
+    if options.outer_optimizer == "slowmo" and options.learning_rate == 0.0:
+        raise ValueError("outer_optimizer='slowmo' needs learning_rate greater than 0; got 0.0")
+    return options
+
+
+_WHAT_STRATEGIES_DO = {
+    **dict.fromkeys(ONE_NETWORK, "trains one network, with nothing to merge,"),
+    "pattern": "merges after every epoch and without an outer step,",
+}
+
+
+def _check_strategy(options: Options) -> None:
+    strategy = options.strategy
+    refused = [name for name in ROWS if _is_refused(options, name, strategy)]
+    if refused:
+        without = [
+            name if row.only is None else f"{name}={row.only!r}"
+            for name, row in ROWS.items()
+            if strategy not in row.strategies
+        ]
+        got = ", ".join(f"{name}={getattr(options, name)!r}" for name in refused)
+        raise ValueError(
+            f"strategy={strategy!r} {_WHAT_STRATEGIES_DO[strategy]} and goes without "
+            f"{', '.join(without[:-1])} and {without[-1]}; these go with strategy='replica'. "
+            f"Got {got}"
+        )
+
+
+def _is_refused(options: Options, name: str, strategy: str) -> bool:
+    """Tell whether an option has a value that the strategy cannot have."""
+    row, value, default = ROWS[name], getattr(options, name), DEFAULTS[name]
+    if strategy in row.strategies:
+        return False
+    if row.only is not None:
+        return isinstance(value, str) and value == row.only
+    # The type is asked for too: arrays do not compare to a single bool.
+    return value is not default and not (isinstance(value, type(default)) and value == default)
+
+
+# ------------------------------------------------------------------------------ options of the core
+
+_PARTS: Mapping[str, Callable[..., Any]] = {
+    "": _core.TrainOptions,
+    "batch": _core.BatchOptions,
+    "init": _core.Init,
+    "merge": _core.MergeOptions,
+    "merge.every": _core.Period,
+    "merge.outer": _core.OuterStep,
+    "optimizer": _core.OptimizerOptions,
+    "optimizer.learning_rate": _core.LearningRate,
+}
+
+
+def core_fields(options: Options) -> dict[str, Any]:
+    """Return those fields of the core's options, by their paths, that no plan decides on."""
+    fields = {
+        row.field: row.to_core(getattr(options, name)) for name, row in ROWS.items() if row.field
+    }
+    return {
+        **fields,
+        "optimizer.method": _core.optimizer("sgd"),
+        "optimizer.momentum": 0.0,
+        "optimizer.accumulates": False,
+    }
+
+
+def core_options(fields: Mapping[str, Any]) -> _core.TrainOptions:
+    """Build the core's options from their fields, such as ``{"batch.batch_size": 8}``.
+
+    The core refuses a field that is missing, and one that it does not have.
+    """
+    parts: dict[str, dict[str, Any]] = {path: {} for path in _PARTS}
+    for path, value in fields.items():
+        part, _, name = path.rpartition(".")
+        parts[part][name] = value
+    for path in sorted(_PARTS, key=lambda path: path.count("."), reverse=True):
+        if path:
+            part, _, name = path.rpartition(".")
+            parts[part][name] = _PARTS[path](**parts[path])
+    built: _core.TrainOptions = _PARTS[""](**parts[""])
+    return built

@@ -1,0 +1,230 @@
+"""The plan of a training: what was left to "auto" is resolved, and all of it fits together.
+
+Nothing here reads a clock: but for the costs of a machine that :func:`omp_mlp.costs.calibrate` has
+measured, a plan follows from the data and the options alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from omp_mlp import _core, cadence
+from omp_mlp.cadence import Merging
+from omp_mlp.checks import FloatArray
+from omp_mlp.costs import CHOICES, TYPICAL, Costs, Prediction, calibrate, choose, predict
+from omp_mlp.data import TrainingData
+from omp_mlp.network import NetworkKind, network_kind
+from omp_mlp.options import ONE_NETWORK, Options, core_fields, core_options
+from omp_mlp.workers import effective_workers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a training goes."""
+
+    options: Options
+    n_samples: int
+    network: NetworkKind
+    start: FloatArray | None  # the core's parameters to start from; None: they are drawn
+    strategy: str
+    threads: int
+    merging: Merging
+    prediction: Prediction | None = None
+
+    @property
+    def total_samples(self) -> int:
+        """Samples that the whole training takes."""
+        return self.options.epochs * self.n_samples + self.options.warmup_samples
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the whole training; a warm-up is one."""
+        return self.merging.merges + (self.options.warmup_samples > 0)
+
+    def core_options(self) -> _core.TrainOptions:
+        """Return the options for the core."""
+        options = self.options
+        workers = effective_workers(options.workers, options.threads)
+        return core_options(
+            {
+                **core_fields(options),
+                **self._merge_fields(),
+                "strategy": self.strategy if self.strategy in ONE_NETWORK else "replica",
+                "threads": self.threads,
+                "workers": min(workers, self.threads),
+                "batch.batch_size": min(options.batch_size, self.n_samples),
+                "batch.first_layer": options.reads,
+                **_init_fields(options),
+                "keep_replicas": options.keep_replicas or options.merges_in_python,
+            }
+        )
+
+    def _merge_fields(self) -> dict[str, Any]:
+        options = self.options
+        if options.searches:
+            # A factor of 0 gives the base back, which the search starts from.
+            return self.merging.core_fields(options.merge, [0.0])
+        if options.merges_in_python:
+            return self.merging.core_fields("average", [])
+        return self.merging.core_fields(options.merge, options.method_options)
+
+
+def make_plan(options: Options, data: TrainingData) -> Plan:
+    """Resolve what was left to "auto", and check what depends on it."""
+    network = network_kind(options, data.inputs, data.targets)
+    _check_length(options, data.inputs.n_samples)
+    strategy = "replica" if options.strategy == "auto" else options.strategy
+    plan = Plan(
+        options=options,
+        n_samples=data.inputs.n_samples,
+        network=network,
+        start=network.start(options.init),
+        strategy=strategy,
+        threads=options.threads,
+        merging=_merging(options, data, network, strategy, options.threads),
+    )
+    _check_merging(options, plan.merging)
+    prediction = _predict(options, data, network)
+    if options.strategy != "auto":
+        return dataclasses.replace(plan, prediction=prediction)
+    if prediction is None:
+        strategy, threads = "replica", 1
+    else:
+        strategy, threads = prediction.strategy, prediction.threads
+    merging = _merging(options, data, network, strategy, threads)
+    return dataclasses.replace(
+        plan, strategy=strategy, threads=threads, merging=merging, prediction=prediction
+    )
+
+
+def _check_length(options: Options, n_samples: int) -> None:
+    if options.epochs * n_samples + options.warmup_samples >= 2**63:
+        raise ValueError(
+            f"epochs times samples must be less than 2^63; got {options.epochs} epochs and "
+            f"{options.warmup_samples} samples of warm-up"
+        )
+
+
+# -------------------------------------------------------------------------- when to merge, and how
+
+
+def _merging(
+    options: Options, data: TrainingData, network: NetworkKind, strategy: str, threads: int
+) -> Merging:
+    n_samples, epochs = data.inputs.n_samples, options.epochs
+    if strategy != "replica":
+        # A round is an epoch: of the one network, or of the largest shard.
+        shard = n_samples if strategy in ONE_NETWORK else -(-n_samples // threads)
+        ends_in_average = _ends_in_average(options, 0.0, threads, epochs)
+        return Merging((shard, shard), epochs, cadence.NO_OUTER_STEP, ends_in_average)
+    stream = epochs * -(-n_samples // threads)
+    merge_every = options.merge_every
+    if options.merges_in_python and merge_every == "auto":
+        merge_every = None
+    period = cadence.merge_period(
+        merge_every,
+        is_periodic=options.is_periodic,
+        threads=threads,
+        batch_size=options.batch_size,
+        n_samples=n_samples,
+        samples_a_replica=stream,
+        layer_sizes=network.layer_sizes,
+        nonzeros=data.inputs.nonzeros_a_sample(),
+    )
+    merges = cadence.count_merges(stream, period, min(options.batch_size, n_samples))
+    outer = cadence.outer_step(
+        options.outer_optimizer,
+        options.outer_learning_rate,
+        options.outer_momentum,
+        is_periodic=options.is_periodic,
+        threads=threads,
+        merges=merges,
+    )
+    ends_in_average = _ends_in_average(options, options.outer_momentum, threads, merges)
+    return Merging(period, merges, outer, ends_in_average)
+
+
+def _ends_in_average(
+    options: Options, outer_momentum: float | str, threads: int, merges: int
+) -> bool:
+    if options.last_merge != "auto":
+        return options.last_merge == "average"
+    is_short = threads > 1 and 1 < merges <= cadence.FEW_MERGES
+    return is_short and options.method.cadence == "periodic" and outer_momentum == "auto"
+
+
+def _check_merging(options: Options, merging: Merging) -> None:
+    name, outer = options.merge, merging.outer
+    if options.starts_apart and (options.method.needs_base or outer.needs_base):
+        raise ValueError(
+            f"merge={name!r} with outer_momentum={outer.momentum:g} and outer_learning_rate="
+            f"{outer.learning_rate:g} merges updates of one common start and needs init='shared' "
+            "or a Model; got init='independent'"
+        )
+    if not options.merges_in_python:
+        return
+    if merging.merges > 1:
+        raise ValueError(
+            f"merge={name!r} merges once here, at the end, and needs merge_every=None or 'auto'; "
+            f"got {options.merge_every}, which makes {merging.merges} merges"
+        )
+    if outer.needs_base or merging.ends_in_average:
+        raise ValueError(
+            f"merge={name!r} merges once here, without an outer step or another last merge; got "
+            f"outer_momentum={outer.momentum:g}, outer_learning_rate={outer.learning_rate:g} and "
+            f"last_merge={'average' if merging.ends_in_average else None!r}"
+        )
+
+
+# ---------------------------------------------------------------------------------- the cost model
+
+
+def _predict(options: Options, data: TrainingData, network: NetworkKind) -> Prediction | None:
+    """Ask the cost model, if anybody wants to know."""
+    if options.epochs == 0 or (costs := _costs(options)) is None:
+        return None
+    about: dict[str, Any] = {
+        "network": network.layer_sizes,
+        "n_samples": data.inputs.n_samples,
+        "epochs": options.epochs,
+        "threads": options.threads,
+        "merge_every": (
+            None
+            if options.merge_every == "auto" and not options.is_periodic
+            else options.merge_every
+        ),
+        "batch_size": options.batch_size,
+        "density": data.inputs.list_density(options.reads),
+        "costs": costs,
+    }
+    if options.strategy != "auto":
+        return predict(strategy=options.strategy, **about)
+    return choose(strategies=("replica",) if options.asked_of_replicas() else CHOICES, **about)
+
+
+def _costs(options: Options) -> Costs | None:
+    """Return the costs to predict with; None if nobody asked."""
+    costs, is_auto = options.costs, options.strategy == "auto"
+    if isinstance(costs, Costs):
+        return costs
+    if costs is not None and not isinstance(costs, (bool, np.bool_)):
+        raise TypeError(
+            f"costs must be an omp_mlp.costs.Costs, True, False or None; got {type(costs).__name__}"
+        )
+    if costs is None and not is_auto:
+        return None
+    if costs is None or costs:
+        return calibrate()
+    return TYPICAL if is_auto else None
+
+
+def _init_fields(options: Options) -> dict[str, Any]:
+    scale = options.init_scale
+    if scale == "auto":
+        scale = "he" if options.activation == "relu" else "glorot"
+    is_fixed = not isinstance(scale, str)
+    return {"init.rule": "fixed" if is_fixed else scale, "init.scale": scale if is_fixed else 0.0}

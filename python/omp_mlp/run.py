@@ -1,0 +1,126 @@
+"""A planned training is run by the core, and finished: merged where the core does not, and told."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from omp_mlp import _core
+from omp_mlp.checks import FloatArray
+from omp_mlp.data import TrainingData
+from omp_mlp.ensemble import Ensemble
+from omp_mlp.errors import SkippedReplicaWarning
+from omp_mlp.history import History
+from omp_mlp.merging.merge import search_alpha
+from omp_mlp.merging.methods import PythonMethod, apply
+from omp_mlp.model import Model
+from omp_mlp.plan import Plan
+from omp_mlp.watch import Watcher
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, from the plan to the network that it makes."""
+
+    plan: Plan
+    data: TrainingData
+
+    def train(self) -> Model | Ensemble:
+        """Run the training, and return the network with its history."""
+        options = self.plan.options
+        with Watcher(
+            rounds=self.plan.rounds,
+            total_samples=self.plan.total_samples,
+            unmerged_after=options.warmup_samples if options.merges_in_python else None,
+            callback=options.callback,
+            progress=options.progress,
+            score=None if self.data.validation is None else self._score,
+        ) as watcher:
+            result = self._run_core(watcher)
+            replicas = tuple(self.plan.network.model(packed) for packed in result.replicas)
+            master = self.plan.network.model(result.parameters)
+            columns = result.history
+            merged: Model | Ensemble = master
+            if options.merges_in_python:
+                merged = self._merge(master, replicas, result.skipped, columns, watcher)
+        prediction = self.plan.prediction
+        history = History.of_training(
+            columns,
+            validation=watcher.validation,
+            predicted=math.nan if prediction is None else prediction.total,
+            total_samples=self.plan.total_samples,
+            strategy=self.plan.strategy,
+            threads=self.plan.threads,
+        )
+        if result.skipped:
+            _warn_of(result.skipped)
+        return merged._with(history, replicas if options.keep_replicas else ())
+
+    def _run_core(self, watcher: Watcher) -> _core.TrainResult:
+        data, targets = self.data, self.data.targets
+        return _core.train(
+            network=self.plan.network.core(self.plan.start),
+            samples=data.inputs.core,
+            targets=_core.Targets(
+                classes=targets.indices, values=targets.values, weights=data.sample_weight
+            ),
+            options=self.plan.core_options(),
+            after_round=watcher.after_round if watcher.watches_rounds else None,
+            during_round=watcher.during_round if watcher.watches_within else None,
+        )
+
+    def _score(self, packed: FloatArray) -> tuple[float, float]:
+        assert self.data.validation is not None
+        return self.data.validation.evaluate(self.plan.network.model(packed))
+
+    def _merge(
+        self,
+        base: Model,
+        replicas: tuple[Model, ...],
+        skipped: list[tuple[int, int]],
+        columns: dict[str, Any],
+        watcher: Watcher,
+    ) -> Model | Ensemble:
+        """Merge the replicas of the only round, and count that into its row of the history."""
+        began = time.perf_counter()
+        warmups = self.plan.rounds - self.plan.merging.merges
+        if len(columns["samples"]) <= warmups:  # it ended or was stopped before replicas parted
+            return self._merged(base, [])
+        left_out = {replica for _, replica in skipped}
+        merged = self._merged(base, [one for i, one in enumerate(replicas) if i not in left_out])
+        columns["merge_seconds"][-1] += time.perf_counter() - began
+        validation = self.data.validation
+        watcher.merged(
+            int(columns["samples"][-1]),
+            float(columns["loss"][-1]),
+            None if validation is None else validation.evaluate(merged),
+        )
+        return merged
+
+    def _merged(self, base: Model, replicas: list[Model]) -> Model | Ensemble:
+        options, data = self.plan.options, self.data
+        if isinstance(options.method, PythonMethod):
+            # Without replicas there is the start alone, which is its own merge.
+            return apply(
+                options.method,
+                replicas or [base],
+                data.inputs,
+                data.targets,
+                options.method_options,
+            )
+        assert data.validation is not None
+        return search_alpha(replicas, base, data.validation.loss) if replicas else base
+
+
+def _warn_of(skipped: list[tuple[int, int]]) -> None:
+    shown = ", ".join(f"replica {replica} in round {round_}" for round_, replica in skipped[:5])
+    more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+    warnings.warn(
+        f"left out of the merge, with an infinite loss or weight, or one that is not a number: "
+        f"{shown}{more}",
+        SkippedReplicaWarning,
+        stacklevel=4,  # of train_parallel's caller
+    )
