@@ -1,4 +1,4 @@
-"""What a training reads: X, y, the weights of the samples, and data to validate on."""
+"""The data of a training: X, y, the weights of the samples, and data to validate on."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
     inputs = read_inputs(
         X,
         for_training=True,
-        # The copy as bytes is for those who read lists, and for more than the start itself.
+        # Replicas use the copy as bytes if they read X sparse and train for an epoch at least.
         for_replicas=options.strategy not in ONE_NETWORK
         and options.first_layer != "dense"
         and options.epochs > 0,

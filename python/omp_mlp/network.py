@@ -18,10 +18,11 @@ from omp_mlp.targets import Targets, same_labels
 
 @dataclass(frozen=True)
 class NetworkKind:
-    """All of a network but its parameters.
+    """A network without its parameters.
 
     ``scale``: the training reads ``scale`` times X. A network of the core applies to that, and a
-    Model to X; their first layers differ by the scale, which is a power of two, so exactly.
+    Model applies to X. Their first layers differ by the scale. It is a power of two, so the
+    conversion is exact.
     """
 
     layer_sizes: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""The options of a training: a row for each, with check, strategies, and field of the core.
+"""The options of a training: a row for each, with its check, strategies and field of the core.
 
 To add an option: a row here, a parameter with its text in :func:`omp_mlp.train_parallel`, and, if
 the core has to know it, a field of ``TrainOptions`` (cpp/training/options.hpp).
@@ -30,10 +30,10 @@ ONE_NETWORK = ("section", "synchronous", "hogwild")
 STRATEGIES = ("replica", *ONE_NETWORK, "pattern", "auto")
 OUTPUTS_OF_LOSS = {"cross_entropy": ("softmax",), "squared_error": ("identity", "logistic")}
 
-# What an option goes with.
+# The strategies that an option goes with.
 _ANY = STRATEGIES
 _REPLICAS = ("replica", "pattern", "auto")
-_MERGES = ("replica", "auto")  # those that do not decide themselves when they merge
+_MERGES = ("replica", "auto")  # the strategies that leave it open when to merge
 
 Check = Callable[[str, Any], Any]  # the name of an option, a value -> the value to go on with
 
@@ -124,13 +124,13 @@ def _callable(name: str, value: object) -> object:
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of an option besides its name and its default."""
+    """What the table knows of an option besides its name and its default."""
 
     check: Check
-    strategies: tuple[str, ...]  # that it goes with
-    only: object  # the one value that goes with these alone; None: all but the default
-    field: str | None  # of the core's options, by its path; None: the plan decides on it
-    to_core: Callable[[Any], Any]  # what that field gets
+    strategies: tuple[str, ...]  # the strategies that the option goes with
+    only: object  # the one value that goes with these strategies alone; None: all but the default
+    field: str | None  # the path of the core's field; None: the plan decides what the core gets
+    to_core: Callable[[Any], Any]  # makes the field's value from the option's
 
 
 def _row(
@@ -152,10 +152,10 @@ _AUTO = ("auto",)
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a training was asked for.
+    """The options of one training, checked.
 
     A row has the type of the checked value, the default, the check, and the strategies that the
-    option goes with; and for an option that the core takes as it is, the field of the core.
+    option goes with. If the core takes the option as it is, the row also names the core's field.
     """
 
     threads: int = _row(_NO_DEFAULT, _integer(1))
@@ -239,12 +239,12 @@ class Options:
 
     @property
     def merges_in_python(self) -> bool:
-        """Whether the core leaves the replicas of the only round to be merged here."""
+        """Whether Python merges the replicas of the only round, and not the core."""
         return self.searches or isinstance(self.method, PythonMethod)
 
     @property
     def is_periodic(self) -> bool:
-        """Whether it is best to merge over and over."""
+        """Whether it is best to merge in every round."""
         return self.method.cadence == "periodic" or self.outer_optimizer != "auto"
 
     @property
@@ -254,11 +254,11 @@ class Options:
 
     @property
     def reads(self) -> str:
-        """How the first layer is asked to read X."""
+        """How the options ask the first layer to read X."""
         return "sparse" if self.forward_precision == "bfloat16" else self.first_layer
 
     def asked_of_replicas(self) -> list[str]:
-        """Return those options that only a training with replicas can have."""
+        """Return the names of options that only a training with replicas can have."""
         return [name for name in ROWS if _is_refused(self, name, "section")]
 
 
@@ -297,7 +297,7 @@ says how these options were found.
 
 
 def check_options(given: Mapping[str, object]) -> Options:
-    """Check a value for every row, each for itself and then all together."""
+    """Check a value for every row, each by itself and then all together."""
     options = Options(**{name: row.check(name, given[name]) for name, row in ROWS.items()})
     _check_strategy(options)
     skips(options.method, options.on_nonfinite)
@@ -369,7 +369,7 @@ _PARTS: Mapping[str, Callable[..., Any]] = {
 
 
 def core_fields(options: Options) -> dict[str, Any]:
-    """Return those fields of the core's options, by their paths, that no plan decides on."""
+    """Return the fields of the core's options, by their paths, that the plan does not decide."""
     fields = {
         row.field: row.to_core(getattr(options, name)) for name, row in ROWS.items() if row.field
     }
@@ -384,7 +384,7 @@ def core_fields(options: Options) -> dict[str, Any]:
 def core_options(fields: Mapping[str, Any]) -> _core.TrainOptions:
     """Build the core's options from their fields, such as ``{"batch.batch_size": 8}``.
 
-    The core refuses a field that is missing, and one that it does not have.
+    The core refuses a missing field and an unknown one.
     """
     parts: dict[str, dict[str, Any]] = {path: {} for path in _PARTS}
     for path, value in fields.items():

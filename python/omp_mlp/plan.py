@@ -1,7 +1,7 @@
-"""The plan of a training: what was left to "auto" is resolved, and all of it fits together.
+"""Make the plan of a training: resolve what was left to "auto", and check that all fits together.
 
-Nothing here reads a clock: but for the costs of a machine that :func:`omp_mlp.costs.calibrate` has
-measured, a plan follows from the data and the options alone.
+Nothing here reads a clock. A plan follows from the data and the options alone, except that
+``strategy="auto"`` also asks what work costs on the machine (:func:`omp_mlp.costs.calibrate`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Plan:
     def _merge_fields(self) -> dict[str, Any]:
         options = self.options
         if options.searches:
-            # A factor of 0 gives the base back, which the search starts from.
+            # A factor of 0 gives the base back, where the search starts.
             return self.merging.core_fields(options.merge, [0.0])
         if options.merges_in_python:
             return self.merging.core_fields("average", [])
@@ -184,7 +184,7 @@ def _check_merging(options: Options, merging: Merging) -> None:
 
 
 def _predict(options: Options, data: TrainingData, network: NetworkKind) -> Prediction | None:
-    """Ask the cost model, if anybody wants to know."""
+    """Return what the cost model predicts; None if no option asks for a prediction."""
     if options.epochs == 0 or (costs := _costs(options)) is None:
         return None
     about: dict[str, Any] = {
@@ -207,7 +207,7 @@ def _predict(options: Options, data: TrainingData, network: NetworkKind) -> Pred
 
 
 def _costs(options: Options) -> Costs | None:
-    """Return the costs to predict with; None if nobody asked."""
+    """Return the costs to predict with; None if no option asks for a prediction."""
     costs, is_auto = options.costs, options.strategy == "auto"
     if isinstance(costs, Costs):
         return costs

@@ -1,4 +1,4 @@
-"""A planned training is run by the core, and finished: merged where the core does not, and told."""
+"""Run a plan in the core, and finish it: merge where Python merges, and make the history."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Run:
         """Merge the replicas of the only round, and count that into its row of the history."""
         began = time.perf_counter()
         warmups = self.plan.rounds - self.plan.merging.merges
-        if len(columns["samples"]) <= warmups:  # it ended or was stopped before replicas parted
+        if len(columns["samples"]) <= warmups:  # the training ended before the replicas parted
             return self._merged(base, [])
         left_out = {replica for _, replica in skipped}
         merged = self._merged(base, [one for i, one in enumerate(replicas) if i not in left_out])
@@ -103,7 +103,7 @@ class Run:
     def _merged(self, base: Model, replicas: list[Model]) -> Model | Ensemble:
         options, data = self.plan.options, self.data
         if isinstance(options.method, PythonMethod):
-            # Without replicas there is the start alone, which is its own merge.
+            # Without replicas there is only the start; its merge is the start itself.
             return apply(
                 options.method,
                 replicas or [base],

@@ -1,7 +1,7 @@
-"""SciPy's sparse matrices as the core reads them: every array is checked before it is followed.
+"""Check SciPy's sparse matrices, and bring them into the form that the core reads.
 
-SciPy looks at the arrays of a matrix only when it is asked to (``check_format``). Its conversions,
-like the core, read and write memory where these arrays point.
+SciPy checks the arrays of a matrix only when it is asked to (``check_format``). Its conversions and
+the core read and write memory where these arrays point. So every array is checked first.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Csr:
     shape: tuple[int, int]
     starts: npt.NDArray[np.int64]  # where each row starts, and where the last one ends
     indices: npt.NDArray[np.int32]
-    data: npt.NDArray[Any]  # the stored values in the type that they were given in ...
-    values: FloatArray  # ... and as the core wants them
+    data: npt.NDArray[Any]  # the stored values in their own type ...
+    values: FloatArray  # ... and in float32, as the core reads them
 
     def stored(self, row: int, column: int) -> Any:  # noqa: ANN401 - a number of any type
         """Return a stored value."""
@@ -33,7 +33,7 @@ class Csr:
         return self.data[begin + np.searchsorted(self.indices[begin:end], column)]
 
     def __getitem__(self, block: slice) -> Csr:
-        """Return the rows from one to another."""
+        """Return some rows that follow one another."""
         first, last, _ = block.indices(self.shape[0])
         begin, end = self.starts[first], self.starts[last]
         return Csr(
@@ -53,14 +53,14 @@ class Csr:
 
 
 def is_sparse(X: object) -> bool:
-    """Tell whether X is a sparse matrix: it can be brought into compressed sparse rows."""
+    """Tell whether X is a sparse matrix, which has a conversion to compressed sparse rows."""
     return hasattr(X, "tocsr")
 
 
 def read_csr(X: Matrix, name: str) -> Csr:
     """Check a sparse matrix of any format, and return it in compressed sparse rows.
 
-    Its arrays are used in place where they are what the core wants.
+    The result uses the arrays of X in place where the core can read them.
     """
     shape = tuple(X.shape)
     if len(shape) != 2:
@@ -95,7 +95,7 @@ def read_csr(X: Matrix, name: str) -> Csr:
 
 
 def _check_before_conversion(X: Matrix, name: str) -> None:
-    """Check what the conversion of a format to compressed sparse rows goes by."""
+    """Check the arrays that the conversion of a format to compressed sparse rows reads."""
     kind = getattr(X, "format", None)
     if kind == "coo":
         _check_coordinates(X, name)
@@ -140,7 +140,7 @@ def _check_compressed(
     inner: str,
     name: str,
 ) -> None:
-    """Check the arrays of compressed rows or columns (or of blocks of them) of that shape."""
+    """Check the arrays of compressed rows or columns, or of blocks of them, for this shape."""
     _check_integers(starts, f"{outer} starts (indptr)", name)
     _check_integers(indices, f"{inner} indices", name)
     if starts.shape != (shape[0] + 1,):
@@ -175,7 +175,7 @@ def _check_range(indices: npt.NDArray[Any], length: int, what: str, name: str) -
 
 
 def _ascends_in_rows(starts: npt.NDArray[Any], indices: npt.NDArray[Any]) -> bool:
-    """Look at the indices themselves: what SciPy remembers of them may be out of date."""
+    """Look at the indices themselves, because SciPy's flags about them may be out of date."""
     stored = indices[: starts[-1]]
     falls = stored[1:] <= stored[:-1]
     within = np.ones(max(len(stored) - 1, 0), dtype=bool)

@@ -1,4 +1,4 @@
-"""Training in parallel: replicas of a network on shards of the data, merged into one."""
+"""Train in parallel: replicas of a network train on shards of the data, a merge makes them one."""
 
 from __future__ import annotations
 
