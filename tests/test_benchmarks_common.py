@@ -5,6 +5,7 @@ import csv
 import json
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -307,13 +308,17 @@ def test_results_are_there_after_every_piece_and_are_gone_on_with(tmp_path):
     assert set(again.content["seconds"]) == {"score"}
 
 
-def test_a_run_with_other_options_is_not_gone_on_with(tmp_path):
+def test_a_run_with_other_options_or_of_another_commit_is_not_gone_on_with(tmp_path):
     path = tmp_path / "run.json"
     with pytest.raises(SystemExit, match="no earlier run"):
         files.Results(path, ABOUT, resume=True)
-    files.Results(path, ABOUT).write()
+    files.Results(path, ABOUT).write(kept=1)
+    assert files.Results(path, ABOUT, resume=True).content["kept"] == 1
     other = {**ABOUT, "options": {"quick": True, "threads": [1, 2]}}
     with pytest.raises(SystemExit, match=r"has options .*'quick': False.*; expected"):
+        files.Results(path, other, resume=True)
+    other = {**ABOUT, "source": {"commit": "later", "dirty": False}}
+    with pytest.raises(SystemExit, match=r"has source .*gabcdef.*; expected .*later"):
         files.Results(path, other, resume=True)
 
 
@@ -436,7 +441,7 @@ def _process():
 
 
 def test_a_process_answers_reports_errors_and_goes_on():
-    with _process() as child:
+    with closing(_process()) as child:
         assert child.about == {"do": "open", "data": 3}
         with pytest.raises(process.ProcessError, match="child: not this"):
             child.ask("fail")
@@ -444,7 +449,7 @@ def test_a_process_answers_reports_errors_and_goes_on():
 
 
 def test_a_process_that_ends_is_an_error_with_its_last_words():
-    with _process() as child:
+    with closing(_process()) as child:
         with pytest.raises(process.ProcessError, match="child: the process ended: last words"):
             child.ask("end")
         with pytest.raises(process.ProcessError, match="the process ended"):

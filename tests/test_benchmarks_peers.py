@@ -6,6 +6,7 @@ A small run on few digits with the peers that need nothing but NumPy and SciPy.
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -320,7 +321,7 @@ def _start(peer: Row) -> Process:
 
 def test_a_process_reports_errors_and_goes_on() -> None:
     task = asdict(Training(8, 0.1))
-    with _start(row("numpy")) as process:
+    with closing(_start(row("numpy"))) as process:
         assert process.about["version"] == np.__version__
         with pytest.raises(ProcessError, match=r"NumPy: ValueError: no solver .* adam"):
             process.ask("train", training={**task, "solver": "adam"})
@@ -332,7 +333,7 @@ def test_a_process_reports_errors_and_goes_on() -> None:
 def test_a_process_that_ends_is_an_error() -> None:
     with pytest.raises(ProcessError, match="ModuleNotFoundError"):
         _start(Row("x", "X", "not_there", "numpy"))
-    with _start(row("numpy")) as process:
+    with closing(_start(row("numpy"))) as process:
         process._process.kill()
         process._process.wait()
         with pytest.raises(ProcessError, match="NumPy: the process ended"):
@@ -341,7 +342,7 @@ def test_a_process_that_ends_is_an_error() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_processes_keep_to_their_cores_and_threads() -> None:
-    with _start(row("numpy")) as process:
+    with closing(_start(row("numpy"))) as process:
         assert os.sched_getaffinity(process.pid) == {_one_core()}
         pools = process.about["thread_pools"]
         assert pools

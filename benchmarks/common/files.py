@@ -30,7 +30,7 @@ class Results:
         What :func:`..machine.describe_run` returns.
     resume : bool
         Go on with the run in ``path``: pieces that it has are not measured again. It must have the
-        same options and build.
+        same options, build and commit. Its other entries are kept.
     again : collection of str
         With ``resume``: pieces to measure again, by name, or by what stands before the "/" in it.
 
@@ -58,12 +58,13 @@ class Results:
         if not self.path.exists():
             raise SystemExit(f"--resume: there is no earlier run to go on with, {self.path}")
         earlier = read_json(self.path)
-        for key in ("options", "build"):
+        for key in ("options", "build", "source"):
             if earlier[key] != self.content[key]:
                 raise SystemExit(
                     f"--resume: {self.path} has {key} {earlier[key]}; expected those of this run, "
                     f"{self.content[key]}"
                 )
+        self.content = {**earlier, **self.content}
         for name, found in earlier["pieces"].items():
             if not {name, name.partition("/")[0]} & set(again):
                 self.content["pieces"][name] = found

@@ -9,7 +9,6 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from .files import PROJECT_ROOT
@@ -118,16 +117,3 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._errors.close()
-
-    def __enter__(self) -> Process:
-        """Return the process itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the process."""
-        self.close()

@@ -153,15 +153,18 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             for part in arguments.only:
                 progress.say(f"{part} ...")
                 results.take(part, lambda measure=PARTS[part]: measure(bench))
+    # In a run that was resumed, not all have been asked again.
+    earlier = results.content.get("peers", {})
+    asked = [entry for entry in rows if entry.name in bench.versions or entry.name not in earlier]
     results.write(
-        peers={entry.name: describe_peer(entry, bench) for entry in rows},
+        peers={**earlier, **{entry.name: describe_peer(entry, bench) for entry in asked}},
         not_installed=missing,
-        failures=bench.failures,
+        failures=[*results.content.get("failures", []), *bench.failures],
     )
     written = [results.path]
     if not arguments.tune:
         written += finish(results, arguments.out, docs=arguments.docs)
-    for failure in bench.failures:
+    for failure in results.content["failures"]:
         print(f"failed: {failure}")
     print(f"\nWritten in {progress.seconds:.0f} s to {arguments.out}:")
     for path in written:

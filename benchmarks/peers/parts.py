@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -222,7 +223,7 @@ def memory(bench: Bench) -> Result:
     }
 
     def ask(key: tuple[str, int], _: int) -> Result:
-        with bench.start(wanted[key]) as process:
+        with closing(bench.start(wanted[key])) as process:
             return process.ask("memory", training=asdict(training))
 
     replies = bench.take_turns(list(wanted), ask, 1 if bench.quick else 3)

@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 process = measure.start(name, python, data, Path(folder))
             except (OSError, ProcessError) as error:
                 raise SystemExit(f"--{name}: {error}") from error
-            started[name] = processes.enter_context(process)
+            started[name] = processes.enter_context(contextlib.closing(process))
         results.write(versions={name: process.about for name, process in started.items()})
         entries = results.take(
             "speed",
