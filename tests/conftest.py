@@ -1,9 +1,12 @@
 """What holds for every test: the environment, how property tests draw, shared fixtures."""
 
+import copy
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -12,6 +15,7 @@ for _name in list(os.environ):
     if _name.startswith(("OMP_", "GOMP_", "KMP_", "LOKY_")) and not _name.startswith("OMP_MLP_"):
         del os.environ[_name]
 
+import omp_mlp  # noqa: E402
 from omp_mlp import _core  # noqa: E402
 
 # `make test` draws the same examples every time, and bounds no time: a busy machine is no mistake.
@@ -57,3 +61,36 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
     _core.select_kernels(request.param)
     yield request.param
     _core.select_kernels(before)
+
+
+X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+Y = np.arange(12) % 3
+OPTIONS = {"epochs": 1, "batch_size": 4}
+
+
+@pytest.fixture
+def train_without_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Train with an argument or two out of order; fail if any work is done, or the data change."""
+    omp_mlp.train_parallel(X, Y, 2, "average", **OPTIONS)  # in order, all is well
+
+    def work(**_: Any) -> None:
+        pytest.fail("the core was called")
+
+    def callback(_: Any) -> None:
+        pytest.fail("the callback was called")
+
+    monkeypatch.setattr(_core, "train", work)
+
+    def run(
+        X: Any = X, y: Any = Y, threads: Any = 2, merge: Any = "average", **options: Any
+    ) -> Any:
+        options = {**OPTIONS, "callback": callback, **options}
+        before = copy.deepcopy((X, y))
+        try:
+            return omp_mlp.train_parallel(X, y, threads, merge, **options)
+        finally:
+            for given, original in zip((X, y), before, strict=True):
+                if isinstance(given, np.ndarray):
+                    np.testing.assert_array_equal(given, original)
+
+    return run

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import omp_mlp
-from omp_mlp import History, Progress
+from omp_mlp import History, Progress, _core
 
 COLUMNS = [
     "samples",
@@ -222,3 +222,29 @@ def test_reports_within_a_round_add_up():
         assert 0 < look.loss < 10
         assert look.total_samples == 10_000 * 2_000
         assert math.isnan(look.validation_score)
+
+
+def test_the_core_has_a_column_for_each_but_those_of_python():
+    of_python = {"validation_loss", "validation_score", "predicted_seconds"}
+    meanings = _core.history_columns()
+    assert set(meanings) == set(COLUMNS) - of_python
+    assert all(len(meaning) > 10 for meaning in meanings.values())
+
+
+def test_a_history_is_made_of_named_columns():
+    columns = {name: np.array([1.0, 2.0]) for name in _core.history_columns()}
+    columns["samples"] = np.array([10, 40])
+    history = History.of_training(
+        columns, validation=[(0.5, 0.25), (0.125, 1.0)], predicted=8.0, total_samples=80,
+        strategy="section", threads=3,
+    )  # fmt: skip
+    np.testing.assert_array_equal(history.predicted_seconds, [1.0, 3.0])
+    np.testing.assert_array_equal(history.validation_score, [0.25, 1.0])
+    assert (history.strategy, history.threads, len(history)) == ("section", 3, 2)
+    for name in _core.history_columns():
+        assert getattr(history, name) is columns[name]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'more'"):
+        History.of_training(
+            {**columns, "more": columns["loss"]}, validation=(), predicted=np.nan,
+            total_samples=80, strategy="replica", threads=1,
+        )  # fmt: skip

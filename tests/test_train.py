@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -19,8 +17,7 @@ from numpy.typing import NDArray
 
 import omp_mlp
 import oracle
-from omp_mlp import _core, cadence
-from omp_mlp.inputs import read_inputs
+from omp_mlp import _core
 
 # How far a float32 weight may be from the oracle's, relative to the largest weight (or to 1).
 #
@@ -1247,19 +1244,6 @@ def signature_defaults() -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
-def test_defaults_are_what_the_documentation_says() -> None:
-    text = inspect.getdoc(omp_mlp.train_parallel) or ""
-    documented = {
-        name: ast.literal_eval(default)
-        for name, default in re.findall(r"^(\w+) : .*, default (.+)$", text, re.MULTILINE)
-    }
-    defaults = signature_defaults()
-    assert len(documented) > 15
-    assert documented == {name: defaults[name] for name in documented}
-    # What has no default in words is left out, by default.
-    assert all(not value for name, value in defaults.items() if name not in documented)
-
-
 def test_defaults_resolve_as_documented() -> None:
     X, y = inputs(300), classes(300)
     defaults = signature_defaults()
@@ -1277,47 +1261,6 @@ def test_defaults_resolve_as_documented() -> None:
     assert all(defaults[name] == "auto" for name in resolved)
     spelled_out = omp_mlp.train_parallel(X, y, 4, **{**defaults, **resolved})
     assert same_bits(omp_mlp.train_parallel(X, y, 4), spelled_out)
-
-
-def automatic_period(
-    X: Any, threads: int, batch_size: int, layer_sizes: tuple[int, ...], **changed: Any
-) -> tuple[int, int]:
-    """Return what merge_every="auto" chooses for ten epochs."""
-    options: dict[str, Any] = {"merge_every": "auto", "is_periodic": True, **changed}
-    return cadence.merge_period(
-        **options,
-        threads=threads,
-        batch_size=batch_size,
-        n_samples=len(X),
-        samples_a_replica=10 * -(-len(X) // threads),
-        layer_sizes=layer_sizes,
-        nonzeros=read_inputs(X).nonzeros_a_sample(),
-    )
-
-
-def test_automatic_period_by_hand() -> None:
-    # Half of 512 inputs are nonzero: a sample takes 2 * 256 * 64 + 3 * 64 * 4 = 33,536 multiply-
-    # adds, a merge of two replicas 12 * (513 * 64 + 65 * 4) + 2 * 10,000 = 417,104, a tenth of
-    # 124.37 samples. As many merges has a period that grows from A to 16 A, if A is 0.338 of it.
-    X = np.tile(np.float32([0, 1]), (16_384, 256))
-    sizes = (512, 64, 4)
-    for form in (X, scipy.sparse.csr_array(X[:300])):
-        assert cadence.work_a_sample(read_inputs(form).nonzeros_a_sample(), sizes) == 33_536
-    assert cadence.cheap_period(2, sizes, 33_536) == pytest.approx(124.37, abs=0.01)
-    factor = (15 / 16) / np.log(16)
-    # Two threads: 81,920 samples a replica; 160 for 512 merges are more than 124.4.
-    assert factor * 124.37 == pytest.approx(42.05, abs=0.01)
-    assert automatic_period(X, 2, 1, sizes) == (42, 672)
-    assert automatic_period(X, 2, 8, sizes) == (40, 640)
-    # Eight threads: 20,480 samples a replica; 40 for 512 merges.
-    assert factor * 40 == pytest.approx(13.53, abs=0.01)
-    assert automatic_period(X, 8, 1, sizes) == (14, 224)
-    assert automatic_period(X, 8, 30, sizes) == (30, 480)
-    # A hundred threads: 1,640 samples a replica, for which 8 samples are the shortest.
-    assert automatic_period(X, 100, 1, sizes) == (8, 128)
-    # One thread: an epoch. A method that is applied once: all of it.
-    assert automatic_period(X, 1, 8, sizes) == (16_384, 16_384)
-    assert automatic_period(X, 8, 8, sizes, is_periodic=False) == (20_480, 20_480)
 
 
 @pytest.mark.parametrize(
