@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import omp_mlp
 import oracle
 from processes import run_python
+from stability import stable_rate
 
 # As in test_train.py: a float32 weight near 1 is off by a random walk of steps of 2^-25. A mistake
 # in the order of the samples, in a rate or in a derivative moves weights by 1e-3 and more.
@@ -207,14 +208,24 @@ def test_any_shape(
     nonzero: float,
 ) -> None:
     threads = 1 if strategy == "hogwild" else threads
+    X, y = inputs(n_samples, n_features, nonzero), classes(n_samples, min(n_samples, 3))
+    sizes = [n_features, *hidden, int(y.max()) + 1]
+    rate = stable_rate(
+        X,
+        y,
+        [oracle.initial_parameters(sizes, OPTIONS["seed"], 0, OPTIONS["init_scale"])],
+        activation=OPTIONS["activation"],
+        output_activation="softmax",
+        steps=OPTIONS["epochs"] * -(-n_samples // batch_size),
+    )
     check_against_one_thread(
         strategy,
         threads,
-        X=inputs(n_samples, n_features, nonzero),
-        y=classes(n_samples, min(n_samples, 3)),
+        X=X,
+        y=y,
         hidden_layer_sizes=hidden,
         batch_size=batch_size,
-        learning_rate=0.2 if n_features < 100 else 0.01,
+        learning_rate=rate,
         center_inputs=center_inputs,
     )
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import omp_mlp
 import oracle
 from omp_mlp import _core
+from stability import stable_rate
 
 # How far a float32 weight may be from the oracle's, relative to the largest weight (or to 1).
 #
@@ -1479,55 +1480,39 @@ def test_kept_replicas_apply_to_bytes_as_the_network_does() -> None:
 # -------------------------------------------------------------------------------- any configuration
 
 
-# The most that the rates of a training add up to, in units of 1 / curvature. Rounding grows by at
-# most the exponential of that, whatever is drawn.
-RATES_IN_ALL = 4.0
-
-
-def stable_rate(X: NDArray[np.float32], y: NDArray[Any], options: dict[str, Any]) -> float:
-    """Return a rate at which no training with these options can run away.
-
-    A step multiplies a difference between two networks by at most 1 + rate * curvature. The
-    curvature of the loss in the weights of a layer is at most (|a|^2 + 1) times the squared
-    spectral norms of the layers above, where a is what the layer is given; the slopes of the units
-    and the curvature of the loss in its outputs are at most 1. Norms below 1 count as 1, so that
-    the squared targets bound what pairs of layers add. A merge may add up the steps of all
-    replicas, and an outer optimiser may repeat them.
-    """
+def rate_of(X: NDArray[np.float32], y: NDArray[Any], options: dict[str, Any]) -> float:
+    """Return a rate at which no training with these options runs away."""
     n_samples, threads = len(X), options["threads"]
+    n_outputs = y.shape[1] if y.ndim > 1 else int(y.max()) + 1
+    sizes = [X.shape[1], *options["hidden_layer_sizes"], n_outputs]
     start_of = functools.partial(
-        oracle.initial_parameters,
-        [X.shape[1], *options["hidden_layer_sizes"], y.shape[1] if y.ndim > 1 else y.max() + 1],
-        options["seed"],
-        init_scale=options["init_scale"],
+        oracle.initial_parameters, sizes, options["seed"], init_scale=options["init_scale"]
     )
-    curvature = 0.0
-    for parameters in map(start_of, range(threads)):
-        passed = oracle.forward(parameters, X, options["activation"], options["output_activation"])
-        above = 1.0
-        found = max(1.0, float((y**2).sum(axis=-1).max() if y.ndim > 1 else 1.0))
-        for (W, _), a in zip(parameters[::-1], passed.a[-2::-1], strict=True):
-            found += (float((a**2).sum(axis=1).max()) + 1) * above
-            above *= max(1.0, float(np.linalg.norm(W, 2))) ** 2
-        curvature = max(curvature, found)
-
+    # A merge may add up the steps of all replicas, and an outer optimiser may repeat them.
+    gain = options["outer_learning_rate"] / (1 - options["outer_momentum"])
+    if options["merge"] in ("gradient_diversity", "adasum", "delta_sum"):
+        gain *= threads
     spans = oracle.rounds(
         n_samples, threads, options["epochs"], options["merge_every"], options["batch_size"]
     )
     first, stop = oracle.block(n_samples, threads, 0)
-    steps = sum(
-        len(oracle.batches(*of_replica[0], stop - first, options["batch_size"]))
-        for of_replica in spans
+    batches = [
+        oracle.batches(*of_replica[0], stop - first, options["batch_size"]) for of_replica in spans
+    ]
+    return stable_rate(
+        X,
+        y,
+        map(start_of, range(threads)),
+        activation=options["activation"],
+        output_activation=options["output_activation"],
+        steps=sum(map(len, batches)) + options["warmup_samples"],
+        gain=gain,
     )
-    steps += options["warmup_samples"]
-    gain = options["outer_learning_rate"] / (1 - options["outer_momentum"])
-    gain *= threads if options["merge"] in ("gradient_diversity", "adasum", "delta_sum") else 1
-    return min(1.0, RATES_IN_ALL / max(steps, 1)) / (gain * curvature)
 
 
 @st.composite
 def configurations(draw: st.DrawFn) -> tuple[dict[str, Any], float]:
-    """Draw data and options, and the share of ``stable_rate`` that is the rate."""
+    """Draw data and options, and the share of ``rate_of`` that is the rate."""
     merge = draw(st.sampled_from(sorted(oracle.MERGES)))
     loss, output_activation = draw(st.sampled_from([p.values for p in LOSS_AND_OUTPUT]))
     batch_size = draw(st.integers(1, 9))
@@ -1610,7 +1595,7 @@ def test_any_configuration(
         y: NDArray[Any] = values(n_samples, n_outputs)
     else:
         y = classes(n_samples, min(n_outputs, n_samples))
-    options["learning_rate"] = share * stable_rate(X, y, options)
+    options["learning_rate"] = share * rate_of(X, y, options)
     if weighted:
         options["sample_weight"] = np.random.default_rng(1).random(n_samples)
     X_given = scipy.sparse.csr_array(X) if sparse else X
