@@ -1,7 +1,6 @@
 """benchmarks/common: what all benchmarks share."""
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -270,17 +269,6 @@ def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         files.write_json(path, {"x": "\udc80"})
     assert files.read_json(path) == {"x": 1}
-
-
-def test_csv_has_its_origin_above_the_table(tmp_path):
-    rows = [{"n": 1, "seconds": np.float64(0.1)}, {"n": 2, "seconds": 0.25}]
-    path = files.write_csv(tmp_path / "a.csv", rows, {"command": "make it", "options": {"k": 1}})
-    lines = path.read_text().splitlines()
-    assert lines[:2] == ["# command: make it", '# options: {"k": 1}']
-    assert list(csv.DictReader(lines[2:])) == [
-        {"n": "1", "seconds": "0.1"},
-        {"n": "2", "seconds": "0.25"},
-    ]
 
 
 def test_results_are_there_after_every_piece_and_are_gone_on_with(tmp_path):

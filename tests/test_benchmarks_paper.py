@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +72,7 @@ def test_json_says_what_was_run_and_names_no_folder(
     assert str(out) not in (out / "paper-augmented-digits-paper.json").read_text()
     assert sorted(path.name for path in out.iterdir()) == [
         *(f"figure{number}-augmented-digits-paper.png" for number in (3, 4, 5)),
-        "paper-accuracy-augmented-digits-paper.csv",
         "paper-augmented-digits-paper.json",
-        "paper-time-augmented-digits-paper.csv",
     ]
     title = "Figure 4. Accuracy against threads, merged by average, augmented digits"
     assert title.encode() in (out / "figure4-augmented-digits-paper.png").read_bytes()
@@ -124,19 +121,6 @@ def test_claims_are_judged_from_the_runs(small_run: tuple[Path, dict[str, Any]])
     assert results["claims"][2]["numbers"]["mean_gain_points"] == pytest.approx(
         (runs["sum"] - runs["average"])[1:].mean()
     )
-
-
-def test_csv_files_hold_the_same_numbers(small_run: tuple[Path, dict[str, Any]]) -> None:
-    out, results = small_run
-    lines = (out / "paper-accuracy-augmented-digits-paper.csv").read_text().splitlines()
-    rows = list(csv.DictReader(line for line in lines if not line.startswith("# ")))
-    assert [(int(row["threads"]), int(row["seed"])) for row in rows] == [
-        (n, seed) for n in THREADS for seed in SEEDS
-    ]
-    for name in ANSWERS:
-        written = [float(row[f"{name}_percent"]) for row in rows]
-        runs = [entry[name]["runs"] for entry in results["pieces"]["accuracy"]]
-        assert written == np.ravel(runs).tolist()
 
 
 def test_the_page_gets_a_table_for_each_of_its_blocks(

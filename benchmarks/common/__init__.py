@@ -6,7 +6,7 @@ data.py        load the images that a benchmark trains on
 timing.py      take times in turn, and wait for cores that nobody else slows down
 progress.py    say what goes on
 process.py     a process of its own that answers requests
-files.py       write JSON and CSV, whole or not at all, after every piece of a run
+files.py       write JSON, whole or not at all, after every piece of a run
 tables.py      lay out tables for the terminal and for documents
 pictures.py    the look of pictures, and saving them
 documents.py   fill the generated blocks of a document, and store the results beside it

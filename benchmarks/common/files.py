@@ -1,9 +1,7 @@
-"""Write JSON and CSV, whole or not at all, and the results of a run after every piece of it."""
+"""Write JSON, whole or not at all, and the results of a run after every piece of it."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import time
@@ -126,21 +124,6 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
     """Write strict JSON (no NaN), UTF-8, in the order given."""
     return _write(path, _laid_out(plain(content)) + "\n")
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> Path:
-    """Write rows as CSV below ``# key: value`` lines that say where they come from.
-
-    ``pandas.read_csv(path, comment="#")`` reads the table. Floats are written in full.
-    """
-    file = io.StringIO()
-    for key, value in about.items():
-        words = value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
-        file.write(f"# {key}: {words}\n")
-    writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([plain(row) for row in rows])
-    return _write(path, file.getvalue())
 
 
 def _write(path: Path, text: str) -> Path:

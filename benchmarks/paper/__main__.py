@@ -32,7 +32,7 @@ from ..common import arguments as reading
 from ..common import data as images
 from ..common import documents, files, machine, pictures, tables, timing
 from ..common.progress import Progress
-from . import ANSWERS, PRESETS, THREADS, judge, measure
+from . import PRESETS, THREADS, judge, measure
 from . import pictures as drawing
 from . import tables as laying_out
 
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     results.write(claims=[asdict(claim) for claim in judge.all_claims(accuracy, time, share)])
 
     drawn = draw(results.content, arguments.out, suffix, share)
-    written = [results.path, *drawn, *write_csv(results.content, arguments.out, suffix)]
+    written = [results.path, *drawn]
     print_results(results.content)
     if arguments.docs:
         written += documents.publish(
@@ -137,25 +137,6 @@ def draw(results: Mapping[str, Any], out: Path, suffix: str, share: float) -> li
             pictures.save(fig, out / f"{name}{suffix}", f"{drawing.TITLES[name]}, {subtitle}")
             for name, fig in figures.items()
         ]
-
-
-def write_csv(results: Mapping[str, Any], out: Path, suffix: str) -> list[Path]:
-    """Write a row for each number of threads and seed, and one for each timed training."""
-    about = {key: results[key] for key in ("command", "started", "options", "machine", "build")}
-    accuracy = [
-        {
-            "threads": entry["threads"],
-            "seed": seed,
-            **{f"{name}_percent": entry[name]["runs"][seed] for name in ANSWERS},
-        }
-        for entry in results["pieces"]["accuracy"]
-        for seed in range(results["options"]["seeds"])
-    ]
-    times = results["pieces"]["time"]["rows"]
-    return [
-        files.write_csv(out / f"paper-{name}{suffix}.csv", rows, about)
-        for name, rows in (("accuracy", accuracy), ("time", times))
-    ]
 
 
 def print_results(results: Mapping[str, Any]) -> None:

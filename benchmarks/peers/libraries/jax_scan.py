@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import Training
+from . import Inputs, Start
 
 Layers = tuple[tuple[jax.Array, jax.Array], ...]
 
@@ -21,13 +22,7 @@ class Peer:
     def __init__(self, cores: int, options: Mapping[str, Any]) -> None:
         del cores, options
 
-    def train(
-        self,
-        training: Training,
-        X: np.ndarray,
-        y: np.ndarray,
-        start: Sequence[tuple[np.ndarray, np.ndarray]],
-    ) -> Layers:
+    def train(self, training: Training, X: Inputs, y: np.ndarray, start: Start) -> Layers:
         """Train."""
         training.only("sgd")
         # Unlike jnp.asarray, it reads an array at the start of a cache line in place.
@@ -39,7 +34,7 @@ class Peer:
             parameters = _epoch(parameters, X, y, order, rates, size=training.batch_size)
         return jax.block_until_ready(parameters)
 
-    def predict(self, network: Layers, X: np.ndarray) -> np.ndarray:
+    def predict(self, network: Layers, X: Inputs) -> np.ndarray:
         """Return labels."""
         return np.asarray(_labels(network, jax.device_put(X)))
 

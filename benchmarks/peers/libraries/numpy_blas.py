@@ -6,14 +6,13 @@ product to a matrix in place, without a gradient in between.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from .. import Training
-
-Layers = list[tuple[np.ndarray, np.ndarray]]
+from . import Inputs, Start
 
 # Rows of X are gathered so many at a time: few enough to stay in the cache, and a call for each
 # batch is saved where batches are small.
@@ -29,13 +28,7 @@ class Peer:
         if options.get("blas"):
             import scipy.linalg.blas  # noqa: F401 - not while the clock runs
 
-    def train(
-        self,
-        training: Training,
-        X: np.ndarray,
-        y: np.ndarray,
-        start: Sequence[tuple[np.ndarray, np.ndarray]],
-    ) -> Layers:
+    def train(self, training: Training, X: Inputs, y: np.ndarray, start: Start) -> Start:
         """Train."""
         training.only("sgd")
         (W1, b1), (W2, b2) = [(W.copy(), b.copy()) for W, b in start]
@@ -86,7 +79,7 @@ class Peer:
                     b1 += dh.sum(axis=0)
         return [(W1, b1), (W2, b2)]
 
-    def predict(self, network: Layers, X: np.ndarray) -> np.ndarray:
+    def predict(self, network: Start, X: Inputs) -> np.ndarray:
         """Return labels."""
         (W1, b1), (W2, b2) = network
         h = X @ W1

@@ -10,6 +10,7 @@ import numpy as np
 import omp_mlp
 
 from .. import Training
+from . import Inputs, Start
 
 
 class Peer:
@@ -26,13 +27,7 @@ class Peer:
             **options,
         }
 
-    def train(
-        self,
-        training: Training,
-        X: Any,  # noqa: ANN401 - NumPy or SciPy
-        y: np.ndarray,
-        start: object,  # noqa: ARG002 - draws its own, from the same distribution
-    ) -> omp_mlp.Model:
+    def train(self, training: Training, X: Inputs, y: np.ndarray, _: Start) -> omp_mlp.Model:
         """Train."""
         training.only("sgd")
         return omp_mlp.train_parallel(
@@ -47,6 +42,6 @@ class Peer:
             **{**self.options, **training.options},
         )
 
-    def predict(self, network: omp_mlp.Model, X: Any) -> np.ndarray:  # noqa: ANN401
+    def predict(self, network: omp_mlp.Model, X: Inputs) -> np.ndarray:
         """Return labels."""
         return network.predict(X)

@@ -6,7 +6,7 @@ is slower than eager for this network on a CPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from torch import nn
 from torch.nn import functional
 
 from .. import Training
+from . import Inputs, Start
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
+Network = nn.Sequential | Layers
 
 # Rows of X are indexed so many at a time and split into batches, which saves a call for each batch
 # where batches are small.
@@ -31,18 +33,12 @@ class Peer:
         torch.set_num_interop_threads(1)
         self.manual = bool(options.get("manual"))
 
-    def train(
-        self,
-        training: Training,
-        X: np.ndarray,
-        y: np.ndarray,
-        start: Sequence[tuple[np.ndarray, np.ndarray]],
-    ) -> nn.Sequential | Layers:
+    def train(self, training: Training, X: Inputs, y: np.ndarray, start: Start) -> Network:
         """Train."""
         train = _train_by_hand if self.manual else _train_module
         return train(training, torch.from_numpy(X), torch.from_numpy(y), start)
 
-    def predict(self, network: nn.Sequential | Layers, X: np.ndarray) -> np.ndarray:
+    def predict(self, network: Network, X: Inputs) -> np.ndarray:
         """Return labels."""
         with torch.inference_mode():
             x = torch.from_numpy(X)
@@ -66,10 +62,7 @@ def _batches(
 
 
 def _train_module(
-    training: Training,
-    X: torch.Tensor,
-    y: torch.Tensor,
-    start: Sequence[tuple[np.ndarray, np.ndarray]],
+    training: Training, X: torch.Tensor, y: torch.Tensor, start: Start
 ) -> nn.Sequential:
     (W1, _), (W2, _) = start
     network = nn.Sequential(nn.Linear(*W1.shape), nn.ReLU(), nn.Linear(*W2.shape))
@@ -99,12 +92,7 @@ def _optimizer(training: Training, network: nn.Module) -> torch.optim.Optimizer:
 
 
 @torch.no_grad()
-def _train_by_hand(
-    training: Training,
-    X: torch.Tensor,
-    y: torch.Tensor,
-    start: Sequence[tuple[np.ndarray, np.ndarray]],
-) -> Layers:
+def _train_by_hand(training: Training, X: torch.Tensor, y: torch.Tensor, start: Start) -> Layers:
     training.only("sgd")
     (W1, b1), (W2, b2) = [(torch.tensor(W), torch.tensor(b)) for W, b in start]
     W2_transposed = W2.t()

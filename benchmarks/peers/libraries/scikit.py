@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from .. import Training
+from . import Inputs, Start
 
 
 class Peer:
@@ -19,13 +20,7 @@ class Peer:
     def __init__(self, cores: int, options: Mapping[str, Any]) -> None:
         del cores, options  # BLAS has read its thread count from the environment
 
-    def train(
-        self,
-        training: Training,
-        X: Any,  # noqa: ANN401 - NumPy or SciPy
-        y: np.ndarray,
-        start: object,  # noqa: ARG002 - draws its own, from the same distribution
-    ) -> MLPClassifier:
+    def train(self, training: Training, X: Inputs, y: np.ndarray, _: Start) -> MLPClassifier:
         """Train."""
         training.only("sgd", "momentum", "adam")
         classifier = MLPClassifier(
@@ -46,6 +41,6 @@ class Peer:
             warnings.simplefilter("ignore", ConvergenceWarning)
             return classifier.fit(X, y)
 
-    def predict(self, network: MLPClassifier, X: Any) -> np.ndarray:  # noqa: ANN401
+    def predict(self, network: MLPClassifier, X: Inputs) -> np.ndarray:
         """Return labels."""
         return network.predict(X)
