@@ -35,12 +35,7 @@ Array<float> merge_networks(const MergeMethod& method, const std::vector<OptionV
     float* out = merged.mutable_data();
     without_gil([&] {
         Merger merger{method, options, layer_ends, no_outer_step, std::ssize(data)};
-        Team::run(workers, [&](Team& team) {
-            merger.merge(
-                input, 1.0,
-                [&team](Index count, const std::function<void(Index)>& fn) { team.for_each(count, fn); },
-                out);
-        });
+        Team::run(workers, [&](Team& team) { merger.merge(input, 1.0, in_parallel(team), out); });
     });
     return merged;
 }

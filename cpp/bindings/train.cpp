@@ -15,7 +15,6 @@
 #include "bindings/optimizer.hpp"
 #include "bindings/samples.hpp"
 #include "bindings/structs.hpp"
-#include "training/one_network.hpp"
 #include "training/train.hpp"
 
 namespace omp_mlp {
@@ -135,15 +134,12 @@ PyTrainResult train_network(const PyNetwork& start, const PySamples& X, const Py
                             const TrainOptions& options, const std::optional<py::function>& after_round,
                             const std::optional<py::function>& during_round) {
     const Network& network = start.network;
-    const bool has_replicas = options.strategy == Strategy::replica;
-    const Samples samples = has_replicas ? X.for_replicas(options.batch.first_layer) : X.samples;
+    const Samples samples =
+        options.strategy == Strategy::replica ? X.for_replicas(options.batch.first_layer) : X.samples;
     const Targets targets = y.view(samples.rows, network.shape.outputs());
     const Observer observer = make_observer(network, after_round, during_round);
-    const TrainResult result = without_gil([&] {
-        return has_replicas
-                   ? train(network, samples, targets, options, start.parameters, observer)
-                   : train_one_network(network, samples, targets, options, start.parameters, observer);
-    });
+    const TrainResult result = without_gil(
+        [&] { return train(network, samples, targets, options, start.parameters, observer); });
     return to_python(network, result);
 }
 

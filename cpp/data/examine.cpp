@@ -1,31 +1,14 @@
 #include "data/examine.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <numeric>
+#include <span>
 #include <vector>
 
+#include "base/finite.hpp"
 #include "threads/team.hpp"
 
 namespace omp_mlp {
-namespace {
-
-bool all_finite(const float* values, Index begin, Index end) {
-    // x * 0 is 0 unless x is infinite or NaN, and a sum of such terms is quick.
-    constexpr Index lanes = 16;
-    std::array<float, lanes> sums{};
-    Index k = begin;
-    for (; k + lanes <= end; k += lanes) {
-        for (Index lane = 0; lane < lanes; ++lane) {
-            sums[static_cast<std::size_t>(lane)] += values[k + lane] * 0.0F;
-        }
-    }
-    return std::accumulate(sums.begin(), sums.end(), 0.0F) == 0.0F &&
-           std::all_of(values + k, values + end, [](float value) { return std::isfinite(value); });
-}
-
-}  // namespace
 
 Index find_nonfinite(const Samples& X, int workers) {
     if (X.kind == Samples::Kind::dense_uint8) {
@@ -39,12 +22,11 @@ Index find_nonfinite(const Samples& X, int workers) {
         constexpr Index part_size = 4096;
         const Index end = std::min((piece + 1) * piece_size, count);
         for (Index begin = piece * piece_size; begin < end; begin += part_size) {
-            const Index part_end = std::min(begin + part_size, end);
-            if (!all_finite(X.values, begin, part_end)) {
-                found[static_cast<std::size_t>(piece)] =
-                    std::find_if(X.values + begin, X.values + part_end,
-                                 [](float value) { return !std::isfinite(value); }) -
-                    X.values;
+            const std::span part{X.values + begin, X.values + std::min(begin + part_size, end)};
+            if (!all_finite(part)) {
+                const auto first =
+                    std::ranges::find_if(part, [](float value) { return !std::isfinite(value); });
+                found[static_cast<std::size_t>(piece)] = begin + (first - part.begin());
                 return;
             }
         }

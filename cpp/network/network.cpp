@@ -362,17 +362,6 @@ void Workspace::move_sample(Index from, Index to) {
 
 namespace {
 
-// biases += sign * W^T mu.
-void move_means(const Network& network, const Centering& centering, float sign, Parameters& parameters) {
-    const auto layer = parameters.layer(network.shape[0]);
-    for (Index k = 0; k < layer.fan_in; ++k) {
-        const float factor = sign * centering.mean[static_cast<std::size_t>(k)];
-        const float* row = layer.weights + k * layer.stride;
-        std::transform(layer.biases, layer.biases + layer.stride, row, layer.biases,
-                       [factor](float bias, float weight) { return bias + factor * weight; });
-    }
-}
-
 // Calls fn(first, count) for the loaded samples, as many at a time as have their bits in one word.
 template <typename Fn>
 void for_each_marked(const Workspace& workspace, const Fn& fn) {
@@ -390,25 +379,35 @@ void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Para
     kernels.pair_rows(layer.weights, layer.fan_in, layer.stride, workspace.first_weights.data());
 }
 
+void move_means(const Centering& centering, float sign, const LayerView<float>& layer) {
+    for (Index k = 0; k < layer.fan_in; ++k) {
+        const float factor = sign * centering.mean[static_cast<std::size_t>(k)];
+        const float* row = layer.weights + k * layer.stride;
+        std::transform(layer.biases, layer.biases + layer.stride, row, layer.biases,
+                       [factor](float bias, float weight) { return bias + factor * weight; });
+    }
+}
+
+void fold_shift(const Kernels& kernels, const Centering& centering, const float* shift,
+                const LayerView<float>& layer) {
+    kernels.add_product(centering.mean.data(), 1, layer.fan_in, 1, shift, layer.stride, layer.weights);
+}
+
 void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters) {
     std::ranges::fill(workspace.shift, 0.0F);
     if (workspace.shift.empty()) {
-        move_means(network, *workspace.centering(), 1.0F, parameters);
+        move_means(*workspace.centering(), 1.0F, parameters.layer(network.shape[0]));
     }
 }
 
 void end_centered(const Kernels& kernels, const Network& network, bool fold, Workspace& workspace,
                   Parameters& parameters) {
-    if (workspace.shift.empty()) {
-        move_means(network, *workspace.centering(), -1.0F, parameters);
-        return;
-    }
-    if (!fold) {
-        return;
-    }
     const auto layer = parameters.layer(network.shape[0]);
-    kernels.add_product(workspace.centering()->mean.data(), 1, layer.fan_in, 1, workspace.shift.data(),
-                        layer.stride, layer.weights);
+    if (workspace.shift.empty()) {
+        move_means(*workspace.centering(), -1.0F, layer);
+    } else if (fold) {
+        fold_shift(kernels, *workspace.centering(), workspace.shift.data(), layer);
+    }
 }
 
 void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,

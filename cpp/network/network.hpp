@@ -165,6 +165,13 @@ private:
 void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Parameters& parameters,
                       Workspace& workspace);
 
+// The first layer for inputs minus their means, with sign 1 from the one for raw inputs, with sign -1 back:
+// biases += sign mean W.
+void move_means(const Centering& centering, float sign, const LayerView<float>& layer);
+// W[k] += mean[k] shift.
+void fold_shift(const Kernels& kernels, const Centering& centering, const float* shift,
+                const LayerView<float>& layer);
+
 // Between these two, the workspace trains on centered inputs, and `parameters` are those of centering.hpp:
 // (W, v) if it has a shift, else (Wc, bc). Before and after, they are a network on raw inputs; after, unless asked to
 // `fold`, with mean[k] shift still to be added to row k of W, if there is a shift.

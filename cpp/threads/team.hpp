@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/buffer.hpp"
+#include "base/for_each.hpp"
 
 namespace omp_mlp {
 
@@ -60,6 +61,11 @@ private:
     static constexpr int closed = 1 << 30;
     alignas(cache_line_bytes) std::atomic<int> inside_ = closed;  // threads, without the calling one
 };
+
+// The team's loops, for code that knows nothing of threads. The team must outlive them.
+inline ForEach in_parallel(Team& team) {
+    return [&team](Index count, const std::function<void(Index)>& fn) { team.for_each(count, fn); };
+}
 
 // The number of threads that OpenMP uses by default.
 int openmp_max_threads();

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <utility>
 #include <vector>
 
 #include "base/clock.hpp"
+#include "training/one_network.hpp"
 #include "training/output_stage.hpp"
 #include "training/shared_batch.hpp"
 
@@ -24,7 +24,7 @@ void add(float& weight, float step) {
 // One thread's samples and scratch memory; the parameters are everybody's.
 class Runner {
 public:
-    Runner(const Task& task, Index number, Parameters& parameters)
+    Runner(const OneNetworkTask& task, Index number, Parameters& parameters)
         : task_{task},
           parameters_{&parameters},
           shard_{task.X.rows,         task.threads(),       number,
@@ -38,9 +38,9 @@ public:
         }
     }
 
-    Replica::Trained train(Index number, Heartbeat& heartbeat) {
+    Trained train(Index number, Heartbeat& heartbeat) {
         const double start = thread_cpu_seconds();
-        Replica::Trained trained;
+        Trained trained;
         Reporter reporter{heartbeat, task_.network.shape.size()};
         const Shard::Epoch order = shard_.epoch(number);
         for (Index begin = 0; begin < shard_.epoch_size() && !heartbeat.stopped();
@@ -162,7 +162,7 @@ private:
         });
     }
 
-    Task task_;
+    OneNetworkTask task_;
     Parameters* parameters_;
     Shard shard_;
     Index batch_size_;
@@ -174,15 +174,18 @@ private:
 
 class Hogwild final : public OneNetwork {
 public:
-    Hogwild(const Task& task, Team& team, Parameters start)
-        : parameters_{std::move(start)}, runners_(static_cast<std::size_t>(task.threads())) {
+    Hogwild(const OneNetworkTask& task, Team& team, const Parameters& start)
+        : OneNetwork{task},
+          parameters_{task.on_read_inputs(start)},
+          runners_(static_cast<std::size_t>(task.threads())) {
         team.for_each(task.threads(), [&](Index i) {
             runners_[static_cast<std::size_t>(i)] = std::make_unique<Runner>(task, i, parameters_);
         });
     }
 
-    Replica::Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) override {
-        std::vector<Replica::Trained> trained(runners_.size());
+private:
+    Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) override {
+        std::vector<Trained> trained(runners_.size());
         team.for_each(
             static_cast<Index>(runners_.size()),
             [&](Index i) {
@@ -190,8 +193,8 @@ public:
                 trained[r] = runners_[r]->train(epoch, heartbeat);
             },
             [&] { heartbeat.wait(); });
-        Replica::Trained total;
-        for (const Replica::Trained& one : trained) {
+        Trained total;
+        for (const Trained& one : trained) {
             total.samples += one.samples;
             total.loss_sum += one.loss_sum;
             total.cpu_seconds = std::max(total.cpu_seconds, one.cpu_seconds);
@@ -199,19 +202,20 @@ public:
         return total;
     }
 
-    void collect(Team& /*team*/, Parameters& parameters, std::span<float> /*shift*/) override {
+    void write(Team& /*team*/, Parameters& parameters, std::span<float> /*shift*/) override {
         std::ranges::copy(parameters_.flat(), parameters.flat().begin());
     }
 
-private:
     Parameters parameters_;
     std::vector<std::unique_ptr<Runner>> runners_;
 };
 
 }  // namespace
 
-std::unique_ptr<OneNetwork> make_hogwild(const Task& task, Team& team, const Parameters& start) {
-    return std::make_unique<Hogwild>(task, team, start);
+std::unique_ptr<TrainingStrategy> make_hogwild(const Task& task, Team& team, const Parameters& start) {
+    // It walks over the nonzeros one by one, so it wants them listed; centered inputs have no zeros.
+    const Reading reading = task.options.center_inputs ? Reading::dense : Reading::lists;
+    return std::make_unique<Hogwild>(OneNetworkTask{task, reading}, team, start);
 }
 
 }  // namespace omp_mlp

@@ -8,10 +8,10 @@
 
 #include <memory>
 
-#include "training/one_network.hpp"
+#include "training/strategy.hpp"
 
 namespace omp_mlp {
 
-std::unique_ptr<OneNetwork> make_hogwild(const Task& task, Team& team, const Parameters& start);
+std::unique_ptr<TrainingStrategy> make_hogwild(const Task& task, Team& team, const Parameters& start);
 
 }  // namespace omp_mlp

@@ -8,29 +8,33 @@
 
 namespace omp_mlp {
 
-Replica::Replica(const Kernels& kernels, const Network& network, const OptimizerOptions& optimizer,
-                 Shard shard, const BatchOptions& options, Reading reading, Samples::Kind kind,
-                 const Centering* centering)
-    : parameters{network.shape},
-      kernels_{&kernels},
-      network_{&network},
+Replica::Replica(const Task& task, Reading reading, const OptimizerOptions& optimizer,
+                 const Shard& shard)
+    : parameters{task.network.shape},
+      kernels_{&task.kernels},
+      network_{&task.network},
+      X_{&task.X},
+      targets_{&task.targets},
       optimizer_{optimizer},
       shard_{shard},
-      batch_size_{std::min(options.batch_size, std::max<Index>(shard.epoch_size(), 1))},
-      stretch_{steps_in_place(optimizer) ? stretch_of(reading, kind, batch_size_, kernels.bytes_together)
-                                         : batch_size_},
-      skip_confident_{static_cast<float>(options.skip_confident)},
-      bfloat16_forward_{options.bfloat16_forward && steps_in_place(optimizer)},
-      workspace_{network, stretch_, reading, centering, steps_in_place(optimizer)},
-      touched_{network.shape[0]} {
+      batch_size_{std::min(task.options.batch.batch_size, std::max<Index>(shard.epoch_size(), 1))},
+      stretch_{steps_in_place(optimizer)
+                   ? stretch_of(reading, task.X.kind, batch_size_, task.kernels.bytes_together)
+                   : batch_size_},
+      skip_confident_{static_cast<float>(task.options.batch.skip_confident)},
+      bfloat16_forward_{task.options.batch.bfloat16_forward && steps_in_place(optimizer)},
+      workspace_{task.network, stretch_, reading, task.centering, steps_in_place(optimizer)},
+      touched_{task.network.shape[0]} {
     if (!steps_in_place(optimizer)) {
-        accumulated_ = Accumulated{Parameters{network.shape}, Stepper{optimizer, network.shape.size()}};
+        accumulated_ =
+            Accumulated{Parameters{task.network.shape}, Stepper{optimizer, task.network.shape.size()}};
     }
 }
 
-void Replica::load(std::span<const float> master, bool all) {
-    assert(all || !accumulated_);  // whose steps visit all rows
-    const bool waits = !all && workspace_.reading() == Reading::marks && !bfloat16_forward_;
+void Replica::load(std::span<const float> master, Handover handover) {
+    assert(handover == Handover::whole || !accumulated_);  // whose steps visit all rows
+    const bool waits = handover == Handover::with_leftovers && workspace_.reading() == Reading::marks &&
+                       !bfloat16_forward_;
     const LayerShape& first = network_->shape[0];
     const auto begin = static_cast<std::size_t>(waits ? first.fan_in * first.stride : 0);
     std::ranges::copy(master.subspan(begin), parameters.flat().subspan(begin).begin());
@@ -43,8 +47,13 @@ void Replica::load(std::span<const float> master, bool all) {
     }
 }
 
-Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index begin, Index end,
-                                bool fold, Heartbeat& heartbeat) {
+std::optional<Leftovers> Replica::leftovers(Handover handover) const {
+    return handover == Handover::with_leftovers
+               ? std::optional{Leftovers{touched_.bits(), workspace_.shift}}
+               : std::nullopt;
+}
+
+Trained Replica::train(Index begin, Index end, Handover handover, Heartbeat& heartbeat) {
     const double start = thread_cpu_seconds();
     Trained trained;
     Reporter reporter{heartbeat, network_->shape.size()};
@@ -61,21 +70,20 @@ Replica::Trained Replica::train(const Samples& X, const Targets& targets, Index 
     for (end = std::min(end, shard_.length()); begin < end && !reporter.stopped();) {
         const Index position = begin % shard_.epoch_size();
         const Index epoch_end = std::min(shard_.epoch_size(), position + end - begin);
-        train_epoch(X, targets, begin / shard_.epoch_size(), position, epoch_end, reporter, trained);
+        train_epoch(begin / shard_.epoch_size(), position, epoch_end, reporter, trained);
         begin += epoch_end - position;
     }
     if (has_transposed_output) {
         restore_output(*network_, workspace_, parameters);
     }
     if (workspace_.centering() != nullptr) {
-        end_centered(*kernels_, *network_, fold, workspace_, parameters);
+        end_centered(*kernels_, *network_, handover == Handover::whole, workspace_, parameters);
     }
     trained.cpu_seconds = thread_cpu_seconds() - start;
     return trained;
 }
 
-void Replica::train_epoch(const Samples& X, const Targets& targets, Index number, Index begin, Index end,
-                          Reporter& reporter, Trained& trained) {
+void Replica::train_epoch(Index number, Index begin, Index end, Reporter& reporter, Trained& trained) {
     // Samples that are looked up in the epoch's order at a time, a whole number of stretches.
     const Index window = std::max<Index>(1, 256 / stretch_) * stretch_;
 
@@ -92,13 +100,13 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
         const auto ids = listed.first(count);
         const auto next = listed.subspan(count, std::min(count, listed.size() - count));
 
-        workspace_.load(*kernels_, X, ids, next);
+        workspace_.load(*kernels_, *X_, ids, next);
         if (master_ != nullptr) {
             touched_.touch(workspace_.marks(), workspace_.words_a_sample(), master_,
                            parameters.flat().data());
         }
         first_forward(*kernels_, *network_, parameters, workspace_);
-        trained.loss_sum += train_stretch(targets, ids, number * shard_.epoch_size() + p);
+        trained.loss_sum += train_stretch(ids, number * shard_.epoch_size() + p);
 
         p += static_cast<Index>(count);
         trained.samples += static_cast<Index>(count);
@@ -106,23 +114,22 @@ void Replica::train_epoch(const Samples& X, const Targets& targets, Index number
     }
 }
 
-double Replica::train_stretch(const Targets& targets, std::span<const Index> ids, Index position) {
+double Replica::train_stretch(std::span<const Index> ids, Index position) {
     if (!accumulated_) {
-        const double loss_sum = train_upper(targets, ids, position, parameters);
+        const double loss_sum = train_upper(ids, position, parameters);
         add_first_gradient(*kernels_, *network_, workspace_, parameters);
         return loss_sum;
     }
     auto& [gradient, stepper] = *accumulated_;
     std::ranges::fill(gradient.flat(), 0.0F);
-    const double loss_sum = train_upper(targets, ids, position, gradient);
+    const double loss_sum = train_upper(ids, position, gradient);
     add_first_gradient(*kernels_, *network_, workspace_, gradient);
     stepper.step(optimizer_.learning_rate.at(position, shard_.length()), gradient.flat().data(),
                  parameters.flat().data());
     return loss_sum;
 }
 
-double Replica::train_upper(const Targets& targets, std::span<const Index> ids, Index position,
-                            Parameters& target) {
+double Replica::train_upper(std::span<const Index> ids, Index position, Parameters& target) {
     const auto samples = static_cast<Index>(ids.size());
     if (samples > batch_size_) {
         multiply_samples(*kernels_, *network_, batch_size_, workspace_);
@@ -137,9 +144,9 @@ double Replica::train_upper(const Targets& targets, std::span<const Index> ids, 
             add_earlier_steps(*kernels_, *network_, workspace_);
         }
         upper_forward(*kernels_, *network_, parameters, workspace_);
-        loss_sum += loss_and_delta(*kernels_, *network_, targets, batch, workspace_);
+        loss_sum += loss_and_delta(*kernels_, *network_, *targets_, batch, workspace_);
         if (skip_confident_ > 0.0F) {
-            drop_confident(targets, batch);
+            drop_confident(batch);
         }
         if (workspace_.samples() > 0) {
             add_upper_gradient(*kernels_, *network_, parameters,
@@ -152,14 +159,14 @@ double Replica::train_upper(const Targets& targets, std::span<const Index> ids, 
 }
 
 // Selective backpropagation (Jiang et al. 2019), by a threshold. The step stays a mean over the whole batch.
-void Replica::drop_confident(const Targets& targets, std::span<const Index> ids) {
+void Replica::drop_confident(std::span<const Index> ids) {
     const LayerShape& layer = network_->shape.layers().back();
     const float* deltas = workspace_.deltas(network_->shape.layers().size() - 1);
     keep_.resize(ids.size());
     for (std::size_t s = 0; s < ids.size(); ++s) {
         // delta = weight (p - one-hot), so that of the correct class is -weight (1 - p(correct)).
-        const float weight = targets.weights != nullptr ? targets.weights[ids[s]] : 1.0F;
-        const float delta = deltas[static_cast<Index>(s) * layer.stride + targets.classes[ids[s]]];
+        const float weight = targets_->weights != nullptr ? targets_->weights[ids[s]] : 1.0F;
+        const float delta = deltas[static_cast<Index>(s) * layer.stride + targets_->classes[ids[s]]];
         keep_[s] = !(-delta < skip_confident_ * weight);  // NaN is kept, and found out
     }
     workspace_.drop(keep_);

@@ -1,4 +1,4 @@
-// What one thread owns while it trains: its parameters, its scratch memory, its shard of the samples.
+// One replica of the network: its parameters, its scratch memory, its shard of the samples.
 #pragma once
 
 #include <cstdint>
@@ -9,54 +9,53 @@
 #include "network/network.hpp"
 #include "optimizer/optimizer.hpp"
 #include "threads/heartbeat.hpp"
-#include "training/options.hpp"
 #include "training/shard.hpp"
+#include "training/task.hpp"
 #include "training/touched_rows.hpp"
+#include "training/trained.hpp"
 
 namespace omp_mlp {
 
+// How a round begins and ends for a replica: with all of its parameters, or with work in the first layer left over,
+// which a merge does on its way.
+enum class Handover { whole, with_leftovers };
+
+// What is left over, as Deferred (merging/loops.hpp) has it of a replica.
+struct Leftovers {
+    const std::uint64_t* touched;  // rows that are not are the master's
+    std::span<const float> shift;  // with the means, to be added to the rows; empty without centering
+};
+
 class Replica {
 public:
-    // kind: of the samples that it will train on.
-    Replica(const Kernels& kernels, const Network& network, const OptimizerOptions& optimizer,
-            Shard shard, const BatchOptions& options, Reading reading, Samples::Kind kind,
-            const Centering* centering);
+    Replica(const Task& task, Reading reading, const OptimizerOptions& optimizer, const Shard& shard);
 
-    struct Trained {
-        Index samples = 0;
-        double loss_sum = 0.0;  // over the samples, each taken before the step that uses it
-        double cpu_seconds = 0.0;
-    };
+    // Starts from the master. With leftovers, the replica waits with rows of the first layer until a sample needs
+    // them, where it can: the master has to stay as it is while the replica trains.
+    void load(std::span<const float> master, Handover handover);
 
-    // Starts from the master. Unless asked for all of it, the replica waits with rows of the first layer until a
-    // sample needs them, where it can: the master has to stay as it is while the replica trains.
-    void load(std::span<const float> master, bool all);
+    // Trains on positions [begin, end) of the shard's stream, cut off at its length.
+    Trained train(Index begin, Index end, Handover handover, Heartbeat& heartbeat);
 
-    // Trains on positions [begin, end) of the shard's stream, cut off at its length. Unless asked to `fold`, it
-    // leaves shift() to be added to the first layer.
-    Trained train(const Samples& X, const Targets& targets, Index begin, Index end, bool fold,
-                  Heartbeat& heartbeat);
-
-    // What Deferred (merge_loops.hpp) has of a replica; the shift is empty where the first layer has none.
-    std::span<const float> shift() const { return workspace_.shift; }
-    const std::uint64_t* touched_rows() const { return touched_.bits(); }
+    // What is left over after load() and train() with this handover; it changes with the next round.
+    std::optional<Leftovers> leftovers(Handover handover) const;
 
     Parameters parameters;
 
 private:
     // The loaded samples. Returns the sum of their losses.
-    double train_stretch(const Targets& targets, std::span<const Index> ids, Index position);
+    double train_stretch(std::span<const Index> ids, Index position);
     // Batch by batch, the upper layers, and the deltas of the first.
-    double train_upper(const Targets& targets, std::span<const Index> ids, Index position,
-                       Parameters& target);
+    double train_upper(std::span<const Index> ids, Index position, Parameters& target);
     // Positions [begin, end) of one epoch.
-    void train_epoch(const Samples& X, const Targets& targets, Index number, Index begin, Index end,
-                     Reporter& reporter, Trained& trained);
+    void train_epoch(Index number, Index begin, Index end, Reporter& reporter, Trained& trained);
     void list(const Shard::Epoch& order, Index begin, Index end);
-    void drop_confident(const Targets& targets, std::span<const Index> ids);
+    void drop_confident(std::span<const Index> ids);
 
     const Kernels* kernels_;
     const Network* network_;
+    const Samples* X_;
+    const Targets* targets_;
     OptimizerOptions optimizer_;
     Shard shard_;
     Index batch_size_;

@@ -6,6 +6,7 @@
 
 #include "base/clock.hpp"
 #include "threads/lockstep.hpp"
+#include "training/one_network.hpp"
 #include "training/output_stage.hpp"
 #include "training/shared_batch.hpp"
 
@@ -37,7 +38,7 @@ Block section_of(Index units, Index sections, Index section) {
 
 struct Section {
     // `stretch`: samples that make one visit of the first layer.
-    Section(const Task& task, Index stretch, Index own_number, const Parameters& start)
+    Section(const OneNetworkTask& task, Index stretch, Index own_number, const Parameters& start)
         : number{own_number},
           is_narrow{task.network.shape.outputs() <= most_narrow},
           outputs{task.network, task.batch_size, task.options.batch.skip_confident},
@@ -155,14 +156,16 @@ private:
 
 class Sections final : public InLockstep {
 public:
-    Sections(const Task& task, Team& team, const Parameters& start)
-        : task_{task},
+    Sections(const OneNetworkTask& task, Team& team, const Parameters& start)
+        : InLockstep{task},
           stretch_{stretch_of(task.reading, task.X.kind, task.batch_size, task.kernels.bytes_together)},
           sections_(static_cast<std::size_t>(task.threads())),
           stretches_(slots, SharedBatch{task.X, stretch_, task.reading, task.centering}) {
+        const Parameters parameters = task.on_read_inputs(start);
         // Made by their own threads, so that their memory is near those threads' cores.
         team.for_each(task.threads(), [&](Index i) {
-            sections_[static_cast<std::size_t>(i)] = std::make_unique<Section>(task, stretch_, i, start);
+            sections_[static_cast<std::size_t>(i)] =
+                std::make_unique<Section>(task, stretch_, i, parameters);
         });
         const auto& layers = task.network.shape.layers();
         for (std::size_t l = 0; l + 2 < layers.size(); ++l) {
@@ -170,13 +173,13 @@ public:
         }
     }
 
-    void collect(Team& team, Parameters& parameters, std::span<float> shift) override {
-        team.for_each(task_.threads(), [&](Index i) {
-            sections_[static_cast<std::size_t>(i)]->collect(task_.network.shape, parameters, shift);
+private:
+    void write(Team& team, Parameters& parameters, std::span<float> shift) override {
+        team.for_each(task().threads(), [&](Index i) {
+            sections_[static_cast<std::size_t>(i)]->collect(task().network.shape, parameters, shift);
         });
     }
 
-private:
     // Stretch t is in slot t % 3: while the slowest section is still at the update of stretch t - 1, the
     // fastest may be in stretch t and reads stretch t + 1.
     static constexpr std::size_t slots = 3;
@@ -191,22 +194,22 @@ private:
     };
 
     void work(Lockstep::Member& self, Index member, Index members, Index epoch, Heartbeat& heartbeat,
-              Replica::Trained& trained) override {
-        const Shard shard = task_.shard();
+              Trained& trained) override {
+        const Shard shard = task().shard();
         const Shard::Epoch order = shard.epoch(epoch);
         const Index size = shard.epoch_size();
         const auto each = [&](const auto& phase) {
-            for (Index i = member; i < task_.threads(); i += members) {
+            for (Index i = member; i < task().threads(); i += members) {
                 phase(i, *sections_[static_cast<std::size_t>(i)]);
             }
         };
-        Reporter reporter{heartbeat, task_.network.shape.size()};
+        Reporter reporter{heartbeat, task().network.shape.size()};
 
         self.run([&] { each([&](Index i, Section& /*section*/) { read(order, 0, i); }); });
         if (!self.meet()) {
             return;
         }
-        if (stretch_ > task_.batch_size) {
+        if (stretch_ > task().batch_size) {
             self.run([&] { each([&](Index i, Section& section) { multiply(0, i, section); }); });
             if (!self.meet()) {
                 return;
@@ -219,18 +222,18 @@ private:
             const bool is_last = begin + stretch_ >= size;
             self.run([&] {
                 each([&](Index /*i*/, Section& section) {
-                    if (loaded > task_.batch_size) {
+                    if (loaded > task().batch_size) {
                         sum_products(section, stretch, loaded);
                     }
                     if (Piece& piece = section.pieces.front(); piece.units > 0) {
-                        stretch.forward(task_.kernels, 0, loaded, section.first(),
+                        stretch.forward(task().kernels, 0, loaded, section.first(),
                                         piece.activations.data());
                     }
                 });
             });
-            for (Index first = 0; first < loaded; first += task_.batch_size, parity ^= 1U) {
-                const Index samples = std::min(task_.batch_size, loaded - first);
-                const double rate = task_.options.optimizer.learning_rate.at(
+            for (Index first = 0; first < loaded; first += task().batch_size, parity ^= 1U) {
+                const Index samples = std::min(task().batch_size, loaded - first);
+                const double rate = task().options.optimizer.learning_rate.at(
                     epoch * size + begin + first, shard.length());
                 const Batch batch{.stretch = stretch,
                                   .first = first,
@@ -252,8 +255,8 @@ private:
             self.run([&] {
                 each([&](Index /*i*/, Section& section) {
                     if (Piece& piece = section.pieces.front(); piece.units > 0) {
-                        stretch.update(task_.kernels, loaded, piece.deltas.data(), section.first(), 0,
-                                       task_.X.columns, section.scratch);
+                        stretch.update(task().kernels, loaded, piece.deltas.data(), section.first(), 0,
+                                       task().X.columns, section.scratch);
                     }
                 });
                 if (member == 0) {
@@ -270,7 +273,7 @@ private:
     // One batch, all but the step of the first layer. Returns whether to go on.
     template <typename Each, typename Prepare>
     bool step(Lockstep::Member& self, const Each& each, const Prepare& prepare, const Batch& batch,
-              Replica::Trained& trained) {
+              Trained& trained) {
         const std::size_t hidden = sections_.front()->pieces.size() - 1;
         for (std::size_t l = 0; l + 1 < hidden; ++l) {
             self.run([&] {
@@ -316,31 +319,31 @@ private:
     }
 
     SharedBatch& slot(Index t) { return stretches_[static_cast<std::size_t>(t) % slots]; }
-    Index samples_in(Index t) const { return std::min(stretch_, task_.X.rows - t * stretch_); }
+    Index samples_in(Index t) const { return std::min(stretch_, task().X.rows - t * stretch_); }
 
     // Section i reads its share of a stretch.
     void read(const Shard::Epoch& order, Index t, Index i) {
         SharedBatch& stretch = slot(t);
-        const Block own = block(samples_in(t), task_.threads(), i);
+        const Block own = block(samples_in(t), task().threads(), i);
         for (Index s = own.begin; s < own.begin + own.size; ++s) {
             stretch.ids[static_cast<std::size_t>(s)] = order[t * stretch_ + s];
         }
-        stretch.read(task_.kernels, own.begin, own.begin + own.size);
+        stretch.read(task().kernels, own.begin, own.begin + own.size);
     }
 
     // The share of section i in the products of a stretch that has been read.
     void multiply(Index t, Index i, Section& section) {
-        if (samples_in(t) > task_.batch_size) {
+        if (samples_in(t) > task().batch_size) {
             // Sections of the columns, as of units.
-            const Block own = section_of(task_.X.columns, task_.threads(), i);
-            slot(t).multiply(task_.kernels, samples_in(t), task_.batch_size, own.begin,
+            const Block own = section_of(task().X.columns, task().threads(), i);
+            slot(t).multiply(task().kernels, samples_in(t), task().batch_size, own.begin,
                              own.begin + own.size, section.own_products.data());
         }
     }
 
     void sum_products(Section& section, const SharedBatch& stretch, Index loaded) const {
-        for (Index s = task_.batch_size; s < loaded; ++s) {
-            for (Index t = 0; t < s / task_.batch_size * task_.batch_size; ++t) {
+        for (Index s = task().batch_size; s < loaded; ++s) {
+            for (Index t = 0; t < s / task().batch_size * task().batch_size; ++t) {
                 const auto entry = static_cast<std::size_t>(s * MarkedRows::most + t);
                 float sum = stretch.step_factor(s, t);
                 for (const auto& other : sections_) {
@@ -368,16 +371,16 @@ private:
         }
         float* own = activations(section, l, batch);
         if (l > 0) {
-            task_.kernels.dense_forward(activations_[l - 1].data(), task_.network.shape[l - 1].stride,
-                                        batch.samples, piece.fan_in, piece.weights.data(),
-                                        piece.biases.data(), piece.width, own);
+            task().kernels.dense_forward(activations_[l - 1].data(), task().network.shape[l - 1].stride,
+                                         batch.samples, piece.fan_in, piece.weights.data(),
+                                         piece.biases.data(), piece.width, own);
         } else if (batch.first > 0) {
-            task_.kernels.add_product(section.products.data() + batch.first * MarkedRows::most,
-                                      MarkedRows::most, batch.samples, batch.first, piece.deltas.data(),
-                                      piece.width, own);
+            task().kernels.add_product(section.products.data() + batch.first * MarkedRows::most,
+                                       MarkedRows::most, batch.samples, batch.first, piece.deltas.data(),
+                                       piece.width, own);
         }
-        task_.kernels.activate(task_.network.activation, own, batch.samples * piece.width);
-        if (task_.network.activation == Activation::logistic && piece.units < piece.width) {
+        task().kernels.activate(task().network.activation, own, batch.samples * piece.width);
+        if (task().network.activation == Activation::logistic && piece.units < piece.width) {
             // The filling has to be zero, and logistic(0) is not.
             for (Index s = 0; s < batch.samples; ++s) {
                 std::fill(own + s * piece.width + piece.units, own + (s + 1) * piece.width, 0.0F);
@@ -388,7 +391,7 @@ private:
     // Own activations, for all to read.
     void publish(Section& section, std::size_t l, const Batch& batch) {
         const Piece& piece = section.pieces[l];
-        const Index stride = task_.network.shape[l].stride;
+        const Index stride = task().network.shape[l].stride;
         const float* own = activations(section, l, batch);
         for (Index s = 0; s < batch.samples; ++s) {
             std::copy_n(own + s * piece.width, piece.width,
@@ -408,11 +411,11 @@ private:
         const float* biases = section.number == 0 ? piece.biases.data() : section.no_bias.data();
         float* z = section.parts[batch.parity].data();
         if (section.is_narrow) {
-            task_.kernels.narrow_forward(below, below_width, batch.samples, piece.weights.data(), biases,
-                                         task_.network.shape.outputs(), piece.width, z);
+            task().kernels.narrow_forward(below, below_width, batch.samples, piece.weights.data(),
+                                          biases, task().network.shape.outputs(), piece.width, z);
         } else {
-            task_.kernels.dense_forward(below, below_width, batch.samples, piece.fan_in,
-                                        piece.weights.data(), biases, piece.width, z);
+            task().kernels.dense_forward(below, below_width, batch.samples, piece.fan_in,
+                                         piece.weights.data(), biases, piece.width, z);
         }
     }
 
@@ -429,7 +432,7 @@ private:
         }
         const auto ids = std::span{batch.stretch.ids}.subspan(static_cast<std::size_t>(batch.first),
                                                               static_cast<std::size_t>(batch.samples));
-        return section.outputs.run(task_.kernels, task_.targets, ids, batch.scale);
+        return section.outputs.run(task().kernels, task().targets, ids, batch.scale);
     }
 
     void backward_outputs(Section& section, const Batch& batch) const {
@@ -443,17 +446,17 @@ private:
         const float* below = activations(section, last - 1, batch);
         float* below_delta = deltas(section, last - 1, batch);
         if (section.is_narrow) {
-            task_.kernels.narrow_step(below, below_width, batch.samples, delta, piece.width,
-                                      task_.network.shape.outputs(), piece.weights.data(),
-                                      piece.biases.data(), below_delta);
+            task().kernels.narrow_step(below, below_width, batch.samples, delta, piece.width,
+                                       task().network.shape.outputs(), piece.weights.data(),
+                                       piece.biases.data(), below_delta);
         } else {
-            task_.kernels.dense_backward(delta, batch.samples, piece.weights.data(), piece.fan_in,
-                                         piece.width, below_delta, below_width, section.panel.data());
-            task_.kernels.dense_update(below, below_width, batch.samples, piece.fan_in, delta,
-                                       piece.weights.data(), piece.biases.data(), piece.width);
+            task().kernels.dense_backward(delta, batch.samples, piece.weights.data(), piece.fan_in,
+                                          piece.width, below_delta, below_width, section.panel.data());
+            task().kernels.dense_update(below, below_width, batch.samples, piece.fan_in, delta,
+                                        piece.weights.data(), piece.biases.data(), piece.width);
         }
-        task_.kernels.multiply_derivative(task_.network.activation, below, below_delta,
-                                          batch.samples * below_width);
+        task().kernels.multiply_derivative(task().network.activation, below, below_delta,
+                                           batch.samples * below_width);
     }
 
     // What the own units of layer l add to the deltas of all units below, and the step of their weights.
@@ -462,18 +465,19 @@ private:
         if (piece.units == 0) {
             return;
         }
-        const Index stride = task_.network.shape[l - 1].stride;
-        task_.kernels.dense_backward(piece.deltas.data(), samples, piece.weights.data(), piece.fan_in,
-                                     piece.width, section.below[l].data(), stride, section.panel.data());
-        task_.kernels.dense_update(activations_[l - 1].data(), stride, samples, piece.fan_in,
-                                   piece.deltas.data(), piece.weights.data(), piece.biases.data(),
-                                   piece.width);
+        const Index stride = task().network.shape[l - 1].stride;
+        task().kernels.dense_backward(piece.deltas.data(), samples, piece.weights.data(), piece.fan_in,
+                                      piece.width, section.below[l].data(), stride,
+                                      section.panel.data());
+        task().kernels.dense_update(activations_[l - 1].data(), stride, samples, piece.fan_in,
+                                    piece.deltas.data(), piece.weights.data(), piece.biases.data(),
+                                    piece.width);
     }
 
     // The deltas of the own units of layer l - 1, from what all sections of layer l have to add.
     void sum_deltas(Section& section, std::size_t l, const Batch& batch) const {
         const Piece& piece = section.pieces[l - 1];
-        const Index stride = task_.network.shape[l - 1].stride;
+        const Index stride = task().network.shape[l - 1].stride;
         for (Index s = 0; s < batch.samples && piece.units > 0; ++s) {
             float* own = deltas(section, l - 1, batch) + s * piece.width;
             std::fill_n(own, piece.width, 0.0F);
@@ -487,11 +491,10 @@ private:
                 }
             }
         }
-        task_.kernels.multiply_derivative(task_.network.activation, activations(section, l - 1, batch),
-                                          deltas(section, l - 1, batch), batch.samples * piece.width);
+        task().kernels.multiply_derivative(task().network.activation, activations(section, l - 1, batch),
+                                           deltas(section, l - 1, batch), batch.samples * piece.width);
     }
 
-    Task task_;
     Index stretch_;  // samples that make one visit of the first layer: a batch, or several small ones
     std::vector<std::unique_ptr<Section>> sections_;
     std::vector<SharedBatch> stretches_;
@@ -500,8 +503,9 @@ private:
 
 }  // namespace
 
-std::unique_ptr<OneNetwork> make_sections(const Task& task, Team& team, const Parameters& start) {
-    return std::make_unique<Sections>(task, team, start);
+std::unique_ptr<TrainingStrategy> make_sections(const Task& task, Team& team, const Parameters& start) {
+    return std::make_unique<Sections>(
+        OneNetworkTask{task, choose_reading(task.options.batch.first_layer, task.X)}, team, start);
 }
 
 }  // namespace omp_mlp

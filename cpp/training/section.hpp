@@ -15,13 +15,12 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
-#include "training/one_network.hpp"
+#include "training/strategy.hpp"
 
 namespace omp_mlp {
 
 // Needs at least one hidden layer.
-std::unique_ptr<OneNetwork> make_sections(const Task& task, Team& team, const Parameters& start);
+std::unique_ptr<TrainingStrategy> make_sections(const Task& task, Team& team, const Parameters& start);
 
 }  // namespace omp_mlp

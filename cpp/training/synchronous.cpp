@@ -1,11 +1,11 @@
 #include "training/synchronous.hpp"
 
 #include <algorithm>
-#include <utility>
 #include <vector>
 
 #include "base/clock.hpp"
 #include "threads/lockstep.hpp"
+#include "training/one_network.hpp"
 #include "training/output_stage.hpp"
 #include "training/shared_batch.hpp"
 
@@ -50,16 +50,21 @@ std::vector<Index> cut_rows(const Samples& X, Index parts, Index unit, bool by_n
     return cuts;
 }
 
-// Rows of marks are cut in words of 64; where there are few for each part, lists can be cut anywhere.
-Reading reading(const Task& task) {
-    constexpr Index enough = 256;
-    const bool few = task.X.columns < enough * task.threads() && task.threads() > 1;
-    return task.reading == Reading::marks && few ? Reading::lists : task.reading;
+Reading reading_of(const Task& task) {
+    constexpr Index few_samples = 4;
+    constexpr Index many_columns = 256;
+    const Reading chosen = choose_reading(task.options.batch.first_layer, task.X);
+    // Single samples are read faster from lists than from marks. Rows of marks are cut in words of 64; where there
+    // are few for each part, lists can be cut anywhere.
+    const Index parts = task.options.threads;
+    const bool is_alone = task.options.batch.batch_size < few_samples;
+    const bool is_cut_fine = parts > 1 && task.X.columns < many_columns * parts;
+    return chosen == Reading::marks && (is_alone || is_cut_fine) ? Reading::lists : chosen;
 }
 
 // What one part of the work needs for itself.
 struct Part {
-    explicit Part(const Task& task)
+    explicit Part(const OneNetworkTask& task)
         : outputs{task.network, (task.batch_size + task.threads() - 1) / task.threads(),
                   task.options.batch.skip_confident} {
         Index widest = 0;
@@ -79,10 +84,10 @@ struct Part {
 
 class Synchronous final : public InLockstep {
 public:
-    Synchronous(const Task& task, Team& team, Parameters start)
-        : task_{task},
-          parameters_{std::move(start)},
-          batch_{task.X, task.batch_size, reading(task), task.centering},
+    Synchronous(const OneNetworkTask& task, Team& team, const Parameters& start)
+        : InLockstep{task},
+          parameters_{task.on_read_inputs(start)},
+          batch_{task.X, task.batch_size, task.reading, task.centering},
           cuts_{cut_rows(task.X, task.threads(), batch_.row_unit(), task.reading != Reading::dense)},
           shift_(static_cast<std::size_t>(task.centering != nullptr ? task.network.shape[0].stride : 0)),
           parts_(static_cast<std::size_t>(task.threads())) {
@@ -96,25 +101,25 @@ public:
         }
     }
 
-    void collect(Team& /*team*/, Parameters& parameters, std::span<float> shift) override {
+private:
+    void write(Team& /*team*/, Parameters& parameters, std::span<float> shift) override {
         std::ranges::copy(parameters_.flat(), parameters.flat().begin());
         std::ranges::copy(shift_, shift.begin());
     }
 
-private:
     void work(Lockstep::Member& self, Index member, Index members, Index epoch, Heartbeat& heartbeat,
-              Replica::Trained& trained) override {
-        const Shard shard = task_.shard();
+              Trained& trained) override {
+        const Shard shard = task().shard();
         const Shard::Epoch order = shard.epoch(epoch);
-        Reporter reporter{heartbeat, task_.network.shape.size()};
-        for (Index begin = 0; begin < shard.epoch_size(); begin += task_.batch_size) {
-            const Index samples = std::min(task_.batch_size, shard.epoch_size() - begin);
-            const double rate = task_.options.optimizer.learning_rate.at(
+        Reporter reporter{heartbeat, task().network.shape.size()};
+        for (Index begin = 0; begin < shard.epoch_size(); begin += task().batch_size) {
+            const Index samples = std::min(task().batch_size, shard.epoch_size() - begin);
+            const double rate = task().options.optimizer.learning_rate.at(
                 epoch * shard.epoch_size() + begin, shard.length());
             const auto scale = static_cast<float>(-rate / static_cast<double>(samples));
             self.run([&] {
-                for (Index i = member; i < task_.threads(); i += members) {
-                    pass(order, begin, block(samples, task_.threads(), i), scale,
+                for (Index i = member; i < task().threads(); i += members) {
+                    pass(order, begin, block(samples, task().threads(), i), scale,
                          *parts_[static_cast<std::size_t>(i)]);
                 }
             });
@@ -122,7 +127,7 @@ private:
                 return;
             }
             self.run([&] {
-                for (Index i = member; i < task_.threads(); i += members) {
+                for (Index i = member; i < task().threads(); i += members) {
                     step(i, samples, *parts_[static_cast<std::size_t>(i)]);
                 }
                 if (member == 0) {
@@ -148,8 +153,8 @@ private:
         if (own.size == 0) {
             return;
         }
-        const Kernels& kernels = task_.kernels;
-        const auto& layers = task_.network.shape.layers();
+        const Kernels& kernels = task().kernels;
+        const auto& layers = task().network.shape.layers();
         for (Index s = own.begin; s < own.begin + own.size; ++s) {
             batch_.ids[static_cast<std::size_t>(s)] = order[begin + s];
         }
@@ -164,11 +169,11 @@ private:
         for (std::size_t l = 1; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
             float* below = activations(l - 1);
-            kernels.activate(task_.network.activation, below, own.size * layers[l - 1].stride);
+            kernels.activate(task().network.activation, below, own.size * layers[l - 1].stride);
             kernels.dense_forward(below, layers[l - 1].stride, own.size, layer.fan_in, layer.weights,
                                   layer.biases, layer.stride, activations(l));
         }
-        part.loss = part.outputs.run(kernels, task_.targets,
+        part.loss = part.outputs.run(kernels, task().targets,
                                      std::span{batch_.ids}.subspan(static_cast<std::size_t>(own.begin),
                                                                    static_cast<std::size_t>(own.size)),
                                      scale);
@@ -181,15 +186,15 @@ private:
             float* below = deltas_[l - 1].data() + own.begin * below_stride;
             kernels.dense_backward(deltas_[l].data() + own.begin * layer.stride, own.size, layer.weights,
                                    layer.fan_in, layer.stride, below, below_stride, part.panel.data());
-            kernels.multiply_derivative(task_.network.activation, activations(l - 1), below,
+            kernels.multiply_derivative(task().network.activation, activations(l - 1), below,
                                         own.size * below_stride);
         }
     }
 
     // The step of part i's rows of every layer, over the whole batch. The biases are the first part's.
     void step(Index i, Index samples, Part& part) {
-        const Kernels& kernels = task_.kernels;
-        const auto& layers = task_.network.shape.layers();
+        const Kernels& kernels = task().kernels;
+        const auto& layers = task().network.shape.layers();
         for (std::size_t l = 0; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
             float* biases = i == 0 ? layer.biases : part.no_biases.data();
@@ -199,7 +204,7 @@ private:
                               {layer.weights, biases, i == 0 ? shift() : nullptr, layer.stride},
                               cuts_[cut], cuts_[cut + 1], part.scratch);
             } else {
-                const Block even = block(layer.fan_in, task_.threads(), i);
+                const Block even = block(layer.fan_in, task().threads(), i);
                 kernels.dense_update(activations_[l - 1].data() + even.begin, layers[l - 1].stride,
                                      samples, even.size, deltas_[l].data(),
                                      layer.weights + even.begin * layer.stride, biases, layer.stride);
@@ -209,7 +214,6 @@ private:
 
     float* shift() { return shift_.empty() ? nullptr : shift_.data(); }
 
-    Task task_;
     Parameters parameters_;
     SharedBatch batch_;
     std::vector<Index> cuts_;
@@ -221,8 +225,9 @@ private:
 
 }  // namespace
 
-std::unique_ptr<OneNetwork> make_synchronous(const Task& task, Team& team, const Parameters& start) {
-    return std::make_unique<Synchronous>(task, team, start);
+std::unique_ptr<TrainingStrategy> make_synchronous(const Task& task, Team& team,
+                                                   const Parameters& start) {
+    return std::make_unique<Synchronous>(OneNetworkTask{task, reading_of(task)}, team, start);
 }
 
 }  // namespace omp_mlp

@@ -1,4 +1,4 @@
-// Training in rounds: every replica trains on its own samples, then a merge makes them one again.
+// The loop of every training: round after round, whatever the strategy.
 #pragma once
 
 #include <optional>
@@ -9,8 +9,8 @@
 
 namespace omp_mlp {
 
-// By replicas. A warm-up is the first round of the history; no merge follows it. `start`: where every replica
-// starts from; without it, initial weights are drawn.
+// A warm-up is the first row of the history. `start`: where the training starts from; without it, initial weights
+// are drawn.
 TrainResult train(const Network& network, const Samples& X, const Targets& targets,
                   const TrainOptions& options, const std::optional<Parameters>& start,
                   const Observer& observer);

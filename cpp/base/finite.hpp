@@ -1,0 +1,11 @@
+// Whether numbers are finite: the only place that looks.
+#pragma once
+
+#include <span>
+
+namespace omp_mlp {
+
+// Whether no value is infinite or not a number.
+bool all_finite(std::span<const float> values);
+
+}  // namespace omp_mlp

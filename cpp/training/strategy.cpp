@@ -1,0 +1,26 @@
+#include "training/strategy.hpp"
+
+#include "training/hogwild.hpp"
+#include "training/replicas.hpp"
+#include "training/section.hpp"
+#include "training/synchronous.hpp"
+
+namespace omp_mlp {
+
+std::unique_ptr<TrainingStrategy> make_strategy(const Task& task, Team& team, const Parameters& start) {
+    switch (task.options.strategy) {
+        case Strategy::replica:
+            return make_replicas(task);
+        case Strategy::section:
+            // Without hidden units there are no sections of them.
+            return task.network.shape.layers().size() > 1 ? make_sections(task, team, start)
+                                                          : make_synchronous(task, team, start);
+        case Strategy::synchronous:
+            return make_synchronous(task, team, start);
+        case Strategy::hogwild:
+            break;
+    }
+    return make_hogwild(task, team, start);
+}
+
+}  // namespace omp_mlp

@@ -1,0 +1,59 @@
+// What the round loop (train.cpp) asks of a way to be parallel.
+//
+// A strategy trains for a round and then writes the master, over and over. Nothing but the master passes from a
+// strategy to the loop; what a strategy keeps from round to round is its own.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "network/parameters.hpp"
+#include "threads/heartbeat.hpp"
+#include "threads/team.hpp"
+#include "training/report.hpp"
+#include "training/rounds.hpp"
+#include "training/task.hpp"
+
+namespace omp_mlp {
+
+// One of the rounds of a training.
+struct Round {
+    Index number;  // from 0
+    Index row;     // of the history; a warm-up has a row of its own before the rounds
+    Index begin;   // positions in the stream of samples (Shard) ...
+    Index end;
+    bool is_last;
+};
+
+class TrainingStrategy {
+public:
+    TrainingStrategy() = default;
+    TrainingStrategy(const TrainingStrategy&) = delete;
+    TrainingStrategy(TrainingStrategy&&) = delete;
+    TrainingStrategy& operator=(const TrainingStrategy&) = delete;
+    TrainingStrategy& operator=(TrainingStrategy&&) = delete;
+    virtual ~TrainingStrategy() = default;
+
+    virtual Rounds rounds() const = 0;
+
+    // Trains for one round, or until the heartbeat is stopped. `master` is what collect() wrote last, or the
+    // start. Throws TrainingDiverged where a loss is not finite.
+    virtual RoundReport train_round(Team& team, const Round& round, const Parameters& master,
+                                    Heartbeat& heartbeat) = 0;
+
+    // Writes the parameters that the round led to, for raw inputs, and what it has to tell of that into the
+    // round's report.
+    virtual void collect(Team& team, const Round& round, Parameters& master, RoundReport& report) = 0;
+
+    // Whether collect() merges networks: then the next round starts from the master, and every round has to be
+    // collected.
+    virtual bool merges() const = 0;
+
+    // The networks that the last collect() merged, which are gone then.
+    virtual std::vector<Parameters> take_replicas() { return {}; }
+};
+
+// The strategy that the options name. Training starts from `start`.
+std::unique_ptr<TrainingStrategy> make_strategy(const Task& task, Team& team, const Parameters& start);
+
+}  // namespace omp_mlp
