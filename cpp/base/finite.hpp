@@ -1,4 +1,4 @@
-// Whether numbers are finite: the only place that looks.
+// Whether numbers are finite. This is the only place that checks it.
 #pragma once
 
 #include <span>

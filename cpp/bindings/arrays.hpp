@@ -21,7 +21,7 @@ inline std::span<const float> view(const Array<float>& array) {
     return {array.data(), static_cast<std::size_t>(array.size())};
 }
 
-// The parameters as Python sees them: W_1 row by row, b_1, W_2, b_2, ... without filling.
+// The parameters as Python sees them: W_1 row by row, b_1, W_2, b_2, ... without padding.
 inline Array<float> packed(const Shape& shape, const Parameters& parameters) {
     Array<float> array(shape.packed_size());
     pack(shape, parameters, {array.mutable_data(), static_cast<std::size_t>(array.size())});

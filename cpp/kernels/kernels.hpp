@@ -26,7 +26,7 @@ struct MarkedRows {
     static constexpr Index words_for(Index columns) { return (columns + 511) / 512 * 8; }
 
     const std::uint64_t* marks;  // samples x words; bit k % 64 of word k / 64 is entry k's
-    Index words;                 // a multiple of 8; filled up with zeros
+    Index words;                 // a multiple of 8; padded with zeros
     Index columns;
     Index samples;
     const float* const* floats;        // the rows, as floats ...
@@ -123,7 +123,7 @@ struct Kernels {
     // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride, z: samples x width.
     void (*dense_forward)(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
                           const float* bias, Index width, float* z);
-    // below[s][k] = delta[s] . W[k] for k < fan_in; below: samples x below_stride, its filling becomes
+    // below[s][k] = delta[s] . W[k] for k < fan_in; below: samples x below_stride, its padding becomes
     // 0. scratch: 64 x width floats.
     void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in, Index width,
                            float* below, Index below_stride, float* scratch);
@@ -138,8 +138,8 @@ struct Kernels {
     // ---- A layer with few outputs ----
 
     // A layer with at most most_narrow outputs, whose weights are stored transposed: row k of W (outputs
-    // x a_stride) holds those that lead to output k. The filling of a must be 0. z[s] = bias + W a[s];
-    // the filling of z is left as it is.
+    // x a_stride) holds those that lead to output k. The padding of a must be 0.
+    //     z[s] = bias + W a[s]; the padding of z is left as it is.
     void (*narrow_forward)(const float* a, Index a_stride, Index samples, const float* W,
                            const float* bias, Index outputs, Index z_stride, float* z);
     // below[s] = delta[s] W for all s, then W[k] += sum over s of delta[s][k] a[s], and bias likewise.
@@ -152,7 +152,7 @@ struct Kernels {
     void (*activate)(Activation activation, float* a, Index n);
     // delta *= phi'(z), written in terms of a = phi(z).
     void (*multiply_derivative)(Activation activation, const float* a, float* delta, Index n);
-    // p = exp(z - max z) / sum, over n entries of a row; its filling becomes 0. Returns log(sum exp z).
+    // p = exp(z - max z) / sum, over n entries of a row; its padding becomes 0. Returns log(sum exp z).
     double (*softmax)(const float* z, Index n, float* p);
 };
 

@@ -1,9 +1,9 @@
-// The first layer on centered inputs x - mu, with its parameters as they are, (Wc, bc) of centering.hpp, where the
+// The first layer on centered inputs x - mu. Its parameters are (Wc, bc) of centering.hpp, and the
 // kernels read x. For S samples with deltas d_s,
 //     z_s = Wc^T (x_s - mu) + bc = Wc^T x_s + (bc - Wc^T mu),
 //     gradient of Wc = sum over s of (x_s - mu) d_s^T = (sum over s of x_s d_s^T) - mu (sum over s of d_s)^T,
 //     gradient of bc = sum over s of d_s.
-// So a batch takes the mean off once, forward and back, and its samples stay sparse.
+// So a batch takes the mean off once forward and once back, and its samples stay sparse.
 #pragma once
 
 #include <span>
@@ -16,8 +16,8 @@ namespace omp_mlp {
 void take_mean_off_biases(const Kernels& kernels, std::span<const float> mean, const float* W,
                           const float* bias, Index width, float* raw);
 
-// gradient -= mean (sum over s of delta[s])^T, for the rows of W that `mean` has an entry of. scratch: `width`
-// floats.
+// gradient -= mean (sum over s of delta[s])^T, for the rows of W that have an entry in `mean`. scratch:
+// `width` floats.
 void take_mean_off_gradient(const Kernels& kernels, std::span<const float> mean, const float* delta,
                             Index samples, Index width, float* gradient, float* scratch);
 

@@ -1,10 +1,10 @@
 // The weights and biases of a network: one flat buffer, and named views of it.
 //
-// Layer l maps fan_in numbers to fan_out numbers, z = a W + b. Its weights are stored input-major:
-// row k holds the fan_out weights that leave input k, so an input that is zero costs nothing, neither
-// forward nor backward. The biases follow as one more row. Rows are filled up with zeros to whole
-// cache lines: kernels then need no tails, and a width of 127 is as fast as one of 128. The filling
-// stays zero under training (its deltas are zero) and under every merge (which maps zeros to zero).
+// Layer l maps fan_in numbers to fan_out numbers, z = a W + b. Its weights are stored input-major: row k
+// holds the fan_out weights that leave input k. So an input that is zero costs nothing, neither forward
+// nor backward. The biases follow as one more row. Rows are padded with zeros to whole cache lines. So
+// kernels need no tails, and a width of 127 is as fast as one of 128. The padding stays zero under
+// training, because its deltas are zero, and under every merge, because a merge maps zeros to zero.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ public:
     const LayerShape& operator[](std::size_t layer) const { return layers_[layer]; }
     Index features() const { return layers_.front().fan_in; }
     Index outputs() const { return layers_.back().fan_out; }
-    Index size() const { return layers_.back().end(); }  // floats, filling included
+    Index size() const { return layers_.back().end(); }  // floats, padding included
     Index packed_size() const;                           // floats, without it
 
 private:
@@ -64,7 +64,7 @@ private:
     Buffer data_;
 };
 
-// The packed form is what Python sees: W_1 row by row, b_1, W_2, b_2, ... without filling.
+// The packed form is what Python sees: W_1 row by row, b_1, W_2, b_2, ... without padding.
 void pack(const Shape& shape, const Parameters& parameters, std::span<float> packed);
 void unpack(const Shape& shape, std::span<const float> packed, Parameters& parameters);
 

@@ -1,12 +1,12 @@
 // How a step is taken: the table of optimisers, and the two paths of a step.
 //
-// In place: the kernels that add a gradient find minus the learning rate in the deltas and add to the
-// parameters themselves, so that gradient and step are one. Only plain descent may do that.
-// Accumulated: the gradient of a batch is added up in memory of its own; then one flat loop goes over
-// parameters, gradient and state.
-// steps_in_place says which path a training takes. Whatever only plain descent may do asks it, and nothing
-// else: several small batches in one visit of the first layer, rows that wait for a merge, the shift of centered
-// inputs, transposed output weights, the copy in bfloat16.
+// In place: the deltas have minus the learning rate as a factor, and the kernels that add a gradient add
+// to the parameters themselves. So gradient and step are one. Only plain descent may do that.
+// Accumulate, then step: the gradient of a batch is added up in memory of its own. Then one flat loop
+// goes over parameters, gradient and state. steps_in_place says which path a training takes. All that
+// only plain descent may do asks steps_in_place, and nothing else: several small batches in one visit of
+// the first layer, rows that wait for a merge, the shift of centered inputs, transposed output weights,
+// the copy in bfloat16.
 //
 // To add an optimiser: write its function and its row in flat_step.cpp, its settings in StepSettings and
 // OptimizerOptions, and its oracle in tests/oracle/optimizer.py.
@@ -20,7 +20,7 @@
 
 namespace omp_mlp {
 
-// What one step is taken with. Every optimiser reads its own.
+// The settings of one step. Every optimiser reads those that it needs.
 struct StepSettings {
     float rate;
     float momentum;
@@ -33,47 +33,48 @@ struct Optimizer {
     const char* reference;
     Index state;  // floats for each parameter, zero at the start of a training
     bool may_step_in_place;
-    // Steps n parameters w by their gradient g. `state` has the first float of all n, then the second of all n.
+    // Steps n parameters w by their gradient g. `state` has the first float of all n, then the second of
+    // all n.
     void (*step)(float* w, const float* g, float* state, Index n, const StepSettings& settings);
 };
 
-// The optimisers as one instruction set runs them. All tables do the same, to the last bit.
+// The optimisers for one instruction set. All tables give the same bits.
 struct OptimizerTable {
     const char* name;
     const Optimizer* rows;
     Index count;
 };
 
-// Those that this machine can run, the widest first.
+// The tables that this machine can run, the widest first.
 std::span<const OptimizerTable* const> available_optimizer_tables();
-// "best" or a name, for tests; not while training runs. Throws std::invalid_argument, listing the names, if
-// there is none of that name.
+// Selects a table by name, for tests, and not while a training runs. "best" undoes it. Throws
+// std::invalid_argument, listing the names, if there is no table of that name.
 void select_optimizer_table(std::string_view name);
 
-// Of the table in use.
+// The rows of the table in use.
 std::span<const Optimizer> optimizers();
-// Throws std::invalid_argument, listing the names, if there is none of that name.
+// Throws std::invalid_argument, listing the names, if there is no row of that name.
 const Optimizer& optimizer(std::string_view name);
 
 struct OptimizerOptions {
     const Optimizer* method;
     LearningRate learning_rate;
     double momentum;
-    bool accumulates;  // takes the accumulated path even where the step could be taken in place
+    bool accumulates;  // accumulate, then step, even where the step could be taken in place
 };
 
 inline bool steps_in_place(const OptimizerOptions& options) {
     return options.method->may_step_in_place && !options.accumulates;
 }
 
-// What the deltas of a batch are multiplied by before they are added to the parameters, if the step is taken in
-// place, or else to a gradient.
+// The factor of a batch's deltas before they are added to the parameters, if the step is taken in place,
+// or else to a gradient.
 inline float scale_of_deltas(const OptimizerOptions& options, double rate, Index samples) {
     const double factor = steps_in_place(options) ? -rate : 1.0;
     return static_cast<float>(factor / static_cast<double>(samples));
 }
 
-// Takes the accumulated steps of some parameters, and has the optimiser's state of them.
+// Takes the accumulated steps of some parameters, and holds the optimiser's state of these parameters.
 class Stepper {
 public:
     Stepper(const OptimizerOptions& options, Index parameters);

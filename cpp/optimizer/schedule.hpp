@@ -1,4 +1,4 @@
-// How long a step is at which point of the training.
+// The length of a step at each point of the training.
 #pragma once
 
 #include "base/buffer.hpp"

@@ -1,5 +1,5 @@
-// What the strategies have in common that train one network with several threads, without replicas: by sections of
-// its hidden units, by parts of each batch, or without any order. A round is an epoch.
+// What is common to the strategies that train one network with several threads, without replicas: by
+// sections of its hidden units, by parts of each batch, or without any order. A round is an epoch.
 #pragma once
 
 #include <span>
@@ -22,12 +22,12 @@ struct OneNetworkTask : Task {
     // The order of the samples is that of a single replica.
     Shard shard() const { return {X.rows, 1, 0, options.epochs, options.shuffle, options.seed}; }
 
-    // What to train from: `start`, for the inputs as they are read.
+    // The parameters to train from: `start`, changed for the inputs as they are read.
     Parameters on_read_inputs(const Parameters& start) const;
 };
 
-// One way to train one network. The parts of its work are handed out by index (Team), so that a part may
-// run on any thread, or several on one.
+// One way to train one network. The team hands out the parts of its work by index, so a part may run on
+// any thread, and several parts on one thread.
 class OneNetwork : public TrainingStrategy {
 public:
     explicit OneNetwork(const OneNetworkTask& task) : task_{task} {}
@@ -45,8 +45,8 @@ private:
     // Trains for one epoch, or until the heartbeat is stopped.
     virtual Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) = 0;
 
-    // Writes the parameters as they are between epochs; with centering, those of centering.hpp, and its s
-    // into `shift`, of the first layer's stride.
+    // Writes the parameters as they are between epochs. With centering, they are those of centering.hpp,
+    // and its s goes into `shift`, of the first layer's stride.
     virtual void write(Team& team, Parameters& parameters, std::span<float> shift) = 0;
 
     OneNetworkTask task_;
@@ -60,7 +60,8 @@ public:
 private:
     Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) final;
 
-    // The share of one of `members` in an epoch; the first fills in what was trained, but for the time.
+    // The share of one of `members` in an epoch. The first member fills in what was trained, without the
+    // time.
     virtual void work(Lockstep::Member& self, Index member, Index members, Index epoch,
                       Heartbeat& heartbeat, Trained& trained) = 0;
 };

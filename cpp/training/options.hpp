@@ -1,4 +1,5 @@
-// The options of a training. No defaults here: they live in Python, where they are documented and checked.
+// The options of a training. No defaults here: they live in Python, where they are documented and
+// checked.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@
 
 namespace omp_mlp {
 
-// How the work is made parallel: a network for each thread, merged now and then; or one network, by sections
-// of its hidden units, by parts of each batch, or without locks (Niu, Recht, Re & Wright 2011).
+// How the work is made parallel: a network for each thread, and merges; or one network, by sections of
+// its hidden units, by parts of each batch, or without locks (Niu, Recht, Re & Wright 2011).
 enum class Strategy { replica, section, synchronous, hogwild };
 
 struct BatchOptions {
@@ -30,7 +31,7 @@ struct MergeOptions {
     Period every;
     const MergeMethod* method;
     std::vector<OptionValue> method_options;
-    const MergeMethod* last_method;  // of the last merge, without options and outer step; null: the same
+    const MergeMethod* last_method;  // of the last merge, without options or outer step; null: the same
     OuterStep outer;
     bool momentum_follows_rate;  // the outer momentum shrinks with the learning rate
     bool skip_nonfinite;         // replicas that are not finite are left out of the merge
@@ -43,7 +44,7 @@ struct TrainOptions {
     Index epochs;
     BatchOptions batch;
     bool center_inputs;
-    Index warmup_samples;  // trained on by one replica, from which all others start
+    Index warmup_samples;  // one replica trains on these, and all others start from it
     MergeOptions merge;
     OptimizerOptions optimizer;
     Shuffle shuffle;

@@ -1,4 +1,5 @@
-// The upper end of a network that several threads train: losses and deltas of some of a batch's samples.
+// The upper end of a network that several threads train: the losses and deltas of some samples of a
+// batch.
 #pragma once
 
 #include <span>

@@ -16,28 +16,29 @@
 
 namespace omp_mlp {
 
-// How a round begins and ends for a replica: with all of its parameters, or with work in the first layer left over,
-// which a merge does on its way.
+// How a round begins and ends for a replica: with all of its parameters, or with work left over in the
+// first layer, which the merge does.
 enum class Handover { whole, with_leftovers };
 
-// What is left over, as Deferred (merging/loops.hpp) has it of a replica.
+// The work that a replica leaves over, as Deferred (merging/loops.hpp) needs it.
 struct Leftovers {
-    const std::uint64_t* touched;  // rows that are not are the master's
-    std::span<const float> shift;  // with the means, to be added to the rows; empty without centering
+    const std::uint64_t* touched;  // a bit for each row; a row without it is the master's
+    std::span<const float> shift;  // still to be added, times the means; empty without centering
 };
 
 class Replica {
 public:
     Replica(const Task& task, Reading reading, const OptimizerOptions& optimizer, const Shard& shard);
 
-    // Starts from the master. With leftovers, the replica waits with rows of the first layer until a sample needs
-    // them, where it can: the master has to stay as it is while the replica trains.
+    // Starts from the master. With leftovers, the replica loads a row of the first layer when a sample
+    // first needs it, if it can. The master has to stay as it is while the replica trains.
     void load(std::span<const float> master, Handover handover);
 
     // Trains on positions [begin, end) of the shard's stream, cut off at its length.
     Trained train(Index begin, Index end, Handover handover, Heartbeat& heartbeat);
 
-    // What is left over after load() and train() with this handover; it changes with the next round.
+    // The work that is left over after load() and train() with this handover. It changes with the next
+    // round.
     std::optional<Leftovers> leftovers(Handover handover) const;
 
     Parameters parameters;
@@ -71,7 +72,7 @@ private:
     };
     std::optional<Accumulated> accumulated_;
     TouchedRows touched_;
-    const float* master_ = nullptr;  // has the rows that are not touched yet; null: all are here
+    const float* master_ = nullptr;  // holds the rows that are not touched yet; null: all are here
     std::vector<Index> ids_;         // the samples that come next
 };
 

@@ -56,7 +56,7 @@ public:
     RoundReport train_round(Team& team, const Round& round, const Parameters& master,
                             Heartbeat& heartbeat) override {
         const Handover handover = handover_after(round);
-        // If all have to be finite in the end, the loss tells of each before.
+        // If all replicas have to be finite in the end, each loss is checked before.
         const bool look = round.is_last || merging().skip_nonfinite;
         team.for_each(
             task_.options.threads,
@@ -64,7 +64,7 @@ public:
                 std::optional<Replica>& replica = replicas_[static_cast<std::size_t>(i)];
                 Result& result = results_[static_cast<std::size_t>(i)];
                 if (round.number == 0) {
-                    // Made by its own thread, so that its memory is near that thread's core.
+                    // Its own thread makes it, so its memory is near that thread's core.
                     replica.emplace(task_, reading_, task_.options.optimizer, shard(i));
                 }
                 start(round, master, handover, i, *replica);
@@ -98,7 +98,8 @@ public:
                 report.skipped.push_back(static_cast<Index>(r));
                 continue;
             }
-            // Every replica was made in the first round.  NOLINTNEXTLINE(bugprone-unchecked-optional-access)
+            // Every replica was made in the first round.
+            // NOLINTNEXTLINE(bugprone-unchecked-optional-access)
             replicas.push_back(replicas_[r]->parameters.flat().data());
             share.push_back(static_cast<double>(result.trained.samples));
             samples += result.trained.samples;
@@ -115,7 +116,7 @@ public:
             part = samples > 0 ? part / static_cast<double>(samples)
                                : 1.0 / static_cast<double>(share.size());
         }
-        // All of them left something over, or none did.
+        // Either all replicas left work over, or none did.
         const LayerShape& first = task_.network.shape[0];
         const Deferred deferred{touched.data(), master.flat().data(), means_.data(),
                                 shifts.data(),  first.stride,         first.end()};
@@ -137,7 +138,7 @@ public:
     }
 
 private:
-    // What became of a replica in a round.
+    // The state of a replica after a round.
     struct Result {
         Trained trained;
         std::optional<Leftovers> leftovers;
@@ -146,8 +147,8 @@ private:
 
     const MergeOptions& merging() const { return task_.options.merge; }
 
-    // The only place where it is decided: part of the work can be left to the merge, but not where somebody else
-    // looks at the replicas, nor where a step visits all rows.
+    // The only place that decides whether replicas leave work to the merge. They may not where anything
+    // else looks at the replicas, nor where a step visits all rows.
     Handover handover_after(const Round& round) const {
         const bool is_looked_at =
             round.is_last || merging().skip_nonfinite || task_.options.keep_replicas;
@@ -166,13 +167,13 @@ private:
         }
     }
 
-    // A replica that was spoilt by its very last step passes it on through the merge, to all others.
+    // If the very last step made a replica not finite, the merge makes all others so, too.
     static TrainingDiverged divergence(const Round& round, Index replica, const Parameters& master) {
         const bool began_finite = round.row == 0 || all_finite(master.flat());
         return began_finite ? TrainingDiverged{round.row, replica} : TrainingDiverged{round.row - 1, -1};
     }
 
-    // SlowMo's: by how much the learning rate has changed since the round before.
+    // SlowMo's factor: the ratio of this round's learning rate to the last round's.
     double momentum_factor(const Round& round) {
         const double rate = task_.options.optimizer.learning_rate.at(round.begin, shard(0).length());
         const double before = std::exchange(rate_, rate);

@@ -1,5 +1,5 @@
-// Data parallelism by replicas: in a round every replica of the network trains on its own samples, then a merge
-// makes them one again.
+// Data parallelism by replicas. In a round, every replica of the network trains on its own samples. Then
+// a merge makes them one network.
 #pragma once
 
 #include <memory>
@@ -10,8 +10,9 @@ namespace omp_mlp {
 
 std::unique_ptr<TrainingStrategy> make_replicas(const Task& task);
 
-// One replica trains on the first samples of its own order of all samples, at the rate of the start, from `master`
-// on, and writes where it arrives. Throws TrainingDiverged where that is not finite.
+// The warm-up: one replica starts from `master`, trains on the first samples of its own order of all
+// samples, at the rate of the start, and writes its parameters. Throws TrainingDiverged if they are not
+// finite.
 RoundReport warm_up(const Task& task, Team& team, Parameters& master, Heartbeat& heartbeat);
 
 }  // namespace omp_mlp

@@ -1,4 +1,4 @@
-// What a training tells: after each round and within it, at its end, and where it fails.
+// What a training reports: after each round and within it, at its end, and if it fails.
 #pragma once
 
 #include <array>
@@ -29,8 +29,8 @@ struct HistoryColumn {
     double RoundReport::* field;
 };
 
-// All columns but `samples`, which counts. A new one is a field of the report, a row here, and an attribute of
-// History in Python.
+// All columns except `samples`, which are integers. A new column is a field of the report, a row here,
+// and an attribute of History in Python.
 inline constexpr std::array history_columns{
     HistoryColumn{"loss", "mean training loss over the round's samples", &RoundReport::loss},
     HistoryColumn{"train_seconds", "wall-clock time of the parallel training",
@@ -42,7 +42,7 @@ inline constexpr std::array history_columns{
                   &RoundReport::mean_replica_seconds},
 };
 
-// Both return true to stop the training. Without after_round nobody asks for the master in between.
+// Both return true to stop the training. Without after_round, the master is not needed between rounds.
 struct Observer {
     std::function<bool(const RoundReport&, const Parameters& master)> after_round;
     std::function<bool(const Progress&)> during_round;
@@ -50,11 +50,11 @@ struct Observer {
 
 struct TrainResult {
     Parameters master;
-    std::vector<Parameters> replicas;  // what went into the last merge, if keep_replicas
+    std::vector<Parameters> replicas;  // the networks that the last merge merged, if keep_replicas
     std::vector<RoundReport> history;
 };
 
-// A loss or parameter became infinite or not a number. replica -1: the merge did it.
+// A loss or a parameter became infinite or not a number. replica -1: the merged network did.
 class TrainingDiverged : public std::runtime_error {
 public:
     TrainingDiverged(Index in_round, Index in_replica)

@@ -1,4 +1,4 @@
-// Where the rounds of a training end: the only place where it is written how often replicas are merged.
+// Where the rounds of a training end. This is the only place that says how often replicas are merged.
 #pragma once
 
 #include <cmath>
@@ -7,17 +7,18 @@
 
 namespace omp_mlp {
 
-// Samples that a replica trains on between merges: `first` at the start of the training, `last` at its end.
+// Samples that a replica trains on between merges: `first` at the start of the training, `last` at its
+// end.
 struct Period {
     Index first;
     Index last;
 };
 
-// Cuts `length` positions into rounds. Where the period changes, it does so geometrically with the position p,
-// H(p) = first (last / first)^(p / length). Rounds of exactly H(p) would end where dp/dr = H(p) leads to after
-// r = 1, 2, ... rounds,
-//     p(r) = -length / g log(1 - g r first / length)    with g = log(last / first);
-// they end at that, rounded down to whole batches.
+// Cuts `length` positions into rounds. A period that changes is geometric in the position p, H(p) =
+// first (last / first)^(p / length). Rounds of exactly H(p) solve dp/dr = H(p), and would end after r =
+// 1, 2, ... rounds at
+//     p(r) = -length / g log(1 - g r first / length)    with g = log(last / first).
+// The rounds end there, rounded down to whole batches.
 class Rounds {
 public:
     Rounds(Index length, const Period& period, Index batch_size)
@@ -33,7 +34,7 @@ public:
         return static_cast<Index>(std::ceil(-std::expm1(-growth_) / relative_growth()));
     }
 
-    // Where round r of count() ends; it begins where the one before it ends, the first at 0.
+    // Where round r of count() ends. It begins where the round before ends; the first begins at 0.
     Index end(Index round) const {
         if (round + 1 >= count()) {
             return length_;

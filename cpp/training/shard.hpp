@@ -1,4 +1,5 @@
-// Which samples a replica sees, and in which order: the only place where the split is written.
+// Which samples a replica sees, and in which order. This is the only place that says how samples are
+// split.
 //
 // Replica i owns block i of N samples cut into `replicas` blocks whose sizes differ by at most one
 // (numpy.array_split). Its stream is its epochs one after another; a position in the stream names a
@@ -29,7 +30,7 @@ public:
     Index epoch_size() const { return block_.size; }
     Index length() const { return length_; }  // of the stream: epochs x epoch_size
 
-    // The order of one epoch, to be asked for position after position.
+    // The order of one epoch, position by position.
     class Epoch {
     public:
         Index operator[](Index position) const {

@@ -1,5 +1,5 @@
-// Samples that several threads read together and then all use, and the first layer as it sees them: a batch,
-// or several small ones (network.hpp).
+// Samples that several threads read together and then all use, and the first layer on these samples: a
+// batch, or several small ones (network.hpp).
 #pragma once
 
 #include <array>
@@ -38,7 +38,7 @@ public:
     // `centering`: null, or what is taken off the inputs.
     SharedBatch(const Samples& X, Index samples, Reading reading, const Centering* centering);
 
-    // Rows that the cuts between threads have to be multiples of.
+    // The cuts between threads have to be multiples of so many rows.
     Index row_unit() const { return reading_ == Reading::marks ? bits : 1; }
 
     // Reads samples ids[begin .. end). Threads may read different parts at the same time.
@@ -53,11 +53,12 @@ public:
     void update(const Kernels& kernels, Index samples, const float* step, const FirstWeights& layer,
                 Index first, Index last, Scratch& scratch) const;
 
-    // What the columns [first, last) add to x[s] . x[t], for all t in an earlier batch than s < samples, in the
-    // layout of Kernels::gram_float32. Marks and matrix only.
+    // What the columns [first, last) add to x[s] . x[t], for all t in an earlier batch than s < samples,
+    // in the layout of Kernels::gram_float32. Marks and matrix only.
     void multiply(const Kernels& kernels, Index samples, Index batch, Index first, Index last,
                   float* products) const;
-    // By what a step of sample t moves z of sample s, besides the product of the two (add_earlier_steps).
+    // How much a step of sample t moves z of sample s, besides the product of the two
+    // (add_earlier_steps).
     float step_factor(Index s, Index t) const;
 
     // Lists only.

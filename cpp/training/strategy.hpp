@@ -1,7 +1,7 @@
-// What the round loop (train.cpp) asks of a way to be parallel.
+// What the round loop (train.cpp) needs from a strategy.
 //
-// A strategy trains for a round and then writes the master, over and over. Nothing but the master passes from a
-// strategy to the loop; what a strategy keeps from round to round is its own.
+// The loop asks a strategy to train for a round and then to write the master, over and over. Nothing but
+// the master passes from a strategy to the loop. What a strategy keeps from round to round is its own.
 #pragma once
 
 #include <memory>
@@ -19,7 +19,7 @@ namespace omp_mlp {
 // One of the rounds of a training.
 struct Round {
     Index number;  // from 0
-    Index row;     // of the history; a warm-up has a row of its own before the rounds
+    Index row;     // its row in the history; a warm-up has a row of its own before the rounds
     Index begin;   // positions in the stream of samples (Shard) ...
     Index end;
     bool is_last;
@@ -36,20 +36,20 @@ public:
 
     virtual Rounds rounds() const = 0;
 
-    // Trains for one round, or until the heartbeat is stopped. `master` is what collect() wrote last, or the
-    // start. Throws TrainingDiverged where a loss is not finite.
+    // Trains for one round, or until the heartbeat is stopped. `master` is what collect() wrote last, or
+    // the start. Throws TrainingDiverged if a loss is not finite.
     virtual RoundReport train_round(Team& team, const Round& round, const Parameters& master,
                                     Heartbeat& heartbeat) = 0;
 
-    // Writes the parameters that the round led to, for raw inputs, and what it has to tell of that into the
-    // round's report.
+    // Writes the parameters after the round, for raw inputs, into `master`. Completes the round's
+    // report.
     virtual void collect(Team& team, const Round& round, Parameters& master, RoundReport& report) = 0;
 
-    // Whether collect() merges networks: then the next round starts from the master, and every round has to be
-    // collected.
+    // Whether collect() merges networks. If so, the next round starts from the master, and every round
+    // has to be collected.
     virtual bool merges() const = 0;
 
-    // The networks that the last collect() merged, which are gone then.
+    // Takes the networks that the last collect() merged out of the strategy.
     virtual std::vector<Parameters> take_replicas() { return {}; }
 };
 

@@ -1,4 +1,4 @@
-// What one training is of: data, network and options. All of it outlives whoever trains.
+// The task of one training: data, network and options. All of it outlives the strategy that trains.
 #pragma once
 
 #include "data/centering.hpp"
@@ -15,7 +15,7 @@ struct Task {
     const Samples& X;
     const Targets& targets;
     const TrainOptions& options;
-    const Centering* centering;  // null, or what is taken off the inputs
+    const Centering* centering;  // null, or the means that are taken off the inputs
 };
 
 }  // namespace omp_mlp

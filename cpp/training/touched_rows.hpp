@@ -1,8 +1,8 @@
 // Which rows of the first layer a replica has needed since the last merge.
 //
-// Where inputs are sparse, a few dozen samples have a nonzero in little more than half of the columns. Only the
-// rows of those are taken over from the master, when a sample first needs them, and only those are read by the
-// next merge (Deferred, merge_loops.hpp).
+// Where inputs are sparse, a few dozen samples have a nonzero in little more than half of the columns. A
+// replica loads only the rows of these columns from the master, when a sample first needs them. The next
+// merge reads only these rows of the replica (Deferred, merging/loops.hpp).
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ public:
 
     void touch_all();
     void touch_none();
-    // Copies rows of `master` that are marked (bits as here, of `words` words for each of some samples) and not
-    // touched yet to `parameters`; both are flat buffers.
+    // Copies the rows of `master` that are marked and not touched yet to `parameters`. Both are flat
+    // buffers. marks: bits as here, `words` words for each of some samples.
     void touch(std::span<const std::uint64_t> marks, Index words, const float* master,
                float* parameters);
 

@@ -15,7 +15,7 @@
 namespace omp_mlp {
 namespace {
 
-// One training: the master, and what is told of it row after row.
+// One training: the master, and its history, row after row.
 class Training {
 public:
     Training(const Observer& observer, Parameters start)
@@ -47,7 +47,7 @@ public:
     TrainResult take() { return std::move(result_); }
 
 private:
-    // All that follow return whether to stop.
+    // The functions below return whether to stop.
 
     bool warm_up(const Task& task, Team& team) {
         row_start_ = wall_seconds();

@@ -9,8 +9,8 @@
 
 namespace omp_mlp {
 
-// A warm-up is the first row of the history. `start`: where the training starts from; without it, initial weights
-// are drawn.
+// A warm-up is the first row of the history. `start`: the parameters to start from. Without them,
+// initial weights are drawn.
 TrainResult train(const Network& network, const Samples& X, const Targets& targets,
                   const TrainOptions& options, const std::optional<Parameters>& start,
                   const Observer& observer);

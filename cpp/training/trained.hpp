@@ -1,4 +1,4 @@
-// What somebody trained in a round, and the report of all who did.
+// What one replica or thread trained in a round, and the report of all of them.
 #pragma once
 
 #include <span>
@@ -9,12 +9,12 @@ namespace omp_mlp {
 
 struct Trained {
     Index samples = 0;
-    double loss_sum = 0.0;  // over the samples, each taken before the step that uses it
+    double loss_sum = 0.0;  // over the samples; the loss of a sample is the one before its step
     double cpu_seconds = 0.0;
 };
 
-// Samples, loss and CPU times of a round; the loop (train.cpp) fills in the wall-clock times. Losses that are not
-// finite do not count.
+// Samples, loss and CPU times of a round. The loop (train.cpp) adds the wall-clock times. Losses that
+// are not finite do not count.
 RoundReport report_of(std::span<const Trained> all);
 
 }  // namespace omp_mlp
