@@ -615,8 +615,9 @@ def test_rows_have_names_of_their_own_and_modules() -> None:
 
 
 def test_settings_are_of_the_grids() -> None:
-    assert settings.SETTINGS.keys() <= settings.GRIDS.keys()
-    for peer, chosen in settings.SETTINGS.items():
+    found = settings.load()
+    assert found.keys() <= settings.GRIDS.keys()
+    for peer, chosen in found.items():
         grid = settings.GRIDS[peer]
         assert set(chosen) <= set(settings.TARGETS)
         # 97 % is within everyone's reach.
@@ -628,13 +629,13 @@ def test_settings_are_of_the_grids() -> None:
             assert setting.epochs in grid.epochs
 
 
-def test_tuning_finds_settings_of_the_grid(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tuning_finds_settings_of_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = settings.Grid({"sgd": (0.0, 0.2)}, (8,), epochs=(1, 4))
     monkeypatch.setattr(tune, "GRIDS", {"omp_mlp": grid})
     monkeypatch.setattr(tune, "TARGETS", (20.0, 50.0))
+    before = settings.FILE.read_text()
     results = run(tmp_path, "--tune", "--peers", "omp_mlp", "numpy")
+    assert settings.FILE.read_text() == before  # a trial run
     tuning = results["pieces"]["tuning"]
     assert tuning.keys() == {"omp_mlp"}
     assert results["data"]["training_samples"] == LIMIT - LIMIT // 6
@@ -643,10 +644,12 @@ def test_tuning_finds_settings_of_the_grid(
         assert trial["accuracy_percent"] >= float(target)
         # A rate of 0 learns nothing.
         assert trial["setting"]["learning_rate"] == 0.2
-    assert tune.as_table(tuning) in capsys.readouterr().out
-    table = eval(f"{{{tune.as_table(tuning)}}}", {"Training": Training})
+
+    path = files.write_json(tmp_path / "settings.json", {"omp_mlp": {}, "jax": {}})
+    loaded = settings.load(settings.store(tuning, path))
+    assert loaded["jax"] == {}
     chosen = tuning["omp_mlp"]["chosen"]["20.0"]["setting"]
-    assert table["omp_mlp"][20.0] == Training(**chosen)
+    assert loaded["omp_mlp"][20.0] == Training(**chosen)
 
 
 # ---- the command ----

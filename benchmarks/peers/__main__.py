@@ -37,13 +37,13 @@ from ..common import arguments as reading
 from ..common import data as images
 from ..common import documents, files, machine, pictures
 from ..common.progress import Progress
-from . import ROWS, Row, row, tables
+from . import ROWS, Row, row, settings, tables
 from . import pictures as drawing
 from .bench import Bench
 from .data import save_images
 from .judge import judge
 from .parts import PARTS
-from .tune import as_table, tune
+from .tune import tune
 
 COMMAND = "make benchmark"
 # Training that gets less of its core than this shares it with other work.
@@ -148,7 +148,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         stack.callback(bench.end_processes)
         if arguments.tune:
             tuned = results.take("tuning", lambda: tune(bench))
-            print(f"\nSETTINGS = {{\n{as_table(tuned)}\n}}")
         else:
             for part in arguments.only:
                 progress.say(f"{part} ...")
@@ -162,7 +161,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         failures=[*results.content.get("failures", []), *bench.failures],
     )
     written = [results.path]
-    if not arguments.tune:
+    if arguments.tune:
+        # A trial run is not what others should train with.
+        if not (arguments.quick or arguments.limit):
+            written.append(settings.store(tuned))
+    else:
         written += finish(results, arguments.out, docs=arguments.docs)
     for failure in results.content["failures"]:
         print(f"failed: {failure}")

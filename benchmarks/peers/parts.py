@@ -19,7 +19,8 @@ from ..common.timing import ratios, summarise
 from . import Row, Training, limits, row
 from .bench import Bench, Entry, Result, describe, ratios_to_peers
 from .data import N_CLASSES, random_inputs
-from .settings import BATCH_SIZES, SETTINGS, TARGETS, alike
+from .settings import BATCH_SIZES, TARGETS, alike
+from .settings import load as load_settings
 
 QUICK_BATCH_SIZES = (1, 8, 32, 128)
 # Where only omp_mlp is compared with itself.
@@ -130,11 +131,12 @@ def _check_accuracy(
 
 def accuracy(bench: Bench) -> Result:
     """Measure seconds of training to a wanted test accuracy, with each peer's best settings."""
+    settings = load_settings()
     runs: list[tuple[Row, float, Training]] = [
-        (peer, target, SETTINGS[peer.name][target])
+        (peer, target, settings[peer.name][target])
         for target in (TARGETS[:1] if bench.quick else TARGETS)
         for peer in bench.rows
-        if target in SETTINGS.get(peer.name, {})
+        if target in settings.get(peer.name, {})
     ]
 
     def train(number: int, seed: int, **request: object) -> Result:

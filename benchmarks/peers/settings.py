@@ -1,7 +1,8 @@
 """Learning rates, and each peer's best settings for a wanted accuracy.
 
-``python -m benchmarks.peers --tune`` chooses ``SETTINGS`` (tune.py): trained on the first 50,000
-images of MNIST's training file, scored on its last 10,000. The test set is not looked at.
+``python -m benchmarks.peers --tune`` chooses them (tune.py) and writes settings.json: trained on
+the first 50,000 images of MNIST's training file, scored on its last 10,000. The test set is not
+looked at.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+from ..common.files import read_json, write_json
 from . import Training
 
+FILE = Path(__file__).with_name("settings.json")
 BATCH_SIZES = (1, 8, 32, 64, 128, 256)
 
 # For samples a second, where all peers train alike, one epoch at a constant rate: what trains well
@@ -69,51 +73,23 @@ GRIDS = {
     "jax": Grid({"sgd": (0.02, 0.1, 0.2, 0.3)}, (1, 8, 16, 32)),
 }
 
-# The quickest of each grid on the validation split, as printed by --tune. A target that is not
-# there was not reached in the grid.
-SETTINGS: dict[str, dict[float, Training]] = {
-    "omp_mlp": {
-        97.0: Training(16, 0.3, schedule="linear"),
-        97.5: Training(1, 0.03, schedule="linear", options={"center_inputs": True}),
-        98.0: Training(8, 0.3, epochs=3, schedule="linear", options={"center_inputs": True}),
-    },
-    "omp_mlp-bf16": {
-        97.0: Training(16, 0.3, schedule="linear"),
-        97.5: Training(8, 0.3, schedule="linear", options={"center_inputs": True}),
-        98.0: Training(8, 0.3, epochs=3, schedule="linear", options={"center_inputs": True}),
-    },
-    "omp_mlp-skip": {
-        97.0: Training(16, 0.3, schedule="linear"),
-        97.5: Training(8, 0.3, schedule="linear", options={"center_inputs": True}),
-        98.0: Training(8, 0.3, epochs=3, schedule="linear", options={"center_inputs": True}),
-    },
-    "torch-nn": {
-        97.0: Training(32, 0.1, schedule="linear", solver="momentum"),
-        97.5: Training(128, 0.004, epochs=4, schedule="linear", solver="adam"),
-        98.0: Training(32, 0.004, epochs=5, schedule="linear", solver="adam"),
-    },
-    "numpy": {
-        97.0: Training(16, 0.4, schedule="linear"),
-        97.5: Training(16, 0.3, epochs=2, schedule="linear"),
-        98.0: Training(16, 0.4, epochs=5, schedule="linear"),
-    },
-    "numpy-blas": {
-        97.0: Training(16, 0.4, schedule="linear"),
-        97.5: Training(8, 0.2, epochs=2, schedule="linear"),
-        98.0: Training(16, 0.4, epochs=5, schedule="linear"),
-    },
-    "jax": {
-        97.0: Training(16, 0.3, schedule="linear"),
-        97.5: Training(16, 0.3, epochs=2, schedule="linear"),
-        98.0: Training(8, 0.1, epochs=6, schedule="linear"),
-    },
-    "torch-manual": {
-        97.0: Training(8, 0.2, schedule="linear"),
-        97.5: Training(16, 0.3, epochs=2, schedule="linear"),
-        98.0: Training(32, 0.4, epochs=8, schedule="linear"),
-    },
-    "sklearn": {
-        97.0: Training(128, 0.05, epochs=3, solver="momentum"),
-        97.5: Training(64, 0.05, epochs=5, solver="momentum"),
-    },
-}
+
+def load(path: Path = FILE) -> dict[str, dict[float, Training]]:
+    """Return the settings of each peer for each target.
+
+    They are the quickest of its grid on the validation split. A target that is not there was not
+    reached in the grid.
+    """
+    return {
+        peer: {float(target): Training(**setting) for target, setting in chosen.items()}
+        for peer, chosen in read_json(path).items()
+    }
+
+
+def store(found: Mapping[str, Mapping[str, Any]], path: Path = FILE) -> Path:
+    """Put what ``--tune`` found for some peers in the place of what was there; return the path."""
+    chosen = {
+        peer: {target: trial["setting"] for target, trial in result["chosen"].items()}
+        for peer, result in found.items()
+    }
+    return write_json(path, {**read_json(path), **chosen})

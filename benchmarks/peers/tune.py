@@ -101,27 +101,3 @@ def _words(setting: Training) -> str:
         f"{setting.solver}, B = {setting.batch_size}, rate {setting.learning_rate:g}, "
         f"{setting.epochs} epoch(s){', ' if setting.options else ''}{', '.join(setting.options)}"
     )
-
-
-def as_table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the chosen settings as the lines of ``SETTINGS`` in settings.py."""
-    lines = []
-    for peer, result in found.items():
-        lines.append(f'    "{peer}": {{')
-        for target, trial in sorted(result["chosen"].items()):
-            chosen = Training(**trial["setting"])
-            words = [f"{chosen.batch_size}, {chosen.learning_rate:g}"]
-            words += [
-                f"{name}={value!r}"
-                for name, value, default in (
-                    ("epochs", chosen.epochs, 1),
-                    ("schedule", chosen.schedule, "constant"),
-                    ("solver", chosen.solver, "sgd"),
-                    ("options", dict(chosen.options), {}),
-                )
-                if value != default
-            ]
-            call = f"Training({', '.join(words)})".replace("'", '"')
-            lines.append(f"        {target}: {call},")
-        lines.append("    },")
-    return "\n".join(lines)
