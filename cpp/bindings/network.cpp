@@ -62,7 +62,7 @@ std::pair<double, Array<float>> PyNetwork::gradient(const PySamples& X, const Py
     return {loss, packed(network.shape, gradient)};
 }
 
-void bind_network(py::module_& m) {
+void bind_network(const py::module_& m) {
     py::class_<PyNetwork>(m, "Network")
         .def(py::init<const std::vector<Index>&, Activation, Output,
                       const std::optional<Array<float>>&>(),

@@ -28,6 +28,6 @@ private:
     const Parameters& given() const;
 };
 
-void bind_network(py::module_& m);
+void bind_network(const py::module_& m);
 
 }  // namespace omp_mlp

@@ -113,7 +113,7 @@ Targets PyTargets::view(Index samples, Index outputs) const {
             .weights = pointer(weights, "weights", samples)};
 }
 
-void bind_samples(py::module_& m) {
+void bind_samples(const py::module_& m) {
     py::class_<PySamples>(m, "Samples")
         .def_static("dense_float32", &PySamples::dense_float32, py::kw_only(), "X"_a.noconvert())
         .def_static("dense_uint8", &PySamples::dense_uint8, py::kw_only(), "X"_a.noconvert(), "scale"_a)

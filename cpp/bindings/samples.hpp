@@ -46,6 +46,6 @@ struct PyTargets {
     Targets view(Index samples, Index outputs) const;
 };
 
-void bind_samples(py::module_& m);
+void bind_samples(const py::module_& m);
 
 }  // namespace omp_mlp

@@ -20,7 +20,7 @@ Field<Struct, T> field(const char* name, T Struct::* member) {
 
 struct AnyField {
     template <typename T>
-    operator T() const;  // NOLINT(google-explicit-constructor): that is what it is for
+    operator T() const;  // NOLINT(misc-explicit-constructor): it is to convert
 };
 
 template <typename Struct, typename... Values>

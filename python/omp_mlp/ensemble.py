@@ -11,7 +11,7 @@ import numpy as np
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
-from omp_mlp.model import READERS, Model, check_alike, write_networks
+from omp_mlp.model import READERS, Model, check_alike, store
 from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
 
 _FORMAT = "omp_mlp ensemble"
@@ -100,7 +100,7 @@ class Ensemble(Predictor):
         path : str or path-like
             Replaced if it exists.
         """
-        write_networks(path, _FORMAT, self.models, self.history)
+        store(path, _FORMAT, self.models, self.history)
 
     def distill(
         self,

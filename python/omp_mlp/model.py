@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import safetensors.numpy
 
-from omp_mlp import _core, checks
+from omp_mlp import _core, checks, files
 from omp_mlp.checks import FloatArray
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
+from omp_mlp.packed import layer_sizes_of, pack, views
 from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
 from omp_mlp.targets import read_class_labels, same_labels
 from omp_mlp.workers import effective_workers
@@ -29,7 +23,6 @@ OUTPUT_ACTIVATIONS = tuple(OUTPUT_FUNCTIONS)
 
 # Below this many multiply-adds a second thread would wait longer than it works.
 _WORK_PER_WORKER = 20_000_000
-_FORMAT_VERSION = "1"
 
 
 class Model(Predictor):
@@ -88,8 +81,8 @@ class Model(Predictor):
             (checks.parameters(W, f"weights[{k}]"), checks.parameters(b, f"biases[{k}]"))
             for k, (W, b) in enumerate(zip(weights, biases, strict=True))
         ]
-        layer_sizes = _layer_sizes(layers)
-        packed = np.concatenate([part.ravel() for layer in layers for part in layer])
+        layer_sizes = layer_sizes_of(layers)
+        packed = pack(layers)
         if not np.isfinite(packed).all():
             raise ValueError("weights and biases must be finite in float32")
         labels = None if classes is None else read_class_labels(classes, layer_sizes[-1])
@@ -155,7 +148,7 @@ class Model(Predictor):
         self.history = History.empty() if history is None else history
         self.replicas = replicas
         self._packed = packed
-        self.weights, self.biases = _views(layer_sizes, packed)
+        self.weights, self.biases = views(layer_sizes, packed)
         self._network = _core.Network(
             layer_sizes=list(layer_sizes),
             activation=activation,
@@ -196,7 +189,7 @@ class Model(Predictor):
         path : str or path-like
             Replaced if it exists.
         """
-        write_networks(path, "omp_mlp", [self], self.history)
+        store(path, "omp_mlp", [self], self.history)
 
 
 def check_alike(name: str, model: object, first: Model) -> None:
@@ -221,49 +214,21 @@ READERS: dict[str, Callable[[Sequence[Model], History], Any]] = {
 }
 
 
-def write_networks(
+def store(
     path: str | os.PathLike[str], file_format: str, models: Sequence[Model], history: History
 ) -> None:
-    """Write networks of one kind, and a history, to a safetensors file with a digest."""
-    tensors = {}
-    for index, model in enumerate(models):
-        prefix = _prefix(index, len(models))
-        for layer, (W, b) in enumerate(zip(model.weights, model.biases, strict=True)):
-            tensors[f"{prefix}weights.{layer}"] = W
-            tensors[f"{prefix}biases.{layer}"] = b
+    """Write networks of one kind, and a history, to a file."""
     first = models[0]
-    metadata = {
-        "format": file_format,
-        "format_version": _FORMAT_VERSION,
-        "activation": first.activation,
-        "output_activation": first.output_activation,
-        "classes": _classes_to_json(first.classes),
-        "classes_dtype": "" if first.classes is None else first.classes.dtype.str,
-        "history": json.dumps(
-            {**history.as_dict(), "strategy": history.strategy, "threads": history.threads}
-        ),
-    }
-    if len(models) > 1:
-        metadata["models"] = str(len(models))
-    packed = np.concatenate([model._packed for model in models])
-    metadata["sha256"] = _digest(metadata, first.layer_sizes, packed)
-    data = safetensors.numpy.save(tensors, metadata=metadata)
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are for their owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _prefix(index: int, count: int) -> str:
-    return "" if count == 1 else f"models.{index}."
+    stored = files.Stored(
+        file_format,
+        first.layer_sizes,
+        first.activation,
+        first.output_activation,
+        first.classes,
+        [model._packed for model in models],
+        history,
+    )
+    files.write(path, stored)
 
 
 def load(path: str | os.PathLike[str]) -> Model | Any:  # noqa: ANN401 - nearly always a Model
@@ -285,97 +250,11 @@ def load(path: str | os.PathLike[str]) -> Model | Any:  # noqa: ANN401 - nearly 
     OSError
         If there is no such file, or it cannot be read.
     """
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
-    if metadata.get("format") not in READERS:
-        raise ValueError(f"{path}: not a network saved by omp_mlp (metadata: {sorted(metadata)})")
-    if metadata.get("format_version") != _FORMAT_VERSION:
-        raise ValueError(
-            f"{path}: format version {metadata.get('format_version')!r}; this omp_mlp reads "
-            f"version {_FORMAT_VERSION!r}"
-        )
-    try:
-        digest = metadata.pop("sha256")
-        count = int(metadata.get("models", "1"))
-        depth = len(tensors) // (2 * count)
-        networks = [
-            [
-                (tensors[f"{prefix}weights.{k}"], tensors[f"{prefix}biases.{k}"])
-                for k in range(depth)
-            ]
-            for prefix in (_prefix(index, count) for index in range(count))
-        ]
-        (layer_sizes,) = {_layer_sizes(layers) for layers in networks}
-    except (KeyError, ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"{path}: damaged or incomplete: {error}") from error
-    packed = [
-        np.concatenate([part.ravel() for layer in layers for part in layer]) for layers in networks
-    ]
-    if digest != _digest(metadata, layer_sizes, np.concatenate(packed)):
-        raise ValueError(f"{path}: damaged: the content does not have the digest that was saved")
-    classes = _classes_from_json(metadata["classes"], metadata["classes_dtype"])
+    stored = files.read(path, READERS)
     models = [
-        Model._of(layer_sizes, one, metadata["activation"], metadata["output_activation"], classes)
-        for one in packed
+        Model._of(
+            stored.layer_sizes, packed, stored.activation, stored.output_activation, stored.classes
+        )
+        for packed in stored.packed
     ]
-    history = History.from_dict(json.loads(metadata["history"]))
-    return READERS[metadata["format"]](models, history)
-
-
-def _classes_to_json(classes: npt.NDArray[Any] | None) -> str:
-    if classes is not None and classes.dtype.kind == "S":
-        classes = np.char.decode(classes, "latin-1")  # JSON has no bytes; this maps each to itself
-    return json.dumps(None if classes is None else classes.tolist())
-
-
-def _classes_from_json(text: str, dtype: str) -> npt.NDArray[Any] | None:
-    labels = json.loads(text)
-    if labels is None:
-        return None
-    if np.dtype(dtype).kind == "S":
-        labels = [label.encode("latin-1") for label in labels]
-    return np.array(labels, dtype=dtype)
-
-
-def _digest(metadata: dict[str, str], layer_sizes: tuple[int, ...], packed: FloatArray) -> str:
-    """Hash what a file holds: safetensors itself does not notice that a bit of it has changed."""
-    described = json.dumps([sorted(metadata.items()), layer_sizes])
-    return hashlib.sha256(described.encode() + packed.astype("<f4").tobytes()).hexdigest()
-
-
-def _layer_sizes(layers: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[int, ...]:
-    """Check that the shapes fit each other, and return features, hidden units, outputs."""
-    if not layers:
-        raise ValueError("a network needs at least one layer; got no weights")
-    sizes: list[int] = []
-    for k, (W, b) in enumerate(layers):
-        if W.ndim != 2 or 0 in W.shape or (sizes and W.shape[0] != sizes[-1]):
-            fan_in = sizes[-1] if sizes else "n_features"
-            raise ValueError(f"weights[{k}] must have shape ({fan_in}, fan_out); got {W.shape}")
-        if b.shape != W.shape[1:]:
-            raise ValueError(f"biases[{k}] must have shape {W.shape[1:]}; got {b.shape}")
-        sizes += [W.shape[1]] if sizes else [*W.shape]
-    return tuple(sizes)
-
-
-def layer_ends(layer_sizes: tuple[int, ...]) -> list[int]:
-    """Return where each layer ends in the packed form: its weights row by row, then its biases."""
-    sizes = [(fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layer_sizes)]
-    return [int(end) for end in np.cumsum(sizes)]
-
-
-def _views(
-    layer_sizes: tuple[int, ...], packed: FloatArray
-) -> tuple[list[FloatArray], list[FloatArray]]:
-    weights, biases = [], []
-    begin = 0
-    for end, fan_out in zip(layer_ends(layer_sizes), layer_sizes[1:], strict=True):
-        layer = packed[begin:end].reshape(-1, fan_out)
-        weights.append(layer[:-1])
-        biases.append(layer[-1])
-        begin = end
-    return weights, biases
+    return READERS[stored.file_format](models, stored.history)

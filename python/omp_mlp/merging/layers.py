@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp.inputs import Inputs
-from omp_mlp.model import Model, layer_ends
+from omp_mlp.model import Model
+from omp_mlp.packed import layer_ends, pack
 
 Array = npt.NDArray[np.float64]
 Layers = list[tuple[Array, Array]]  # (W, b) of each layer, in double
@@ -38,8 +39,7 @@ def layers_of(model: Model) -> Layers:
 
 def with_layers(model: Model, layers: Layers) -> Model:
     """Build a model that differs in its parameters only, rounded to float32 once."""
-    packed = np.concatenate([part.ravel() for layer in layers for part in layer])
-    return model._like(packed.astype(np.float32))
+    return model._like(pack(layers).astype(np.float32))
 
 
 def combine(one: Layers, other: Layers, factor: float) -> Layers:

@@ -17,13 +17,15 @@ from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.merging.line_search import best_alpha
 from omp_mlp.merging.methods import (
     LINE_SEARCH,
+    MergeMethod,
     PythonMethod,
     apply,
     find_method,
     option_values,
     skips,
 )
-from omp_mlp.model import Model, check_alike, layer_ends
+from omp_mlp.model import Model, check_alike
+from omp_mlp.packed import layer_ends, pack
 from omp_mlp.targets import Targets, read_targets
 
 Network = Model | Sequence[Any]  # or a network as arrays
@@ -105,40 +107,18 @@ def merge(
         "classes": classes,
     }
     networks = [as_model(model, f"models[{i}]", **kind) for i, model in enumerate(models)]
-    if not networks:
-        raise ValueError("merge needs at least one model; got none")
-    first = networks[0]
     start = None if base is None else as_model(base, "base", **kind)
-    for i, network in enumerate(networks):
-        check_alike(f"models[{i}]", network, first)
-    if start is not None:
-        check_alike("base", start, first)
-    if row.needs_base and base is None:
-        raise ValueError(
-            f"method {method!r} merges updates and needs base=, the network that all models "
-            "started from; got none"
-        )
+    _check_networks(networks, start)
     options = option_values(row, merge_options)
     searches = LINE_SEARCH in options
     needed = ("X", "y") if searches else row.needs_data
-    for name, data in (("X", X), ("y", y)):
-        if name in needed and data is None:
-            raise ValueError(
-                f"method {method!r} looks at data and needs "
-                + " and ".join(f"{argument}=" for argument in needed)
-                + f"; got no {name}"
-            )
+    _check_needs(row, start, needed, {"X": X, "y": y})
     shares = _shares(sample_share, len(networks))
     finite = _finite(networks, start, skip=skips(row, on_nonfinite))
     networks = [networks[i] for i in finite]
     if not searches and not isinstance(row, PythonMethod):
         return _merge_in_core(method, options, networks, start, [shares[i] for i in finite])
-    inputs, targets = None, None
-    if X is not None:
-        inputs = read_inputs(X, n_features=first.layer_sizes[0], for_training=not searches)
-        if "y" in needed:
-            like = (first.classes, first.layer_sizes[-1])
-            targets = read_targets(y, inputs.n_samples, like=like)
+    inputs, targets = _data_of(networks[0], X, y if "y" in needed else None, scaled=not searches)
     if isinstance(row, PythonMethod):
         return apply(row, networks, inputs, targets, options)
     assert start is not None
@@ -146,6 +126,45 @@ def merge(
     assert targets is not None
     loss = functools.partial(_loss, inputs=inputs, targets=targets)
     return search_alpha(networks, start, loss)
+
+
+def _check_networks(networks: Sequence[Model], start: Model | None) -> None:
+    if not networks:
+        raise ValueError("merge needs at least one model; got none")
+    for i, network in enumerate(networks):
+        check_alike(f"models[{i}]", network, networks[0])
+    if start is not None:
+        check_alike("base", start, networks[0])
+
+
+def _check_needs(
+    method: MergeMethod, start: Model | None, needed: Sequence[str], data: Mapping[str, object]
+) -> None:
+    if method.needs_base and start is None:
+        raise ValueError(
+            f"method {method.name!r} merges updates and needs base=, the network that all models "
+            "started from; got none"
+        )
+    for name in needed:
+        if data[name] is None:
+            raise ValueError(
+                f"method {method.name!r} looks at data and needs "
+                + " and ".join(f"{argument}=" for argument in needed)
+                + f"; got no {name}"
+            )
+
+
+def _data_of(
+    model: Model, X: Matrix | None, y: object, *, scaled: bool
+) -> tuple[Inputs | None, Targets | None]:
+    """Read the data that a method may see, ``scaled`` as a training reads them."""
+    if X is None:
+        return None, None
+    inputs = read_inputs(X, n_features=model.layer_sizes[0], for_training=scaled)
+    if y is None:
+        return inputs, None
+    like = (model.classes, model.layer_sizes[-1])
+    return inputs, read_targets(y, inputs.n_samples, like=like)
 
 
 def search_alpha(models: Sequence[Model], base: Model, loss: Callable[[Model], float]) -> Model:
@@ -218,7 +237,7 @@ def as_model(
         raise type(error)(f"{name}: {error}") from None
     # Whether it is finite is asked where it is known what to do if not.
     pairs = zip(layers[: len(weights)], layers[len(weights) :], strict=True)
-    return model._like(np.concatenate([part.ravel() for pair in pairs for part in pair]))
+    return model._like(pack(pairs))
 
 
 def _finite(models: Sequence[Model], base: Model | None, *, skip: bool) -> list[int]:
