@@ -1577,6 +1577,21 @@ RAN_AWAY: dict[str, Any] = {
 }
 
 
+# Rounds of about 9 and 8 samples end at whole batches: of 8, or of the 5 samples that there are?
+BATCH_BEYOND_X: dict[str, Any] = {
+    **RAN_AWAY,
+    "n_samples": 5,
+    "n_outputs": 3,
+    "activation": "logistic",
+    "loss": "cross_entropy",
+    "output_activation": "softmax",
+    "batch_size": 8,
+    "merge_every": (9, 8),
+    "hidden_layer_sizes": [6],
+}
+
+
+@example(configuration=(BATCH_BEYOND_X, 1.0), weighted=False, sparse=False, first_layer="auto")
 @example(configuration=(RAN_AWAY, 1.0), weighted=False, sparse=False, first_layer="auto")
 @given(
     configuration=configurations(),

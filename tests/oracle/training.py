@@ -236,6 +236,8 @@ def train_parallel(
 
     Every replica has an optimiser of its own, whose state no merge changes.
 
+    A batch larger than X is all of X, also where rounds end at whole batches.
+
     A warm-up is a training of one replica on the first samples of what would be its order if it
     were alone, at the constant rate; all replicas start from its end, with new optimisers. It is
     the first round of the losses and of the sample counts (of replica 0).
@@ -246,6 +248,7 @@ def train_parallel(
     if not is_classes:
         y = y.astype(dtype).reshape(len(y), -1)
     n_samples, n_features = X.shape
+    batch_size = min(batch_size, n_samples)
     weight = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight)
     weight = weight.astype(dtype)
 
