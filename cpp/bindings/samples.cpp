@@ -39,7 +39,7 @@ PySamples PySamples::dense_uint8(const Array<std::uint8_t>& X, float scale) {
 
 PySamples PySamples::csr(const Array<std::int64_t>& starts, const Array<std::int32_t>& indices,
                          const Array<float>& values, Index rows, Index columns) {
-    // Whether the starts ascend and the indices are columns was checked in Python.
+    // Python has checked that the starts ascend and that the indices are columns.
     if (starts.size() != rows + 1 || indices.size() != values.size() || starts.at(0) != 0 ||
         starts.at(rows) > values.size()) {
         throw py::value_error{"CSR of " + std::to_string(rows) + " rows must have " +
@@ -59,8 +59,8 @@ PySamples PySamples::csr(const Array<std::int64_t>& starts, const Array<std::int
 
 std::optional<double> PySamples::list_density(FirstLayer first_layer) const {
     return without_gil([&] {
-        const bool matrix = choose_reading(first_layer, samples) == Reading::dense;
-        return matrix ? std::nullopt : std::optional{density(samples)};
+        const bool is_dense = choose_reading(first_layer, samples) == Reading::dense;
+        return is_dense ? std::nullopt : std::optional{density(samples)};
     });
 }
 

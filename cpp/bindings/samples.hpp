@@ -23,16 +23,16 @@ struct PySamples {
     static PySamples csr(const Array<std::int64_t>& starts, const Array<std::int32_t>& indices,
                          const Array<float>& values, Index rows, Index columns);
 
-    // The share of nonzeros, if the first layer reads lists of them, or None if it reads a matrix.
+    // The share of nonzeros, if the first layer reads X sparse, or None if it reads X dense.
     std::optional<double> list_density(FirstLayer first_layer) const;
 
     // Keeps X as bytes for training as well, if that is possible; X is finite then.
     bool keep_pixels(int workers);
 
-    // What replicas that read the first layer's inputs in this way train on.
+    // The samples that replicas train on if they read the inputs of the first layer in this way.
     Samples for_replicas(FirstLayer first_layer) const;
 
-    // Where X is not finite first, as (row, column), or None.
+    // The first place where X is not finite, as (row, column), or None.
     py::object first_nonfinite(int workers) const;
 };
 

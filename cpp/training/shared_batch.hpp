@@ -54,7 +54,7 @@ public:
                 Index first, Index last, Scratch& scratch) const;
 
     // What the columns [first, last) add to x[s] . x[t], for all t in an earlier batch than s < samples,
-    // in the layout of Kernels::gram_float32. Marks and matrix only.
+    // in the layout of Kernels::gram_float32. Marks and dense only.
     void multiply(const Kernels& kernels, Index samples, Index batch, Index first, Index last,
                   float* products) const;
     // How much a step of sample t moves z of sample s, besides the product of the two
@@ -63,7 +63,7 @@ public:
 
     // Lists only.
     std::span<const ListedRow> rows() const { return rows_; }
-    // Matrix only.
+    // Dense only.
     const float* row(Index sample) const { return values_.data() + sample * row_stride_; }
 
     std::vector<Index> ids;
@@ -81,10 +81,10 @@ private:
     Reading reading_;
     const Centering* centering_;
     Index features_;
-    Index row_stride_;  // of the lists and of the matrix, in entries
+    Index row_stride_;  // of the lists and of the dense rows, in entries
     std::vector<ListedRow> rows_;
     std::vector<std::int32_t> indices_;
-    Buffer values_;  // of the lists, or the matrix
+    Buffer values_;  // of the lists, or of the dense rows
     Index words_ = 0;
     Index words_a_visit_ = 1;
     std::vector<std::uint64_t> marks_;
