@@ -18,7 +18,7 @@ import omp_mlp
 import oracle
 from omp_mlp.merging import line_search, matching
 
-ACTIVATIONS = ["relu", "tanh", "logistic", "identity"]
+ACTIVATIONS = tuple(oracle.ACTIVATIONS)
 SIZES = [(5, 7, 3), (4, 9, 6, 3), (3, 8, 17, 5, 2), (6, 2)]
 
 
@@ -55,7 +55,8 @@ def shuffled(layers: oracle.Parameters, seed: int, activation: str = "relu") -> 
     for layer in range(len(layers) - 1):
         (W, b), (V, c) = changed[layer], changed[layer + 1]
         order = rng.permutation(len(b))
-        signs = np.ones(len(b)) if activation == "relu" else rng.choice([-1.0, 1.0], len(b))
+        is_odd = activation in ("tanh", "logistic", "identity")
+        signs = rng.choice([-1.0, 1.0], len(b)) if is_odd else np.ones(len(b))
         if activation == "logistic":
             c = c + V[order][signs < 0].sum(axis=0)
         changed[layer] = (W[:, order] * signs, b[order] * signs)

@@ -18,7 +18,7 @@ import omp_mlp
 import oracle
 from omp_mlp import Model, _core
 
-ACTIVATIONS = ("relu", "tanh", "logistic", "identity")
+ACTIVATIONS = tuple(oracle.ACTIVATIONS)
 # Output activation, and whether there are classes.
 OUTPUTS = [
     ("softmax", True),
@@ -169,9 +169,10 @@ BAD_MODELS = [
     (([W], [["a", "b", "c"]]), {}, TypeError, r"biases\[0\] must hold real numbers; got dtype <U1"),
     (
         ([W], [B]),
-        {"activation": "gelu"},
+        {"activation": "sigmoid"},
         ValueError,
-        "activation must be one of 'relu', 'tanh', 'logistic', 'identity'; got 'gelu'",
+        "activation must be one of 'relu', 'leaky_relu', 'tanh', 'logistic', 'gelu', 'silu', "
+        "'identity'; got 'sigmoid'",
     ),
     (
         ([W], [B]),

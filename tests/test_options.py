@@ -59,7 +59,8 @@ BAD_OPTIONS = [
         "activation",
         "sigmoid",
         ValueError,
-        "activation must be one of 'relu', 'tanh', 'logistic', 'identity'; got 'sigmoid'",
+        "activation must be one of 'relu', 'leaky_relu', 'tanh', 'logistic', 'gelu', 'silu', "
+        "'identity'; got 'sigmoid'",
     ),
     ("activation", None, ValueError, "'identity'; got None"),
     (

@@ -611,7 +611,7 @@ def test_huge_learning_rate_diverges(activation: str, merge_every: int | None) -
 
 
 @pytest.mark.parametrize("output_activation", ["softmax", "identity", "logistic"])
-@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
 @pytest.mark.parametrize("learning_rate", [1e3, 1e20, 3e38])
 def test_no_training_returns_what_is_not_finite(
     learning_rate: float, activation: str, output_activation: str

@@ -128,7 +128,7 @@ def test_any_input(
     )
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
 @pytest.mark.parametrize(
     "loss, output", [("cross_entropy", "softmax"), ("squared_error", "logistic")]
 )

@@ -35,7 +35,7 @@ LOSS_AND_OUTPUT = [
     pytest.param("squared_error", "identity", id="squared_error-identity"),
     pytest.param("squared_error", "logistic", id="squared_error-logistic"),
 ]
-ACTIVATIONS = ["relu", "tanh", "logistic", "identity"]
+ACTIVATIONS = tuple(oracle.ACTIVATIONS)
 
 # Every option, spelled out for both sides; the tests change what they are about. tanh has no kink,
 # at which rounding could decide whether a unit is trained.
@@ -1027,6 +1027,9 @@ def test_start_from_a_model_for_bytes() -> None:
         ("glorot", "relu", [(6 / 12) ** 0.5, (6 / 8) ** 0.5]),
         ("he", "tanh", [(6 / 7) ** 0.5, (6 / 5) ** 0.5]),
         ("auto", "relu", [(6 / 7) ** 0.5, (6 / 5) ** 0.5]),
+        ("auto", "leaky_relu", [(6 / 7) ** 0.5, (6 / 5) ** 0.5]),
+        ("auto", "gelu", [(6 / 7) ** 0.5, (6 / 5) ** 0.5]),
+        ("auto", "silu", [(6 / 7) ** 0.5, (6 / 5) ** 0.5]),
         ("auto", "tanh", [(6 / 12) ** 0.5, (6 / 8) ** 0.5]),
         ("auto", "logistic", [(6 / 12) ** 0.5, (6 / 8) ** 0.5]),
         ("auto", "identity", [(6 / 12) ** 0.5, (6 / 8) ** 0.5]),

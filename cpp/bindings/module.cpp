@@ -1,6 +1,7 @@
 // The module omp_mlp._core. Arguments are keyword-only and were checked in Python; nothing here has a default.
 #include <pybind11/pybind11.h>
 
+#include "bindings/activation.hpp"
 #include "bindings/build.hpp"
 #include "bindings/merge.hpp"
 #include "bindings/network.hpp"
@@ -12,6 +13,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     m.doc() = "The compiled core of omp_mlp. Private: use the package.";
     omp_mlp::bind_build(m);
     omp_mlp::bind_samples(m);
+    omp_mlp::bind_activation(m);
     omp_mlp::bind_network(m);
     omp_mlp::bind_optimizer(m);
     omp_mlp::bind_merge(m);

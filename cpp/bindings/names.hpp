@@ -11,6 +11,7 @@
 
 #include "data/reading.hpp"
 #include "merging/methods.hpp"
+#include "network/activation.hpp"
 #include "network/network.hpp"
 #include "training/options.hpp"
 
@@ -19,10 +20,6 @@ namespace omp_mlp {
 template <typename Enum>
 inline constexpr std::array<std::pair<const char*, Enum>, 0> names_of{};
 
-template <>
-inline constexpr std::array names_of<Activation>{
-    std::pair{"relu", Activation::relu}, std::pair{"tanh", Activation::tanh},
-    std::pair{"logistic", Activation::logistic}, std::pair{"identity", Activation::identity}};
 template <>
 inline constexpr std::array names_of<Output>{std::pair{"softmax", Output::softmax},
                                              std::pair{"identity", Output::identity},
@@ -57,6 +54,28 @@ inline constexpr bool has_names = std::is_enum_v<Enum> && !names_of<Enum>.empty(
 }  // namespace omp_mlp
 
 namespace pybind11::detail {
+
+// Activations have their names in the table of their rows.
+template <>
+struct type_caster_enum_type_enabled<omp_mlp::Activation> : std::false_type {};
+
+template <>
+class type_caster<omp_mlp::Activation> {
+public:
+    PYBIND11_TYPE_CASTER(omp_mlp::Activation, const_name("str"));
+
+    bool load(handle source, bool /*convert*/) {
+        if (!isinstance<str>(source)) {
+            return false;
+        }
+        value = omp_mlp::activation_of(source.cast<std::string>());
+        return true;
+    }
+
+    static handle cast(omp_mlp::Activation source, return_value_policy /*policy*/, handle /*parent*/) {
+        return str{omp_mlp::properties(source).name}.release();
+    }
+};
 
 template <typename Enum>
 struct type_caster_enum_type_enabled<Enum, std::enable_if_t<omp_mlp::has_names<Enum>>>

@@ -46,7 +46,11 @@ struct BatchTranspose {
     std::int32_t* inputs;    // the inputs that occur; room for one more than there are inputs
 };
 
-enum class Activation { relu, tanh, logistic, identity };
+// What the units make of z; network/activation.hpp has the table of them.
+enum class Activation { relu, leaky_relu, tanh, logistic, gelu, silu, identity };
+
+// What leaky_relu multiplies negative z by.
+inline constexpr float leaky_slope = 0.01F;
 
 // Outputs of a layer that the narrow_ kernels take.
 inline constexpr Index most_narrow = 16;
@@ -150,8 +154,9 @@ struct Kernels {
 
     // a = phi(a), entry by entry; n is a multiple of 16.
     void (*activate)(Activation activation, float* a, Index n);
-    // delta *= phi'(z), written in terms of a = phi(z).
-    void (*multiply_derivative)(Activation activation, const float* a, float* delta, Index n);
+    // delta *= phi'(z). kept: z if the activation's derivative needs it (network/activation.hpp), else
+    // a = phi(z).
+    void (*multiply_derivative)(Activation activation, const float* kept, float* delta, Index n);
     // p = exp(z - max z) / sum, over n entries of a row; its padding becomes 0. Returns log(sum exp z).
     double (*softmax)(const float* z, Index n, float* p);
 };

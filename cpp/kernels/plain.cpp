@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numbers>
 #include <numeric>
 
 #include "kernels/tables.hpp"
@@ -269,44 +270,90 @@ void narrow_step(const float* a, Index a_stride, Index samples, const float* del
     }
 }
 
+float logistic(float z) {
+    return 1.0F / (1.0F + std::exp(-z));
+}
+
+// Keeps infinity from being multiplied by 0; NaN stays NaN.
+float at_most(float limit, float z) {
+    return z < -limit ? -limit : z > limit ? limit : z;
+}
+
+// The probability of less than z in the standard normal distribution.
+float normal_below(float z) {
+    return 0.5F * std::erfc(-z * std::numbers::sqrt2_v<float> / 2.0F);
+}
+
+float gelu(float z) {
+    return z > 0.0F ? z * normal_below(z) : at_most(14.0F, z) * normal_below(z);
+}
+
+float gelu_derivative(float z) {
+    const float x = at_most(14.0F, z);
+    const float density =
+        std::numbers::inv_sqrtpi_v<float> / std::numbers::sqrt2_v<float> * std::exp(-0.5F * x * x);
+    return normal_below(x) + x * density;
+}
+
+float silu(float z) {
+    return z > 0.0F ? z * logistic(z) : at_most(100.0F, z) * logistic(z);
+}
+
+float silu_derivative(float z) {
+    const float x = at_most(87.0F, z);
+    return logistic(x) * (1.0F + x * logistic(-x));
+}
+
 void activate(Activation activation, float* a, Index n) {
+    const auto each = [&](const auto& phi) { std::transform(a, a + n, a, phi); };
     switch (activation) {
         case Activation::relu:
-            for (Index i = 0; i < n; ++i) {
-                a[i] = a[i] < 0.0F ? 0.0F : a[i];  // in this form NaN stays NaN and is found out
-            }
+            each([](float z) {
+                return z < 0.0F ? 0.0F : z;
+            });  // in this form NaN stays NaN and is found out
+            break;
+        case Activation::leaky_relu:
+            each([](float z) { return z < 0.0F ? leaky_slope * z : z; });
             break;
         case Activation::tanh:
-            for (Index i = 0; i < n; ++i) {
-                a[i] = std::tanh(a[i]);
-            }
+            each([](float z) { return std::tanh(z); });
             break;
         case Activation::logistic:
-            for (Index i = 0; i < n; ++i) {
-                a[i] = 1.0F / (1.0F + std::exp(-a[i]));
-            }
+            each(logistic);
+            break;
+        case Activation::gelu:
+            each(gelu);
+            break;
+        case Activation::silu:
+            each(silu);
             break;
         case Activation::identity:
             break;
     }
 }
 
-void multiply_derivative(Activation activation, const float* a, float* delta, Index n) {
+void multiply_derivative(Activation activation, const float* kept, float* delta, Index n) {
+    const auto each = [&](const auto& backward) {
+        std::transform(kept, kept + n, delta, delta, backward);
+    };
     switch (activation) {
         case Activation::relu:
-            for (Index i = 0; i < n; ++i) {
-                delta[i] = a[i] > 0.0F ? delta[i] : 0.0F;
-            }
+            each([](float a, float d) { return a > 0.0F ? d : 0.0F; });
+            break;
+        case Activation::leaky_relu:
+            each([](float a, float d) { return a > 0.0F ? d : leaky_slope * d; });
             break;
         case Activation::tanh:
-            for (Index i = 0; i < n; ++i) {
-                delta[i] *= 1.0F - a[i] * a[i];
-            }
+            each([](float a, float d) { return d * (1.0F - a * a); });
             break;
         case Activation::logistic:
-            for (Index i = 0; i < n; ++i) {
-                delta[i] *= a[i] * (1.0F - a[i]);
-            }
+            each([](float a, float d) { return d * (a * (1.0F - a)); });
+            break;
+        case Activation::gelu:
+            each([](float z, float d) { return d * gelu_derivative(z); });
+            break;
+        case Activation::silu:
+            each([](float z, float d) { return d * silu_derivative(z); });
             break;
         case Activation::identity:
             break;

@@ -36,8 +36,11 @@ Workspace::Workspace(const Network& network, Index samples, Reading reading, con
     }
     Index widest = 0;
     for (const LayerShape& layer : network.shape.layers()) {
-        // Zero, so that the filling of the deltas' rows is zero and stays so.
-        activations_.emplace_back(static_cast<std::size_t>(samples * layer.stride));
+        // The output's function is apply_output's; here, it keeps z.
+        const bool is_hidden = units_.size() + 1 < network.shape.layers().size();
+        units_.emplace_back(is_hidden ? network.activation : Activation::identity, samples,
+                            layer.fan_out);
+        // Zero, so that the padding of the deltas' rows is zero and stays so.
         deltas_.emplace_back(static_cast<std::size_t>(samples * layer.stride));
         strides_.push_back(layer.stride);
         widest = std::max(widest, layer.stride);
@@ -298,7 +301,7 @@ void Workspace::drop(const std::vector<bool>& keep) {
         }
         const auto kept = static_cast<Index>(kept_.size());
         for (std::size_t l = 0; l + 1 < strides_.size(); ++l) {
-            move_row(activations(l), strides_[l], s, kept);
+            units_[l].copy_row(first_ + s, first_ + kept);
         }
         move_row(deltas(strides_.size() - 1), strides_.back(), s, kept);
         kept_.push_back(s);
@@ -480,17 +483,6 @@ void add_earlier_steps(const Kernels& kernels, const Network& network, Workspace
                         network.shape[0].stride, workspace.activations(0));
 }
 
-namespace {
-
-// Every activation but the logistic leaves the zeros of the filling as they are.
-void clear_filling(float* rows, Index samples, const LayerShape& layer) {
-    for (Index s = 0; s < samples; ++s) {
-        std::fill(rows + s * layer.stride + layer.fan_out, rows + (s + 1) * layer.stride, 0.0F);
-    }
-}
-
-}  // namespace
-
 void upper_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
                    Workspace& workspace) {
     const auto& layers = network.shape.layers();
@@ -498,10 +490,7 @@ void upper_forward(const Kernels& kernels, const Network& network, const Paramet
     for (std::size_t l = 1; l < layers.size(); ++l) {
         const auto layer = parameters.layer(layers[l]);
         float* below = workspace.activations(l - 1);
-        kernels.activate(network.activation, below, samples * layers[l - 1].stride);
-        if (network.activation == Activation::logistic && layers[l - 1].fan_out < layers[l - 1].stride) {
-            clear_filling(below, samples, layers[l - 1]);
-        }
+        workspace.activate(kernels, l - 1);
         if (l + 1 == layers.size() && !workspace.output_weights.empty()) {
             kernels.narrow_forward(below, layers[l - 1].stride, samples, workspace.output_weights.data(),
                                    layer.biases, layer.fan_out, layer.stride, workspace.outputs());
@@ -624,12 +613,12 @@ void add_upper_gradient(const Kernels& kernels, const Network& network, const Pa
         if (l + 1 == layers.size() && !workspace.output_weights.empty()) {
             kernels.narrow_step(below, below_stride, samples, delta, layer.stride, layer.fan_out,
                                 workspace.output_weights.data(), change.biases, delta_below);
-            kernels.multiply_derivative(network.activation, below, delta_below, samples * below_stride);
+            workspace.multiply_derivative(kernels, l - 1);
             continue;
         }
         kernels.dense_backward(delta, samples, layer.weights, layer.fan_in, layer.stride, delta_below,
                                below_stride, workspace.panel.data());
-        kernels.multiply_derivative(network.activation, below, delta_below, samples * below_stride);
+        workspace.multiply_derivative(kernels, l - 1);
         kernels.dense_update(below, below_stride, samples, layer.fan_in, delta, change.weights,
                              change.biases, layer.stride);
     }

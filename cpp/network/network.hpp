@@ -17,6 +17,7 @@
 #include "data/samples.hpp"
 #include "kernels/kernels.hpp"
 #include "network/parameters.hpp"
+#include "network/units.hpp"
 
 namespace omp_mlp {
 
@@ -75,11 +76,18 @@ public:
     Reading reading() const { return reading_; }
 
     // Rows of the batch in layer l; a row has the layer's stride.
-    float* activations(std::size_t l) { return activations_[l].data() + first_ * strides_[l]; }
+    float* activations(std::size_t l) { return units_[l].row(first_); }
     float* deltas(std::size_t l) { return deltas_[l].data() + first_ * strides_[l]; }
-    float* outputs() { return activations(activations_.size() - 1); }
+    float* outputs() { return activations(units_.size() - 1); }
+    // Of the batch, in hidden layer l: z becomes a; and deltas(l) *= phi'(z).
+    void activate(const Kernels& kernels, std::size_t l) {
+        units_[l].activate(kernels, first_, samples_);
+    }
+    void multiply_derivative(const Kernels& kernels, std::size_t l) {
+        units_[l].multiply_derivative(kernels, first_, samples_, deltas(l));
+    }
     // Rows of all loaded samples in the first layer.
-    float* all_activations() { return activations_.front().data(); }
+    float* all_activations() { return units_.front().row(0); }
     float* all_deltas() { return deltas_.front().data(); }
 
     // With centering, of the loaded samples: mu . x; and s of centering.hpp, or empty for a matrix, whose rows
@@ -137,7 +145,7 @@ private:
     Index features_;
     const Centering* centering_;
     std::vector<Index> strides_;  // of each layer
-    std::vector<Buffer> activations_;
+    std::vector<Units> units_;    // of each layer
     std::vector<Buffer> deltas_;
     Reading reading_;
     Index loaded_ = 0;

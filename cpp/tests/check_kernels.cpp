@@ -7,6 +7,7 @@
 
 #include "base/random.hpp"
 #include "kernels/dispatch.hpp"
+#include "network/activation.hpp"
 #include "network/network.hpp"
 
 namespace {
@@ -101,6 +102,37 @@ bool is_close(const std::vector<float>& got, const std::vector<float>& expected,
     return true;
 }
 
+// z from -30 to 30, by as many steps as make whole vectors.
+constexpr Index grid_size = 60'000;
+
+float grid(Index i) {
+    return (static_cast<float>(i) - 0.5F * static_cast<float>(grid_size) + 0.5F) / 1000.0F;
+}
+
+// The function, and its derivative by central differences, in double.
+bool is_right(const Kernels& kernels, const ActivationRow& row) {
+    Buffer a(grid_size);
+    for (Index i = 0; i < grid_size; ++i) {
+        a[static_cast<std::size_t>(i)] = grid(i);
+    }
+    const Buffer z = a;
+    Buffer slopes(grid_size, 1.0F);
+    kernels.activate(row.activation, a.data(), grid_size);
+    kernels.multiply_derivative(row.activation, row.needs_z ? z.data() : a.data(), slopes.data(),
+                                grid_size);
+    constexpr double h = 1e-4;  // less than half a step, so that a kink at 0 lies between two
+    for (std::size_t i = 0; i < z.size(); ++i) {
+        const auto at = static_cast<double>(z[i]);
+        const double value = row.value(at);
+        const double slope = (row.value(at + h) - row.value(at - h)) / (2.0 * h);
+        if (!(std::abs(static_cast<double>(a[i]) - value) <= 1e-6 * std::max(1.0, std::abs(value))) ||
+            !(std::abs(static_cast<double>(slopes[i]) - slope) <= 1e-6)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 }  // namespace
 
 int main() {
@@ -108,12 +140,19 @@ int main() {
     int failed = 0;
     const Kernels& plain = *available_kernels().back();
     for (const Kernels* kernels : available_kernels()) {
+        for (const ActivationRow& row : activations()) {
+            ++checked;
+            if (!is_right(*kernels, row)) {
+                ++failed;
+                std::printf("%s differs: %s\n", kernels->name, row.name);
+            }
+        }
         for (const Index hidden : {1, 5, 16, 33, 64, 100, 127, 128, 129, 272}) {
             for (const Index samples : {1, 2, 3, 7, 32, 33, 70}) {
-                for (const Activation activation :
-                     {Activation::relu, Activation::tanh, Activation::logistic, Activation::identity}) {
+                for (const ActivationRow& row : activations()) {
                     for (const Reading way : {Reading::lists, Reading::marks, Reading::dense}) {
-                        const Case c{{37, hidden, 19, 10}, samples, activation, Output::softmax, way};
+                        const Case c{
+                            {37, hidden, 19, 10}, samples, row.activation, Output::softmax, way};
                         const Answer got = answer(*kernels, c);
                         const Answer expected = answer(plain, c);
                         ++checked;
@@ -123,9 +162,8 @@ int main() {
                             !is_close(got.after_step, expected.after_step, 2e-3F) ||
                             !(std::abs(got.loss - expected.loss) <= 1e-5 * (1.0 + expected.loss))) {
                             ++failed;
-                            std::printf("%s differs: hidden %td, samples %td, activation %d, way %d\n",
-                                        kernels->name, hidden, samples, static_cast<int>(activation),
-                                        static_cast<int>(way));
+                            std::printf("%s differs: hidden %td, samples %td, %s, way %d\n",
+                                        kernels->name, hidden, samples, row.name, static_cast<int>(way));
                         }
                     }
                 }

@@ -33,7 +33,9 @@ public:
           batch_{task.X, batch_size_, task.reading, task.centering},
           outputs_{task.network, batch_size_, task.options.batch.skip_confident} {
         for (const LayerShape& layer : task.network.shape.layers()) {
-            activations_.emplace_back(static_cast<std::size_t>(batch_size_ * layer.stride));
+            const bool is_hidden = units_.size() + 1 < task.network.shape.layers().size();
+            units_.emplace_back(is_hidden ? task.network.activation : Activation::identity, batch_size_,
+                                layer.fan_out);
             deltas_.emplace_back(static_cast<std::size_t>(batch_size_ * layer.stride));
         }
     }
@@ -68,12 +70,9 @@ private:
             for (Index s = 0; s < samples; ++s) {
                 forward(l, s);
             }
-            if (l < last) {
-                task_.kernels.activate(task_.network.activation, activations_[l].data(),
-                                       samples * layers[l].stride);
-            }
+            units_[l].activate(task_.kernels, 0, samples);
         }
-        std::copy_n(activations_[last].data(), samples * layers[last].stride, outputs_.z());
+        std::copy_n(units_[last].row(0), samples * layers[last].stride, outputs_.z());
         const double loss =
             outputs_.run(task_.kernels, task_.targets,
                          std::span{batch_.ids}.first(static_cast<std::size_t>(samples)), scale);
@@ -82,8 +81,7 @@ private:
             for (Index s = 0; s < samples; ++s) {
                 backward(l, s);
             }
-            task_.kernels.multiply_derivative(task_.network.activation, activations_[l - 1].data(),
-                                              deltas_[l - 1].data(), samples * layers[l - 1].stride);
+            units_[l - 1].multiply_derivative(task_.kernels, 0, samples, deltas_[l - 1].data());
             for (Index s = 0; s < samples; ++s) {
                 update(l, s);
             }
@@ -112,7 +110,7 @@ private:
             return;
         }
         const LayerShape& below = task_.network.shape[l - 1];
-        const float* a = activations_[l - 1].data() + s * below.stride;
+        const float* a = units_[l - 1].row(s);
         for (Index k = 0; k < below.fan_out; ++k) {
             if (a[k] != 0.0F) {
                 fn(k, a[k]);
@@ -122,7 +120,7 @@ private:
 
     void forward(std::size_t l, Index s) {
         const auto layer = parameters_->layer(task_.network.shape[l]);
-        float* z = activations_[l].data() + s * layer.stride;
+        float* z = units_[l].row(s);
         for (Index j = 0; j < layer.fan_out; ++j) {
             z[j] = load(layer.biases[j]);
         }
@@ -168,7 +166,7 @@ private:
     Index batch_size_;
     SharedBatch batch_;
     OutputStage outputs_;
-    std::vector<Buffer> activations_;
+    std::vector<Units> units_;  // of each layer
     std::vector<Buffer> deltas_;
 };
 

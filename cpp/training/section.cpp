@@ -24,7 +24,7 @@ struct Piece {
     // each output, and the biases.
     Buffer weights;
     Buffer biases;
-    Buffer activations;  // samples x width; of the first layer, those of the whole stretch
+    Units own;  // of the first layer, those of the whole stretch
     Buffer deltas;
 };
 
@@ -55,16 +55,15 @@ struct Section {
                         .width = last ? layers[l].stride : padded(own.size),
                         .weights = {},
                         .biases = {},
-                        .activations = {},
+                        .own = {},
                         .deltas = {}};
             piece.weights.resize(static_cast<std::size_t>(
                 last && is_narrow ? layers[l].fan_out * padded(own.size) : piece.fan_in * piece.width));
             piece.biases.resize(static_cast<std::size_t>(piece.width));
             if (!last) {
                 const Index rows = l == 0 ? stretch : task.batch_size;
-                const auto entries = static_cast<std::size_t>(rows * piece.width);
-                piece.activations.resize(entries);
-                piece.deltas.resize(entries);
+                piece.own = Units{task.network.activation, rows, own.size};
+                piece.deltas.resize(static_cast<std::size_t>(rows * piece.width));
                 widest = std::max(widest, piece.width);
             }
             pieces.push_back(std::move(piece));
@@ -226,8 +225,7 @@ private:
                         sum_products(section, stretch, loaded);
                     }
                     if (Piece& piece = section.pieces.front(); piece.units > 0) {
-                        stretch.forward(task().kernels, 0, loaded, section.first(),
-                                        piece.activations.data());
+                        stretch.forward(task().kernels, 0, loaded, section.first(), piece.own.row(0));
                     }
                 });
             });
@@ -355,13 +353,18 @@ private:
     }
 
     // Rows of the batch.
+    static Index first_row(std::size_t l, const Batch& batch) { return l == 0 ? batch.first : 0; }
     static float* activations(Section& section, std::size_t l, const Batch& batch) {
-        Piece& piece = section.pieces[l];
-        return piece.activations.data() + (l == 0 ? batch.first * piece.width : 0);
+        return section.pieces[l].own.row(first_row(l, batch));
     }
     static float* deltas(Section& section, std::size_t l, const Batch& batch) {
         Piece& piece = section.pieces[l];
-        return piece.deltas.data() + (l == 0 ? batch.first * piece.width : 0);
+        return piece.deltas.data() + first_row(l, batch) * piece.width;
+    }
+
+    void multiply_derivative(Section& section, std::size_t l, const Batch& batch) const {
+        section.pieces[l].own.multiply_derivative(task().kernels, first_row(l, batch), batch.samples,
+                                                  deltas(section, l, batch));
     }
 
     void forward(Section& section, std::size_t l, const Batch& batch) const {
@@ -379,13 +382,7 @@ private:
                                        MarkedRows::most, batch.samples, batch.first, piece.deltas.data(),
                                        piece.width, own);
         }
-        task().kernels.activate(task().network.activation, own, batch.samples * piece.width);
-        if (task().network.activation == Activation::logistic && piece.units < piece.width) {
-            // The filling has to be zero, and logistic(0) is not.
-            for (Index s = 0; s < batch.samples; ++s) {
-                std::fill(own + s * piece.width + piece.units, own + (s + 1) * piece.width, 0.0F);
-            }
-        }
+        piece.own.activate(task().kernels, first_row(l, batch), batch.samples);
     }
 
     // Own activations, for all to read.
@@ -455,8 +452,7 @@ private:
             task().kernels.dense_update(below, below_width, batch.samples, piece.fan_in, delta,
                                         piece.weights.data(), piece.biases.data(), piece.width);
         }
-        task().kernels.multiply_derivative(task().network.activation, below, below_delta,
-                                           batch.samples * below_width);
+        multiply_derivative(section, last - 1, batch);
     }
 
     // What the own units of layer l add to the deltas of all units below, and the step of their weights.
@@ -491,8 +487,7 @@ private:
                 }
             }
         }
-        task().kernels.multiply_derivative(task().network.activation, activations(section, l - 1, batch),
-                                           deltas(section, l - 1, batch), batch.samples * piece.width);
+        multiply_derivative(section, l - 1, batch);
     }
 
     Index stretch_;  // samples that make one visit of the first layer: a batch, or several small ones

@@ -95,9 +95,8 @@ public:
             parts_[static_cast<std::size_t>(i)] = std::make_unique<Part>(task);
         });
         for (const LayerShape& layer : task.network.shape.layers()) {
-            const auto entries = static_cast<std::size_t>(task.batch_size * layer.stride);
-            activations_.emplace_back(entries);
-            deltas_.emplace_back(entries);
+            units_.emplace_back(task.network.activation, task.batch_size, layer.fan_out);
+            deltas_.emplace_back(static_cast<std::size_t>(task.batch_size * layer.stride));
         }
     }
 
@@ -160,18 +159,16 @@ private:
         }
         batch_.read(kernels, own.begin, own.begin + own.size);
         const auto activations = [&](std::size_t l) {
-            return l + 1 == layers.size() ? part.outputs.z()
-                                          : activations_[l].data() + own.begin * layers[l].stride;
+            return l + 1 == layers.size() ? part.outputs.z() : units_[l].row(own.begin);
         };
         const auto first = parameters_.layer(layers[0]);
         batch_.forward(kernels, own.begin, own.begin + own.size,
                        {first.weights, first.biases, shift(), first.stride}, activations(0));
         for (std::size_t l = 1; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
-            float* below = activations(l - 1);
-            kernels.activate(task().network.activation, below, own.size * layers[l - 1].stride);
-            kernels.dense_forward(below, layers[l - 1].stride, own.size, layer.fan_in, layer.weights,
-                                  layer.biases, layer.stride, activations(l));
+            units_[l - 1].activate(kernels, own.begin, own.size);
+            kernels.dense_forward(activations(l - 1), layers[l - 1].stride, own.size, layer.fan_in,
+                                  layer.weights, layer.biases, layer.stride, activations(l));
         }
         part.loss = part.outputs.run(kernels, task().targets,
                                      std::span{batch_.ids}.subspan(static_cast<std::size_t>(own.begin),
@@ -186,8 +183,7 @@ private:
             float* below = deltas_[l - 1].data() + own.begin * below_stride;
             kernels.dense_backward(deltas_[l].data() + own.begin * layer.stride, own.size, layer.weights,
                                    layer.fan_in, layer.stride, below, below_stride, part.panel.data());
-            kernels.multiply_derivative(task().network.activation, activations(l - 1), below,
-                                        own.size * below_stride);
+            units_[l - 1].multiply_derivative(kernels, own.begin, own.size, below);
         }
     }
 
@@ -205,8 +201,8 @@ private:
                               cuts_[cut], cuts_[cut + 1], part.scratch);
             } else {
                 const Block even = block(layer.fan_in, task().threads(), i);
-                kernels.dense_update(activations_[l - 1].data() + even.begin, layers[l - 1].stride,
-                                     samples, even.size, deltas_[l].data(),
+                kernels.dense_update(units_[l - 1].row(0) + even.begin, layers[l - 1].stride, samples,
+                                     even.size, deltas_[l].data(),
                                      layer.weights + even.begin * layer.stride, biases, layer.stride);
             }
         }
@@ -219,8 +215,8 @@ private:
     std::vector<Index> cuts_;
     Buffer shift_;  // s of centering.hpp
     std::vector<std::unique_ptr<Part>> parts_;
-    std::vector<Buffer> activations_;  // of each hidden layer, samples x stride
-    std::vector<Buffer> deltas_;       // of each layer
+    std::vector<Units> units_;    // of each layer; those of the outputs are not used
+    std::vector<Buffer> deltas_;  // of each layer
 };
 
 }  // namespace

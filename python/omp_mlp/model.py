@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core, checks, files
+from omp_mlp.activations import ACTIVATIONS
 from omp_mlp.checks import FloatArray
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
@@ -18,7 +19,6 @@ from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
 from omp_mlp.targets import read_class_labels, same_labels
 from omp_mlp.workers import effective_workers
 
-ACTIVATIONS = ("relu", "tanh", "logistic", "identity")
 OUTPUT_ACTIVATIONS = tuple(OUTPUT_FUNCTIONS)
 
 # Below this many multiply-adds a second thread would wait longer than it works.
@@ -38,8 +38,10 @@ class Model(Predictor):
         One matrix for each layer, converted to float32.
     biases : sequence of array-like, each of shape (fan_out,)
         One vector for each layer, converted to float32.
-    activation : {"relu", "tanh", "logistic", "identity"}, default "relu"
-        The activation of every hidden layer.
+    activation : str, default "relu"
+        The activation of every hidden layer: "relu", "leaky_relu" (0.01 z for negative z), "tanh",
+        "logistic", "gelu" (the exact one, z Phi(z) with Phi the normal distribution), "silu"
+        (z times the logistic of z) or "identity".
     output_activation : {"auto", "softmax", "identity", "logistic"}, default "auto"
         The activation of the last layer. "auto" is "softmax" with ``classes``, else "identity".
     classes : array-like of shape (n_outputs,), optional

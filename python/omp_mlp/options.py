@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from omp_mlp import _core, cadence, checks
+from omp_mlp.activations import ACTIVATIONS
 from omp_mlp.merging.methods import (
     LINE_SEARCH,
     MergeMethod,
@@ -23,7 +24,7 @@ from omp_mlp.merging.methods import (
     option_values,
     skips,
 )
-from omp_mlp.model import ACTIVATIONS, OUTPUT_ACTIVATIONS, Model
+from omp_mlp.model import OUTPUT_ACTIVATIONS, Model
 
 ONE_NETWORK = ("section", "synchronous", "hogwild")
 """The strategies that train one network with several threads, without replicas to merge."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from omp_mlp import _core, cadence
+from omp_mlp.activations import ACTIVATIONS
 from omp_mlp.cadence import Merging
 from omp_mlp.checks import FloatArray
 from omp_mlp.costs import CHOICES, TYPICAL, Costs, Prediction, calibrate, choose, predict
@@ -225,6 +226,6 @@ def _costs(options: Options) -> Costs | None:
 def _init_fields(options: Options) -> dict[str, Any]:
     scale = options.init_scale
     if scale == "auto":
-        scale = "he" if options.activation == "relu" else "glorot"
+        scale = ACTIVATIONS[options.activation].init
     is_fixed = not isinstance(scale, str)
     return {"init.rule": "fixed" if is_fixed else scale, "init.scale": scale if is_fixed else 0.0}

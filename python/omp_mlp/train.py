@@ -82,8 +82,10 @@ def train_parallel(
         A name from :func:`omp_mlp.merge_methods`.
     hidden_layer_sizes : sequence of int, default (128,)
         Units of each hidden layer. An empty sequence gives a linear model.
-    activation : {"relu", "tanh", "logistic", "identity"}, default "relu"
-        The activation of the hidden layers.
+    activation : str, default "relu"
+        The activation phi of the hidden layers: "relu", "leaky_relu" (0.01 z for negative z),
+        "tanh", "logistic", "gelu" (the exact one, z Phi(z) with Phi the normal distribution, as
+        ``torch.nn.GELU()``), "silu" (z times the logistic of z) or "identity".
     output_activation : {"auto", "softmax", "identity", "logistic"}, default "auto"
         "softmax" goes with cross-entropy, the others with squared error. "auto": softmax for
         cross-entropy; for squared error, logistic with labels and identity with values.
@@ -152,7 +154,8 @@ def train_parallel(
         same shape.
     init_scale : {"auto", "glorot", "he"} or float, default "auto"
         Initial weights are uniform in [-scale, scale). "glorot" is sqrt(6 / (fan_in + fan_out)),
-        "he" is sqrt(6 / fan_in). "auto": "he" for relu, else "glorot". Biases start at 0.
+        "he" is sqrt(6 / fan_in). "auto": "he" for relu, leaky_relu, gelu and silu, else "glorot".
+        Biases start at 0.
     shuffle : {"global", "shards", False}, default "global"
         "global": every epoch deals all samples out to the replicas afresh. "shards": replica i
         keeps block i of ``numpy.array_split(X, threads)``, and shuffles within the block. False:

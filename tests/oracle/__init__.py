@@ -26,6 +26,7 @@ from oracle.merging import (
     outer_step,
 )
 from oracle.network import (
+    ACTIVATIONS,
     FloatArray,
     Parameters,
     activate,

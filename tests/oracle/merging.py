@@ -199,7 +199,8 @@ def reorderings(network: Parameters, activation: str) -> Iterator[Parameters]:
     logistic(-z) = 1 - logistic(z) the next biases then grow by the row that is negated.
     """
     hidden = [len(biases) for _, biases in network[:-1]]
-    signs_of = [[1.0] if activation == "relu" else [1.0, -1.0]] * sum(hidden)
+    is_odd = activation in ("tanh", "logistic", "identity")
+    signs_of = [[1.0, -1.0] if is_odd else [1.0]] * sum(hidden)
     for orders in itertools.product(*(itertools.permutations(range(h)) for h in hidden)):
         for signs in itertools.product(*signs_of):
             changed = [(weights.copy(), biases.copy()) for weights, biases in network]

@@ -100,31 +100,48 @@ def softmax(z: FloatArray) -> FloatArray:
     return result
 
 
+def normal_below(z: FloatArray) -> FloatArray:
+    """Return Phi(z), the probability of less than z in the normal distribution."""
+    values = [math.erfc(-x / math.sqrt(2)) / 2 for x in z.ravel().tolist()]
+    return np.array(values, dtype=z.dtype).reshape(z.shape)
+
+
+def gelu_derivative(z: FloatArray) -> FloatArray:
+    """Return Phi(z) + z exp(-z^2 / 2) / sqrt(2 pi)."""
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    result: FloatArray = normal_below(z) + z * density
+    return result
+
+
+def silu_derivative(z: FloatArray) -> FloatArray:
+    """Return s + z s (1 - s) with s = logistic(z)."""
+    s = logistic(z)
+    return s + z * s * (1 - s)
+
+
+# Of hidden units: phi(z) and phi'(z). Where z = 0 is a kink, its derivative is that of negative z.
+ACTIVATIONS: dict[str, tuple[Callable[[FloatArray], FloatArray], ...]] = {
+    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(z.dtype)),
+    "leaky_relu": (
+        lambda z: np.where(z > 0, z, z.dtype.type(0.01) * z),
+        lambda z: np.where(z > 0, z.dtype.type(1), z.dtype.type(0.01)),
+    ),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+    "logistic": (logistic, lambda z: logistic(z) * (1 - logistic(z))),
+    "gelu": (lambda z: z * normal_below(z), gelu_derivative),
+    "silu": (lambda z: z * logistic(z), silu_derivative),
+    "identity": (lambda z: z, np.ones_like),
+}
+
+
 def activate(name: str, z: FloatArray) -> FloatArray:
-    """Return phi(z): relu max(z, 0); tanh; logistic 1 / (1 + exp(-z)); identity z; softmax."""
-    functions: dict[str, Callable[[FloatArray], FloatArray]] = {
-        "relu": lambda z: np.maximum(z, 0),
-        "tanh": np.tanh,
-        "logistic": logistic,
-        "identity": lambda z: z,
-        "softmax": softmax,
-    }
-    return functions[name](z)
+    """Return phi(z) of hidden units, or softmax, entry by entry or along the last axis."""
+    return softmax(z) if name == "softmax" else ACTIVATIONS[name][0](z)
 
 
 def activation_derivative(name: str, z: FloatArray) -> FloatArray:
-    """Return phi'(z).
-
-    relu: 1 where z > 0, else 0 (so 0 at 0); tanh: 1 - tanh(z)^2;
-    logistic: s (1 - s) with s = logistic(z); identity: 1.
-    """
-    derivatives: dict[str, Callable[[FloatArray], FloatArray]] = {
-        "relu": lambda z: (z > 0).astype(z.dtype),
-        "tanh": lambda z: 1 - np.tanh(z) ** 2,
-        "logistic": lambda z: logistic(z) * (1 - logistic(z)),
-        "identity": np.ones_like,
-    }
-    return derivatives[name](z)
+    """Return phi'(z), entry by entry."""
+    return ACTIVATIONS[name][1](z)
 
 
 @dataclass

@@ -7,14 +7,15 @@
 // and that copy may be compiled for AVX-512, which the machine may not have.
 //
 // docs/benchmarks.md says what bounds the loops, and how near to the bounds they are.
+#include "kernels/simd/activations.hpp"
 #include "kernels/simd/bytes.hpp"
 #include "kernels/simd/dense.hpp"
-#include "kernels/simd/functions.hpp"
 #include "kernels/simd/gram.hpp"
 #include "kernels/simd/lists.hpp"
 #include "kernels/simd/marks.hpp"
 #include "kernels/simd/narrow.hpp"
 #include "kernels/simd/nonzeros.hpp"
+#include "kernels/simd/softmax.hpp"
 #include "kernels/tables.hpp"
 
 namespace omp_mlp {

@@ -76,8 +76,8 @@ V broadcast(float x) {
 
 // Loads a value once, into a register. GCC would load it twice, once in each instruction that uses it,
 // and would keep bits in mask registers, from which they have to be fetched. An assembler statement
-// without instructions hides from GCC where the value came from. NOLINTBEGIN(portability-no-assembler,
-// misc-const-correctness)
+// without instructions hides from GCC where the value came from.
+// NOLINTBEGIN(portability-no-assembler, misc-const-correctness)
 [[gnu::always_inline]] inline V loaded_once(const float* p) {
     V v = load(p);
 #if defined(__x86_64__)

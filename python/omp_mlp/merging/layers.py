@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp.activations import activate
 from omp_mlp.inputs import Inputs
 from omp_mlp.model import Model
 from omp_mlp.packed import layer_ends, pack
@@ -20,13 +21,6 @@ BLOCK = 4096
 
 # Of a Gram matrix: the square of what float32 inputs tell apart, with some room.
 _RANK = 1e-10
-
-ACTIVATION_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": lambda z: np.maximum(z, 0.0),
-    "tanh": np.tanh,
-    "logistic": lambda z: 0.5 + 0.5 * np.tanh(0.5 * z),
-    "identity": lambda z: z,
-}
 
 
 def layers_of(model: Model) -> Layers:
@@ -58,13 +52,12 @@ def layer_inputs(model: Model, inputs: Inputs) -> list[Array]:
 
     The first layer is the core's, which knows how to read every kind of X.
     """
-    function = ACTIVATION_FUNCTIONS[model.activation]
     sizes = model.layer_sizes[:2]
     first = Model._of(sizes, model._packed[: layer_ends(sizes)[0]], "identity", "identity", None)
     found = []
     z = first._run(inputs, raw=True).astype(np.float64)
     for W, b in zip(model.weights[1:], model.biases[1:], strict=True):
-        a = function(z)
+        a = activate(model.activation, z)
         found.append(np.column_stack([a, np.ones(len(a))]))
         z = a @ W + b
     return found

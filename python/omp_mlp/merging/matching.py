@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp.activations import ACTIVATIONS, activate
 from omp_mlp.merging.layers import Array, Layers, combine
 
 # A change that gains less than this part of what could be gained at most is rounding.
@@ -38,12 +39,11 @@ def match(networks: Sequence[Layers], activation: str) -> list[Layers]:
     which the best order is the same). Every change makes the sum of the inner products of all pairs
     larger, so that this ends.
 
-    Units of odd activations (tanh, identity) may change their sign too: phi(-z) = -phi(z). So may
-    logistic ones, whose phi - 1/2 is odd; they are matched with the 1/2 moved to the next layer's
-    bias.
+    Units of odd activations may change their sign too: phi(-z) - phi(0) = -(phi(z) - phi(0)). Where
+    phi(0) is not 0, as 1/2 for the logistic one, it moves to the next layer's biases meanwhile.
     """
-    signed = activation != "relu"
-    shift = 0.5 if activation == "logistic" else 0.0
+    signed = ACTIVATIONS[activation].is_odd
+    shift = float(activate(activation, np.zeros(1))[0]) if signed else 0.0
     centred = [_move_to_biases(network, shift) for network in networks]
     matched = [centred[0]]
     total = centred[0]
