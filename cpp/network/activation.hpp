@@ -1,8 +1,8 @@
 // The activations: what the units of a hidden layer make of z.
 //
-// To add one: write its value and its derivative in kernels/simd/activations.hpp and in kernels/plain.cpp, its
-// row in activation.cpp, and its oracle in tests/oracle/network.py. Python reads names and properties from the
-// rows. tests/test_activations.py holds the rows against the functions.
+// To add one: write its value and its derivative in kernels/simd/activations.hpp and in
+// kernels/plain.cpp, its row in activation.cpp, and its oracle in tests/oracle/network.py. Python reads
+// names and properties from the rows. tests/test_activations.py holds the rows against the functions.
 #pragma once
 
 #include <span>
@@ -22,12 +22,12 @@ struct ActivationRow {
     bool needs_z;               // phi' is written in terms of z; else in terms of a = phi(z)
     bool is_odd;                // phi(-z) - phi(0) = -(phi(z) - phi(0)): a unit may change its sign
     bool keeps_zero;            // phi(0) = 0: the padding of a row stays zero by itself
-    InitScale init;             // what initial weights are scaled by, if nobody says
+    InitScale init;             // how initial weights are scaled by default
 };
 
 std::span<const ActivationRow> activations();
 const ActivationRow& properties(Activation activation);
-// Throws std::invalid_argument, listing the names, if there is none of that name.
+// Throws std::invalid_argument, listing the names, if there is no activation of that name.
 Activation activation_of(std::string_view name);
 
 }  // namespace omp_mlp

@@ -114,7 +114,7 @@ void Workspace::load(const Kernels& kernels, const Samples& X, std::span<const I
             load_marks(kernels, X, ids, next);
             break;
         case Reading::dense:
-            load_matrix(kernels, X, ids, next);
+            load_dense(kernels, X, ids, next);
             break;
     }
 }
@@ -249,8 +249,8 @@ const std::uint8_t* const* Workspace::byte_rows() const {
     return byte_rows_.empty() ? nullptr : byte_rows_.data();
 }
 
-void Workspace::load_matrix(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
-                            std::span<const Index> next) {
+void Workspace::load_dense(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                           std::span<const Index> next) {
     float_rows_.clear();
     for (std::size_t s = 0; s < ids.size(); ++s) {
         if (s < next.size()) {

@@ -29,7 +29,7 @@ struct Network {
     Output output;          // softmax goes with cross-entropy, the others with squared error
 };
 
-// What the outputs are compared with; one of the two pointers is set.
+// The targets that the outputs are compared with. One of the first two pointers is set.
 struct Targets {
     const std::int32_t* classes = nullptr;  // the correct class of each sample
     const float* values = nullptr;          // samples x outputs
@@ -39,35 +39,37 @@ struct Targets {
 // Writes a row of CSR as a dense one.
 void spread(const Samples& X, Index id, float* row);
 
-// Has the memory start on a sample that will be read soon. Shuffled samples lie anywhere: asking for one
-// while another is worked on hides the wait.
+// Prefetches a sample that will be read soon. Shuffled samples lie anywhere in memory; a prefetch during
+// the work on another sample hides the wait.
 void prefetch_sample(const Samples& X, Index id);
 
-// What is in memory of a stretch of samples: one batch, or several small ones that are read together.
+// The memory of a stretch of samples: one batch, or several small ones that are read together.
 //
-// The first layer, where the time goes, is visited once for the stretch and not once for each batch; see
-// begin_batch. Reused from stretch to stretch.
+// The first layer takes most of the time. It is visited once for the stretch, and not once for each
+// batch; see begin_batch. A workspace is reused from stretch to stretch.
 class Workspace {
 public:
-    // For stretches of up to `samples` samples. `centering`: null, or what is taken off the inputs;
-    // `shifts`: whether steps add to `shift` then, where rows are not centered. See begin_centered.
+    // For stretches of up to `samples` samples. `centering`: null, or the means that are taken off the
+    // inputs. `shifts`: whether steps then add to `shift`, where rows are not centered. See
+    // begin_centered.
     Workspace(const Network& network, Index samples, Reading reading,
               const Centering* centering = nullptr, bool shifts = true);
 
-    // Reads the samples `ids` of X into the workspace as one batch, and has the memory start on `next`,
-    // which will be read after them.
+    // Reads the samples `ids` of X into the workspace as one batch. Prefetches the samples `next`, which
+    // will be read after them.
     void load(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
               std::span<const Index> next = {});
 
-    // What follows concerns the loaded samples [first, first + count) only.
+    // The calls below concern the loaded samples [first, first + count) only.
     void begin_batch(Index first, Index count);
 
-    // Leaves the samples s of the batch without keep[s] out of the layers above the first, and of its
-    // gradient; once the outputs' deltas are known.
+    // Once the outputs' deltas are known: leaves the samples s of the batch without keep[s] out of the
+    // layers above the first, and out of its gradient.
     void drop(const std::vector<bool>& keep);
     // Puts the first layer's deltas of the batch back in their places, with zeros for those left out.
     void undrop();
-    // Forgets those left out of any batch; once the deltas of the first layer are complete.
+    // Once the deltas of the first layer are complete: forgets the samples that were left out of any
+    // batch.
     void forget_dropped();
 
     Index loaded() const { return loaded_; }
@@ -90,23 +92,23 @@ public:
     float* all_activations() { return units_.front().row(0); }
     float* all_deltas() { return deltas_.front().data(); }
 
-    // With centering, of the loaded samples: mu . x; and s of centering.hpp, or empty for a matrix, whose rows
-    // are centered when they are loaded.
+    // With centering: mu . x of the loaded samples, and s of centering.hpp. s is empty for dense
+    // reading, which centers rows when they are loaded.
     const Centering* centering() const { return centering_; }
     std::vector<float> projections;
     Buffer shift;
-    // With centering but without a shift, where rows are not centered: bc - Wc^T mu of the last forward pass
-    // (centered_layer.hpp).
+    // With centering but without a shift, where rows are not centered: bc - Wc^T mu of the last forward
+    // pass (centered_layer.hpp).
     Buffer raw_biases;
 
     std::vector<ListedRow> rows;  // lists: the loaded samples
-    // Marks only: a copy of the first layer's weights in bfloat16 (Kernels::pair_rows), or empty. The forward
-    // pass reads it, and the steps keep it up.
+    // Marks only: a copy of the first layer's weights in bfloat16 (Kernels::pair_rows), or empty. The
+    // forward pass reads the copy, and the steps are added to it, too.
     std::vector<std::uint32_t, CacheLineAllocator<std::uint32_t>> first_weights;
-    // The weights of a narrow output layer, transposed (outputs x padded fan_in), or empty. While they are
-    // here, they stand for those in the parameters, which are not kept up.
+    // The weights of a narrow output layer, transposed (outputs x padded fan_in), or empty. While they
+    // are here, they replace those in the parameters, which take no steps.
     Buffer output_weights;
-    Buffer inputs;  // matrix, and marks of CSR: the loaded samples, loaded x input_stride
+    Buffer inputs;  // dense, and marks of CSR: the loaded samples, loaded x input_stride
     Index input_stride;
     Buffer panel;     // scratch of dense_backward
     Buffer products;  // of the loaded samples with each other, MarkedRows::most x MarkedRows::most
@@ -120,11 +122,11 @@ public:
     Index words_a_sample() const { return words_; }
     // Marks: the loaded samples [first, first + count), up to MarkedRows::most of them.
     MarkedRows marked(Index first, Index count) const;
-    // The same, bytes being worth what they are in bfloat16.
+    // The same, with the values of bytes in bfloat16.
     MarkedRows marked_bfloat16(Index first, Index count) const;
     Index words_a_visit() const { return words_a_visit_; }
     std::uint32_t* marks_scratch() { return present_.data(); }
-    // Dense rows of the loaded samples: floats, or bytes worth byte_scale() each. One is null.
+    // Dense rows of the loaded samples: floats, or bytes times byte_scale(). One of the two is null.
     const float* const* float_rows() const;
     const std::uint8_t* const* byte_rows() const;
     float byte_scale() const { return byte_scale_; }
@@ -134,8 +136,8 @@ private:
                     std::span<const Index> next);
     void load_marks(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                     std::span<const Index> next);
-    void load_matrix(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
-                     std::span<const Index> next);
+    void load_dense(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
+                    std::span<const Index> next);
     void take_byte_values(const Kernels& kernels, const Samples& X);
     void spread_rows(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
                      std::span<const Index> next);
@@ -169,20 +171,21 @@ private:
     ByteTable bfloat16_byte_values_{};
 };
 
-// Has the first layer's forward pass read its weights in bfloat16 from now on, beginning with these.
+// From now on, the first layer's forward pass reads its weights in bfloat16, beginning with these.
 void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Parameters& parameters,
                       Workspace& workspace);
 
-// The first layer for inputs minus their means, with sign 1 from the one for raw inputs, with sign -1 back:
-// biases += sign mean W.
+// The first layer for inputs minus their means, with sign 1 from the one for raw inputs, with sign -1
+// back: biases += sign mean W.
 void move_means(const Centering& centering, float sign, const LayerView<float>& layer);
 // W[k] += mean[k] shift.
 void fold_shift(const Kernels& kernels, const Centering& centering, const float* shift,
                 const LayerView<float>& layer);
 
-// Between these two, the workspace trains on centered inputs, and `parameters` are those of centering.hpp:
-// (W, v) if it has a shift, else (Wc, bc). Before and after, they are a network on raw inputs; after, unless asked to
-// `fold`, with mean[k] shift still to be added to row k of W, if there is a shift.
+// Between these two calls, the workspace trains on centered inputs, and `parameters` are those of
+// centering.hpp: (W, v) if there is a shift, else (Wc, bc). Before and after, `parameters` are a network
+// on raw inputs. Without `fold`, mean[k] shift is still to be added to row k of W afterwards, if there
+// is a shift.
 void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters);
 void end_centered(const Kernels& kernels, const Network& network, bool fold, Workspace& workspace,
                   Parameters& parameters);
@@ -191,16 +194,18 @@ void end_centered(const Kernels& kernels, const Network& network, bool fold, Wor
 void first_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
                    Workspace& workspace);
 
-// Several batches in one stretch: their steps are taken in the first layer's z at once and in its weights
-// later, all together. With W the weights that the stretch began with and step_t = scale_t delta_t,
+// Several batches in one stretch: their steps are taken in the first layer's z at once, and in its
+// weights later, all together. With W the weights at the beginning of the stretch and step_t = scale_t
+// delta_t,
 //     z_s = b + x_s W + sum over t in earlier batches of (x_s . x_t + 1) step_t,
 // which is what descending batch by batch gives (s-step SGD; Devarakonda & Demmel 2018).
-// multiply_samples fills workspace.products with x_s . x_t; add_earlier_steps adds the sum for the batch.
+// multiply_samples fills workspace.products with x_s . x_t; add_earlier_steps adds the sum for the
+// batch.
 void multiply_samples(const Kernels& kernels, const Network& network, Index batch, Workspace& workspace);
 void add_earlier_steps(const Kernels& kernels, const Network& network, Workspace& workspace);
 
-// Everything above the first layer, for the batch. What it leaves in the last layer are z too (what softmax
-// or logistic is applied to).
+// Everything above the first layer, for the batch. The last layer then holds z, too (what
+// softmax or logistic is applied to).
 void upper_forward(const Kernels& kernels, const Network& network, const Parameters& parameters,
                    Workspace& workspace);
 
@@ -219,9 +224,9 @@ double loss_and_delta(const Kernels& kernels, const Network& network, const Targ
 
 // target += scale * sum over the samples of the gradient at `parameters`; first, batch by batch, for the
 // layers above the first, which leaves scale times its deltas in the first layer; then, for all loaded
-// samples, in the first layer. The two may be the same object: each layer's delta is handed down before the
-// layer changes. So scale = -learning_rate / S is one step of gradient descent, and scale = 1 / S on zeros is
-// the gradient.
+// samples, in the first layer. The two may be the same object: each layer's delta is handed down before
+// the layer changes. So scale = -learning_rate / S is one step of gradient descent, and scale = 1 / S on
+// zeros is the gradient.
 void add_upper_gradient(const Kernels& kernels, const Network& network, const Parameters& parameters,
                         float scale, Workspace& workspace, Parameters& target);
 void add_first_gradient(const Kernels& kernels, const Network& network, Workspace& workspace,

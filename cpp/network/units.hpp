@@ -18,12 +18,13 @@ public:
     const float* row(Index sample) const { return rows_.data() + sample * stride_; }
     Index stride() const { return stride_; }
 
-    // Of the rows [first, first + count): z becomes a. Threads may do this to different rows at the same time.
+    // In the rows [first, first + count), z becomes a. Threads may do this to different rows at the same
+    // time.
     void activate(const Kernels& kernels, Index first, Index count);
     // delta *= phi'(z), of those rows; delta: count x stride.
     void multiply_derivative(const Kernels& kernels, Index first, Index count, float* delta) const;
 
-    // Overwrites a row, and what is kept of its z, with another one.
+    // Overwrites a row, and its z if that is kept, with another row.
     void copy_row(Index from, Index to);
 
 private:
