@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -175,3 +176,52 @@ def test_unknown_names() -> None:
         omp_mlp.Model([[[1.0]]], [[0.0]], activation="sigmoid")
     with pytest.raises(ValueError, match=f"activation must be one of {listed}; got 'sigmoid'"):
         _core.activation_values(activation="sigmoid", z=np.zeros(1))
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("first_layer", ["sparse", "dense"])
+@pytest.mark.parametrize("strategy", ["replica", "section", "synchronous", "hogwild", "pattern"])
+@pytest.mark.parametrize("name", [name for name in NAMES if ACTIVATIONS[name].needs_z])
+def test_every_strategy_keeps_z(
+    name: str, strategy: str, first_layer: str, batch_size: int
+) -> None:
+    """Batches of 1 share a visit of the first layer, which keeps their z until they are used."""
+    rng = np.random.default_rng(8)
+    X = (rng.normal(size=(70, 21)) * (rng.random((70, 21)) < 0.4)).astype(np.float32)
+    y = np.arange(70) % 3
+    options = {
+        "hidden_layer_sizes": (19, 37),
+        "activation": name,
+        "epochs": 2,
+        "batch_size": batch_size,
+        "learning_rate": 0.1,
+        "learning_rate_schedule": "linear",
+        "shuffle": "global",
+        "seed": 3,
+    }
+    threads = 1 if strategy in ("replica", "hogwild", "pattern") else 3
+    model = omp_mlp.train_parallel(
+        X, y, threads, strategy=strategy, first_layer=first_layer, **options
+    )
+    expected = oracle.train_parallel(
+        X, y, 1, "average", output_activation="softmax", loss="cross_entropy", init="shared",
+        init_scale="he", merge_every=None, outer_momentum=0.0, **options,
+    )  # fmt: skip
+    for layer, (W, b) in enumerate(expected.parameters):
+        np.testing.assert_allclose(model.weights[layer], W, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(model.biases[layer], b, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_have_the_activation(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    model = omp_mlp.Model(
+        [rng.normal(size=(4, 7)), rng.normal(size=(7, 2))],
+        [rng.normal(size=7), rng.normal(size=2)],
+        activation=name,
+    )
+    model.save(tmp_path / "network.safetensors")
+    again = omp_mlp.load(tmp_path / "network.safetensors")
+    assert again.activation == name
+    X = rng.normal(size=(9, 4))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))

@@ -153,6 +153,7 @@ def test_regression(strategy: str) -> None:
         {"sample_weight": np.linspace(0, 2, 83)},
         {"skip_confident": 0.7},
         {"skip_confident": 0.7, "batch_size": 1},
+        {"skip_confident": 0.7, "activation": "gelu"},
         {"epochs": 0},
         {"batch_size": 1000},
         {
