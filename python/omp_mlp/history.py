@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -157,6 +158,7 @@ class History:
         )
 
     @classmethod
+    @functools.cache
     def empty(cls) -> History:
         """Return the history of a network that was never trained."""
         return cls.from_dict({name: [] for name in ("samples", *_FLOAT_COLUMNS)})

@@ -119,16 +119,10 @@ class Model(Predictor):
         )
 
     def _with(self, history: History, replicas: tuple[Model, ...] = ()) -> Model:
-        """Build a model that differs in its history and replicas only."""
-        return Model._of(
-            self.layer_sizes,
-            self._packed,
-            self.activation,
-            self.output_activation,
-            self.classes,
-            history,
-            replicas,
-        )
+        """Return a model that differs in its history and replicas only, and shares all else."""
+        model = object.__new__(type(self))
+        model.__dict__.update(self.__dict__, history=history, replicas=replicas)
+        return model
 
     def _fill(
         self,

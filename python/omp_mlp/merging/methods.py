@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -233,6 +234,7 @@ _PYTHON_METHODS = (
 # -------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def merge_methods() -> tuple[MergeMethod, ...]:
     """Return every merge method that there is, with its formula and its reference."""
     return (*(_core_method(row) for row in _core.merge_methods()), *_PYTHON_METHODS)
@@ -261,8 +263,13 @@ def _core_method(row: _core.MergeMethod) -> MergeMethod:
 
 def find_method(name: object, *, parameter: str = "merge") -> MergeMethod:
     """Return the method of that name, or raise an error that lists the names."""
-    methods = {method.name: method for method in merge_methods()}
+    methods = _methods_by_name()
     return methods[checks.choice(parameter, name, methods)]
+
+
+@functools.cache
+def _methods_by_name() -> dict[str, MergeMethod]:
+    return {method.name: method for method in merge_methods()}
 
 
 def option_values(method: MergeMethod, merge_options: object) -> list[Any]:
