@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -176,6 +177,7 @@ public:
         : OneNetwork{task},
           parameters_{task.on_read_inputs(start)},
           runners_(static_cast<std::size_t>(task.threads())) {
+        assert(steps_in_place(task.options.optimizer));
         team.for_each(task.threads(), [&](Index i) {
             runners_[static_cast<std::size_t>(i)] = std::make_unique<Runner>(task, i, parameters_);
         });

@@ -14,7 +14,7 @@ OneNetworkTask::OneNetworkTask(const Task& task, Reading how)
 
 Parameters OneNetworkTask::on_read_inputs(const Parameters& start) const {
     Parameters parameters = start;
-    if (centering != nullptr && reading == Reading::dense) {
+    if (centering != nullptr && !has_shift()) {
         move_means(*centering, 1.0F, parameters.layer(network.shape[0]));
     }
     return parameters;
@@ -39,15 +39,12 @@ RoundReport OneNetwork::train_round(Team& team, const Round& round, const Parame
 void OneNetwork::collect(Team& team, const Round& /*round*/, Parameters& master,
                          RoundReport& /*report*/) {
     const LayerShape& shape = task_.network.shape[0];
-    Buffer shift(static_cast<std::size_t>(task_.centering != nullptr ? shape.stride : 0));
+    Buffer shift(static_cast<std::size_t>(task_.has_shift() ? shape.stride : 0));
     write(team, master, shift);
-    if (task_.centering == nullptr) {
-        return;
-    }
-    if (task_.reading == Reading::dense) {
-        move_means(*task_.centering, -1.0F, master.layer(shape));
-    } else {
+    if (task_.has_shift()) {
         fold_shift(task_.kernels, *task_.centering, shift.data(), master.layer(shape));
+    } else if (task_.centering != nullptr) {
+        move_means(*task_.centering, -1.0F, master.layer(shape));
     }
 }
 

@@ -19,10 +19,19 @@ struct OneNetworkTask : Task {
 
     Index threads() const { return options.threads; }
 
+    // With centering, where neither rows are centered nor the parameters: s of centering.hpp.
+    bool has_shift() const {
+        return centering != nullptr && reading != Reading::dense && steps_in_place(options.optimizer);
+    }
+    // Where the parameters are centered, and the rows are not (centered_layer.hpp).
+    bool takes_means_off() const {
+        return centering != nullptr && reading != Reading::dense && !steps_in_place(options.optimizer);
+    }
+
     // The order of the samples is that of a single replica.
     Shard shard() const { return {X.rows, 1, 0, options.epochs, options.shuffle, options.seed}; }
 
-    // The parameters to train from: `start`, changed for the inputs as they are read.
+    // What to train from: `start`, as it applies to centered inputs, unless they have a shift.
     Parameters on_read_inputs(const Parameters& start) const;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <type_traits>
 
 #include "base/clock.hpp"
@@ -20,12 +21,28 @@ struct Piece {
     Index units;
     Index fan_in;
     Index width;  // padded
-    // fan_in rows and the biases. Narrow output layers are kept transposed (Kernels::narrow_step): a row for
-    // each output, and the biases.
-    Buffer weights;
-    Buffer biases;
+    // fan_in rows and then the biases. Where steps are taken in place, narrow output layers are kept transposed
+    // (Kernels::narrow_step): a row for each output, and then the biases.
+    Buffer parameters;
+    Buffer gradient;  // likewise; empty where steps are taken in place
+    std::optional<Stepper> stepper;
     Units own;  // of the first layer, those of the whole stretch
     Buffer deltas;
+
+    float* weights() { return parameters.data(); }
+    float* biases() { return parameters.data() + std::ssize(parameters) - width; }
+
+    // Calls add(weights, biases) with where to add the gradient of a batch, and takes the step.
+    template <typename Add>
+    void step(double rate, const Add& add) {
+        if (!stepper) {
+            add(weights(), biases());
+            return;
+        }
+        std::ranges::fill(gradient, 0.0F);
+        add(gradient.data(), gradient.data() + std::ssize(gradient) - width);
+        stepper->step(rate, gradient.data(), parameters.data());
+    }
 };
 
 // Of `units`, in whole cache lines.
@@ -40,7 +57,8 @@ struct Section {
     // `stretch`: samples that make one visit of the first layer.
     Section(const OneNetworkTask& task, Index stretch, Index own_number, const Parameters& start)
         : number{own_number},
-          is_narrow{task.network.shape.outputs() <= most_narrow},
+          is_narrow{steps_in_place(task.options.optimizer) &&
+                    task.network.shape.outputs() <= most_narrow},
           outputs{task.network, task.batch_size, task.options.batch.skip_confident},
           no_bias(static_cast<std::size_t>(task.network.shape.layers().back().stride)) {
         const auto& layers = task.network.shape.layers();
@@ -53,13 +71,18 @@ struct Section {
                         .units = own.size,
                         .fan_in = last ? own.size : layers[l].fan_in,
                         .width = last ? layers[l].stride : padded(own.size),
-                        .weights = {},
-                        .biases = {},
+                        .parameters = {},
+                        .gradient = {},
+                        .stepper = {},
                         .own = {},
                         .deltas = {}};
-            piece.weights.resize(static_cast<std::size_t>(
-                last && is_narrow ? layers[l].fan_out * padded(own.size) : piece.fan_in * piece.width));
-            piece.biases.resize(static_cast<std::size_t>(piece.width));
+            const Index weights =
+                last && is_narrow ? layers[l].fan_out * padded(own.size) : piece.fan_in * piece.width;
+            piece.parameters.resize(static_cast<std::size_t>(weights + piece.width));
+            if (!steps_in_place(task.options.optimizer)) {
+                piece.gradient.resize(piece.parameters.size());
+                piece.stepper.emplace(task.options.optimizer, std::ssize(piece.parameters));
+            }
             if (!last) {
                 const Index rows = l == 0 ? stretch : task.batch_size;
                 piece.own = Units{task.network.activation, rows, own.size};
@@ -73,8 +96,11 @@ struct Section {
                                      : 0);
         }
         panel.resize(static_cast<std::size_t>(64 * widest));
-        if (task.centering != nullptr) {
+        if (task.has_shift()) {
             shift.resize(static_cast<std::size_t>(pieces.front().width));
+        }
+        if (task.takes_means_off()) {
+            raw_biases.resize(static_cast<std::size_t>(pieces.front().width));
         }
         for (Buffer& part : parts) {
             part.resize(static_cast<std::size_t>(task.batch_size * layers.back().stride));
@@ -91,10 +117,10 @@ struct Section {
                      });
     }
 
-    FirstWeights first() {
-        Piece& piece = pieces.front();
-        return {piece.weights.data(), piece.biases.data(), shift.empty() ? nullptr : shift.data(),
-                piece.width};
+    // The first layer, or its gradient.
+    FirstWeights first(float* weights, float* biases) {
+        return {weights, biases, shift.empty() ? nullptr : shift.data(),
+                raw_biases.empty() ? nullptr : raw_biases.data(), pieces.front().width};
     }
 
     void collect(const Shape& shape, Parameters& parameters, std::span<float> all_shifts) {
@@ -111,7 +137,8 @@ struct Section {
     bool is_narrow;
     std::vector<Piece> pieces;
     std::vector<Buffer> below;
-    Buffer shift;  // s of centering.hpp, of the own units
+    Buffer shift;       // s of centering.hpp, of the own units
+    Buffer raw_biases;  // as FirstWeights has them
     SharedBatch::Scratch scratch;
     OutputStage outputs;
     Buffer panel;
@@ -135,19 +162,19 @@ private:
             Piece& piece = pieces[l];
             if (l + 1 < pieces.size()) {
                 for (Index k = 0; k < piece.fan_in; ++k) {
-                    fn(piece.weights.data() + k * piece.width, flat + k * shape[l].stride + piece.begin,
+                    fn(piece.weights() + k * piece.width, flat + k * shape[l].stride + piece.begin,
                        piece.units, Index{1});
                 }
-                fn(piece.biases.data(), biases + piece.begin, piece.units, Index{1});
+                fn(piece.biases(), biases + piece.begin, piece.units, Index{1});
                 continue;
             }
             for (Index k = 0; k < piece.units; ++k) {
-                fn(piece.weights.data() + (is_narrow ? k : k * piece.width),
+                fn(piece.weights() + (is_narrow ? k : k * piece.width),
                    flat + (piece.begin + k) * piece.width, shape[l].fan_out,
                    is_narrow ? padded(piece.units) : 1);
             }
             if (number == 0 || std::is_const_v<P>) {
-                fn(piece.biases.data(), biases, shape[l].fan_out, Index{1});
+                fn(piece.biases(), biases, shape[l].fan_out, Index{1});
             }
         }
     }
@@ -157,7 +184,10 @@ class Sections final : public InLockstep {
 public:
     Sections(const OneNetworkTask& task, Team& team, const Parameters& start)
         : InLockstep{task},
-          stretch_{stretch_of(task.reading, task.X.kind, task.batch_size, task.kernels.bytes_together)},
+          stretch_{
+              steps_in_place(task.options.optimizer)
+                  ? stretch_of(task.reading, task.X.kind, task.batch_size, task.kernels.bytes_together)
+                  : task.batch_size},
           sections_(static_cast<std::size_t>(task.threads())),
           stretches_(slots, SharedBatch{task.X, stretch_, task.reading, task.centering}) {
         const Parameters parameters = task.on_read_inputs(start);
@@ -189,6 +219,7 @@ private:
         Index first;  // of the stretch's samples
         Index samples;
         std::size_t parity;
+        double rate;
         float scale;
     };
 
@@ -201,6 +232,9 @@ private:
             for (Index i = member; i < task().threads(); i += members) {
                 phase(i, *sections_[static_cast<std::size_t>(i)]);
             }
+        };
+        const auto rate_at = [&](Index position) {
+            return task().options.optimizer.learning_rate.at(epoch * size + position, shard.length());
         };
         Reporter reporter{heartbeat, task().network.shape.size()};
 
@@ -225,19 +259,21 @@ private:
                         sum_products(section, stretch, loaded);
                     }
                     if (Piece& piece = section.pieces.front(); piece.units > 0) {
-                        stretch.forward(task().kernels, 0, loaded, section.first(), piece.own.row(0));
+                        stretch.forward(task().kernels, 0, loaded,
+                                        section.first(piece.weights(), piece.biases()),
+                                        piece.own.row(0));
                     }
                 });
             });
             for (Index first = 0; first < loaded; first += task().batch_size, parity ^= 1U) {
                 const Index samples = std::min(task().batch_size, loaded - first);
-                const double rate = task().options.optimizer.learning_rate.at(
-                    epoch * size + begin + first, shard.length());
+                const double rate = rate_at(begin + first);
                 const Batch batch{.stretch = stretch,
                                   .first = first,
                                   .samples = samples,
                                   .parity = parity,
-                                  .scale = static_cast<float>(-rate / static_cast<double>(samples))};
+                                  .rate = rate,
+                                  .scale = scale_of_deltas(task().options.optimizer, rate, samples)};
                 // Between two barriers everybody does a share of what the next stretch needs.
                 const auto prepare = [&](Index i, Section& section) {
                     if (first == 0 && !is_last) {
@@ -253,8 +289,11 @@ private:
             self.run([&] {
                 each([&](Index /*i*/, Section& section) {
                     if (Piece& piece = section.pieces.front(); piece.units > 0) {
-                        stretch.update(task().kernels, loaded, piece.deltas.data(), section.first(), 0,
-                                       task().X.columns, section.scratch);
+                        piece.step(rate_at(begin), [&](float* weights, float* biases) {
+                            stretch.update(task().kernels, loaded, piece.deltas.data(),
+                                           section.first(weights, biases), 0, task().X.columns,
+                                           section.scratch);
+                        });
                     }
                 });
                 if (member == 0) {
@@ -304,9 +343,7 @@ private:
             });
         });
         for (std::size_t l = hidden - 1; l > 0; --l) {
-            self.run([&] {
-                each([&](Index /*i*/, Section& section) { backward(section, l, batch.samples); });
-            });
+            self.run([&] { each([&](Index /*i*/, Section& section) { backward(section, l, batch); }); });
             if (!self.meet()) {
                 return false;
             }
@@ -375,8 +412,8 @@ private:
         float* own = activations(section, l, batch);
         if (l > 0) {
             task().kernels.dense_forward(activations_[l - 1].data(), task().network.shape[l - 1].stride,
-                                         batch.samples, piece.fan_in, piece.weights.data(),
-                                         piece.biases.data(), piece.width, own);
+                                         batch.samples, piece.fan_in, piece.weights(), piece.biases(),
+                                         piece.width, own);
         } else if (batch.first > 0) {
             task().kernels.add_product(section.products.data() + batch.first * MarkedRows::most,
                                        MarkedRows::most, batch.samples, batch.first, piece.deltas.data(),
@@ -405,14 +442,14 @@ private:
         }
         const float* below = activations(section, last - 1, batch);
         const Index below_width = section.pieces[last - 1].width;
-        const float* biases = section.number == 0 ? piece.biases.data() : section.no_bias.data();
+        const float* biases = section.number == 0 ? piece.biases() : section.no_bias.data();
         float* z = section.parts[batch.parity].data();
         if (section.is_narrow) {
-            task().kernels.narrow_forward(below, below_width, batch.samples, piece.weights.data(),
-                                          biases, task().network.shape.outputs(), piece.width, z);
+            task().kernels.narrow_forward(below, below_width, batch.samples, piece.weights(), biases,
+                                          task().network.shape.outputs(), piece.width, z);
         } else {
             task().kernels.dense_forward(below, below_width, batch.samples, piece.fan_in,
-                                         piece.weights.data(), biases, piece.width, z);
+                                         piece.weights(), biases, piece.width, z);
         }
     }
 
@@ -444,30 +481,33 @@ private:
         float* below_delta = deltas(section, last - 1, batch);
         if (section.is_narrow) {
             task().kernels.narrow_step(below, below_width, batch.samples, delta, piece.width,
-                                       task().network.shape.outputs(), piece.weights.data(),
-                                       piece.biases.data(), below_delta);
+                                       task().network.shape.outputs(), piece.weights(), piece.biases(),
+                                       below_delta);
         } else {
-            task().kernels.dense_backward(delta, batch.samples, piece.weights.data(), piece.fan_in,
+            task().kernels.dense_backward(delta, batch.samples, piece.weights(), piece.fan_in,
                                           piece.width, below_delta, below_width, section.panel.data());
-            task().kernels.dense_update(below, below_width, batch.samples, piece.fan_in, delta,
-                                        piece.weights.data(), piece.biases.data(), piece.width);
+            piece.step(batch.rate, [&](float* weights, float* biases) {
+                task().kernels.dense_update(below, below_width, batch.samples, piece.fan_in, delta,
+                                            weights, biases, piece.width);
+            });
         }
         multiply_derivative(section, last - 1, batch);
     }
 
     // What the own units of layer l add to the deltas of all units below, and the step of their weights.
-    void backward(Section& section, std::size_t l, Index samples) const {
+    void backward(Section& section, std::size_t l, const Batch& batch) const {
         Piece& piece = section.pieces[l];
         if (piece.units == 0) {
             return;
         }
         const Index stride = task().network.shape[l - 1].stride;
-        task().kernels.dense_backward(piece.deltas.data(), samples, piece.weights.data(), piece.fan_in,
+        task().kernels.dense_backward(piece.deltas.data(), batch.samples, piece.weights(), piece.fan_in,
                                       piece.width, section.below[l].data(), stride,
                                       section.panel.data());
-        task().kernels.dense_update(activations_[l - 1].data(), stride, samples, piece.fan_in,
-                                    piece.deltas.data(), piece.weights.data(), piece.biases.data(),
-                                    piece.width);
+        piece.step(batch.rate, [&](float* weights, float* biases) {
+            task().kernels.dense_update(activations_[l - 1].data(), stride, batch.samples, piece.fan_in,
+                                        piece.deltas.data(), weights, biases, piece.width);
+        });
     }
 
     // The deltas of the own units of layer l - 1, from what all sections of layer l have to add.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "network/centered_layer.hpp"
+
 namespace omp_mlp {
 
 // A gather may write a little past its last nonzero, so that rows of lists lie that much apart.
@@ -142,21 +144,27 @@ MarkedRows SharedBatch::marked(Index first, Index count) const {
 
 void SharedBatch::forward(const Kernels& kernels, Index begin, Index end, const FirstWeights& layer,
                           float* z) const {
+    const float* biases = layer.biases;
+    if (layer.raw_biases != nullptr) {
+        take_mean_off_biases(kernels, centering_->mean, layer.weights, layer.biases, layer.width,
+                             layer.raw_biases);
+        biases = layer.raw_biases;
+    }
     switch (reading_) {
         case Reading::lists:
-            kernels.lists_forward(rows_.data() + begin, end - begin, layer.weights, layer.biases,
-                                  layer.width, z);
+            kernels.lists_forward(rows_.data() + begin, end - begin, layer.weights, biases, layer.width,
+                                  z);
             break;
         case Reading::marks:
             for (Index s = begin; s < end; s += MarkedRows::most) {
                 kernels.marked_forward(marked(s, std::min(MarkedRows::most, end - s)), words_a_visit_,
-                                       layer.weights, layer.biases, layer.width,
+                                       layer.weights, biases, layer.width,
                                        z + (s - begin) * layer.width);
             }
             break;
         case Reading::dense:
-            kernels.dense_forward(row(begin), row_stride_, end - begin, features_, layer.weights,
-                                  layer.biases, layer.width, z);
+            kernels.dense_forward(row(begin), row_stride_, end - begin, features_, layer.weights, biases,
+                                  layer.width, z);
             break;
     }
     if (layer.shift != nullptr && reading_ != Reading::dense) {
@@ -177,6 +185,13 @@ void SharedBatch::update(const Kernels& kernels, Index samples, const float* ste
             kernels.dense_update(values_.data() + first, row_stride_, samples, last - first, step,
                                  layer.weights + first * layer.width, layer.biases, layer.width);
             break;
+    }
+    if (layer.raw_biases != nullptr) {
+        take_mean_off_gradient(
+            kernels,
+            std::span{centering_->mean}.subspan(static_cast<std::size_t>(first),
+                                                static_cast<std::size_t>(last - first)),
+            step, samples, layer.width, layer.weights + first * layer.width, layer.raw_biases);
     }
     if (layer.shift != nullptr && reading_ != Reading::dense) {
         // The kernels have added each step to the biases once; what is left is mu . mu - mu . x of it.

@@ -16,6 +16,8 @@ struct FirstWeights {
     float* weights;
     float* biases;
     float* shift;  // s of centering.hpp, or null
+    // Scratch memory, a row, where rows are not centered and yet the parameters are (Wc, bc); else null.
+    float* raw_biases;
     Index width;
 };
 

@@ -1,6 +1,7 @@
 #include "training/synchronous.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -73,12 +74,19 @@ struct Part {
         }
         panel.resize(static_cast<std::size_t>(64 * widest));
         no_biases.resize(static_cast<std::size_t>(widest));
+        if (task.takes_means_off()) {
+            raw_biases.resize(static_cast<std::size_t>(task.network.shape[0].stride));
+        }
     }
+
+    float* raw_first_biases() { return raw_biases.empty() ? nullptr : raw_biases.data(); }
 
     SharedBatch::Scratch scratch;
     OutputStage outputs;
     Buffer panel;
-    Buffer no_biases;  // where the steps of the biases go that another part takes
+    Buffer no_biases;               // where the steps of the biases go that another part takes
+    Buffer raw_biases;              // as FirstWeights has them
+    std::vector<Stepper> steppers;  // of the own rows of each layer; none where steps are taken in place
     double loss = 0.0;
 };
 
@@ -89,11 +97,24 @@ public:
           parameters_{task.on_read_inputs(start)},
           batch_{task.X, task.batch_size, task.reading, task.centering},
           cuts_{cut_rows(task.X, task.threads(), batch_.row_unit(), task.reading != Reading::dense)},
-          shift_(static_cast<std::size_t>(task.centering != nullptr ? task.network.shape[0].stride : 0)),
+          shift_(static_cast<std::size_t>(task.has_shift() ? task.network.shape[0].stride : 0)),
           parts_(static_cast<std::size_t>(task.threads())) {
+        const auto& layers = task.network.shape.layers();
+        const bool in_place = steps_in_place(task.options.optimizer);
         team.for_each(task.threads(), [&](Index i) {
-            parts_[static_cast<std::size_t>(i)] = std::make_unique<Part>(task);
+            auto part = std::make_unique<Part>(task);
+            for (std::size_t l = 0; l < layers.size() && !in_place; ++l) {
+                part->steppers.emplace_back(task.options.optimizer,
+                                            rows_of(l, i).size * layers[l].stride);
+            }
+            parts_[static_cast<std::size_t>(i)] = std::move(part);
         });
+        if (!in_place) {
+            gradient_.emplace(task.network.shape);
+            for (const LayerShape& layer : layers) {
+                bias_steppers_.emplace_back(task.options.optimizer, layer.stride);
+            }
+        }
         for (const LayerShape& layer : task.network.shape.layers()) {
             units_.emplace_back(task.network.activation, task.batch_size, layer.fan_out);
             deltas_.emplace_back(static_cast<std::size_t>(task.batch_size * layer.stride));
@@ -115,7 +136,7 @@ private:
             const Index samples = std::min(task().batch_size, shard.epoch_size() - begin);
             const double rate = task().options.optimizer.learning_rate.at(
                 epoch * shard.epoch_size() + begin, shard.length());
-            const auto scale = static_cast<float>(-rate / static_cast<double>(samples));
+            const float scale = scale_of_deltas(task().options.optimizer, rate, samples);
             self.run([&] {
                 for (Index i = member; i < task().threads(); i += members) {
                     pass(order, begin, block(samples, task().threads(), i), scale,
@@ -127,7 +148,7 @@ private:
             }
             self.run([&] {
                 for (Index i = member; i < task().threads(); i += members) {
-                    step(i, samples, *parts_[static_cast<std::size_t>(i)]);
+                    step(i, samples, rate, *parts_[static_cast<std::size_t>(i)]);
                 }
                 if (member == 0) {
                     for (const auto& part : parts_) {
@@ -163,7 +184,8 @@ private:
         };
         const auto first = parameters_.layer(layers[0]);
         batch_.forward(kernels, own.begin, own.begin + own.size,
-                       {first.weights, first.biases, shift(), first.stride}, activations(0));
+                       {first.weights, first.biases, shift(), part.raw_first_biases(), first.stride},
+                       activations(0));
         for (std::size_t l = 1; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
             units_[l - 1].activate(kernels, own.begin, own.size);
@@ -187,25 +209,55 @@ private:
         }
     }
 
+    // The rows of layer l whose steps part i takes.
+    Block rows_of(std::size_t l, Index i) const {
+        if (l > 0) {
+            return block(task().network.shape[l].fan_in, task().threads(), i);
+        }
+        const auto cut = static_cast<std::size_t>(i);
+        return {cuts_[cut], cuts_[cut + 1] - cuts_[cut]};
+    }
+
     // The step of part i's rows of every layer, over the whole batch. The biases are the first part's.
-    void step(Index i, Index samples, Part& part) {
-        const Kernels& kernels = task().kernels;
+    void step(Index i, Index samples, double rate, Part& part) {
         const auto& layers = task().network.shape.layers();
         for (std::size_t l = 0; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
-            float* biases = i == 0 ? layer.biases : part.no_biases.data();
-            if (l == 0) {
-                const auto cut = static_cast<std::size_t>(i);
-                batch_.update(kernels, samples, deltas_[0].data(),
-                              {layer.weights, biases, i == 0 ? shift() : nullptr, layer.stride},
-                              cuts_[cut], cuts_[cut + 1], part.scratch);
-            } else {
-                const Block even = block(layer.fan_in, task().threads(), i);
-                kernels.dense_update(units_[l - 1].row(0) + even.begin, layers[l - 1].stride, samples,
-                                     even.size, deltas_[l].data(),
-                                     layer.weights + even.begin * layer.stride, biases, layer.stride);
+            if (!gradient_) {
+                add_gradient(l, i, samples, layer, part);
+                continue;
+            }
+            const auto gradient = gradient_->layer(layers[l]);
+            const Block rows = rows_of(l, i);
+            float* own = gradient.weights + rows.begin * layer.stride;
+            std::fill_n(own, rows.size * layer.stride, 0.0F);
+            if (i == 0) {
+                std::fill_n(gradient.biases, layer.stride, 0.0F);
+            }
+            add_gradient(l, i, samples, gradient, part);
+            part.steppers[l].step(rate, own, layer.weights + rows.begin * layer.stride);
+            if (i == 0) {
+                bias_steppers_[l].step(rate, gradient.biases, layer.biases);
             }
         }
+    }
+
+    // Adds the gradient of part i's rows to `target`: the parameters of layer l, or their gradient.
+    void add_gradient(std::size_t l, Index i, Index samples, const LayerView<float>& target,
+                      Part& part) {
+        const Block rows = rows_of(l, i);
+        float* biases = i == 0 ? target.biases : part.no_biases.data();
+        if (l == 0) {
+            batch_.update(task().kernels, samples, deltas_[0].data(),
+                          {target.weights, biases, i == 0 ? shift() : nullptr, part.raw_first_biases(),
+                           target.stride},
+                          rows.begin, rows.begin + rows.size, part.scratch);
+            return;
+        }
+        task().kernels.dense_update(units_[l - 1].row(0) + rows.begin,
+                                    task().network.shape[l - 1].stride, samples, rows.size,
+                                    deltas_[l].data(), target.weights + rows.begin * target.stride,
+                                    biases, target.stride);
     }
 
     float* shift() { return shift_.empty() ? nullptr : shift_.data(); }
@@ -214,6 +266,9 @@ private:
     SharedBatch batch_;
     std::vector<Index> cuts_;
     Buffer shift_;  // s of centering.hpp
+    // Where steps are not taken in place; every part has the steppers of its rows.
+    std::optional<Parameters> gradient_;
+    std::vector<Stepper> bias_steppers_;  // of each layer
     std::vector<std::unique_ptr<Part>> parts_;
     std::vector<Units> units_;    // of each layer; those of the outputs are not used
     std::vector<Buffer> deltas_;  // of each layer
