@@ -18,6 +18,7 @@ void bind_optimizer(py::module_& m) {
         .def_readonly("summary", &Optimizer::summary)
         .def_readonly("formula", &Optimizer::formula)
         .def_readonly("reference", &Optimizer::reference)
+        .def_readonly("state", &Optimizer::state)
         .def_readonly("may_step_in_place", &Optimizer::may_step_in_place);
     bind_struct(m, "LearningRate", field("start", &LearningRate::start),
                 field("schedule", &LearningRate::schedule));
@@ -39,6 +40,16 @@ void bind_optimizer(py::module_& m) {
         },
         reference);
     m.def("optimizer", &optimizer, reference, "name"_a);
+
+    // For tests: the steps of flat arrays, which must have the length that the stepper was made for.
+    py::class_<Stepper>(m, "Stepper")
+        .def(py::init<const OptimizerOptions&, Index>(), py::kw_only(), "options"_a, "parameters"_a)
+        .def(
+            "step",
+            [](Stepper& stepper, double rate, const Array<float>& gradient, Array<float>& parameters) {
+                stepper.step(rate, gradient.data(), parameters.mutable_data());
+            },
+            py::kw_only(), "rate"_a, "gradient"_a.noconvert(), "parameters"_a.noconvert());
 }
 
 }  // namespace omp_mlp

@@ -29,6 +29,7 @@ from omp_mlp.model import OUTPUT_ACTIVATIONS, Model
 ONE_NETWORK = ("section", "synchronous", "hogwild")
 """The strategies that train one network with several threads, without replicas to merge."""
 STRATEGIES = ("replica", *ONE_NETWORK, "pattern", "auto")
+OPTIMIZERS = tuple(row.name for row in _core.optimizers())
 OUTPUTS_OF_LOSS = {"cross_entropy": ("softmax",), "squared_error": ("identity", "logistic")}
 
 # The strategies that an option goes with.
@@ -130,6 +131,7 @@ class Row:
     check: Check
     strategies: tuple[str, ...]  # the strategies that the option goes with
     only: object  # the one value that goes with these strategies alone; None: all but the default
+    optimizers: tuple[str, ...] | None  # the optimizers that read the option; None: all
     field: str | None  # the path of the core's field; None: the plan decides what the core gets
     to_core: Callable[[Any], Any]  # makes the field's value from the option's
 
@@ -140,10 +142,11 @@ def _row(
     strategies: tuple[str, ...] = _ANY,
     *,
     only: object = None,
+    optimizers: tuple[str, ...] | None = None,
     field: str | None = None,
     to_core: Callable[[Any], Any] = lambda value: value,
 ) -> Any:  # noqa: ANN401 - the type stands beside the name
-    row = Row(check, strategies, only, field, to_core)
+    row = Row(check, strategies, only, optimizers, field, to_core)
     return dataclasses.field(default=default, metadata={"row": row})
 
 
@@ -170,6 +173,12 @@ class Options:
     learning_rate: float = _row(0.05, _real(), field="optimizer.learning_rate.start")
     learning_rate_schedule: str = _row(
         "linear", _one_of("linear", "constant"), field="optimizer.learning_rate.schedule"
+    )
+    optimizer: str = _row(
+        "sgd", _one_of(*OPTIMIZERS), field="optimizer.method", to_core=_core.optimizer
+    )
+    momentum: float = _row(
+        0.9, _real(below=1.0), optimizers=("momentum",), field="optimizer.momentum"
     )
     merge_every: int | tuple[int, int] | str | None = _row(
         "auto", _none_or(_words_or(_AUTO, _periods)), _MERGES
@@ -301,6 +310,7 @@ def check_options(given: Mapping[str, object]) -> Options:
     """Check a value for every row, each by itself and then all together."""
     options = Options(**{name: _checked(name, given[name]) for name in ROWS})
     _check_strategy(options)
+    _check_optimizer(options)
     skips(options.method, options.on_nonfinite)
     if options.searches and options.validation_data is None:
         raise ValueError(
@@ -349,6 +359,23 @@ def _check_strategy(options: Options) -> None:
         )
 
 
+def _check_optimizer(options: Options) -> None:
+    for name, row in ROWS.items():
+        value = getattr(options, name)
+        if row.optimizers and options.optimizer not in row.optimizers and value != DEFAULTS[name]:
+            raise ValueError(
+                f"{name} goes with optimizer={' or '.join(map(repr, row.optimizers))}; "
+                f"got {name}={value!r} and optimizer={options.optimizer!r}"
+            )
+    plain = [row.name for row in _core.optimizers() if row.may_step_in_place]
+    for name, value in (("strategy", "hogwild"), ("forward_precision", "bfloat16")):
+        if getattr(options, name) == value and options.optimizer not in plain:
+            raise ValueError(
+                f"{name}={value!r} adds its steps to the weights in place and goes with "
+                f"optimizer={' or '.join(map(repr, plain))}; got optimizer={options.optimizer!r}"
+            )
+
+
 def _is_refused(options: Options, name: str, strategy: str) -> bool:
     """Tell whether an option has a value that the strategy cannot have."""
     row, value, default = ROWS[name], getattr(options, name), DEFAULTS[name]
@@ -379,12 +406,7 @@ def core_fields(options: Options) -> dict[str, Any]:
     fields = {
         row.field: row.to_core(getattr(options, name)) for name, row in ROWS.items() if row.field
     }
-    return {
-        **fields,
-        "optimizer.method": _core.optimizer("sgd"),
-        "optimizer.momentum": 0.0,
-        "optimizer.accumulates": False,
-    }
+    return {**fields, "optimizer.accumulates": False}
 
 
 def core_options(fields: Mapping[str, Any]) -> _core.TrainOptions:

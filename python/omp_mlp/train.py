@@ -29,6 +29,8 @@ def train_parallel(
     batch_size: int = 8,
     learning_rate: float = 0.05,
     learning_rate_schedule: str = "linear",
+    optimizer: str = "sgd",
+    momentum: float = 0.9,
     merge_every: int | tuple[int, int] | str | None = "auto",
     merge_options: Mapping[str, Any] | None = None,
     outer_optimizer: str = "auto",
@@ -96,11 +98,21 @@ def train_parallel(
     epochs : int, default 10
         How often each replica visits its shard. 0 returns the start itself.
     batch_size : int, default 8
-        Samples of a step; 1 is online training. A step is ``learning_rate`` times the gradient of
-        the batch's mean loss.
+        Samples of a step; 1 is online training. The gradient g of a step is that of the batch's
+        mean loss.
     learning_rate : float, default 0.05
     learning_rate_schedule : {"linear", "constant"}, default "linear"
         "linear" falls from ``learning_rate`` at the first sample to 0 after the last.
+    optimizer : {"sgd", "momentum"}, default "sgd"
+        How a gradient g changes the weights W. "sgd" is plain descent: W <- W - rate g. "momentum"
+        is heavy-ball momentum (Polyak 1964): V <- momentum V + g, W <- W - rate V. The velocity V
+        is 0 at the start. ``torch.optim.SGD(momentum=...)`` takes the same steps. Each replica has
+        a velocity of its own, and a merge leaves the velocities as they are. After a warm-up, all
+        velocities are 0. A step of "sgd" visits the weights of nonzero inputs only, while a step of
+        "momentum" visits every weight. "momentum" goes with every strategy but "hogwild".
+        Predictions by ``costs`` are those of "sgd".
+    momentum : float in [0, 1), default 0.9
+        The factor of the last velocity. It goes with ``optimizer="momentum"``.
     merge_every : int, pair (first, last) of int, None or "auto", default "auto"
         Samples that each replica trains on between merges, at least ``batch_size``. With a pair
         such as ``(16, 256)``, they grow from first to last in equal ratios over the training,

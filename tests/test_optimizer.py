@@ -1,0 +1,489 @@
+"""Optimisers: the flat step of each, and trainings that accumulate a gradient before they step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from numpy.typing import NDArray
+
+import omp_mlp
+import oracle
+from omp_mlp import _core
+from omp_mlp.options import _PARTS
+
+NAMES = [row.name for row in _core.optimizers()]
+# What the flat steps are tested with.
+SETTINGS = {"momentum": 0.8}
+
+# As in test_train.py: roundings of float32 walk at random, and a mistake moves a weight by 1e-3.
+TOLERANCE = 1e-5
+
+IN_ORDER = ["section", "synchronous"]
+ACTIVATIONS = ["relu", "tanh", "logistic", "identity"]
+LOSS_AND_OUTPUT = [
+    ("cross_entropy", "softmax"),
+    ("squared_error", "identity"),
+    ("squared_error", "logistic"),
+]
+
+
+@pytest.fixture(params=_core.optimizer_table_names())
+def table(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a test with the optimisers of every instruction set that this machine has."""
+    _core.select_optimizer_table(request.param)
+    yield request.param
+    _core.select_optimizer_table("best")
+
+
+@pytest.fixture(params=["sgd", "momentum"])
+def accumulated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return options of a training that does not step in place."""
+    if request.param == "sgd":
+        accumulate(monkeypatch)
+        return {}
+    return {"optimizer": "momentum", "momentum": 0.7}
+
+
+def accumulate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let plain descent accumulate a gradient, too, where it would step in place."""
+    monkeypatch.setitem(
+        _PARTS,
+        "optimizer",
+        lambda **fields: _core.OptimizerOptions(**{**fields, "accumulates": True}),
+    )
+
+
+# --------------------------------------------------------------------------------- the flat steps
+
+
+def stepper(name: str, size: int) -> Any:
+    return _core.Stepper(
+        options=_core.OptimizerOptions(
+            method=_core.optimizer(name),
+            learning_rate=_core.LearningRate(start=1.0, schedule="constant"),
+            accumulates=True,
+            **SETTINGS,
+        ),
+        parameters=size,
+    )
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("size", [1, 3, 15, 16, 17, 100, 1003])
+@pytest.mark.parametrize("name", NAMES)
+def test_flat_step_is_the_oracle_to_the_last_bit(name: str, size: int) -> None:
+    rng = np.random.default_rng(size)
+    w = rng.normal(size=size + 1).astype(np.float32)[1:]  # does not begin a vector
+    by_oracle, in_double = w.copy(), w.astype(np.float64)
+    state: oracle.State = ()
+    state_in_double: oracle.State = ()
+    steps = stepper(name, size)
+    single = {key: np.float32(value) for key, value in SETTINGS.items()}
+    for step in range(300):
+        g = rng.normal(size=size).astype(np.float32)
+        rate = 0.01 * (1 - step / 300)
+        steps.step(rate=rate, gradient=g, parameters=w)
+        step_of = oracle.OPTIMIZERS[name]
+        by_oracle, state = step_of(by_oracle, g, state, np.float32(rate), single)
+        in_double, state_in_double = step_of(
+            in_double, g.astype(np.float64), state_in_double, np.float64(rate), SETTINGS
+        )
+    np.testing.assert_array_equal(w, by_oracle)
+    np.testing.assert_allclose(w, in_double, rtol=0, atol=TOLERANCE)
+
+
+def test_every_row_has_an_oracle_and_a_card() -> None:
+    assert set(NAMES) == set(oracle.OPTIMIZERS)
+    for row in _core.optimizers():
+        assert row.summary
+        assert row.formula
+        assert row.reference
+        assert not (row.may_step_in_place and row.state)
+
+
+def test_unknown_names_are_listed() -> None:
+    with pytest.raises(ValueError, match="must be one of 'sgd', 'momentum'; got 'nadam'"):
+        _core.optimizer("nadam")
+    with pytest.raises(ValueError, match=r"optimizer table must be one of 'best', .*; got 'mmx'"):
+        _core.select_optimizer_table("mmx")
+
+
+# ------------------------------------------------------------------------------- whole trainings
+
+N = 83
+OPTIONS: dict[str, Any] = {
+    "hidden_layer_sizes": (37,),
+    "activation": "tanh",
+    "epochs": 3,
+    "batch_size": 8,
+    "learning_rate": 0.1,
+    "learning_rate_schedule": "linear",
+    "init_scale": "glorot",
+    "seed": 11,
+}
+
+
+def inputs(n_samples: int = N, n_features: int = 23, nonzero: float = 0.3) -> NDArray[np.float32]:
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(n_samples, n_features)) * (rng.random((n_samples, n_features)) < nonzero)
+    return X.astype(np.float32)
+
+
+def classes(n_samples: int = N, n_classes: int = 5) -> NDArray[np.int64]:
+    y = np.arange(n_samples) % n_classes
+    np.random.default_rng(4).shuffle(y)
+    return y
+
+
+def flat(model: Any) -> NDArray[np.float32]:
+    return oracle.flatten(list(zip(model.weights, model.biases, strict=True)))
+
+
+def assert_close(got: NDArray[Any], expected: NDArray[Any]) -> None:
+    largest = max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE * largest)
+
+
+def train(strategy: str, threads: int, X: Any = None, y: Any = None, **changed: Any) -> Any:
+    X = inputs() if X is None else X
+    y = classes() if y is None else y
+    options = {**OPTIONS, **changed}
+    if strategy == "replica":
+        options = {"merge": "average", "merge_every": None, "outer_momentum": 0.0, **options}
+    elif strategy == "pattern":
+        options = {"merge": "average", **options}
+    return omp_mlp.train_parallel(X, y, threads, strategy=strategy, **options)
+
+
+def expected_of(threads: int, X: Any = None, y: Any = None, **changed: Any) -> Any:
+    X = inputs() if X is None else X
+    y = classes() if y is None else y
+    options = {"output_activation": "softmax", "loss": "cross_entropy"}
+    options |= {"merge_every": None, "outer_momentum": 0.0}
+    merge = changed.pop("merge", "average")
+    return oracle.train_parallel(X, y, threads, merge, **{**options, **OPTIONS, **changed})
+
+
+def check(model: Any, expected: oracle.TrainingResult) -> None:
+    assert_close(flat(model), oracle.flatten(expected.parameters))
+    assert model.history.samples.tolist()[-1] == expected.sample_counts.sum()
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 33, N])
+@pytest.mark.parametrize("hidden", [(), (37,), (50, 33), (17, 48, 5)], ids=str)
+@pytest.mark.parametrize("threads", [1, 2, 7])
+@pytest.mark.parametrize("strategy", IN_ORDER)
+def test_one_network_is_the_oracle(
+    strategy: str,
+    threads: int,
+    hidden: tuple[int, ...],
+    batch_size: int,
+    accumulated: dict[str, Any],
+) -> None:
+    changed = {"hidden_layer_sizes": hidden, "batch_size": batch_size, **accumulated}
+    changed |= {"learning_rate": 0.03}
+    check(train(strategy, threads, **changed), expected_of(1, **changed))
+
+
+@pytest.mark.parametrize("merge", ["average", "gradient_diversity"])
+@pytest.mark.parametrize("batch_size", [1, 8, N])
+@pytest.mark.parametrize("hidden", [(), (37,), (17, 48, 5)], ids=str)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_replicas_are_the_oracle(
+    threads: int,
+    hidden: tuple[int, ...],
+    batch_size: int,
+    merge: str,
+    accumulated: dict[str, Any],
+) -> None:
+    changed = {
+        "hidden_layer_sizes": hidden,
+        "batch_size": batch_size,
+        "learning_rate": 0.03,
+        "merge": merge,
+        "merge_every": max(11, batch_size),
+        "warmup_samples": 9,
+        **accumulated,
+    }
+    check(train("replica", threads, **changed), expected_of(threads, **changed))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("loss, output", LOSS_AND_OUTPUT)
+@pytest.mark.parametrize("strategy", ["replica", "pattern", *IN_ORDER])
+def test_any_activation_and_loss(
+    strategy: str, loss: str, output: str, activation: str, accumulated: dict[str, Any]
+) -> None:
+    # Fewer than a cache line's units, more than that, and not whole lines. With these few z, none
+    # comes so near to the kink of relu that rounding decides whether a unit is trained.
+    changed = {
+        "loss": loss,
+        "output_activation": output,
+        "activation": activation,
+        "hidden_layer_sizes": (33, 5),
+        "learning_rate": 0.05,
+        **accumulated,
+    }
+    X, y = inputs(40), classes(40)
+    threads = 1 if strategy in IN_ORDER else 2
+    merge = {"merge_every": 20} if strategy == "pattern" else {}
+    if loss == "squared_error":
+        y = np.eye(5, dtype=np.float32)[y]
+    check(train(strategy, 2, X, y, **changed), expected_of(threads, X, y, **merge, **changed))
+
+
+@pytest.mark.parametrize("optimizer", NAMES)
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_is_the_optimiser_of_torch(optimizer: str, batch_size: int) -> None:
+    torch = pytest.importorskip("torch")
+    made = {
+        "sgd": lambda weights: torch.optim.SGD(weights, lr=0.03),
+        "momentum": lambda weights: torch.optim.SGD(weights, lr=0.03, momentum=0.7),
+    }[optimizer]
+    X, y = inputs(), classes()
+    changed: dict[str, Any] = {"learning_rate_schedule": "constant", "learning_rate": 0.03}
+    changed |= {"shuffle": False, "batch_size": batch_size}
+    if optimizer == "momentum":
+        changed |= {"optimizer": "momentum", "momentum": 0.7}
+    model = train("replica", 1, X, y, **changed)
+    start = train("replica", 1, X, y, epochs=0)
+    layers = []
+    for W, b in zip(start.weights, start.biases, strict=True):
+        linear = torch.nn.Linear(*W.shape)
+        linear.weight.data = torch.from_numpy(W.T.copy())
+        linear.bias.data = torch.from_numpy(b.copy())
+        layers += [linear, torch.nn.Tanh()]
+    network = torch.nn.Sequential(*layers[:-1])
+    descent = made(network.parameters())
+    for _ in range(3):
+        for begin in range(0, len(X), batch_size):
+            batch = slice(begin, begin + batch_size)
+            descent.zero_grad()
+            outputs = network(torch.from_numpy(X[batch]))
+            torch.nn.functional.cross_entropy(outputs, torch.from_numpy(y[batch])).backward()
+            descent.step()
+    trained = [(m.weight.detach().numpy().T, m.bias.detach().numpy()) for m in layers[:-1:2]]
+    assert_close(flat(model), oracle.flatten(trained))
+
+
+# -------------------------------------------------------------- accumulated against in place
+
+
+def both(
+    monkeypatch: pytest.MonkeyPatch, strategy: str, threads: int, **changed: Any
+) -> tuple[Any, Any]:
+    """Train by plain descent, in place and then with a gradient that is accumulated."""
+    in_place = train(strategy, threads, **changed)
+    with monkeypatch.context() as patched:
+        accumulate(patched)
+        return in_place, train(strategy, threads, **changed)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("center_inputs", [False, True], ids=["raw", "centered"])
+@pytest.mark.parametrize("kind", ["float32", "pixels", "uint8", "csr", "thin csr", "dense"])
+@pytest.mark.parametrize("batch_size", [1, 40])
+@pytest.mark.parametrize("strategy", ["replica", *IN_ORDER])
+def test_any_input_as_in_place(
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+    batch_size: int,
+    kind: str,
+    center_inputs: bool,
+) -> None:
+    # 800 features are enough for three parts of marks.
+    X: Any = inputs(N, 800 if kind == "float32" else 70)
+    pixels = (np.abs(X) * 50).astype(np.uint8)
+    if kind == "pixels":
+        X = pixels.astype(np.float32) / np.float32(256)
+    elif kind == "uint8":
+        X = pixels
+    elif kind == "thin csr":
+        X[:, 3:] = 0
+        X[1::2] = 0
+    if "csr" in kind:
+        X = scipy.sparse.csr_array(X)
+    in_place, accumulated = both(
+        monkeypatch,
+        strategy,
+        3,
+        X=X,
+        batch_size=batch_size,
+        center_inputs=center_inputs,
+        first_layer="dense" if kind == "dense" else "sparse",
+        learning_rate=0.02,
+        validation_data=(X, classes()),  # collects after every round
+        sample_weight=np.linspace(0, 2, N),
+        **({"merge_every": max(9, batch_size)} if strategy == "replica" else {}),
+    )
+    if kind == "uint8":  # the weights are for bytes, 256 times smaller
+        assert_close(accumulated.weights[0] * 256, in_place.weights[0] * 256)
+    assert_close(flat(accumulated), flat(in_place))
+    np.testing.assert_allclose(accumulated.history.loss, in_place.history.loss, rtol=2e-5)
+
+
+@pytest.mark.parametrize("center_inputs", [False, True], ids=["raw", "centered"])
+@pytest.mark.parametrize("batch_size", [1, 3, 40])
+@pytest.mark.parametrize("strategy", ["replica", *IN_ORDER])
+def test_confident_samples_as_in_place(
+    monkeypatch: pytest.MonkeyPatch, strategy: str, batch_size: int, center_inputs: bool
+) -> None:
+    options = {"batch_size": batch_size, "center_inputs": center_inputs, "epochs": 5}
+    in_place, accumulated = both(monkeypatch, strategy, 2, skip_confident=0.7, **options)
+    assert_close(flat(accumulated), flat(in_place))
+    without = train(strategy, 2, **options)
+    assert np.abs(flat(without) - flat(in_place)).max() > 1e-3
+
+
+@pytest.mark.parametrize("strategy", ["replica", "pattern", *IN_ORDER])
+def test_no_momentum_is_plain_descent(monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
+    _, accumulated = both(monkeypatch, strategy, 3)
+    without = train(strategy, 3, optimizer="momentum", momentum=0.0)
+    assert flat(without).tobytes() == flat(accumulated).tobytes()
+
+
+# ------------------------------------------------------------------- momentum beyond the oracle
+
+
+def centered(X: Any, parameters: oracle.Parameters, sign: int) -> oracle.Parameters:
+    """Return the parameters for inputs minus their mean; with sign -1, those for X as it is."""
+    mean = X.mean(axis=0, dtype=np.float64)
+    (W, b), *rest = parameters
+    return [(W, (b + sign * (mean @ W)).astype(np.float32)), *rest]
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("kind", ["float32", "csr", "dense"])
+@pytest.mark.parametrize("batch_size", [1, 8, 40])
+@pytest.mark.parametrize("strategy", ["replica", *IN_ORDER])
+def test_momentum_on_centered_inputs(strategy: str, batch_size: int, kind: str) -> None:
+    X = inputs() + np.float32(0.5) * (inputs() != 0)
+    start = train("replica", 1, X, epochs=0)
+    parameters = list(zip(start.weights, start.biases, strict=True))
+    threads = 3 if strategy == "replica" else 1
+    options = {"optimizer": "momentum", "momentum": 0.7, "batch_size": batch_size}
+    options |= {"learning_rate": 0.05}
+    merge = {"merge_every": max(9, batch_size)} if strategy == "replica" else {}
+    mean = X.mean(axis=0, dtype=np.float64)
+    expected = expected_of(
+        threads,
+        (X - mean).astype(np.float32),
+        init=centered(X, parameters, 1),
+        **options,
+        **merge,
+    )
+    model = train(
+        strategy,
+        3,
+        scipy.sparse.csr_array(X) if kind == "csr" else X,
+        init=start,
+        center_inputs=True,
+        first_layer="dense" if kind == "dense" else "sparse",
+        **options,
+        **merge,
+    )
+    assert_close(flat(model), oracle.flatten(centered(X, expected.parameters, -1)))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("strategy", ["replica", *IN_ORDER])
+def test_momentum_where_confident_samples_are_skipped(strategy: str, batch_size: int) -> None:
+    """Where all samples are confident, the gradient is 0, and still the velocity carries on."""
+    X, y = inputs(), classes()
+    start = train("replica", 1, X, epochs=0)
+    parameters: oracle.Parameters = list(zip(start.weights, start.biases, strict=True))
+    optimizer = oracle.Optimizer("momentum", {"momentum": 0.7})
+    skipped_batches = 0
+    for _ in range(3):
+        for begin in range(0, N, batch_size):
+            batch = slice(begin, begin + batch_size)
+            p = oracle.forward(parameters, X[batch], "tanh", "softmax").output
+            keep = 1 - p[np.arange(len(p)), y[batch]] >= 0.7
+            gradients = oracle.gradient(
+                parameters, X[batch], y[batch], keep.astype(np.float32),
+                activation="tanh", output_activation="softmax", loss="cross_entropy",
+            )  # fmt: skip
+            parameters = optimizer.step(parameters, gradients, 0.1)
+            skipped_batches += not keep.any()
+    assert skipped_batches > 0
+    model = train(
+        strategy, 1, X, y, shuffle=False, learning_rate_schedule="constant",
+        batch_size=batch_size, skip_confident=0.7, optimizer="momentum", momentum=0.7,
+    )  # fmt: skip
+    assert_close(flat(model), oracle.flatten(parameters))
+
+
+@pytest.mark.parametrize("center_inputs", [False, True], ids=["raw", "centered"])
+@pytest.mark.parametrize("strategy", ["replica", "pattern", *IN_ORDER])
+def test_any_number_of_workers_gives_the_same_bits(strategy: str, center_inputs: bool) -> None:
+    options = {"optimizer": "momentum", "hidden_layer_sizes": (50, 33)}
+    found = {
+        flat(train(strategy, 7, workers=workers, center_inputs=center_inputs, **options)).tobytes()
+        for workers in (1, 2, 3, 7, 2)
+    }
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("strategy", ["replica", *IN_ORDER])
+def test_every_table_gives_the_same_bits(strategy: str) -> None:
+    found = set()
+    for name in _core.optimizer_table_names():
+        _core.select_optimizer_table(name)
+        found.add(flat(train(strategy, 3, optimizer="momentum")).tobytes())
+    _core.select_optimizer_table("best")
+    assert len(found) == 1
+
+
+def test_velocity_lives_through_merges_but_not_through_a_warm_up() -> None:
+    options = {"optimizer": "momentum", "shuffle": False, "learning_rate_schedule": "constant"}
+    # A merge of one replica changes nothing but how its weights are rounded.
+    merged, whole = (flat(train("replica", 1, merge_every=every, **options)) for every in (N, None))
+    assert_close(merged, whole)
+    warm = train("replica", 2, warmup_samples=9, epochs=0, **options)
+    assert_close(
+        flat(train("replica", 2, warmup_samples=9, **options)),
+        flat(train("replica", 2, init=warm, **options)),
+    )
+
+
+# ------------------------------------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"optimizer": "nadam"}, "optimizer must be one of 'sgd', 'momentum'; got 'nadam'"),
+        ({"optimizer": 3}, "optimizer must be one of 'sgd', 'momentum'; got 3"),
+        (
+            {"momentum": 0.5},
+            "momentum goes with optimizer='momentum'; got momentum=0.5 and optimizer='sgd'",
+        ),
+        (
+            {"optimizer": "momentum", "momentum": 1.0},
+            "momentum must be at least 0 and less than 1; got 1.0",
+        ),
+        (
+            {"optimizer": "momentum", "momentum": -0.1},
+            "momentum must be at least 0 and less than 1; got -0.1",
+        ),
+        (
+            {"optimizer": "momentum", "strategy": "hogwild"},
+            "strategy='hogwild' adds its steps to the weights in place and goes with "
+            "optimizer='sgd'; got optimizer='momentum'",
+        ),
+        (
+            {"optimizer": "momentum", "forward_precision": "bfloat16"},
+            "forward_precision='bfloat16' adds its steps to the weights in place and goes with "
+            "optimizer='sgd'; got optimizer='momentum'",
+        ),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_what_does_not_go_together(given: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as error:
+        omp_mlp.train_parallel(inputs(), classes(), 2, **given)
+    assert str(error.value) == message
