@@ -389,15 +389,15 @@ def _is_refused(options: Options, name: str, strategy: str) -> bool:
 
 # ------------------------------------------------------------------------------ options of the core
 
+# By their paths, each before the part that it is a field of.
 _PARTS: Mapping[str, Callable[..., Any]] = {
-    "": _core.TrainOptions,
     "batch": _core.BatchOptions,
     "init": _core.Init,
-    "merge": _core.MergeOptions,
     "merge.every": _core.Period,
     "merge.outer": _core.OuterStep,
-    "optimizer": _core.OptimizerOptions,
+    "merge": _core.MergeOptions,
     "optimizer.learning_rate": _core.LearningRate,
+    "optimizer": _core.OptimizerOptions,
 }
 
 
@@ -414,13 +414,11 @@ def core_options(fields: Mapping[str, Any]) -> _core.TrainOptions:
 
     The core refuses a missing field and an unknown one.
     """
-    parts: dict[str, dict[str, Any]] = {path: {} for path in _PARTS}
+    parts: dict[str, dict[str, Any]] = {path: {} for path in ("", *_PARTS)}
     for path, value in fields.items():
         part, _, name = path.rpartition(".")
         parts[part][name] = value
-    for path in sorted(_PARTS, key=lambda path: path.count("."), reverse=True):
-        if path:
-            part, _, name = path.rpartition(".")
-            parts[part][name] = _PARTS[path](**parts[path])
-    built: _core.TrainOptions = _PARTS[""](**parts[""])
-    return built
+    for path, build in _PARTS.items():
+        part, _, name = path.rpartition(".")
+        parts[part][name] = build(**parts[path])
+    return _core.TrainOptions(**parts[""])
