@@ -9,17 +9,17 @@
 namespace omp_mlp {
 namespace {
 
-void sgd(float* __restrict w, const float* __restrict g, float* /*state*/, Index n,
-         const StepSettings& settings) {
-    const float rate = settings.rate;
+void sgd(float* __restrict w, const float* __restrict g, float* /*state*/, Index n, const Step& step) {
+    const float rate = step.rate;
     for (Index i = 0; i < n; ++i) {
         w[i] -= rate * g[i];
     }
 }
 
 void momentum(float* __restrict w, const float* __restrict g, float* __restrict v, Index n,
-              const StepSettings& settings) {
-    const auto [rate, factor] = settings;
+              const Step& step) {
+    const float rate = step.rate;
+    const auto factor = static_cast<float>(step.options.momentum);
     for (Index i = 0; i < n; ++i) {
         v[i] = factor * v[i] + g[i];
         w[i] -= rate * v[i];

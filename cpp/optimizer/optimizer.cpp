@@ -65,14 +65,13 @@ const Optimizer& optimizer(std::string_view name) {
 }
 
 Stepper::Stepper(const OptimizerOptions& options, Index parameters)
-    : method_{options.method},
-      settings_{.rate = 0.0F, .momentum = static_cast<float>(options.momentum)},
+    : options_{options},
       size_{parameters},
       state_(static_cast<std::size_t>(options.method->state * parameters)) {}
 
 void Stepper::step(double rate, const float* gradient, float* parameters) {
-    settings_.rate = static_cast<float>(rate);
-    method_->step(parameters, gradient, state_.data(), size_, settings_);
+    options_.method->step(parameters, gradient, state_.data(), size_,
+                          {.rate = static_cast<float>(rate), .options = options_});
 }
 
 }  // namespace omp_mlp

@@ -8,8 +8,8 @@
 // the first layer, rows that wait for a merge, the shift of centered inputs, transposed output weights,
 // the copy in bfloat16.
 //
-// To add an optimiser: write its function and its row in flat_step.cpp, its settings in StepSettings and
-// OptimizerOptions, and its oracle in tests/oracle/optimizer.py.
+// To add an optimiser: write its function and its row in flat_step.cpp, its settings in OptimizerOptions,
+// and its oracle in tests/oracle/optimizer.py.
 #pragma once
 
 #include <span>
@@ -20,10 +20,19 @@
 
 namespace omp_mlp {
 
-// The settings of one step. Every optimiser reads those that it needs.
-struct StepSettings {
+struct Optimizer;
+
+struct OptimizerOptions {
+    const Optimizer* method;
+    LearningRate learning_rate;
+    double momentum;
+    bool accumulates;  // accumulate, then step, even where the step could be taken in place
+};
+
+// One step. Every optimiser reads the options that it needs.
+struct Step {
     float rate;
-    float momentum;
+    const OptimizerOptions& options;
 };
 
 struct Optimizer {
@@ -35,7 +44,7 @@ struct Optimizer {
     bool may_step_in_place;
     // Steps n parameters w by their gradient g. `state` has the first float of all n, then the second of
     // all n.
-    void (*step)(float* w, const float* g, float* state, Index n, const StepSettings& settings);
+    void (*step)(float* w, const float* g, float* state, Index n, const Step& step);
 };
 
 // The optimisers for one instruction set. All tables give the same bits.
@@ -56,13 +65,6 @@ std::span<const Optimizer> optimizers();
 // Throws std::invalid_argument, listing the names, if there is no row of that name.
 const Optimizer& optimizer(std::string_view name);
 
-struct OptimizerOptions {
-    const Optimizer* method;
-    LearningRate learning_rate;
-    double momentum;
-    bool accumulates;  // accumulate, then step, even where the step could be taken in place
-};
-
 inline bool steps_in_place(const OptimizerOptions& options) {
     return options.method->may_step_in_place && !options.accumulates;
 }
@@ -82,8 +84,7 @@ public:
     void step(double rate, const float* gradient, float* parameters);
 
 private:
-    const Optimizer* method_;
-    StepSettings settings_;
+    OptimizerOptions options_;
     Index size_;
     Buffer state_;
 };
