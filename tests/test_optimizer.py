@@ -17,8 +17,18 @@ from omp_mlp.activations import ACTIVATIONS
 from omp_mlp.options import _PARTS
 
 NAMES = [row.name for row in _core.optimizers()]
-# What the flat steps are tested with.
+LISTED = ", ".join(map(repr, NAMES))
+# The settings of the flat steps in these tests.
 SETTINGS = {"momentum": 0.8}
+# The options of the trainings with each optimiser, and the arguments of PyTorch's.
+TRAININGS: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "momentum": {"optimizer": "momentum", "momentum": 0.7},
+}
+TORCH: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd": ("SGD", {}),
+    "momentum": ("SGD", {"momentum": 0.7}),
+}
 
 # As in test_train.py: roundings of float32 walk at random, and a mistake moves a weight by 1e-3.
 TOLERANCE = 1e-5
@@ -39,13 +49,12 @@ def table(request: pytest.FixtureRequest) -> Iterator[str]:
     _core.select_optimizer_table("best")
 
 
-@pytest.fixture(params=["sgd", "momentum"])
+@pytest.fixture(params=NAMES)
 def accumulated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return options of a training that does not step in place."""
     if request.param == "sgd":
         accumulate(monkeypatch)
-        return {}
-    return {"optimizer": "momentum", "momentum": 0.7}
+    return TRAININGS[request.param]
 
 
 def accumulate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +111,7 @@ def test_steps_in_place_keep_no_state() -> None:
 
 
 def test_unknown_names_are_listed() -> None:
-    with pytest.raises(ValueError, match="must be one of 'sgd', 'momentum'; got 'nadam'"):
+    with pytest.raises(ValueError, match=f"must be one of {LISTED}; got 'nadam'"):
         _core.optimizer("nadam")
     with pytest.raises(ValueError, match=r"optimizer table must be one of 'best', .*; got 'mmx'"):
         _core.select_optimizer_table("mmx")
@@ -236,15 +245,10 @@ def test_any_activation_and_loss(
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_is_the_optimiser_of_torch(optimizer: str, batch_size: int) -> None:
     torch = pytest.importorskip("torch")
-    made = {
-        "sgd": lambda weights: torch.optim.SGD(weights, lr=0.03),
-        "momentum": lambda weights: torch.optim.SGD(weights, lr=0.03, momentum=0.7),
-    }[optimizer]
     X, y = inputs(), classes()
     changed: dict[str, Any] = {"learning_rate_schedule": "constant", "learning_rate": 0.03}
     changed |= {"shuffle": False, "batch_size": batch_size}
-    if optimizer == "momentum":
-        changed |= {"optimizer": "momentum", "momentum": 0.7}
+    changed |= TRAININGS[optimizer]
     model = train("replica", 1, X, y, **changed)
     start = train("replica", 1, X, y, epochs=0)
     layers = []
@@ -254,7 +258,8 @@ def test_is_the_optimiser_of_torch(optimizer: str, batch_size: int) -> None:
         linear.bias.data = torch.from_numpy(b.copy())
         layers += [linear, torch.nn.Tanh()]
     network = torch.nn.Sequential(*layers[:-1])
-    descent = made(network.parameters())
+    name, arguments = TORCH[optimizer]
+    descent = getattr(torch.optim, name)(network.parameters(), lr=0.03, **arguments)
     for _ in range(3):
         for begin in range(0, len(X), batch_size):
             batch = slice(begin, begin + batch_size)
@@ -452,8 +457,8 @@ def test_velocity_lives_through_merges_but_not_through_a_warm_up() -> None:
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"optimizer": "nadam"}, "optimizer must be one of 'sgd', 'momentum'; got 'nadam'"),
-        ({"optimizer": 3}, "optimizer must be one of 'sgd', 'momentum'; got 3"),
+        ({"optimizer": "nadam"}, f"optimizer must be one of {LISTED}; got 'nadam'"),
+        ({"optimizer": 3}, f"optimizer must be one of {LISTED}; got 3"),
         (
             {"momentum": 0.5},
             "momentum goes with optimizer='momentum'; got momentum=0.5 and optimizer='sgd'",

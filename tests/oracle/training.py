@@ -275,7 +275,8 @@ def train_parallel(
         )
         for i in range(threads)
     ]
-    optimizers = [Optimizer(optimizer, {"momentum": momentum}) for _ in range(threads)]
+    settings = {"momentum": momentum}
+    optimizers = [Optimizer(optimizer, settings) for _ in range(threads)]
     outer = Outer(outer_optimizer, outer_learning_rate, outer_momentum)
     master = replicas[0]
     trained: list[Parameters] = []
@@ -297,7 +298,7 @@ def train_parallel(
             weight,
             np.concatenate(order),
             batches(0, warmup_samples, n_samples, batch_size),
-            Optimizer(optimizer, {"momentum": momentum}),
+            Optimizer(optimizer, settings),
             learning_rate=learning_rate,
             learning_rate_schedule="constant",
             **network,
