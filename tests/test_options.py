@@ -212,6 +212,9 @@ BAD_OPTIONS = [
         "must hold real numbers; got dtype complex128",
     ),
     ("validation_data", X, TypeError, "validation_data must be a pair (X, y); got ndarray"),
+    ("validate_every", 0, ValueError, "validate_every must be at least 1; got 0"),
+    ("validate_every", 2.0, TypeError, "validate_every must be an integer; got 2.0"),
+    ("validate_every", "epoch", ValueError, "validate_every must be one of 'auto'; got 'epoch'"),
     ("validation_data", (X,), TypeError, "validation_data must be a pair (X, y); got tuple"),
     ("validation_data", (X, Y, Y), TypeError, "validation_data must be a pair (X, y); got tuple"),
     (

@@ -35,6 +35,16 @@ _SHORTEST = 8
 _GROWTH = 16
 
 
+# Scoring may take this part of a training, on the mean.
+_SCORING_SHARE = 0.1
+# In multiply-adds: what a scoring costs besides its forward passes (a copy of the master, calls,
+# and softmax or squares in double for each output of a row) ...
+_SCORING_WORK = 2_000_000
+_SCORING_WORK_AN_OUTPUT = 300
+# ... and what all scorings may cost in any case: some hundredths of a second.
+_FREE_SCORING_WORK = 400_000_000
+
+
 def work_a_sample(nonzeros: float, layer_sizes: Sequence[int]) -> float:
     """Return about how many multiply-adds it takes to train on a sample with so many nonzeros.
 
@@ -43,6 +53,24 @@ def work_a_sample(nonzeros: float, layer_sizes: Sequence[int]) -> float:
     """
     upper = sum(a * b for a, b in pairwise(layer_sizes[1:]))
     return 2.0 * nonzeros * layer_sizes[1] + 3.0 * upper
+
+
+def validation_period(
+    rounds: int,
+    *,
+    epochs: int,
+    rows: int,
+    nonzeros: float,
+    training_work: float,
+    layer_sizes: Sequence[int],
+) -> int:
+    """Return how many rounds "auto" lets pass from one scoring of ``rows`` samples to the next."""
+    if rounds <= max(epochs, 1):
+        return 1
+    forward = nonzeros * layer_sizes[1] + sum(a * b for a, b in pairwise(layer_sizes[1:]))
+    scoring = _SCORING_WORK + rows * (forward + _SCORING_WORK_AN_OUTPUT * layer_sizes[-1])
+    allowed = max(_SCORING_SHARE * training_work, _FREE_SCORING_WORK)
+    return math.ceil(rounds / max(allowed / scoring, 1.0))
 
 
 def cheap_period(threads: int, layer_sizes: Sequence[int], work: float) -> float:

@@ -32,7 +32,8 @@ class Progress:
     loss : float
         Mean training loss of the round so far. The loss of a sample is the one before its step.
     validation_loss, validation_score : float
-        Of the merged network on ``validation_data``; NaN without it, or while ``merged`` is False.
+        Of the merged network on ``validation_data``; NaN without it, while ``merged`` is False, and
+        after rounds that ``validate_every`` leaves out.
     """
 
     round: int
@@ -61,7 +62,7 @@ class History:
         step.
     validation_loss, validation_score : ndarray of float64
         Mean loss, and accuracy or R^2, of the merged network on ``validation_data``; NaN without
-        such data.
+        such data, and in rounds that ``validate_every`` leaves out.
     train_seconds : ndarray of float64
         Wall-clock time of the parallel training.
     merge_seconds : ndarray of float64

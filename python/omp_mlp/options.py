@@ -213,6 +213,7 @@ class Options:
     )
     sample_weight: Any = _row(None, _as_it_is)
     validation_data: tuple[Any, Any] | None = _row(None, _none_or(_pair))
+    validate_every: int | str = _row("auto", _words_or(_AUTO, _integer(1)))
     first_layer: str = _row("auto", _one_of("auto", "sparse", "dense"))
     forward_precision: str = _row(
         "float32",

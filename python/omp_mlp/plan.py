@@ -34,6 +34,7 @@ class Plan:
     strategy: str
     threads: int
     merging: Merging
+    validate_every: int  # rounds from one scoring of the validation data to the next
     prediction: Prediction | None = None
 
     @property
@@ -79,6 +80,7 @@ def make_plan(options: Options, data: TrainingData) -> Plan:
     network = network_kind(options, data.inputs, data.targets)
     _check_length(options, data.inputs.n_samples)
     strategy = "replica" if options.strategy == "auto" else options.strategy
+    merging = _merging(options, data, network, strategy, options.threads)
     plan = Plan(
         options=options,
         n_samples=data.inputs.n_samples,
@@ -86,7 +88,8 @@ def make_plan(options: Options, data: TrainingData) -> Plan:
         start=network.start(options.init),
         strategy=strategy,
         threads=options.threads,
-        merging=_merging(options, data, network, strategy, options.threads),
+        merging=merging,
+        validate_every=_validation_period(options, data, network, merging.merges),
     )
     _check_merging(options, plan.merging)
     prediction = _predict(options, data, network)
@@ -98,7 +101,12 @@ def make_plan(options: Options, data: TrainingData) -> Plan:
         strategy, threads = prediction.strategy, prediction.threads
     merging = _merging(options, data, network, strategy, threads)
     return dataclasses.replace(
-        plan, strategy=strategy, threads=threads, merging=merging, prediction=prediction
+        plan,
+        strategy=strategy,
+        threads=threads,
+        merging=merging,
+        validate_every=_validation_period(options, data, network, merging.merges),
+        prediction=prediction,
     )
 
 
@@ -156,6 +164,25 @@ def _ends_in_average(
         return options.last_merge == "average"
     is_short = threads > 1 and 1 < merges <= cadence.FEW_MERGES
     return is_short and options.method.cadence == "periodic" and outer_momentum == "auto"
+
+
+def _validation_period(
+    options: Options, data: TrainingData, network: NetworkKind, merges: int
+) -> int:
+    if not isinstance(options.validate_every, str):
+        return options.validate_every
+    if data.validation is None:
+        return 1
+    nonzeros, sizes = data.inputs.nonzeros_a_sample(), network.layer_sizes
+    samples = options.epochs * data.inputs.n_samples
+    return cadence.validation_period(
+        merges,
+        epochs=options.epochs,
+        rows=data.validation.inputs.n_samples,
+        nonzeros=data.validation.inputs.nonzeros_a_sample(),
+        training_work=samples * cadence.work_a_sample(nonzeros, sizes),
+        layer_sizes=sizes,
+    )
 
 
 def _check_merging(options: Options, merging: Merging) -> None:

@@ -38,6 +38,7 @@ class Run:
             callback=options.callback,
             progress=options.progress,
             score=None if self.data.validation is None else self._score,
+            score_every=self.plan.validate_every,
         ) as watcher:
             result = self._run_core(watcher)
             replicas = tuple(self.plan.network.model(packed) for packed in result.replicas)

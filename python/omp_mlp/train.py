@@ -44,6 +44,7 @@ def train_parallel(
     shuffle: str | bool = "global",
     sample_weight: object = None,
     validation_data: tuple[Matrix, object] | None = None,
+    validate_every: int | str = "auto",
     first_layer: str = "auto",
     forward_precision: str = "float32",
     skip_confident: float = 0.0,
@@ -175,7 +176,14 @@ def train_parallel(
     sample_weight : array-like of shape (n_samples,), optional
         Factors of the samples' losses. They are not negative, and are not normalised.
     validation_data : tuple (X, y), optional
-        The history has the master's loss and score on these data after every round.
+        The history has the master's loss and score on these data, after the rounds that
+        ``validate_every`` names.
+    validate_every : int or "auto", default "auto"
+        Rounds from one scoring of ``validation_data`` to the next; 1 scores after every round. The
+        last round is always scored. The rounds between have NaN in ``history``. "auto": so often
+        that scoring takes about a tenth of the training at most. It counts multiply-adds and reads
+        no clock. It scores every round if rounds are epochs or longer, or if all scorings together
+        are some hundredths of a second of work.
     first_layer : {"auto", "sparse", "dense"}, default "auto"
         How the first layer reads X. "sparse" touches only the weights of nonzero inputs, "dense"
         all weights. "auto" decides by the share of nonzeros in X. The choice changes the speed, and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,8 @@ from omp_mlp.history import Progress
 
 Callback = Callable[[Progress], object]
 Score = Callable[[FloatArray], tuple[float, float]]  # parameters of the master -> (loss, score)
+
+_NOT_SCORED = (math.nan, math.nan)
 
 
 class Watcher:
@@ -27,13 +30,17 @@ class Watcher:
         callback: Callback | None,
         progress: bool,
         score: Score | None,
+        score_every: int,
     ) -> None:
-        self.validation: list[tuple[float, float]] = []
+        self.validation: list[tuple[float, float]] = []  # an entry a round; NaN: not scored
         self._rounds = rounds
         self._total_samples = total_samples
         self._unmerged_after = unmerged_after  # samples; those rounds are not over with the core's
         self._callback = callback
         self._score = score
+        self._score_every = score_every  # rounds; the last round is scored in any case
+        self._stopped_within = False
+        self._last_score: float | None = None  # what the bar shows
         self._samples_merged = 0
         self._round = 0
         self._bar = _progress_bar(total_samples) if progress else None
@@ -53,18 +60,27 @@ class Watcher:
         samples = int(report["samples"])
         if self._unmerged_after is not None and samples > self._unmerged_after:
             return False
-        validation = None if self._score is None else self._score(packed)
-        return self.merged(samples, report["loss"], validation)
+        is_scored = self._score is not None and self._is_due()
+        validation = self._score(packed) if self._score is not None and is_scored else _NOT_SCORED
+        stop = self.merged(samples, report["loss"], validation)
+        if stop and self._score is not None and not is_scored:
+            self.validation[-1] = self._score(packed)
+        return stop
+
+    def _is_due(self) -> bool:
+        number = self._round + 1
+        is_last = self._stopped_within or number == self._rounds
+        return is_last or number % self._score_every == 0
 
     def merged(self, samples: int, loss: float, validation: tuple[float, float] | None) -> bool:
         """Report a merge, with validation loss and score; return whether the training should stop.
 
         This ends a round for a merge that Python does after the core has returned.
         """
-        if validation is None:
-            validation = (float("nan"), float("nan"))
-        else:
-            self.validation.append(validation)
+        validation = validation or _NOT_SCORED
+        self.validation.append(validation)
+        if not math.isnan(validation[1]):
+            self._last_score = validation[1]
         self._samples_merged = samples
         stop = self._report(True, samples, loss, *validation)
         self._round += 1
@@ -72,15 +88,17 @@ class Watcher:
 
     def during_round(self, samples: int, loss_sum: float) -> bool:
         """Report on a round that goes on; return whether the training should stop."""
-        return samples > 0 and self._report(
+        stop = samples > 0 and self._report(
             False, self._samples_merged + samples, loss_sum / samples
         )
+        self._stopped_within = self._stopped_within or stop
+        return stop
 
     def _report(self, merged: bool, samples: int, loss: float, *validation: float) -> bool:
         if self._bar is not None:
             shown = {"loss": f"{loss:.4f}"}
-            if self.validation and merged:
-                shown["validation"] = f"{validation[1]:.4f}"
+            if merged and self._last_score is not None:
+                shown["validation"] = f"{self._last_score:.4f}"
             self._bar.set_postfix(shown, refresh=False)
             self._bar.update(samples - self._bar.n)
         if self._callback is None:
