@@ -47,10 +47,10 @@ std::pair<double, Array<float>> PyNetwork::gradient(const PySamples& X, const Py
     const Targets targets = y.view(rows, network.shape.outputs());
     Parameters gradient{network.shape};
     const double loss = without_gil([&] {
-        Workspace workspace{network, rows, choose_reading(first_layer, X.samples)};
+        Workspace workspace{network, X.samples, rows, choose_reading(first_layer, X.samples)};
         std::vector<Index> ids(static_cast<std::size_t>(rows));
         std::iota(ids.begin(), ids.end(), Index{0});
-        workspace.load(kernels(), X.samples, ids);
+        workspace.load(kernels(), ids);
         first_forward(kernels(), network, given(), workspace);
         upper_forward(kernels(), network, given(), workspace);
         const double sum = loss_and_delta(kernels(), network, targets, ids, workspace);

@@ -8,7 +8,7 @@
 // times its weight; the loss of a batch is the mean over its samples.
 #pragma once
 
-#include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,32 +16,13 @@
 #include "data/reading.hpp"
 #include "data/samples.hpp"
 #include "kernels/kernels.hpp"
+#include "network/first_layer.hpp"
+#include "network/loaded_samples.hpp"
+#include "network/loss.hpp"
 #include "network/parameters.hpp"
 #include "network/units.hpp"
 
 namespace omp_mlp {
-
-enum class Output { softmax, identity, logistic };
-
-struct Network {
-    Shape shape;
-    Activation activation;  // of every hidden layer
-    Output output;          // softmax goes with cross-entropy, the others with squared error
-};
-
-// The targets that the outputs are compared with. One of the first two pointers is set.
-struct Targets {
-    const std::int32_t* classes = nullptr;  // the correct class of each sample
-    const float* values = nullptr;          // samples x outputs
-    const float* weights = nullptr;         // of each sample; none: all 1
-};
-
-// Writes a row of CSR as a dense one.
-void spread(const Samples& X, Index id, float* row);
-
-// Prefetches a sample that will be read soon. Shuffled samples lie anywhere in memory; a prefetch during
-// the work on another sample hides the wait.
-void prefetch_sample(const Samples& X, Index id);
 
 // The memory of a stretch of samples: one batch, or several small ones that are read together.
 //
@@ -49,16 +30,14 @@ void prefetch_sample(const Samples& X, Index id);
 // batch; see begin_batch. A workspace is reused from stretch to stretch.
 class Workspace {
 public:
-    // For stretches of up to `samples` samples. `centering`: null, or the means that are taken off the
+    // For stretches of up to `samples` samples of X. `centering`: null, or the means that are taken off the
     // inputs. `shifts`: whether steps then add to `shift`, where rows are not centered. See
     // begin_centered.
-    Workspace(const Network& network, Index samples, Reading reading,
+    Workspace(const Network& network, const Samples& X, Index samples, Reading reading,
               const Centering* centering = nullptr, bool shifts = true);
 
-    // Reads the samples `ids` of X into the workspace as one batch. Prefetches the samples `next`, which
-    // will be read after them.
-    void load(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
-              std::span<const Index> next = {});
+    // Loads the samples `ids` as one batch. Prefetches the samples `next`, which will be loaded after them.
+    void load(const Kernels& kernels, std::span<const Index> ids, std::span<const Index> next = {});
 
     // The calls below concern the loaded samples [first, first + count) only.
     void begin_batch(Index first, Index count);
@@ -75,7 +54,7 @@ public:
     Index loaded() const { return loaded_; }
     Index samples() const { return samples_; }  // of the batch
     Index first() const { return first_; }      // loaded sample of the batch
-    Reading reading() const { return reading_; }
+    const LoadedSamples& inputs() const { return inputs_; }
 
     // Rows of the batch in layer l; a row has the layer's stride.
     float* activations(std::size_t l) { return units_[l].row(first_); }
@@ -92,95 +71,42 @@ public:
     float* all_activations() { return units_.front().row(0); }
     float* all_deltas() { return deltas_.front().data(); }
 
-    // With centering: mu . x of the loaded samples, and s of centering.hpp. s is empty for dense
-    // reading, which centers rows when they are loaded.
-    const Centering* centering() const { return centering_; }
-    std::vector<float> projections;
-    Buffer shift;
-    // With centering but without a shift, where rows are not centered: bc - Wc^T mu of the last forward
-    // pass (centered_layer.hpp).
-    Buffer raw_biases;
+    // The first layer of `parameters`, or of their gradient, with what belongs to it here.
+    template <typename Float>
+    FirstWeights<Float> first_weights(const LayerView<Float>& layer) {
+        return {.weights = layer.weights,
+                .biases = layer.biases,
+                .shift = shift.empty() ? nullptr : shift.data(),
+                .raw_biases = raw_biases.empty() ? nullptr : raw_biases.data(),
+                .width = layer.stride,
+                .copy = first_copy ? &*first_copy : nullptr};
+    }
 
-    std::vector<ListedRow> rows;  // lists: the loaded samples
-    // Marks only: a copy of the first layer's weights in bfloat16 (Kernels::pair_rows), or empty. The
-    // forward pass reads the copy, and the steps are added to it, too.
-    std::vector<std::uint32_t, CacheLineAllocator<std::uint32_t>> first_weights;
+    Buffer shift;       // s of centering.hpp, or empty
+    Buffer raw_biases;  // as FirstWeights has them, or empty
+    std::optional<Bfloat16Copy> first_copy;
+    FirstScratch first_scratch;
     // The weights of a narrow output layer, transposed (outputs x padded fan_in), or empty. While they
     // are here, they replace those in the parameters, which take no steps.
     Buffer output_weights;
-    Buffer inputs;  // dense, and marks of CSR: the loaded samples, loaded x input_stride
-    Index input_stride;
     Buffer panel;     // scratch of dense_backward
     Buffer products;  // of the loaded samples with each other, MarkedRows::most x MarkedRows::most
 
-    BatchTranspose transpose() { return {present_.data(), transposed_.data(), inputs_.data()}; }
-
-    // Marks: of all loaded samples, words_a_sample() for each; see MarkedRows.
-    std::span<const std::uint64_t> marks() const {
-        return std::span{marks_}.first(static_cast<std::size_t>(loaded_ * words_));
-    }
-    Index words_a_sample() const { return words_; }
-    // Marks: the loaded samples [first, first + count), up to MarkedRows::most of them.
-    MarkedRows marked(Index first, Index count) const;
-    // The same, with the values of bytes in bfloat16.
-    MarkedRows marked_bfloat16(Index first, Index count) const;
-    Index words_a_visit() const { return words_a_visit_; }
-    std::uint32_t* marks_scratch() { return present_.data(); }
-    // Dense rows of the loaded samples: floats, or bytes times byte_scale(). One of the two is null.
-    const float* const* float_rows() const;
-    const std::uint8_t* const* byte_rows() const;
-    float byte_scale() const { return byte_scale_; }
-
 private:
-    void load_lists(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
-                    std::span<const Index> next);
-    void load_marks(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
-                    std::span<const Index> next);
-    void load_dense(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
-                    std::span<const Index> next);
-    void take_byte_values(const Kernels& kernels, const Samples& X);
-    void spread_rows(const Kernels& kernels, const Samples& X, std::span<const Index> ids,
-                     std::span<const Index> next);
-    void choose_visits(Index marked);
-    void move_sample(Index from, Index to);
-
-    Index features_;
-    const Centering* centering_;
+    LoadedSamples inputs_;
     std::vector<Index> strides_;  // of each layer
     std::vector<Units> units_;    // of each layer
     std::vector<Buffer> deltas_;
-    Reading reading_;
     Index loaded_ = 0;
     Index first_ = 0;
     Index samples_ = 0;
     std::vector<Index> kept_;       // of the batch, if any were dropped
     std::vector<bool> is_dropped_;  // of the loaded samples, likewise
-    std::vector<std::uint32_t> present_;
-    std::vector<std::int32_t> inputs_;
-    Buffer transposed_;
-    std::vector<std::int32_t> indices_;  // of all lists, one after the other
-    std::vector<float> values_;
-    std::vector<std::uint64_t> marks_;
-    Index words_;
-    Index words_a_visit_ = 1;
-    std::vector<const float*> float_rows_;
-    std::vector<const std::uint8_t*> byte_rows_;
-    std::vector<const void*> upcoming_;  // a row for each loaded sample, or null
-    const float* byte_value_ = nullptr;  // of X, as it was last loaded
-    float byte_scale_ = 0.0F;
-    ByteTable bfloat16_byte_values_{};
 };
 
 // From now on, the first layer's forward pass reads its weights in bfloat16, beginning with these.
 void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Parameters& parameters,
                       Workspace& workspace);
-
-// The first layer for inputs minus their means, with sign 1 from the one for raw inputs, with sign -1
-// back: biases += sign mean W.
-void move_means(const Centering& centering, float sign, const LayerView<float>& layer);
-// W[k] += mean[k] shift.
-void fold_shift(const Kernels& kernels, const Centering& centering, const float* shift,
-                const LayerView<float>& layer);
 
 // Between these two calls, the workspace trains on centered inputs, and `parameters` are those of
 // centering.hpp: (W, v) if there is a shift, else (Wc, bc). Before and after, `parameters` are a network

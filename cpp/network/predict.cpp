@@ -27,13 +27,13 @@ void predict(const Network& network, const Parameters& parameters, const Samples
         const Block own = block(batches, pieces, piece);
         const Index first = own.begin * batch_size;
         const Index end = std::min(first + own.size * batch_size, X.rows);
-        Workspace workspace{network, std::min(batch_size, end - first), reading};
+        Workspace workspace{network, X, std::min(batch_size, end - first), reading};
         std::vector<Index> ids;
         for (Index begin = first; begin < end; begin += batch_size) {
             const Index count = std::min(batch_size, end - begin);
             ids.resize(static_cast<std::size_t>(count));
             std::iota(ids.begin(), ids.end(), begin);
-            workspace.load(table, X, ids);
+            workspace.load(table, ids);
             first_forward(table, network, parameters, workspace);
             upper_forward(table, network, parameters, workspace);
             if (!raw) {

@@ -56,8 +56,8 @@ Answer answer(const Kernels& kernels, const Case& c) {
     Targets targets;
     targets.classes = classes.data();
 
-    Workspace workspace{network, c.samples, c.reading};
-    workspace.load(kernels, X, ids);
+    Workspace workspace{network, X, c.samples, c.reading};
+    workspace.load(kernels, ids);
     first_forward(kernels, network, parameters, workspace);
     upper_forward(kernels, network, parameters, workspace);
     Answer result;

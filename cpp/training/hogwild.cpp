@@ -6,9 +6,10 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "network/first_layer.hpp"
+#include "network/loaded_samples.hpp"
 #include "training/one_network.hpp"
 #include "training/output_stage.hpp"
-#include "training/shared_batch.hpp"
 
 namespace omp_mlp {
 namespace {
@@ -31,6 +32,7 @@ public:
           shard_{task.X.rows,         task.threads(),       number,
                  task.options.epochs, task.options.shuffle, task.options.seed},
           batch_size_{std::min(task.options.batch.batch_size, std::max<Index>(shard_.epoch_size(), 1))},
+          ids_(static_cast<std::size_t>(batch_size_)),
           batch_{task.X, batch_size_, task.reading, task.centering},
           outputs_{task.network, batch_size_, task.options.batch.skip_confident} {
         for (const LayerShape& layer : task.network.shape.layers()) {
@@ -50,9 +52,9 @@ public:
              begin += batch_size_) {
             const Index samples = std::min(batch_size_, shard_.epoch_size() - begin);
             for (Index s = 0; s < samples; ++s) {
-                batch_.ids[static_cast<std::size_t>(s)] = order[begin + s];
+                ids_[static_cast<std::size_t>(s)] = order[begin + s];
             }
-            batch_.read(task_.kernels, 0, samples);
+            batch_.load(task_.kernels, 0, std::span{ids_}.first(static_cast<std::size_t>(samples)));
             const double rate = task_.options.optimizer.learning_rate.at(
                 number * shard_.epoch_size() + begin, shard_.length());
             trained.loss_sum += step(samples, static_cast<float>(-rate / static_cast<double>(samples)));
@@ -76,7 +78,7 @@ private:
         std::copy_n(units_[last].row(0), samples * layers[last].stride, outputs_.z());
         const double loss =
             outputs_.run(task_.kernels, task_.targets,
-                         std::span{batch_.ids}.first(static_cast<std::size_t>(samples)), scale);
+                         std::span{ids_}.first(static_cast<std::size_t>(samples)), scale);
         std::copy_n(outputs_.deltas(), samples * layers[last].stride, deltas_[last].data());
         for (std::size_t l = last; l > 0; --l) {
             for (Index s = 0; s < samples; ++s) {
@@ -104,7 +106,7 @@ private:
             return;
         }
         if (l == 0) {
-            const ListedRow& row = batch_.rows()[static_cast<std::size_t>(s)];
+            const ListedRow& row = batch_.lists()[s];
             for (Index i = 0; i < row.count; ++i) {
                 fn(row.index[i], row.value[i]);
             }
@@ -165,7 +167,8 @@ private:
     Parameters* parameters_;
     Shard shard_;
     Index batch_size_;
-    SharedBatch batch_;
+    std::vector<Index> ids_;
+    LoadedSamples batch_;
     OutputStage outputs_;
     std::vector<Units> units_;  // of each layer
     std::vector<Buffer> deltas_;

@@ -4,7 +4,7 @@
 
 #include <span>
 
-#include "network/network.hpp"
+#include "network/loss.hpp"
 
 namespace omp_mlp {
 
@@ -14,17 +14,18 @@ public:
     OutputStage(const Network& network, Index samples, double skip_confident);
 
     // samples x stride of the last layer. What is written there is z.
-    float* z() { return workspace_.outputs(); }
-    const float* deltas() { return workspace_.deltas(0); }
+    float* z() { return z_.data(); }
+    const float* deltas() const { return deltas_.data(); }
 
     // Fills the deltas, times `scale`, and returns the sum of the samples' losses. Samples with
     // 1 - p(correct) below skip_confident get deltas of zero.
     double run(const Kernels& kernels, const Targets& targets, std::span<const Index> ids, float scale);
 
 private:
-    Network network_;  // the last layer alone, on a single input
+    const Network* network_;
     Index stride_;
-    Workspace workspace_;
+    Buffer z_;
+    Buffer deltas_;
     float skip_confident_;
 };
 

@@ -13,7 +13,6 @@ Replica::Replica(const Task& task, Reading reading, const OptimizerOptions& opti
     : parameters{task.network.shape},
       kernels_{&task.kernels},
       network_{&task.network},
-      X_{&task.X},
       targets_{&task.targets},
       optimizer_{optimizer},
       shard_{shard},
@@ -23,7 +22,7 @@ Replica::Replica(const Task& task, Reading reading, const OptimizerOptions& opti
                    : batch_size_},
       skip_confident_{static_cast<float>(task.options.batch.skip_confident)},
       bfloat16_forward_{task.options.batch.bfloat16_forward && steps_in_place(optimizer)},
-      workspace_{task.network, stretch_, reading, task.centering, steps_in_place(optimizer)},
+      workspace_{task.network, task.X, stretch_, reading, task.centering, steps_in_place(optimizer)},
       touched_{task.network.shape[0]} {
     if (!steps_in_place(optimizer)) {
         accumulated_ =
@@ -33,8 +32,8 @@ Replica::Replica(const Task& task, Reading reading, const OptimizerOptions& opti
 
 void Replica::load(std::span<const float> master, Handover handover) {
     assert(handover == Handover::whole || !accumulated_);  // whose steps visit all rows
-    const bool waits = handover == Handover::with_leftovers && workspace_.reading() == Reading::marks &&
-                       !bfloat16_forward_;
+    const bool waits = handover == Handover::with_leftovers &&
+                       workspace_.inputs().reading() == Reading::marks && !bfloat16_forward_;
     const LayerShape& first = network_->shape[0];
     const auto begin = static_cast<std::size_t>(waits ? first.fan_in * first.stride : 0);
     std::ranges::copy(master.subspan(begin), parameters.flat().subspan(begin).begin());
@@ -57,7 +56,7 @@ Trained Replica::train(Index begin, Index end, Handover handover, Heartbeat& hea
     const double start = thread_cpu_seconds();
     Trained trained;
     Reporter reporter{heartbeat, network_->shape.size()};
-    if (workspace_.centering() != nullptr) {
+    if (workspace_.inputs().centering() != nullptr) {
         begin_centered(*network_, workspace_, parameters);
     }
     if (bfloat16_forward_) {
@@ -76,7 +75,7 @@ Trained Replica::train(Index begin, Index end, Handover handover, Heartbeat& hea
     if (has_transposed_output) {
         restore_output(*network_, workspace_, parameters);
     }
-    if (workspace_.centering() != nullptr) {
+    if (workspace_.inputs().centering() != nullptr) {
         end_centered(*kernels_, *network_, handover == Handover::whole, workspace_, parameters);
     }
     trained.cpu_seconds = thread_cpu_seconds() - start;
@@ -100,10 +99,10 @@ void Replica::train_epoch(Index number, Index begin, Index end, Reporter& report
         const auto ids = listed.first(count);
         const auto next = listed.subspan(count, std::min(count, listed.size() - count));
 
-        workspace_.load(*kernels_, *X_, ids, next);
+        workspace_.load(*kernels_, ids, next);
         if (master_ != nullptr) {
-            touched_.touch(workspace_.marks(), workspace_.words_a_sample(), master_,
-                           parameters.flat().data());
+            touched_.touch(workspace_.inputs().marks(workspace_.loaded()),
+                           workspace_.inputs().words_a_sample(), master_, parameters.flat().data());
         }
         first_forward(*kernels_, *network_, parameters, workspace_);
         trained.loss_sum += train_stretch(ids, number * shard_.epoch_size() + p);

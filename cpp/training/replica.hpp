@@ -55,7 +55,6 @@ private:
 
     const Kernels* kernels_;
     const Network* network_;
-    const Samples* X_;
     const Targets* targets_;
     OptimizerOptions optimizer_;
     Shard shard_;

@@ -6,10 +6,11 @@
 #include <type_traits>
 
 #include "base/clock.hpp"
+#include "network/first_layer.hpp"
+#include "network/loaded_samples.hpp"
 #include "threads/lockstep.hpp"
 #include "training/one_network.hpp"
 #include "training/output_stage.hpp"
-#include "training/shared_batch.hpp"
 
 namespace omp_mlp {
 namespace {
@@ -43,6 +44,15 @@ struct Piece {
         add(gradient.data(), gradient.data() + std::ssize(gradient) - width);
         stepper->step(rate, gradient.data(), parameters.data());
     }
+};
+
+// Samples that make one visit of the first layer, which all sections read.
+struct Stretch {
+    Stretch(const OneNetworkTask& task, Index count)
+        : ids(static_cast<std::size_t>(count)), samples{task.X, count, task.reading, task.centering} {}
+
+    std::vector<Index> ids;
+    LoadedSamples samples;
 };
 
 // Of `units`, in whole cache lines.
@@ -118,7 +128,8 @@ struct Section {
     }
 
     // The first layer, or its gradient.
-    FirstWeights first(float* weights, float* biases) {
+    template <typename Float>
+    FirstWeights<Float> first(Float* weights, Float* biases) {
         return {weights, biases, shift.empty() ? nullptr : shift.data(),
                 raw_biases.empty() ? nullptr : raw_biases.data(), pieces.front().width};
     }
@@ -139,7 +150,7 @@ struct Section {
     std::vector<Buffer> below;
     Buffer shift;       // s of centering.hpp, of the own units
     Buffer raw_biases;  // as FirstWeights has them
-    SharedBatch::Scratch scratch;
+    FirstScratch scratch;
     OutputStage outputs;
     Buffer panel;
     Buffer no_bias;
@@ -189,7 +200,7 @@ public:
                   ? stretch_of(task.reading, task.X.kind, task.batch_size, task.kernels.bytes_together)
                   : task.batch_size},
           sections_(static_cast<std::size_t>(task.threads())),
-          stretches_(slots, SharedBatch{task.X, stretch_, task.reading, task.centering}) {
+          stretches_(slots, Stretch{task, stretch_}) {
         const Parameters parameters = task.on_read_inputs(start);
         // Made by their own threads, so that their memory is near those threads' cores.
         team.for_each(task.threads(), [&](Index i) {
@@ -215,7 +226,7 @@ private:
 
     // Some of a stretch's samples, which take one step.
     struct Batch {
-        SharedBatch& stretch;
+        Stretch& stretch;
         Index first;  // of the stretch's samples
         Index samples;
         std::size_t parity;
@@ -250,7 +261,7 @@ private:
         }
         std::size_t parity = 0;
         for (Index t = 0, begin = 0; begin < size; ++t, begin += stretch_) {
-            SharedBatch& stretch = slot(t);
+            Stretch& stretch = slot(t);
             const Index loaded = samples_in(t);
             const bool is_last = begin + stretch_ >= size;
             self.run([&] {
@@ -259,9 +270,9 @@ private:
                         sum_products(section, stretch, loaded);
                     }
                     if (Piece& piece = section.pieces.front(); piece.units > 0) {
-                        stretch.forward(task().kernels, 0, loaded,
-                                        section.first(piece.weights(), piece.biases()),
-                                        piece.own.row(0));
+                        first_forward(task().kernels, stretch.samples, 0, loaded,
+                                      section.first<const float>(piece.weights(), piece.biases()),
+                                      piece.own.row(0));
                     }
                 });
             });
@@ -290,9 +301,9 @@ private:
                 each([&](Index /*i*/, Section& section) {
                     if (Piece& piece = section.pieces.front(); piece.units > 0) {
                         piece.step(rate_at(begin), [&](float* weights, float* biases) {
-                            stretch.update(task().kernels, loaded, piece.deltas.data(),
-                                           section.first(weights, biases), 0, task().X.columns,
-                                           section.scratch);
+                            add_first_gradient(task().kernels, stretch.samples, loaded,
+                                               piece.deltas.data(), section.first(weights, biases), 0,
+                                               task().X.columns, section.scratch);
                         });
                     }
                 });
@@ -353,17 +364,19 @@ private:
         return true;
     }
 
-    SharedBatch& slot(Index t) { return stretches_[static_cast<std::size_t>(t) % slots]; }
+    Stretch& slot(Index t) { return stretches_[static_cast<std::size_t>(t) % slots]; }
     Index samples_in(Index t) const { return std::min(stretch_, task().X.rows - t * stretch_); }
 
     // Section i reads its share of a stretch.
     void read(const Shard::Epoch& order, Index t, Index i) {
-        SharedBatch& stretch = slot(t);
+        Stretch& stretch = slot(t);
         const Block own = block(samples_in(t), task().threads(), i);
         for (Index s = own.begin; s < own.begin + own.size; ++s) {
             stretch.ids[static_cast<std::size_t>(s)] = order[t * stretch_ + s];
         }
-        stretch.read(task().kernels, own.begin, own.begin + own.size);
+        stretch.samples.load(task().kernels, own.begin,
+                             std::span{stretch.ids}.subspan(static_cast<std::size_t>(own.begin),
+                                                            static_cast<std::size_t>(own.size)));
     }
 
     // The share of section i in the products of a stretch that has been read.
@@ -371,16 +384,16 @@ private:
         if (samples_in(t) > task().batch_size) {
             // Sections of the columns, as of units.
             const Block own = section_of(task().X.columns, task().threads(), i);
-            slot(t).multiply(task().kernels, samples_in(t), task().batch_size, own.begin,
-                             own.begin + own.size, section.own_products.data());
+            multiply_samples(task().kernels, slot(t).samples, samples_in(t), task().batch_size,
+                             own.begin, own.begin + own.size, section.own_products.data());
         }
     }
 
-    void sum_products(Section& section, const SharedBatch& stretch, Index loaded) const {
+    void sum_products(Section& section, const Stretch& stretch, Index loaded) const {
         for (Index s = task().batch_size; s < loaded; ++s) {
             for (Index t = 0; t < s / task().batch_size * task().batch_size; ++t) {
                 const auto entry = static_cast<std::size_t>(s * MarkedRows::most + t);
-                float sum = stretch.step_factor(s, t);
+                float sum = 1.0F + centered_part(stretch.samples, s, t);  // 1: the bias's input
                 for (const auto& other : sections_) {
                     sum += other->own_products[entry];
                 }
@@ -532,7 +545,7 @@ private:
 
     Index stretch_;  // samples that make one visit of the first layer: a batch, or several small ones
     std::vector<std::unique_ptr<Section>> sections_;
-    std::vector<SharedBatch> stretches_;
+    std::vector<Stretch> stretches_;
     std::vector<Buffer> activations_;  // of the hidden layers below the last, for all to read
 };
 

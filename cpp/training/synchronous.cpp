@@ -5,10 +5,11 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "network/first_layer.hpp"
+#include "network/loaded_samples.hpp"
 #include "threads/lockstep.hpp"
 #include "training/one_network.hpp"
 #include "training/output_stage.hpp"
-#include "training/shared_batch.hpp"
 
 namespace omp_mlp {
 namespace {
@@ -81,7 +82,7 @@ struct Part {
 
     float* raw_first_biases() { return raw_biases.empty() ? nullptr : raw_biases.data(); }
 
-    SharedBatch::Scratch scratch;
+    FirstScratch scratch;
     OutputStage outputs;
     Buffer panel;
     Buffer no_biases;               // where the steps of the biases go that another part takes
@@ -95,8 +96,10 @@ public:
     Synchronous(const OneNetworkTask& task, Team& team, const Parameters& start)
         : InLockstep{task},
           parameters_{task.on_read_inputs(start)},
+          ids_(static_cast<std::size_t>(task.batch_size)),
           batch_{task.X, task.batch_size, task.reading, task.centering},
-          cuts_{cut_rows(task.X, task.threads(), batch_.row_unit(), task.reading != Reading::dense)},
+          cuts_{
+              cut_rows(task.X, task.threads(), row_unit(task.reading), task.reading != Reading::dense)},
           shift_(static_cast<std::size_t>(task.has_shift() ? task.network.shape[0].stride : 0)),
           parts_(static_cast<std::size_t>(task.threads())) {
         const auto& layers = task.network.shape.layers();
@@ -176,26 +179,25 @@ private:
         const Kernels& kernels = task().kernels;
         const auto& layers = task().network.shape.layers();
         for (Index s = own.begin; s < own.begin + own.size; ++s) {
-            batch_.ids[static_cast<std::size_t>(s)] = order[begin + s];
+            ids_[static_cast<std::size_t>(s)] = order[begin + s];
         }
-        batch_.read(kernels, own.begin, own.begin + own.size);
+        const auto ids = std::span{ids_}.subspan(static_cast<std::size_t>(own.begin),
+                                                 static_cast<std::size_t>(own.size));
+        batch_.load(kernels, own.begin, ids);
         const auto activations = [&](std::size_t l) {
             return l + 1 == layers.size() ? part.outputs.z() : units_[l].row(own.begin);
         };
         const auto first = parameters_.layer(layers[0]);
-        batch_.forward(kernels, own.begin, own.begin + own.size,
-                       {first.weights, first.biases, shift(), part.raw_first_biases(), first.stride},
-                       activations(0));
+        first_forward(kernels, batch_, own.begin, own.begin + own.size,
+                      {first.weights, first.biases, shift(), part.raw_first_biases(), first.stride},
+                      activations(0));
         for (std::size_t l = 1; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
             units_[l - 1].activate(kernels, own.begin, own.size);
             kernels.dense_forward(activations(l - 1), layers[l - 1].stride, own.size, layer.fan_in,
                                   layer.weights, layer.biases, layer.stride, activations(l));
         }
-        part.loss = part.outputs.run(kernels, task().targets,
-                                     std::span{batch_.ids}.subspan(static_cast<std::size_t>(own.begin),
-                                                                   static_cast<std::size_t>(own.size)),
-                                     scale);
+        part.loss = part.outputs.run(kernels, task().targets, ids, scale);
         const Index stride = layers.back().stride;
         std::copy_n(part.outputs.deltas(), own.size * stride,
                     deltas_.back().data() + own.begin * stride);
@@ -248,22 +250,22 @@ private:
         const Block rows = rows_of(l, i);
         float* biases = i == 0 ? target.biases : part.no_biases.data();
         if (l == 0) {
-            batch_.update(task().kernels, samples, deltas_[0].data(),
-                          {target.weights, biases, i == 0 ? shift() : nullptr, part.raw_first_biases(),
-                           target.stride},
-                          rows.begin, rows.begin + rows.size, part.scratch);
+            add_first_gradient(task().kernels, batch_, samples, deltas_[0].data(),
+                               {target.weights, biases, i == 0 ? shift() : nullptr,
+                                part.raw_first_biases(), target.stride},
+                               rows.begin, rows.begin + rows.size, part.scratch);
             return;
         }
-        task().kernels.dense_update(units_[l - 1].row(0) + rows.begin,
-                                    task().network.shape[l - 1].stride, samples, rows.size,
-                                    deltas_[l].data(), target.weights + rows.begin * target.stride,
-                                    biases, target.stride);
+        task().kernels.dense_update(
+            units_[l - 1].row(0) + rows.begin, task().network.shape[l - 1].stride, samples, rows.size,
+            deltas_[l].data(), target.weights + rows.begin * target.stride, biases, target.stride);
     }
 
     float* shift() { return shift_.empty() ? nullptr : shift_.data(); }
 
     Parameters parameters_;
-    SharedBatch batch_;
+    std::vector<Index> ids_;
+    LoadedSamples batch_;
     std::vector<Index> cuts_;
     Buffer shift_;  // s of centering.hpp
     // Where steps are not taken in place; every part has the steppers of its rows.
