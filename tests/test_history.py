@@ -56,7 +56,7 @@ def by_hand():
 
 def test_columns_in_the_order_of_the_documentation():
     fields = [field.name for field in dataclasses.fields(History)]
-    assert fields == [*COLUMNS, "strategy", "threads"]
+    assert fields == [*COLUMNS, "strategy", "threads", "best_round"]
     documented = [History.__doc__.index(name) for name in COLUMNS]
     assert documented == sorted(documented)
 
@@ -236,15 +236,16 @@ def test_a_history_is_made_of_named_columns():
     columns["samples"] = np.array([10, 40])
     history = History.of_training(
         columns, validation=[(0.5, 0.25), (0.125, 1.0)], predicted=8.0, total_samples=80,
-        strategy="section", threads=3,
+        strategy="section", threads=3, best_round=1,
     )  # fmt: skip
     np.testing.assert_array_equal(history.predicted_seconds, [1.0, 3.0])
     np.testing.assert_array_equal(history.validation_score, [0.25, 1.0])
     assert (history.strategy, history.threads, len(history)) == ("section", 3, 2)
+    assert history.best_round == 1
     for name in _core.history_columns():
         assert getattr(history, name) is columns[name]
     with pytest.raises(TypeError, match="unexpected keyword argument 'more'"):
         History.of_training(
             {**columns, "more": columns["loss"]}, validation=(), predicted=np.nan,
-            total_samples=80, strategy="replica", threads=1,
+            total_samples=80, strategy="replica", threads=1, best_round=None,
         )  # fmt: skip

@@ -22,7 +22,8 @@ def test_rounds_that_are_merged_later_are_not_over_yet():
     """Of a training that is merged in Python, the core's report of a warm-up alone is a round."""
     seen = []
     watcher = Watcher(
-        rounds=2, total_samples=30, unmerged_after=10, progress=False, score=None, score_every=1,
+        rounds=2, total_samples=30, unmerged_after=10, progress=False, score=None,
+        score_every=1, judge=None,
         callback=lambda progress: seen.append((progress.round, progress.samples, progress.loss)),
     )  # fmt: skip
     with watcher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from omp_mlp.checks import FloatArray, Matrix
+from omp_mlp.early_stopping import split
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.options import ONE_NETWORK, Options
 from omp_mlp.predictor import Predictor
@@ -40,14 +41,16 @@ class TrainingData:
 
 def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
     """Check the data, and read them as the options ask."""
-    inputs = read_inputs(
-        X,
-        for_training=True,
-        # Replicas use the copy as bytes if they read X sparse and train for an epoch at least.
-        for_replicas=options.strategy not in ONE_NETWORK
+    workers = effective_workers(options.workers, options.threads)
+    holds_out = options.early_stopping and options.validation_data is None
+    # Replicas use the copy as bytes if they read X sparse and train for an epoch at least.
+    for_replicas = (
+        options.strategy not in ONE_NETWORK
         and options.first_layer != "dense"
-        and options.epochs > 0,
-        workers=effective_workers(options.workers, options.threads),
+        and options.epochs > 0
+    )
+    inputs = read_inputs(
+        X, for_training=True, for_replicas=for_replicas and not holds_out, workers=workers
     )
     if options.forward_precision == "bfloat16" and inputs.is_sparse:
         raise ValueError(
@@ -55,7 +58,25 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
         )
     targets = read_targets(y, inputs.n_samples)
     weight = read_sample_weight(options.sample_weight, inputs.n_samples)
-    return TrainingData(inputs, targets, weight, _validation(options, inputs, targets))
+    if not holds_out:
+        return TrainingData(inputs, targets, weight, _validation(options, inputs, targets))
+    data = _held_out(options, inputs, targets, weight)
+    if for_replicas:
+        data.inputs.core.keep_pixels(workers=workers)
+    return data
+
+
+def _held_out(
+    options: Options, inputs: Inputs, targets: Targets, weight: FloatArray | None
+) -> TrainingData:
+    """Hold out rows to validate on."""
+    kept, held = split(targets, inputs.n_samples, options.validation_fraction, options.seed)
+    return TrainingData(
+        inputs.take(kept, for_training=True),
+        targets.take(kept),
+        None if weight is None else weight[kept],
+        Validation(inputs.take(held), targets.take(held)),
+    )
 
 
 def _validation(options: Options, inputs: Inputs, targets: Targets) -> Validation | None:

@@ -53,7 +53,12 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
         "classes": _classes_to_json(stored.classes),
         "classes_dtype": "" if stored.classes is None else stored.classes.dtype.str,
         "history": json.dumps(
-            {**history.as_dict(), "strategy": history.strategy, "threads": history.threads}
+            {
+                **history.as_dict(),
+                "strategy": history.strategy,
+                "threads": history.threads,
+                "best_round": history.best_round,
+            }
         ),
     }
     if count > 1:

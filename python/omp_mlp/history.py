@@ -81,6 +81,8 @@ class History:
         The strategy of the training: the one that ``strategy="auto"`` chose, or the one asked for.
     threads : int
         The number of threads; for replicas, the number of replicas. 0: never trained.
+    best_round : int or None
+        The round whose network ``early_stopping`` gave back, counted from 0; None without it.
     """
 
     samples: npt.NDArray[np.int64]
@@ -94,6 +96,7 @@ class History:
     predicted_seconds: Column
     strategy: str = "replica"
     threads: int = 0
+    best_round: int | None = None
 
     @property
     def merge_share(self) -> float:
@@ -119,7 +122,7 @@ class History:
 
     @classmethod
     def from_dict(cls, columns: Mapping[str, Any]) -> History:
-        """Undo :meth:`as_dict`; ``strategy`` and ``threads`` may stand beside the columns."""
+        """Undo :meth:`as_dict`; the other attributes may stand beside the columns."""
         # Files of older versions lack the columns that came later, and the names of strategies.
         nothing = [np.nan] * len(columns["samples"])
         later = [name for name in _FLOAT_COLUMNS if name not in _FIRST_COLUMNS]
@@ -140,6 +143,7 @@ class History:
         total_samples: int,
         strategy: str,
         threads: int,
+        best_round: int | None,
     ) -> History:
         """Return the history of a training, from the core's columns by their names.
 
@@ -156,6 +160,7 @@ class History:
             predicted_seconds=share * predicted,
             strategy=strategy,
             threads=threads,
+            best_round=best_round,
         )
 
     @classmethod

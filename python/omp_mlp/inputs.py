@@ -49,6 +49,11 @@ class Inputs:
         """Return X in the units that the user gave."""
         return self if self.scale == 1.0 else _inputs(self.rows)
 
+    def take(self, ids: npt.NDArray[np.int64], *, for_training: bool = False) -> Inputs:
+        """Return a copy of some samples, which keep their type."""
+        rows = self.rows.take(ids) if isinstance(self.rows, Csr) else self.rows[ids]
+        return _inputs(rows, _scale_for_training(rows) if for_training else 1.0)
+
     def blocks(self, size: int) -> Iterator[tuple[slice, Inputs]]:
         """Go through the samples, so many at a time."""
         for begin in range(0, self.n_samples, size):

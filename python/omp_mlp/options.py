@@ -55,6 +55,13 @@ def _real(below: float = math.inf) -> Check:
     return lambda name, value: checks.real(name, value, 0.0, below=below)
 
 
+def _fraction(name: str, value: object) -> float:
+    number = checks.real(name, value, 0.0, below=1.0)
+    if number == 0.0:
+        raise ValueError(f"{name} must be greater than 0 and less than 1; got {value}")
+    return number
+
+
 def _one_of(*choices: object) -> Check:
     return lambda name, value: checks.choice(name, value, choices)
 
@@ -214,6 +221,10 @@ class Options:
     sample_weight: Any = _row(None, _as_it_is)
     validation_data: tuple[Any, Any] | None = _row(None, _none_or(_pair))
     validate_every: int | str = _row("auto", _words_or(_AUTO, _integer(1)))
+    early_stopping: bool = _row(False, _flag)
+    validation_fraction: float = _row(0.1, _fraction)
+    patience: int | str = _row("auto", _words_or(_AUTO, _integer(1)))
+    min_delta: float = _row(0.0, _real())
     first_layer: str = _row("auto", _one_of("auto", "sparse", "dense"))
     forward_precision: str = _row(
         "float32",
@@ -322,6 +333,7 @@ def check_options(given: Mapping[str, object]) -> Options:
         raise ValueError(
             "forward_precision='bfloat16' goes with first_layer='auto' or 'sparse'; got 'dense'"
         )
+    _check_early_stopping(options)
     if options.starts_apart and options.warmup_samples:
         raise ValueError(
             f"warmup_samples={options.warmup_samples} trains one common start and needs "
@@ -335,6 +347,33 @@ def check_options(given: Mapping[str, object]) -> Options:
 def _checked(name: str, value: Any) -> Any:  # noqa: ANN401 - each row has its own type
     # A default needs no check. All checks together take as long as a very short training.
     return value if value is DEFAULTS[name] else ROWS[name].check(name, value)
+
+
+def _check_early_stopping(options: Options) -> None:
+    if not options.early_stopping:
+        for name in ("validation_fraction", "patience", "min_delta"):
+            if getattr(options, name) != DEFAULTS[name]:
+                raise ValueError(
+                    f"{name} goes with early_stopping=True; got early_stopping=False and "
+                    f"{name}={getattr(options, name)!r}"
+                )
+        return
+    if options.validation_data is not None and options.validation_fraction != 0.1:
+        raise ValueError(
+            "validation_fraction holds out rows of X where there is no validation_data; got both, "
+            f"with validation_fraction={options.validation_fraction:g}"
+        )
+    if options.keep_replicas:
+        raise ValueError(
+            "early_stopping=True returns the best master, which is not the merge of the last "
+            "replicas, and goes with keep_replicas=False; got True"
+        )
+    if options.merges_in_python:
+        raise ValueError(
+            "early_stopping=True judges merges during the training, and goes with merges that the "
+            f"core does, such as 'gradient_diversity'; got merge={options.merge!r}, which merges "
+            "once, after the training"
+        )
 
 
 _WHAT_STRATEGIES_DO = {

@@ -92,6 +92,7 @@ def make_plan(options: Options, data: TrainingData) -> Plan:
         validate_every=_validation_period(options, data, network, merging.merges),
     )
     _check_merging(options, plan.merging)
+    _check_early_stopping(options, plan)
     prediction = _predict(options, data, network)
     if options.strategy != "auto":
         return dataclasses.replace(plan, prediction=prediction)
@@ -183,6 +184,14 @@ def _validation_period(
         training_work=samples * cadence.work_a_sample(nonzeros, sizes),
         layer_sizes=sizes,
     )
+
+
+def _check_early_stopping(options: Options, plan: Plan) -> None:
+    if options.early_stopping and plan.rounds < 2:
+        raise ValueError(
+            "early_stopping=True judges after merges, and needs at least two of them (a smaller "
+            f"merge_every, or more epochs); got {plan.rounds}"
+        )
 
 
 def _check_merging(options: Options, merging: Merging) -> None:

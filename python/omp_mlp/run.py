@@ -11,6 +11,7 @@ from typing import Any
 from omp_mlp import _core
 from omp_mlp.checks import FloatArray
 from omp_mlp.data import TrainingData
+from omp_mlp.early_stopping import Judge, patience_of
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.errors import SkippedReplicaWarning
 from omp_mlp.history import History
@@ -31,6 +32,7 @@ class Run:
     def train(self) -> Model | Ensemble:
         """Run the training, and return the network with its history."""
         options = self.plan.options
+        judge = self._judge()
         with Watcher(
             rounds=self.plan.rounds,
             total_samples=self.plan.total_samples,
@@ -39,10 +41,12 @@ class Run:
             progress=options.progress,
             score=None if self.data.validation is None else self._score,
             score_every=self.plan.validate_every,
+            judge=judge,
         ) as watcher:
             result = self._run_core(watcher)
             replicas = tuple(self.plan.network.model(packed) for packed in result.replicas)
-            master = self.plan.network.model(result.parameters)
+            best = None if judge is None else judge.best
+            master = self.plan.network.model(result.parameters if best is None else best)
             columns = result.history
             merged: Model | Ensemble = master
             if options.merges_in_python:
@@ -55,6 +59,7 @@ class Run:
             total_samples=self.plan.total_samples,
             strategy=self.plan.strategy,
             threads=self.plan.threads,
+            best_round=None if judge is None else judge.best_round,
         )
         if result.skipped:
             _warn_of(result.skipped)
@@ -75,7 +80,15 @@ class Run:
 
     def _score(self, packed: FloatArray) -> tuple[float, float]:
         assert self.data.validation is not None
-        return self.data.validation.evaluate(self.plan.network.model(packed))
+        # A model takes its parameters over, and the judge may keep these.
+        return self.data.validation.evaluate(self.plan.network.model(packed.copy()))
+
+    def _judge(self) -> Judge | None:
+        options = self.plan.options
+        if not options.early_stopping:
+            return None
+        scorings = -(-self.plan.rounds // self.plan.validate_every)
+        return Judge(patience_of(options.patience, scorings, options.epochs), options.min_delta)
 
     def _merge(
         self,

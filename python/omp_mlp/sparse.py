@@ -44,6 +44,19 @@ class Csr:
             values=self.values[begin:end],
         )
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Csr:
+        """Return a copy of some rows."""
+        lengths = np.diff(self.starts)[rows]
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        entries = np.repeat(self.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
+        return Csr(
+            shape=(len(rows), self.shape[1]),
+            starts=starts,
+            indices=self.indices[entries],
+            data=self.data[entries],
+            values=self.values[entries],
+        )
+
     def toarray(self) -> FloatArray:
         """Return a dense array."""
         dense = np.zeros(self.shape, dtype=np.float32)

@@ -27,6 +27,14 @@ class Targets:
         assert self.values is not None
         return int(self.values.shape[1])
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Targets:
+        """Return the targets of some samples; all labels stay."""
+        return Targets(
+            self.labels,
+            None if self.indices is None else self.indices[rows],
+            None if self.values is None else self.values[rows],
+        )
+
 
 def read_targets(
     y: object,

@@ -45,6 +45,10 @@ def train_parallel(
     sample_weight: object = None,
     validation_data: tuple[Matrix, object] | None = None,
     validate_every: int | str = "auto",
+    early_stopping: bool = False,
+    validation_fraction: float = 0.1,
+    patience: int | str = "auto",
+    min_delta: float = 0.0,
     first_layer: str = "auto",
     forward_precision: str = "float32",
     skip_confident: float = 0.0,
@@ -184,6 +188,23 @@ def train_parallel(
         that scoring takes about a tenth of the training at most. It counts multiply-adds and reads
         no clock. It scores every round if rounds are epochs or longer, or if all scorings together
         are some hundredths of a second of work.
+    early_stopping : bool, default False
+        Stop when the loss on held-out data no longer falls, and return the master that had the
+        least loss; ``history.best_round`` is its round. The loss is judged, because it is finer
+        than accuracy. Held-out data are ``validation_data``, or else ``validation_fraction`` of the
+        rows of X. The training needs two merges at least, done by the core. A linear schedule still
+        falls to 0 at the end of all ``epochs``.
+    validation_fraction : float in (0, 1), default 0.1
+        The share of rows that ``early_stopping`` holds out if there is no ``validation_data``. Each
+        class is held out in this share; ``seed`` draws the rows. The training and the held-out rows
+        are copies of the rows of X, in its own format: bytes stay bytes and CSR stays CSR.
+        ``sample_weight`` does not count for held-out rows.
+    patience : int or "auto", default "auto"
+        ``early_stopping`` stops after so many scorings in turn without improvement. "auto": as many
+        as two epochs have, but at least 10.
+    min_delta : float, default 0.0
+        A loss must be lower than the least so far by more than this to count as an improvement. The
+        master of the least loss is returned in any case.
     first_layer : {"auto", "sparse", "dense"}, default "auto"
         How the first layer reads X. "sparse" touches only the weights of nonzero inputs, "dense"
         all weights. "auto" decides by the share of nonzeros in X. The choice changes the speed, and

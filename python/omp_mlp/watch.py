@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from omp_mlp.checks import FloatArray
+from omp_mlp.early_stopping import Judge
 from omp_mlp.history import Progress
 
 Callback = Callable[[Progress], object]
@@ -31,6 +32,7 @@ class Watcher:
         progress: bool,
         score: Score | None,
         score_every: int,
+        judge: Judge | None,
     ) -> None:
         self.validation: list[tuple[float, float]] = []  # an entry a round; NaN: not scored
         self._rounds = rounds
@@ -39,6 +41,7 @@ class Watcher:
         self._callback = callback
         self._score = score
         self._score_every = score_every  # rounds; the last round is scored in any case
+        self._judge = judge
         self._stopped_within = False
         self._last_score: float | None = None  # what the bar shows
         self._samples_merged = 0
@@ -65,7 +68,10 @@ class Watcher:
         stop = self.merged(samples, report["loss"], validation)
         if stop and self._score is not None and not is_scored:
             self.validation[-1] = self._score(packed)
-        return stop
+            is_scored = True
+        if self._judge is None or not is_scored:
+            return stop
+        return self._judge.judge(len(self.validation) - 1, self.validation[-1][0], packed) or stop
 
     def _is_due(self) -> bool:
         number = self._round + 1
