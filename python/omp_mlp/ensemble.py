@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,10 @@ class Ensemble(Predictor):
     TypeError, ValueError
         If there is no model, or the models differ in more than their parameters.
     """
+
+    # train_parallel, which train.py enters here. A training may end in an ensemble, so
+    # this module cannot import the training.
+    _train: ClassVar[Callable[..., Any]]
 
     def __init__(self, models: Sequence[Model]) -> None:
         models = tuple(models)
@@ -142,9 +146,6 @@ class Ensemble(Predictor):
         TypeError, ValueError
             If X does not fit the ensemble, or an option is not what ``train_parallel`` takes.
         """
-        # Not above: a training may end in an ensemble, and an ensemble in a training.
-        from omp_mlp.train import train_parallel
-
         refused = [name for name in _NOT_FOR_DISTILL if name in options]
         if refused or not isinstance(options.get("init", "shared"), str):
             raise TypeError(
@@ -156,7 +157,7 @@ class Ensemble(Predictor):
             z -= z.mean(axis=1, keepdims=True)
         centre = z.mean(axis=0)
         size = float(np.sqrt(np.mean((z - centre) ** 2))) or 1.0
-        student = train_parallel(
+        student = self._train(
             X,
             (z - centre) / size,
             threads,

@@ -8,6 +8,7 @@ from typing import Any
 from omp_mlp.checks import Matrix
 from omp_mlp.costs import Costs
 from omp_mlp.data import read_data
+from omp_mlp.ensemble import Ensemble
 from omp_mlp.model import Model
 from omp_mlp.options import check_options
 from omp_mlp.plan import make_plan
@@ -304,3 +305,6 @@ def train_parallel(
     data = read_data(options, X, y)
     plan = make_plan(options, data)
     return Run(plan, data).train()
+
+
+Ensemble._train = staticmethod(train_parallel)  # an ensemble is distilled by a training
