@@ -22,8 +22,8 @@ LISTED = ", ".join(map(repr, NAMES))
 SETTINGS = {"momentum": 0.8}
 # The options of the trainings with each optimiser, and the arguments of PyTorch's.
 TRAININGS: dict[str, dict[str, Any]] = {
-    "sgd": {},
-    "momentum": {"optimizer": "momentum", "momentum": 0.7},
+    "sgd": {"learning_rate": 0.03},
+    "momentum": {"optimizer": "momentum", "momentum": 0.7, "learning_rate": 0.03},
 }
 TORCH: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("SGD", {}),
@@ -190,7 +190,6 @@ def test_one_network_is_the_oracle(
     accumulated: dict[str, Any],
 ) -> None:
     changed = {"hidden_layer_sizes": hidden, "batch_size": batch_size, **accumulated}
-    changed |= {"learning_rate": 0.03}
     check(train(strategy, threads, **changed), expected_of(1, **changed))
 
 
@@ -208,7 +207,6 @@ def test_replicas_are_the_oracle(
     changed = {
         "hidden_layer_sizes": hidden,
         "batch_size": batch_size,
-        "learning_rate": 0.03,
         "merge": merge,
         "merge_every": max(11, batch_size),
         "warmup_samples": 9,
@@ -230,7 +228,6 @@ def test_any_activation_and_loss(
         "output_activation": output,
         "activation": activation,
         "hidden_layer_sizes": (33, 5),
-        "learning_rate": 0.05,
         **accumulated,
     }
     X, y = inputs(40), classes(40)
@@ -246,9 +243,8 @@ def test_any_activation_and_loss(
 def test_is_the_optimiser_of_torch(optimizer: str, batch_size: int) -> None:
     torch = pytest.importorskip("torch")
     X, y = inputs(), classes()
-    changed: dict[str, Any] = {"learning_rate_schedule": "constant", "learning_rate": 0.03}
+    changed = {**TRAININGS[optimizer], "learning_rate_schedule": "constant"}
     changed |= {"shuffle": False, "batch_size": batch_size}
-    changed |= TRAININGS[optimizer]
     model = train("replica", 1, X, y, **changed)
     start = train("replica", 1, X, y, epochs=0)
     layers = []
@@ -259,7 +255,9 @@ def test_is_the_optimiser_of_torch(optimizer: str, batch_size: int) -> None:
         layers += [linear, torch.nn.Tanh()]
     network = torch.nn.Sequential(*layers[:-1])
     name, arguments = TORCH[optimizer]
-    descent = getattr(torch.optim, name)(network.parameters(), lr=0.03, **arguments)
+    descent = getattr(torch.optim, name)(
+        network.parameters(), lr=changed["learning_rate"], **arguments
+    )
     for _ in range(3):
         for begin in range(0, len(X), batch_size):
             batch = slice(begin, begin + batch_size)
