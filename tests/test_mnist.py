@@ -133,3 +133,23 @@ def test_relu_at_full_width(fractions: Split) -> None:
     for (W, b), W_got, b_got in zip(expected.parameters, model.weights, model.biases, strict=True):
         np.testing.assert_allclose(W_got, W, rtol=0, atol=5e-6)
         np.testing.assert_allclose(b_got, b, rtol=0, atol=5e-6)
+
+
+def as_sparse(dtype: Any) -> Any:
+    sparse = pytest.importorskip("scipy.sparse")
+    return lambda images: sparse.csr_array(images.astype(dtype))
+
+
+# Unscaled, all of these leave no hidden unit alive: one class in ten is right.
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.float32])
+@pytest.mark.parametrize("sparse", [False, True], ids=["array", "csr"])
+def test_images_of_any_type_learn_as_bytes_do(raw_bytes: Split, sparse: bool, dtype: Any) -> None:
+    X_train, y_train, X_test, y_test = raw_bytes
+    X_train, y_train = X_train[:3000], y_train[:3000]
+    convert = as_sparse(dtype) if sparse else lambda images: images.astype(dtype)
+    expected = omp_mlp.train_parallel(X_train, y_train, 4, epochs=2).score(X_test, y_test)
+    model = omp_mlp.train_parallel(convert(X_train), y_train, 4, epochs=2, scale_inputs="auto")
+    assert model.input_scaling is None
+    # The same steps, up to the rounding of sums in another order.
+    assert model.score(convert(X_test), y_test) == pytest.approx(expected, abs=0.005)
+    assert expected > 0.85

@@ -752,8 +752,8 @@ def rewritten(path, change):
 
 
 def test_other_version(saved):
-    rewritten(saved, lambda _, metadata: metadata.update(format_version="2"))
-    refuses(saved, "format version '2'; this omp_mlp reads version '1'")
+    rewritten(saved, lambda _, metadata: metadata.update(format_version="3"))
+    refuses(saved, "format version '3'; this omp_mlp reads versions '1' and '2'")
 
 
 @pytest.mark.parametrize("name", ["weights.1", "biases.0", "weights.0"])

@@ -50,13 +50,19 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
         and options.epochs > 0
     )
     inputs = read_inputs(
-        X, for_training=True, for_replicas=for_replicas and not holds_out, workers=workers
+        X,
+        for_training=True,
+        for_replicas=for_replicas and not holds_out,
+        workers=workers,
+        scaling="auto" if options.scale_inputs == "auto" else None,
     )
     if options.forward_precision == "bfloat16" and inputs.is_sparse:
         raise ValueError(
             "forward_precision='bfloat16' goes with X as an array; got a sparse matrix"
         )
-    targets = read_targets(y, inputs.n_samples)
+    # Logistic outputs are between 0 and 1: the values have to be, too, and stay as they are.
+    scales = options.scale_targets == "auto" and options.output_activation in ("auto", "identity")
+    targets = read_targets(y, inputs.n_samples, scaling="auto" if scales else None)
     weight = read_sample_weight(options.sample_weight, inputs.n_samples)
     if not holds_out:
         return TrainingData(inputs, targets, weight, _validation(options, inputs, targets))
@@ -83,6 +89,13 @@ def _validation(options: Options, inputs: Inputs, targets: Targets) -> Validatio
     if options.validation_data is None:
         return None
     X, y = options.validation_data
-    read = read_inputs(X, name="validation_data[0]", n_features=inputs.n_features)
+    read = read_inputs(
+        X, name="validation_data[0]", n_features=inputs.n_features, scaling=inputs.scaling
+    )
     like = (targets.labels, targets.n_outputs)
-    return Validation(read, read_targets(y, read.n_samples, name="validation_data[1]", like=like))
+    return Validation(
+        read,
+        read_targets(
+            y, read.n_samples, name="validation_data[1]", like=like, scaling=targets.scaling
+        ),
+    )

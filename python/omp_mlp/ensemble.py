@@ -12,11 +12,12 @@ from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
 from omp_mlp.model import READERS, Model, check_alike, store
+from omp_mlp.packed import views
 from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
 
 _FORMAT = "omp_mlp ensemble"
 # Of train_parallel; the targets and what goes with them are set by the ensemble.
-_NOT_FOR_DISTILL = ("y", "loss", "output_activation", "validation_data")
+_NOT_FOR_DISTILL = ("y", "loss", "output_activation", "validation_data", "scale_targets")
 
 
 class Ensemble(Predictor):
@@ -35,7 +36,7 @@ class Ensemble(Predictor):
     Attributes
     ----------
     models : tuple of Model
-    layer_sizes, activation, output_activation, classes
+    layer_sizes, activation, output_activation, classes, input_scaling, target_scaling
         As in every model.
     history : History
         The history of the training that made the networks. It has no entries for an ensemble that
@@ -67,6 +68,8 @@ class Ensemble(Predictor):
         self.activation = first.activation
         self.output_activation = first.output_activation
         self.classes = first.classes
+        self.input_scaling = first.input_scaling
+        self.target_scaling = first.target_scaling
 
     def _with(self, history: History, replicas: tuple[Model, ...] = ()) -> Ensemble:  # noqa: ARG002
         """Build an ensemble that differs in its history. The replicas are its models already."""
@@ -132,8 +135,8 @@ class Ensemble(Predictor):
         **options
             Options of :func:`omp_mlp.train_parallel`, with its defaults, except two: the default of
             ``activation`` is the ensemble's activation, and that of ``learning_rate`` is 0.02.
-            ``y``, ``loss``, ``output_activation``, ``validation_data`` and a Model for ``init``
-            are errors.
+            ``y``, ``loss``, ``output_activation``, ``validation_data``, ``scale_targets`` and a
+            Model for ``init`` are errors.
 
         Returns
         -------
@@ -168,16 +171,19 @@ class Ensemble(Predictor):
             output_activation="identity",
             **{"activation": self.activation, "learning_rate": 0.02, **options},
         )
-        weights, biases = list(student.weights), list(student.biases)
-        weights[-1] = weights[-1] * np.float32(size)
-        biases[-1] = (biases[-1] * size + centre).astype(np.float32)
-        return Model(
-            weights,
-            biases,
-            activation=student.activation,
-            output_activation=self.output_activation,
-            classes=self.classes,
-        )._with(student.history)
+        packed = student._packed.copy()
+        weights, biases = views(student.layer_sizes, packed)
+        weights[-1][...] = weights[-1] * np.float32(size)
+        biases[-1][...] = (biases[-1] * size + centre).astype(np.float32)
+        return Model._of(
+            student.layer_sizes,
+            packed,
+            student.activation,
+            self.output_activation,
+            self.classes,
+            student.history,
+            input_scaling=student.input_scaling,
+        )
 
 
 READERS[_FORMAT] = lambda models, history: Ensemble(models)._with(history)

@@ -19,8 +19,12 @@ import safetensors.numpy
 from omp_mlp.checks import FloatArray
 from omp_mlp.history import History
 from omp_mlp.packed import layer_sizes_of, pack, views
+from omp_mlp.scaling import Scaling
 
-_FORMAT_VERSION = "1"
+# Networks with a scaling beside their weights have version 2: who knows version 1 only would read
+# the weights, and overlook the scaling.
+_PLAIN, _SCALED = "1", "2"
+_SCALINGS = ("input", "target")
 
 
 @dataclass(frozen=True)
@@ -34,20 +38,24 @@ class Stored:
     classes: npt.NDArray[Any] | None
     packed: list[FloatArray]
     history: History
+    input_scaling: Scaling | None = None
+    target_scaling: Scaling | None = None
 
 
 def write(path: str | os.PathLike[str], stored: Stored) -> None:
     """Write a file."""
     count = len(stored.packed)
-    tensors = {}
+    tensors: dict[str, npt.NDArray[Any]] = {}
     for index, packed in enumerate(stored.packed):
         for layer, (W, b) in enumerate(zip(*views(stored.layer_sizes, packed), strict=True)):
             tensors[f"{_prefix(index, count)}weights.{layer}"] = W
             tensors[f"{_prefix(index, count)}biases.{layer}"] = b
+    scalings = _scaling_arrays(stored)
+    tensors.update(scalings)
     history = stored.history
     metadata = {
         "format": stored.file_format,
-        "format_version": _FORMAT_VERSION,
+        "format_version": _SCALED if scalings else _PLAIN,
         "activation": stored.activation,
         "output_activation": stored.output_activation,
         "classes": _classes_to_json(stored.classes),
@@ -63,7 +71,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     }
     if count > 1:
         metadata["models"] = str(count)
-    metadata["sha256"] = _digest(metadata, stored.layer_sizes, stored.packed)
+    metadata["sha256"] = _digest(metadata, stored.layer_sizes, stored.packed, scalings)
     _write_whole(Path(path), safetensors.numpy.save(tensors, metadata=metadata))
 
 
@@ -77,19 +85,21 @@ def read(path: str | os.PathLike[str], formats: Container[str]) -> Stored:
         raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
     if metadata.get("format") not in formats:
         raise ValueError(f"{path}: not a network saved by omp_mlp (metadata: {sorted(metadata)})")
-    if metadata.get("format_version") != _FORMAT_VERSION:
+    if metadata.get("format_version") not in (_PLAIN, _SCALED):
         raise ValueError(
             f"{path}: format version {metadata.get('format_version')!r}; this omp_mlp reads "
-            f"version {_FORMAT_VERSION!r}"
+            f"versions {_PLAIN!r} and {_SCALED!r}"
         )
     try:
+        scalings = {name: tensors.pop(name) for name in list(tensors) if name in _SCALING_NAMES}
+        input_scaling, target_scaling = (_scaling(scalings, of) for of in _SCALINGS)
         digest = metadata.pop("sha256")
         networks = _networks(tensors, int(metadata.get("models", "1")))
         (layer_sizes,) = {layer_sizes_of(layers) for layers in networks}
     except (KeyError, ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{path}: damaged or incomplete: {error}") from error
     packed = [pack(layers) for layers in networks]
-    if digest != _digest(metadata, layer_sizes, packed):
+    if digest != _digest(metadata, layer_sizes, packed, scalings):
         raise ValueError(f"{path}: damaged: the content does not have the digest that was saved")
     return Stored(
         metadata["format"],
@@ -99,6 +109,8 @@ def read(path: str | os.PathLike[str], formats: Container[str]) -> Stored:
         _classes_from_json(metadata["classes"], metadata["classes_dtype"]),
         packed,
         History.from_dict(json.loads(metadata["history"])),
+        input_scaling,
+        target_scaling,
     )
 
 
@@ -111,6 +123,25 @@ def _networks(
         [(tensors[f"{prefix}weights.{k}"], tensors[f"{prefix}biases.{k}"]) for k in range(depth)]
         for prefix in (_prefix(index, count) for index in range(count))
     ]
+
+
+_SCALING_NAMES = [f"{of}_{part}" for of in _SCALINGS for part in ("offset", "scale")]
+
+
+def _scaling_arrays(stored: Stored) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of the scalings that stand beside the weights."""
+    return {
+        f"{of}_{part}": getattr(scaling, part)
+        for of in _SCALINGS
+        if (scaling := getattr(stored, f"{of}_scaling")) is not None
+        for part in ("offset", "scale")
+    }
+
+
+def _scaling(arrays: dict[str, npt.NDArray[Any]], of: str) -> Scaling | None:
+    if f"{of}_offset" not in arrays:
+        return None
+    return Scaling(arrays[f"{of}_offset"], arrays[f"{of}_scale"])
 
 
 def _prefix(index: int, count: int) -> str:
@@ -148,9 +179,13 @@ def _classes_from_json(text: str, dtype: str) -> npt.NDArray[Any] | None:
 
 
 def _digest(
-    metadata: dict[str, str], layer_sizes: tuple[int, ...], packed: list[FloatArray]
+    metadata: dict[str, str],
+    layer_sizes: tuple[int, ...],
+    packed: list[FloatArray],
+    scalings: dict[str, npt.NDArray[Any]],
 ) -> str:
     """Hash what a file holds."""
     described = json.dumps([sorted(metadata.items()), layer_sizes])
     parameters = np.concatenate(packed).astype("<f4").tobytes()
-    return hashlib.sha256(described.encode() + parameters).hexdigest()
+    beside = b"".join(scalings[name].astype("<f8").tobytes() for name in sorted(scalings))
+    return hashlib.sha256(described.encode() + parameters + beside).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from omp_mlp import _core
 from omp_mlp.checks import Matrix, float32, numeric
+from omp_mlp.scaling import MOST_MAGNITUDE, Scaling, dense_scaling, sparse_scaling
 from omp_mlp.sparse import Csr, is_sparse, read_csr
 
 Rows = npt.NDArray[Any] | Csr
@@ -22,13 +24,17 @@ _FIRST = 256  # samples that tell how many nonzeros a sample has
 
 @dataclass(frozen=True)
 class Inputs:
-    """X as the core reads it: ``scale`` times the values that the user gave."""
+    """X as the core reads it: ``scale`` times the rows.
+
+    The rows are the values that the user gave; or, with a ``scaling``, those values in its units.
+    """
 
     rows: Rows
     core: _core.Samples
     n_samples: int
     n_features: int
     scale: float
+    scaling: Scaling | None = None
 
     @property
     def is_sparse(self) -> bool:
@@ -46,22 +52,22 @@ class Inputs:
         return self.core.list_density(first_layer=first_layer)
 
     def as_given(self) -> Inputs:
-        """Return X in the units that the user gave."""
-        return self if self.scale == 1.0 else _inputs(self.rows)
+        """Return X in the units of its rows."""
+        return self if self.scale == 1.0 else _inputs(self.rows, scaling=self.scaling)
 
     def take(self, ids: npt.NDArray[np.int64], *, for_training: bool = False) -> Inputs:
         """Return a copy of some samples, which keep their type."""
         rows = self.rows.take(ids) if isinstance(self.rows, Csr) else self.rows[ids]
-        return _inputs(rows, _scale_for_training(rows) if for_training else 1.0)
+        return _inputs(rows, _scale_for_training(rows) if for_training else 1.0, self.scaling)
 
     def blocks(self, size: int) -> Iterator[tuple[slice, Inputs]]:
         """Go through the samples, so many at a time."""
         for begin in range(0, self.n_samples, size):
             block = slice(begin, min(begin + size, self.n_samples))
-            yield block, _inputs(self.rows[block], self.scale)
+            yield block, _inputs(self.rows[block], self.scale, self.scaling)
 
     def dense(self) -> npt.NDArray[np.float64]:
-        """Return the values that the user gave as a dense array in double precision."""
+        """Return the rows as a dense array in double precision."""
         rows = self.rows.toarray() if isinstance(self.rows, Csr) else self.rows
         return rows.astype(np.float64)
 
@@ -74,14 +80,39 @@ def read_inputs(
     for_training: bool = False,
     for_replicas: bool = False,
     workers: int = 1,
+    scaling: Scaling | str | None = None,
 ) -> Inputs:
     """Check X and hand it to the core, without a copy where it already is what the core wants.
 
     Bytes are scaled by a power of two for training, so that the largest is at most 1. To fold that
     scale into the first layer's weights is exact. For replicas, floats that are bytes divided by
     255 or the like are also kept as bytes, which are quicker to read.
+
+    ``scaling``: what is taken off in double precision, before the conversion to float32. "auto"
+    finds it in X; the result has it as ``scaling``.
     """
-    rows = read_csr(X, name) if is_sparse(X) else _dense_rows(X, name)
+    given = read_csr(X, name) if is_sparse(X) else _dense_rows(X, name)
+    _check_shape(given, name, n_features)
+    if scaling is None:
+        rows: Rows = given if isinstance(given, Csr) else _float32_or_bytes(given)
+    else:
+        _check_magnitudes(given, name)
+        rows, scaling = _scaled(given, scaling)
+    inputs = _inputs(rows, _scale_for_training(rows) if for_training else 1.0, scaling)
+    if for_replicas and inputs.core.keep_pixels(workers=workers):
+        return inputs  # what is kept as bytes is finite
+    nonfinite = inputs.core.first_nonfinite(workers=workers)
+    if nonfinite is not None:
+        row, column = nonfinite
+        value = given.stored(row, column) if isinstance(given, Csr) else given[row, column]
+        scaled = "" if scaling is None else " after it is scaled as the training's"
+        raise ValueError(
+            f"{name} must be finite in float32{scaled}; got {value} in row {row}, column {column}"
+        )
+    return inputs
+
+
+def _check_shape(rows: Rows, name: str, n_features: int | None) -> None:
     if 0 in rows.shape:
         raise ValueError(
             f"{name} must have at least one sample and one feature; got shape {rows.shape}"
@@ -90,17 +121,50 @@ def read_inputs(
         raise ValueError(
             f"{name} has {rows.shape[1]} features, but the network was trained on {n_features}"
         )
-    inputs = _inputs(rows, _scale_for_training(rows) if for_training else 1.0)
-    if for_replicas and inputs.core.keep_pixels(workers=workers):
-        return inputs  # what is kept as bytes is finite
-    nonfinite = inputs.core.first_nonfinite(workers=workers)
-    if nonfinite is not None:
-        row, column = nonfinite
-        given = rows.stored(row, column) if isinstance(rows, Csr) else np.asarray(X)[row, column]
-        raise ValueError(
-            f"{name} must be finite in float32; got {given} in row {row}, column {column}"
-        )
-    return inputs
+
+
+def _check_magnitudes(given: Rows, name: str) -> None:
+    """Check the values as they are given: those too large for float32 may be small when scaled."""
+    stored = given.data[: given.starts[-1]] if isinstance(given, Csr) else given
+    smallest, largest = float(stored.min(initial=0)), float(stored.max(initial=0))  # or NaN
+    if -MOST_MAGNITUDE < smallest <= largest < MOST_MAGNITUDE:
+        return
+    place = np.argwhere(~(np.abs(stored.astype(np.float64)) < MOST_MAGNITUDE))[0]
+    value = stored[tuple(place)]
+    if isinstance(given, Csr):
+        row = np.searchsorted(given.starts, place[0], side="right") - 1
+        column = given.indices[place[0]]
+    else:
+        row, column = place
+    raise ValueError(
+        f"{name} must be finite and less than 2^512 in magnitude; got {value} in row {row}, "
+        f"column {column}"
+    )
+
+
+def _scaled(given: Rows, scaling: Scaling | str) -> tuple[Rows, Scaling | None]:
+    """Return the rows in the units of a scaling, and the scaling; "auto" finds it in the rows."""
+    if isinstance(given, Csr):
+        stored = slice(0, int(given.starts[-1]))
+        indices, data = given.indices[stored], given.data[stored]
+        if isinstance(scaling, str):
+            scaling = sparse_scaling(data, indices, given.shape)
+        if scaling.shifts:
+            return scaling.apply(given.toarray(np.float64)), scaling
+        values = float32(data.astype(np.float64) / scaling.scale[indices])
+        return dataclasses.replace(given, indices=indices, data=data, values=values), scaling
+    if not isinstance(scaling, str):
+        return scaling.apply(given), scaling
+    if given.dtype == np.uint8:
+        return _float32_or_bytes(given), None
+    found, is_bytes = dense_scaling(given)
+    if found is not None:
+        return found.apply(given), found
+    return _float32_or_bytes(given.astype(np.uint8) if is_bytes else given), None
+
+
+def _float32_or_bytes(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(array) if array.dtype == np.uint8 else float32(array)
 
 
 def _dense_rows(X: Matrix, name: str) -> npt.NDArray[Any]:
@@ -110,10 +174,10 @@ def _dense_rows(X: Matrix, name: str) -> npt.NDArray[Any]:
             f"{name} must have shape (n_samples, n_features); got {array.ndim} dimension(s), "
             f"shape {array.shape}"
         )
-    return np.ascontiguousarray(array) if array.dtype == np.uint8 else float32(array)
+    return array
 
 
-def _inputs(rows: Rows, scale: float = 1.0) -> Inputs:
+def _inputs(rows: Rows, scale: float = 1.0, scaling: Scaling | None = None) -> Inputs:
     n_samples, n_features = rows.shape
     if isinstance(rows, Csr):
         core = _core.Samples.csr(
@@ -127,7 +191,7 @@ def _inputs(rows: Rows, scale: float = 1.0) -> Inputs:
         core = _core.Samples.dense_uint8(X=rows, scale=scale)
     else:
         core = _core.Samples.dense_float32(X=rows)
-    return Inputs(rows, core, n_samples, n_features, scale)
+    return Inputs(rows, core, n_samples, n_features, scale, scaling)
 
 
 def _scale_for_training(rows: Rows) -> float:

@@ -16,6 +16,7 @@ from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
 from omp_mlp.packed import layer_sizes_of, pack, views
 from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
+from omp_mlp.scaling import Scaling, same_scaling
 from omp_mlp.targets import read_class_labels, same_labels
 from omp_mlp.workers import effective_workers
 
@@ -50,10 +51,21 @@ class Model(Predictor):
     Attributes
     ----------
     weights, biases : list of ndarray of float32, read-only
+        They apply to X and make y as they are given; but see ``input_scaling`` and
+        ``target_scaling``.
     activation, output_activation : str
     classes : ndarray of shape (n_outputs,), read-only, or None
     layer_sizes : tuple of int
         Features, hidden units of each layer, outputs.
+    input_scaling : Scaling or None
+        None: the weights apply to X as it is given. Else they apply to
+        ``(X - input_scaling.offset) / input_scaling.scale``, which all methods compute in double
+        precision. A training with ``scale_inputs="auto"`` keeps it where float32 weights that take
+        it up would lose digits: if ``|offset| / scale`` of a column is over 64, as for a time
+        stamp, or a scale is not between 2^-60 and 2^60.
+    target_scaling : Scaling or None
+        The same for the outputs o of a regression, whose values are
+        ``target_scaling.offset + target_scaling.scale * o``.
     history : History
         One entry for each round of the training; no entries for a model built by hand.
     replicas : tuple of Model
@@ -94,7 +106,7 @@ class Model(Predictor):
         if output == "auto":
             output = "identity" if labels is None else "softmax"
         activation = checks.choice("activation", activation, ACTIVATIONS)
-        self._fill(layer_sizes, packed, activation, output, labels)
+        self._fill(layer_sizes, packed, activation, output, labels)  # without scalings
 
     @classmethod
     def _of(
@@ -106,16 +118,34 @@ class Model(Predictor):
         classes: npt.NDArray[Any] | None,
         history: History | None = None,
         replicas: tuple[Model, ...] = (),
+        input_scaling: Scaling | None = None,
+        target_scaling: Scaling | None = None,
     ) -> Model:
         """Build a model from parameters in the core's packed form, which it takes over."""
         model = cls.__new__(cls)
-        model._fill(layer_sizes, packed, activation, output_activation, classes, history, replicas)
+        model._fill(
+            layer_sizes,
+            packed,
+            activation,
+            output_activation,
+            classes,
+            history,
+            replicas,
+            input_scaling,
+            target_scaling,
+        )
         return model
 
     def _like(self, packed: FloatArray) -> Model:
         """Build a model that differs in its parameters only."""
         return Model._of(
-            self.layer_sizes, packed, self.activation, self.output_activation, self.classes
+            self.layer_sizes,
+            packed,
+            self.activation,
+            self.output_activation,
+            self.classes,
+            input_scaling=self.input_scaling,
+            target_scaling=self.target_scaling,
         )
 
     def _with(self, history: History, replicas: tuple[Model, ...] = ()) -> Model:
@@ -133,6 +163,8 @@ class Model(Predictor):
         classes: npt.NDArray[Any] | None,
         history: History | None = None,
         replicas: tuple[Model, ...] = (),
+        input_scaling: Scaling | None = None,
+        target_scaling: Scaling | None = None,
     ) -> None:
         packed.setflags(write=False)
         if classes is not None:
@@ -141,6 +173,8 @@ class Model(Predictor):
         self.activation = activation
         self.output_activation = output_activation
         self.classes = classes
+        self.input_scaling = input_scaling
+        self.target_scaling = target_scaling
         self.history = History.empty() if history is None else history
         self.replicas = replicas
         self._packed = packed
@@ -154,7 +188,9 @@ class Model(Predictor):
 
     def __repr__(self) -> str:
         sizes = "-".join(str(size) for size in self.layer_sizes)
-        return f"Model({sizes}, {self.activation}, {self.output_activation})"
+        beside = ", scaled inputs" if self.input_scaling is not None else ""
+        beside += ", scaled targets" if self.target_scaling is not None else ""
+        return f"Model({sizes}, {self.activation}, {self.output_activation}{beside})"
 
     def _run(self, inputs: Inputs, *, raw: bool) -> FloatArray:
         useful = 1 + inputs.n_samples * self._packed.size // _WORK_PER_WORKER
@@ -170,6 +206,8 @@ class Model(Predictor):
             "classes": self.classes,
             "history": self.history,
             "replicas": self.replicas,
+            "input_scaling": self.input_scaling,
+            "target_scaling": self.target_scaling,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -202,6 +240,12 @@ def check_alike(name: str, model: object, first: Model) -> None:
         raise ValueError(
             f"{name} must have the classes of models[0], {first.classes}; got {model.classes}"
         )
+    for attribute in ("input_scaling", "target_scaling"):
+        if not same_scaling(getattr(model, attribute), getattr(first, attribute)):
+            raise ValueError(
+                f"{name} must have the {attribute} of models[0], beside whose weights it stands; "
+                "got another. Weights in different units do not merge"
+            )
 
 
 # What a file of each format becomes: omp_mlp.ensemble enters its own.
@@ -223,6 +267,8 @@ def store(
         first.classes,
         [model._packed for model in models],
         history,
+        first.input_scaling,
+        first.target_scaling,
     )
     files.write(path, stored)
 
@@ -249,7 +295,13 @@ def load(path: str | os.PathLike[str]) -> Model | Any:  # noqa: ANN401 - nearly 
     stored = files.read(path, READERS)
     models = [
         Model._of(
-            stored.layer_sizes, packed, stored.activation, stored.output_activation, stored.classes
+            stored.layer_sizes,
+            packed,
+            stored.activation,
+            stored.output_activation,
+            stored.classes,
+            input_scaling=stored.input_scaling,
+            target_scaling=stored.target_scaling,
         )
         for packed in stored.packed
     ]

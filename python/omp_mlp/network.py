@@ -10,9 +10,12 @@ import numpy.typing as npt
 
 from omp_mlp import _core
 from omp_mlp.checks import FloatArray
+from omp_mlp.ensemble import Ensemble
 from omp_mlp.inputs import Inputs
 from omp_mlp.model import Model
 from omp_mlp.options import OUTPUTS_OF_LOSS, Options
+from omp_mlp.packed import pack
+from omp_mlp.scaling import Layers, Scaling, change_inputs, change_outputs, same_scaling
 from omp_mlp.targets import Targets, same_labels
 
 
@@ -23,6 +26,9 @@ class NetworkKind:
     ``scale``: the training reads ``scale`` times X. A network of the core applies to that, and a
     Model applies to X. Their first layers differ by the scale. It is a power of two, so the
     conversion is exact.
+
+    ``input_scaling``, ``target_scaling``: X and y of the training are the user's in these units. A
+    Model has them too, until ``as_given`` brings it to the user's units.
     """
 
     layer_sizes: tuple[int, ...]
@@ -30,11 +36,46 @@ class NetworkKind:
     output: str
     labels: npt.NDArray[Any] | None
     scale: float
+    input_scaling: Scaling | None
+    target_scaling: Scaling | None
 
     def model(self, packed: FloatArray) -> Model:
-        """Return a Model with parameters of the core, which it takes over."""
+        """Return a Model in the training's units; it takes over parameters of the core."""
         self._first_weights(packed)[...] *= np.float32(self.scale)
         return Model._of(self.layer_sizes, packed, self.activation, self.output, self.labels)
+
+    def as_given(self, model: Model | Ensemble) -> Model | Ensemble:
+        """Return the network on X and y as the user gave them.
+
+        A scaling is folded into the weights, in double precision, or stands beside them.
+        """
+        if isinstance(model, Ensemble):
+            return Ensemble([self.model_as_given(one) for one in model.models])
+        return self.model_as_given(model)
+
+    def model_as_given(self, model: Model) -> Model:
+        """Return one network of ``as_given``."""
+        inputs, targets = self.input_scaling, self.target_scaling
+        if inputs is None and targets is None:
+            return model
+        layers = _layers_of(model)
+        with np.errstate(over="ignore", invalid="ignore"):  # replicas that diverged may be kept
+            if inputs is not None and inputs.folds:
+                change_inputs(layers, inputs, None)
+                inputs = None
+            if targets is not None and targets.folds:
+                change_outputs(layers, targets, None)
+                targets = None
+            packed = pack(layers).astype(np.float32)
+        return Model._of(
+            self.layer_sizes,
+            packed,
+            self.activation,
+            self.output,
+            self.labels,
+            input_scaling=inputs,
+            target_scaling=targets,
+        )
 
     def core(self, parameters: FloatArray | None) -> _core.Network:
         """Return the core's network, with parameters of the core or without."""
@@ -63,8 +104,39 @@ class NetworkKind:
             raise ValueError(
                 f"init must be a Model of the classes in y, {self.labels}; got {init.classes}"
             )
-        packed = init._packed.copy()
+        packed = self._in_units_of_training(init)
         self._first_weights(packed)[...] /= np.float32(self.scale)
+        return packed
+
+    def _in_units_of_training(self, init: Model) -> FloatArray:
+        """Return parameters that make the same function, in the units of the training."""
+        for name in ("input_scaling", "target_scaling"):
+            if getattr(init, name) is not None and getattr(self, name) is None:
+                option = name.replace("input_scaling", "scale_inputs").replace(
+                    "target_scaling", "scale_targets"
+                )
+                raise ValueError(
+                    f"init has {name} beside its weights, and this training has none; expected "
+                    f"{option}='auto', with data like those that init was trained on"
+                )
+        layers = _layers_of(init)
+        changed = False
+        # Without a scaling on either side, or with the same on both, the start has the same bits.
+        if not same_scaling(init.input_scaling, self.input_scaling):
+            change_inputs(layers, init.input_scaling, self.input_scaling)
+            changed = True
+        if not same_scaling(init.target_scaling, self.target_scaling):
+            change_outputs(layers, init.target_scaling, self.target_scaling)
+            changed = True
+        if not changed:
+            return init._packed.copy()
+        with np.errstate(over="ignore"):
+            packed: FloatArray = pack(layers).astype(np.float32)
+        if not np.isfinite(packed).all():
+            raise ValueError(
+                "init must be a Model for data like X and y; got one whose parameters are infinite "
+                "in float32 in the units of this training's scales"
+            )
         return packed
 
     def _first_weights(self, packed: FloatArray) -> FloatArray:
@@ -80,7 +152,22 @@ def network_kind(options: Options, inputs: Inputs, targets: Targets) -> NetworkK
             f"got output_activation={output!r}"
         )
     layer_sizes = (inputs.n_features, *options.hidden_layer_sizes, targets.n_outputs)
-    return NetworkKind(layer_sizes, options.activation, output, targets.labels, inputs.scale)
+    return NetworkKind(
+        layer_sizes,
+        options.activation,
+        output,
+        targets.labels,
+        inputs.scale,
+        inputs.scaling,
+        targets.scaling,
+    )
+
+
+def _layers_of(model: Model) -> Layers:
+    return [
+        (W.astype(np.float64), b.astype(np.float64))
+        for W, b in zip(model.weights, model.biases, strict=True)
+    ]
 
 
 def _output_function(options: Options, targets: Targets) -> str:

@@ -236,6 +236,8 @@ class Options:
     )
     skip_confident: float = _row(0.0, _real(below=1.0), field="batch.skip_confident")
     center_inputs: bool = _row(False, _flag, field="center_inputs")
+    scale_inputs: str | bool = _row(False, _one_of(False, "auto"))
+    scale_targets: str | bool = _row(False, _one_of(False, "auto"))
     strategy: str = _row("replica", _one_of(*STRATEGIES))
     costs: Any = _row(None, _as_it_is)
     workers: int | None = _row(None, _none_or(_integer(1)))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.inputs import Inputs, read_inputs
+from omp_mlp.scaling import Scaling
 from omp_mlp.targets import Targets, read_targets
 
 
@@ -22,17 +23,26 @@ class Predictor:
         Features, hidden units of each layer, outputs.
     output_activation : {"softmax", "identity", "logistic"}
     classes : ndarray of shape (n_outputs,), or None for a regression
+    input_scaling, target_scaling : Scaling or None
+        What stands beside the weights: X is taken in units of ``input_scaling``, and the outputs
+        are in those of ``target_scaling``.
     """
 
     layer_sizes: tuple[int, ...]
     output_activation: str
     classes: npt.NDArray[Any] | None
+    input_scaling: Scaling | None
+    target_scaling: Scaling | None
 
     def _run(self, inputs: Inputs, *, raw: bool) -> FloatArray:
-        """Return the outputs, or with ``raw`` the pre-activations of the last layer."""
+        """Return the outputs, or with ``raw`` the pre-activations of the last layer.
+
+        The inputs are in the units of ``input_scaling``, the outputs in those of
+        ``target_scaling``.
+        """
         raise NotImplementedError
 
-    def decision_function(self, X: Matrix) -> FloatArray:
+    def decision_function(self, X: Matrix) -> npt.NDArray[Any]:
         """Return the pre-activations of the last layer (logits, where softmax follows).
 
         Parameters
@@ -42,6 +52,7 @@ class Predictor:
         Returns
         -------
         ndarray of float32, shape (n_samples, n_outputs)
+            Of float64 for a network with a ``target_scaling``.
 
         Raises
         ------
@@ -62,7 +73,8 @@ class Predictor:
         -------
         ndarray of shape (n_samples,)
             Labels, of the dtype of ``classes``; or float32 values, of shape
-            (n_samples, n_outputs) if there are several outputs.
+            (n_samples, n_outputs) if there are several outputs. The values are float64 if the
+            network has a ``target_scaling``, which float32 would round too far.
 
         Raises
         ------
@@ -101,7 +113,7 @@ class Predictor:
                     else f"has {self.output_activation} outputs"
                 )
             )
-        outputs = self._outputs(X, raw=False)
+        outputs: FloatArray = self._outputs(X, raw=False)
         if self.output_activation == "logistic":
             # Where every output underflows, nothing speaks for one class more than for another.
             outputs += np.finfo(np.float32).tiny
@@ -130,16 +142,21 @@ class Predictor:
         The loss is cross-entropy for softmax outputs. Otherwise it is half the squared error summed
         over the outputs; a classifier's target is 1 for the right class and 0 for the others.
         """
-        inputs = read_inputs(X, n_features=self.layer_sizes[0])
-        targets = read_targets(y, inputs.n_samples, like=(self.classes, self.layer_sizes[-1]))
+        inputs = self._read(X)
+        like = (self.classes, self.layer_sizes[-1])
+        targets = read_targets(y, inputs.n_samples, like=like, scaling=self.target_scaling)
         return self._evaluate(inputs, targets)
 
     def _evaluate(self, inputs: Inputs, targets: Targets) -> tuple[float, float]:
         z = self._run(inputs, raw=True).astype(np.float64)
         return loss_and_score(self.output_activation, z, targets)
 
-    def _outputs(self, X: Matrix, *, raw: bool) -> FloatArray:
-        return self._run(read_inputs(X, n_features=self.layer_sizes[0]), raw=raw)
+    def _read(self, X: Matrix) -> Inputs:
+        return read_inputs(X, n_features=self.layer_sizes[0], scaling=self.input_scaling)
+
+    def _outputs(self, X: Matrix, *, raw: bool) -> npt.NDArray[Any]:
+        outputs = self._run(self._read(X), raw=raw)
+        return outputs if self.target_scaling is None else self.target_scaling.undo(outputs)
 
 
 def loss_and_score(
@@ -149,7 +166,9 @@ def loss_and_score(
     outputs = OUTPUT_FUNCTIONS[output_activation](z)
     if targets.indices is None:
         assert targets.values is not None
-        return _mean_squared_error(outputs, targets.values), _r2(outputs, targets.values)
+        # In the units of y; R^2 does not depend on them.
+        units = 1.0 if targets.scaling is None else targets.scaling.scale
+        return _mean_squared_error(outputs, targets.values, units), _r2(outputs, targets.values)
     # Like predict, from the pre-activations: where outputs saturate, they are still different.
     accuracy = float(np.mean(z.argmax(axis=1) == targets.indices))
     if output_activation != "softmax":
@@ -174,8 +193,10 @@ OUTPUT_FUNCTIONS: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.f
 }
 
 
-def _mean_squared_error(outputs: npt.NDArray[Any], values: npt.NDArray[Any]) -> float:
-    return float(0.5 * np.mean(np.sum((outputs - values) ** 2, axis=1)))
+def _mean_squared_error(
+    outputs: npt.NDArray[Any], values: npt.NDArray[Any], units: npt.NDArray[Any] | float = 1.0
+) -> float:
+    return float(0.5 * np.mean(np.sum((units * (outputs - values)) ** 2, axis=1)))
 
 
 def _r2(outputs: npt.NDArray[Any], values: npt.NDArray[Any]) -> float:

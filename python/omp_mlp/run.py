@@ -8,6 +8,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from omp_mlp import _core
 from omp_mlp.checks import FloatArray
 from omp_mlp.data import TrainingData
@@ -42,6 +44,7 @@ class Run:
             score=None if self.data.validation is None else self._score,
             score_every=self.plan.validate_every,
             judge=judge,
+            loss_unit=self._loss_unit(),
         ) as watcher:
             result = self._run_core(watcher)
             replicas = tuple(self.plan.network.model(packed) for packed in result.replicas)
@@ -51,6 +54,7 @@ class Run:
             merged: Model | Ensemble = master
             if options.merges_in_python:
                 merged = self._merge(master, replicas, result.skipped, columns, watcher)
+        columns["loss"] *= self._loss_unit()
         prediction = self.plan.prediction
         history = History.of_training(
             columns,
@@ -63,7 +67,19 @@ class Run:
         )
         if result.skipped:
             _warn_of(result.skipped)
-        return merged._with(history, replicas if options.keep_replicas else ())
+        kept = replicas if options.keep_replicas else ()
+        network = self.plan.network
+        return network.as_given(merged)._with(
+            history, tuple(network.model_as_given(replica) for replica in kept)
+        )
+
+    def _loss_unit(self) -> float:
+        """Return what a loss of 1 in the training is in the units of y.
+
+        The core adds up the outputs' losses. So with several outputs, this is right on average.
+        """
+        scaling = self.data.targets.scaling
+        return 1.0 if scaling is None else float(np.mean(scaling.scale**2))
 
     def _run_core(self, watcher: Watcher) -> _core.TrainResult:
         data, targets = self.data, self.data.targets

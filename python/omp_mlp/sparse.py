@@ -57,11 +57,12 @@ class Csr:
             values=self.values[entries],
         )
 
-    def toarray(self) -> FloatArray:
-        """Return a dense array."""
-        dense = np.zeros(self.shape, dtype=np.float32)
+    def toarray(self, dtype: type[np.floating[Any]] = np.float32) -> npt.NDArray[Any]:
+        """Return a dense array: of float32, or from the stored values in their own type."""
+        dense = np.zeros(self.shape, dtype=dtype)
+        values = self.values if dtype == np.float32 else self.data
         rows = np.repeat(np.arange(self.shape[0]), np.diff(self.starts))
-        dense[rows, self.indices[: self.starts[-1]]] = self.values[: self.starts[-1]]
+        dense[rows, self.indices[: self.starts[-1]]] = values[: self.starts[-1]]
         return dense
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp.checks import FloatArray, float32, numeric
+from omp_mlp.scaling import MOST_MAGNITUDE, Scaling, target_scaling
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Targets:
     labels: npt.NDArray[Any] | None  # what class index k stands for
     indices: npt.NDArray[np.int32] | None
     values: FloatArray | None  # (n_samples, n_outputs)
+    scaling: Scaling | None = None  # of the values
 
     @property
     def n_outputs(self) -> int:
@@ -33,6 +35,7 @@ class Targets:
             self.labels,
             None if self.indices is None else self.indices[rows],
             None if self.values is None else self.values[rows],
+            self.scaling,
         )
 
 
@@ -42,11 +45,12 @@ def read_targets(
     *,
     name: str = "y",
     like: tuple[npt.NDArray[Any] | None, int] | None = None,
+    scaling: Scaling | str | None = None,
 ) -> Targets:
     """Check y and turn labels into class indices.
 
     ``like``: the labels (None for a regression) and the number of outputs that y must have. Without
-    it, both come from y.
+    it, both come from y. ``scaling``: of the values of a regression; "auto" finds it in y.
     """
     array = _text_if_objects(np.asarray(y), name)
     if array.ndim not in (1, 2):
@@ -61,7 +65,7 @@ def read_targets(
         )
     is_regression = array.dtype.kind == "f" if like is None else like[0] is None
     if is_regression:
-        return _value_targets(array, name, None if like is None else like[1])
+        return _value_targets(array, name, None if like is None else like[1], scaling)
     return _class_targets(array, name, None if like is None else like[0])
 
 
@@ -78,22 +82,38 @@ def _text_if_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     return array.astype(np.str_)
 
 
-def _value_targets(array: npt.NDArray[Any], name: str, n_outputs: int | None) -> Targets:
+def _value_targets(
+    array: npt.NDArray[Any],
+    name: str,
+    n_outputs: int | None,
+    scaling: Scaling | str | None,
+) -> Targets:
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold numbers for a regression; got dtype {array.dtype}")
-    values = float32(array.reshape(len(array), -1))
+    given = array.reshape(len(array), -1)
+    values = float32(given) if scaling is None else given
     if values.shape[1] == 0 or (n_outputs is not None and values.shape[1] != n_outputs):
         raise ValueError(
             f"{name} must have {n_outputs or 'at least one'} column(s); got shape {array.shape}"
         )
-    bad = np.argwhere(~np.isfinite(values))
+    _check_finite(values, given, name)
+    if scaling is None:
+        return Targets(None, None, values)
+    if isinstance(scaling, str):
+        scaling = target_scaling(given)
+    values = scaling.apply(given)
+    _check_finite(values, given, name)
+    return Targets(None, None, values, scaling)
+
+
+def _check_finite(values: npt.NDArray[Any], given: npt.NDArray[Any], name: str) -> None:
+    bad = np.argwhere(~(np.abs(values.astype(np.float64)) < MOST_MAGNITUDE))
     if len(bad):
         row, column = bad[0]
         raise ValueError(
-            f"{name} must be finite in float32; got {array.reshape(len(array), -1)[row, column]} "
+            f"{name} must be finite in float32; got {given[row, column]} "
             f"in row {row}, column {column}"
         )
-    return Targets(None, None, values)
 
 
 def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] | None) -> Targets:

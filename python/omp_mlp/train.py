@@ -54,6 +54,8 @@ def train_parallel(
     forward_precision: str = "float32",
     skip_confident: float = 0.0,
     center_inputs: bool = False,
+    scale_inputs: str | bool = False,
+    scale_targets: str | bool = False,
     strategy: str = "replica",
     costs: Costs | bool | None = None,
     workers: int | None = None,
@@ -75,11 +77,11 @@ def train_parallel(
     X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
         X is never changed, and the returned network applies to X in the units given here. float32
         in C order and CSR of float32 are read in place. Other numbers are converted to float32.
-        Scale them to about unit size yourself. Bytes (uint8) are read in place; the training uses
-        X / 2^k with the smallest k that brings the largest byte to at most 1. Scaled images are
-        floats that are all bytes divided by 255 (or 1, 16, 256). While replicas train, such a
-        matrix is also kept as bytes if these take at most 56 MB, because bytes are quicker to read;
-        every entry still stands for the same float.
+        Scale them to about unit size yourself, or pass ``scale_inputs="auto"``. Bytes (uint8) are
+        read in place; the training uses X / 2^k with the smallest k that brings the largest byte to
+        at most 1. Scaled images are floats that are all bytes divided by 255 (or 1, 16, 256). While
+        replicas train, such a matrix is also kept as bytes if these take at most 56 MB, because
+        bytes are quicker to read; every entry still stands for the same float.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Integers, strings or booleans are the labels of a classification. Floats are the values of a
         regression, in one or several columns.
@@ -222,6 +224,28 @@ def train_parallel(
         Train on X minus the mean of each feature over X. The problem is then better conditioned and
         needs fewer epochs. Inputs do not become dense, and the returned network applies to X as it
         is. The result equals that of training on centred inputs, up to float32 rounding.
+    scale_inputs : {False, "auto"}, default False
+        "auto" scales X for the training. The returned network applies to X as it is given: the
+        scaling is folded into its weights, or, where that would lose digits, kept beside them as
+        ``model.input_scaling``. Constant columns become 0. ``sample_weight`` does not change the
+        scales, and neither does ``workers``. Rows that are held out count. Scales
+        are found and applied in double precision, before the conversion to float32, which makes one
+        float32 copy of a dense X.
+
+        Bytes are read as always. Numbers that are an image are read as bytes are: whole numbers
+        from 0 to 255, or such numbers divided by 16, 255 or 256, of which at least half are zero,
+        and whose columns mostly reach a quarter of the largest. In other sparse matrices,
+        zeros stay zeros: each column is divided by its standard deviation or a quarter of its
+        largest magnitude, if that is more. So are the columns that are at least half zero in an
+        array that is at least half zero. All other columns are standardised: x becomes
+        (x - mean) / scale, where scale is the standard deviation or a tenth of the largest distance
+        from the mean, if that is more.
+    scale_targets : {False, "auto"}, default False
+        "auto" trains a regression with identity outputs on (y - mean) / std of each output, and has
+        no effect on others. The returned network gives values in the units of y. Losses in
+        ``history`` are in these units. But with several outputs, the training's loss is the one of
+        scaled outputs times the mean of their variances, because the training does not tell them
+        apart; the validation's loss is exact.
     strategy : str, default "replica"
         How the work is made parallel (docs/strategies.md):
 

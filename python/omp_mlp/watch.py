@@ -33,6 +33,7 @@ class Watcher:
         score: Score | None,
         score_every: int,
         judge: Judge | None,
+        loss_unit: float = 1.0,
     ) -> None:
         self.validation: list[tuple[float, float]] = []  # an entry a round; NaN: not scored
         self._rounds = rounds
@@ -44,6 +45,7 @@ class Watcher:
         self._judge = judge
         self._stopped_within = False
         self._last_score: float | None = None  # what the bar shows
+        self._loss_unit = loss_unit  # what a loss of 1 is in the units of y
         self._samples_merged = 0
         self._round = 0
         self._bar = _progress_bar(total_samples) if progress else None
@@ -101,6 +103,7 @@ class Watcher:
         return stop
 
     def _report(self, merged: bool, samples: int, loss: float, *validation: float) -> bool:
+        loss *= self._loss_unit
         if self._bar is not None:
             shown = {"loss": f"{loss:.4f}"}
             if merged and self._last_score is not None:

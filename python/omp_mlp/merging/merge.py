@@ -160,11 +160,13 @@ def _data_of(
     """Read the data that a method may see, ``scaled`` as a training reads them."""
     if X is None:
         return None, None
-    inputs = read_inputs(X, n_features=model.layer_sizes[0], for_training=scaled)
+    inputs = read_inputs(
+        X, n_features=model.layer_sizes[0], for_training=scaled, scaling=model.input_scaling
+    )
     if y is None:
         return inputs, None
     like = (model.classes, model.layer_sizes[-1])
-    return inputs, read_targets(y, inputs.n_samples, like=like)
+    return inputs, read_targets(y, inputs.n_samples, like=like, scaling=model.target_scaling)
 
 
 def search_alpha(models: Sequence[Model], base: Model, loss: Callable[[Model], float]) -> Model:

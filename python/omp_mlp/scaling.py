@@ -1,0 +1,261 @@
+"""Scales of inputs and targets: how they are found, and what they do to a network.
+
+The statistics are sums in double precision, over blocks of samples in their order. They do not
+depend on the number of workers, and not on the weights of the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp.checks import FloatArray, float32
+
+Doubles = npt.NDArray[np.float64]
+
+MOST_OFFSET = 64.0
+"""The largest |offset| / scale of a column that is folded into the weights of a network.
+
+A folded network reads x in float32, and adds the terms of the offset in float32. Both round at
+2^-24 of |x|, which is at most |offset| / scale times 2^-24 in units of the column's scale. 64 makes
+that 4e-6: as much as the other sums of a network lose. Beyond it, a time stamp of 1.6e9 +- 1e5
+would lose 1e-3, and the scale stays beside the weights.
+"""
+
+MOST_MAGNITUDE = 2.0**512
+"""Values must be below it: sums of them and of their squares are then finite in double."""
+
+# Scales outside this range would bring weights or products near the limits of float32.
+_LEAST_SCALE, _MOST_SCALE = 2.0**-60, 2.0**60
+
+# A column's largest distance from its mean, in units of its scale.
+_MOST_DISTANCE = 10.0
+# The largest entry of a column that keeps its zeros, in units of its scale. A limit of 1 leaves the
+# other entries of a long-tailed column small: up to 0.015 less accuracy on tables with many flags.
+# Without a limit, rare entries grow so large that steps have to be small.
+_MOST_ENTRY = 4.0
+# Numbers by which bytes may have been divided, besides the 1 of whole numbers.
+_BYTE_DIVISORS = (1, 16, 255, 256)
+_BLOCK_ENTRIES = 2**20  # of a block in double precision: 8 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """A shift and a scale for each column: the network's side is ``(given - offset) / scale``.
+
+    Attributes
+    ----------
+    offset, scale : ndarray of float64, shape (n_columns,), read-only
+        In the units of the columns. ``scale`` is positive.
+    """
+
+    offset: Doubles
+    scale: Doubles
+
+    def __post_init__(self) -> None:
+        self.offset.setflags(write=False)
+        self.scale.setflags(write=False)
+
+    @property
+    def shifts(self) -> bool:
+        """Whether a zero does not stay zero."""
+        return bool(self.offset.any())
+
+    @property
+    def folds(self) -> bool:
+        """Whether float32 weights can take up the scaling without losing digits."""
+        return bool(
+            (np.abs(self.offset) <= MOST_OFFSET * self.scale).all()
+            and self.scale.min() >= _LEAST_SCALE
+            and self.scale.max() <= _MOST_SCALE
+        )
+
+    def apply(self, given: npt.NDArray[Any]) -> FloatArray:
+        """Return the network's side of a matrix, subtracted and divided in double precision."""
+        scaled = np.empty(given.shape, np.float32)
+        for block in _blocks(given):
+            # What is too large for float32 becomes infinite, and is reported by whoever asked.
+            with np.errstate(over="ignore", invalid="ignore"):
+                scaled[block] = (given[block].astype(np.float64) - self.offset) / self.scale
+        return scaled
+
+    def undo(self, scaled: npt.NDArray[Any]) -> Doubles:
+        """Return the user's side of a matrix, in double precision."""
+        return self.offset + self.scale * scaled.astype(np.float64)
+
+
+def same_scaling(one: Scaling | None, other: Scaling | None) -> bool:
+    """Tell whether two networks have the same scaling beside their weights."""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one.offset, other.offset) and np.array_equal(one.scale, other.scale)
+
+
+# ------------------------------------------------------------------------------- finding the scales
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What one pass over a matrix tells."""
+
+    mean: Doubles
+    smallest: Doubles
+    largest: Doubles
+    zeros: npt.NDArray[np.int64]
+    byte_divisors: list[int]  # the numbers D such that every entry is a byte divided by D
+
+
+def dense_scaling(given: npt.NDArray[Any]) -> tuple[Scaling | None, bool]:
+    """Return the scaling of a finite matrix, and whether it is an image of whole numbers.
+
+    An image is read as it is: its bytes have one scale. Of other matrices that are mostly zero,
+    the columns that are mostly zero keep their zeros. All other columns are standardised.
+    """
+    columns = _look_at(given)
+    largest = np.maximum(np.abs(columns.smallest), np.abs(columns.largest))
+    is_mostly_zero = 2 * int(columns.zeros.sum()) >= given.size
+    if is_mostly_zero and columns.byte_divisors and _has_one_scale(largest):
+        return None, 1 in columns.byte_divisors
+    distance, deviation = _spread(given, columns)
+    scale = np.maximum(deviation, distance / _MOST_DISTANCE)
+    scaling = Scaling(columns.mean, _or_constant(scale, distance, columns.mean))
+    if is_mostly_zero:
+        keeps = 2 * columns.zeros >= len(given)
+        scaling = Scaling(
+            np.where(keeps, 0.0, scaling.offset),
+            np.where(keeps, _keeping_zeros(largest, deviation), scaling.scale),
+        )
+    return scaling, False
+
+
+def sparse_scaling(
+    values: npt.NDArray[Any], indices: npt.NDArray[Any], shape: tuple[int, int]
+) -> Scaling:
+    """Return the scaling of finite stored values, of which it keeps the pattern.
+
+    Images of whole numbers are divided by one power of two, as dense bytes are.
+    """
+    n_rows, n_columns = shape
+    entries = values.astype(np.float64)
+    largest = np.zeros(n_columns)
+    np.maximum.at(largest, indices, np.abs(entries))
+    unit = np.where(largest > 0, largest, 1.0)  # squares neither overflow nor vanish
+    entries /= unit[indices]
+    mean, square = (
+        np.bincount(indices, weights=powers, minlength=n_columns) / n_rows
+        for powers in (entries, entries**2)
+    )
+    deviation = unit * np.sqrt(np.maximum(square - mean**2, 0.0))
+    scale = _keeping_zeros(largest, deviation)
+    is_image = any(_are_bytes(values, divisor) for divisor in _BYTE_DIVISORS)
+    if is_image and _has_one_scale(largest):
+        scale = np.full(n_columns, 2.0 ** np.ceil(np.log2(largest.max(initial=1.0))))
+    return Scaling(np.zeros(n_columns), scale)
+
+
+def target_scaling(given: npt.NDArray[Any]) -> Scaling:
+    """Return mean and standard deviation of each column of finite values.
+
+    A column of one value gets what float32 rounds that value by: the outputs, which start at
+    random, must not add to it.
+    """
+    columns = _look_at(given)
+    _, deviation = _spread(given, columns)
+    rounding = np.maximum(np.abs(columns.mean) * 2.0**-24, _LEAST_SCALE)
+    return Scaling(columns.mean, np.where(deviation > 0, deviation, rounding))
+
+
+def _look_at(given: npt.NDArray[Any]) -> _Columns:
+    first = given[0].astype(np.float64)  # sums of distances from it lose no digits to a large mean
+    total = np.zeros(given.shape[1])
+    smallest, largest = first.copy(), first.copy()
+    zeros = np.zeros(given.shape[1], np.int64)
+    divisors = list(_BYTE_DIVISORS)
+    for block in _blocks(given):
+        entries = given[block].astype(np.float64)
+        total += (entries - first).sum(axis=0)
+        np.minimum(smallest, entries.min(axis=0), out=smallest)
+        np.maximum(largest, entries.max(axis=0), out=largest)
+        zeros += (entries == 0).sum(axis=0)
+        divisors = [divisor for divisor in divisors if _are_bytes(entries, divisor)]
+    return _Columns(first + total / len(given), smallest, largest, zeros, divisors)
+
+
+def _spread(given: npt.NDArray[Any], columns: _Columns) -> tuple[Doubles, Doubles]:
+    """Return the largest distance from the mean, and the standard deviation, of each column."""
+    distance = np.maximum(columns.largest - columns.mean, columns.mean - columns.smallest)
+    unit = np.where(distance > 0, distance, 1.0)  # squares neither overflow nor vanish
+    total = np.zeros(given.shape[1])
+    for block in _blocks(given):
+        total += (((given[block].astype(np.float64) - columns.mean) / unit) ** 2).sum(axis=0)
+    return distance, unit * np.sqrt(total / len(given))
+
+
+def _keeping_zeros(largest: Doubles, deviation: Doubles) -> Doubles:
+    """Return the scale of columns that are not shifted; 1 for columns of zeros."""
+    scale = np.maximum(deviation, largest / _MOST_ENTRY)
+    return np.where(scale > 0, scale, 1.0)
+
+
+def _or_constant(scale: Doubles, distance: Doubles, mean: Doubles) -> Doubles:
+    """Give constant columns the scale of their value, and at least 1: they become 0 anyway.
+
+    Their weights learn nothing. So a value that turns up later should not become a large one.
+    """
+    # The mean of equal numbers is that number, because the sum is one of distances.
+    is_constant = (distance == 0) | (scale == 0)
+    return np.where(is_constant, np.maximum(np.abs(mean), 1.0), scale)
+
+
+def _has_one_scale(largest: Doubles) -> bool:
+    """Tell whether most columns reach a quarter of the largest entry; columns of zeros aside."""
+    used = largest[largest > 0]
+    return bool(len(used) == 0 or 4 * np.median(used) >= used.max())
+
+
+def _are_bytes(entries: npt.NDArray[Any], divisor: int) -> bool:
+    """Tell whether all entries are bytes, divided by a number and rounded to float32."""
+    if entries.size == 0:
+        return True
+    if entries.dtype.kind == "b":
+        return True
+    entries = entries.astype(np.float64)
+    levels = np.rint(entries * divisor)
+    if levels.min() < 0 or levels.max() > 255:
+        return False
+    return bool((float32(levels / divisor) == float32(entries)).all())
+
+
+def _blocks(given: npt.NDArray[Any]) -> Iterator[slice]:
+    size = max(1, _BLOCK_ENTRIES // given.shape[1])
+    for begin in range(0, len(given), size):
+        yield slice(begin, begin + size)
+
+
+# --------------------------------------------------------------------------- layers of a network
+
+Layers = list[tuple[Doubles, Doubles]]  # (W, b) of each layer
+
+
+def change_inputs(layers: Layers, old: Scaling | None, new: Scaling | None) -> None:
+    """Make the first layer apply to inputs of another scaling; None: to X as it is given.
+
+    With x = m + s u and x = m' + s' u', W^T u + b is (W s'/s)^T u' + b + ((m' - m)/s)^T W.
+    """
+    W, b = layers[0]
+    m, s = (0.0, 1.0) if old is None else (old.offset, old.scale)
+    m_new, s_new = (0.0, 1.0) if new is None else (new.offset, new.scale)
+    shift, factor = np.broadcast_to([(m_new - m) / s, s_new / s], (2, len(W)))
+    layers[0] = (W * factor[:, None], b + shift @ W)
+
+
+def change_outputs(layers: Layers, old: Scaling | None, new: Scaling | None) -> None:
+    """Make the last layer answer in another scaling; None: in the units of y as it is given."""
+    W, b = layers[-1]
+    m, s = (0.0, 1.0) if old is None else (old.offset, old.scale)
+    m_new, s_new = (0.0, 1.0) if new is None else (new.offset, new.scale)
+    layers[-1] = (W * (s / s_new), (b * s + m - m_new) / s_new)
