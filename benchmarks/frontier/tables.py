@@ -110,14 +110,18 @@ def rounds(found: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def merges(seconds: Mapping[str, Mapping[str, float]]) -> str:
-    """Lay out what a merge costs a worker, by method."""
+    """Lay out what a merge costs a worker, by method, below a sentence that says so."""
     threads = list(next(iter(seconds.values())))
     rows = [
         [method.replace("_", " "), *(f"{1e6 * by_threads[n]:.0f}" for n in threads)]
         for method, by_threads in seconds.items()
     ]
     header = ["µs of one worker", *(f"n = {n}" for n in threads)]
-    return as_markdown(header, rows)
+    about = (
+        "What a merge costs one worker when gradient diversity merges as often as it does for the "
+        "least time:"
+    )
+    return f"{about}\n\n{as_markdown(header, rows)}"
 
 
 def _period(value: object) -> str:
