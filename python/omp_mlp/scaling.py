@@ -223,7 +223,7 @@ def _are_bytes(entries: npt.NDArray[Any], divisor: int) -> bool:
         return True
     if entries.dtype.kind == "b":
         return True
-    entries = entries.astype(np.float64)
+    entries = np.asarray(entries, np.float64)
     levels = np.rint(entries * divisor)
     if levels.min() < 0 or levels.max() > 255:
         return False
