@@ -12,7 +12,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -32,22 +32,29 @@ _INSTRUCTION_SETS = (
 )
 
 
-def available_cores() -> int:
-    """Cores that this process may run on (its affinity where the system has one)."""
+def usable_cores() -> list[int]:
+    """Return the cores that this process may run on (its affinity where the system has one)."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def available_cores() -> int:
+    """Return how many cores this process may run on."""
+    return len(usable_cores())
+
+
+def stay_on(cores: Iterable[int]) -> None:
+    """Pin this process (of several threads: this one) to cores, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
 
 
 def describe_run(command: str, options: Mapping[str, object]) -> dict[str, Any]:
     """Return what every file of results begins with.
 
-    Parameters
-    ----------
-    command : str
-        How the benchmark is started, as in ``make figures``.
-    options : mapping
-        The options that decide what is measured. A run that is resumed must have the same.
+    The ``command`` starts the benchmark, as ``make figures`` does. The ``options`` are those that
+    decide what is measured: a run that is resumed must have the same.
     """
     return {
         "command": command,
@@ -116,7 +123,8 @@ def _instruction_sets(processor: Mapping[str, str]) -> list[str]:
 
 def describe_build() -> dict[str, Any]:
     """Describe the compiled library, by its own account."""
-    return {str(key): plain(value) for key, value in omp_mlp.build_config().items()}
+    described: dict[str, Any] = plain(omp_mlp.build_config())
+    return described
 
 
 def describe_source(root: Path = PROJECT_ROOT) -> dict[str, Any]:

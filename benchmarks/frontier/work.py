@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import omp_mlp
 
+from ..common.machine import stay_on, usable_cores
 from .lines import Line
 from .problems import Problem, Source
 from .settings import COMMON
@@ -98,7 +99,7 @@ def score(job: Training) -> float:
 class Pool:
     """Runs trainings on the cores that this process may use, one a core, in their own processes."""
 
-    def __init__(self, cores: Sequence[int | None], announce: Callable[[str], None]) -> None:
+    def __init__(self, cores: Sequence[int], announce: Callable[[str], None]) -> None:
         self._cores, self._announce = cores, announce
         self._executor: ProcessPoolExecutor | None = None
 
@@ -144,20 +145,13 @@ class Pool:
 
 
 def _stay_on_a_core(cores: Any) -> None:  # noqa: ANN401 - the type of a queue is not public
-    core = cores.get()
-    if core is not None:
-        os.sched_setaffinity(0, {core})
+    stay_on([cores.get()])
 
 
 @contextmanager
 def pool(announce: Callable[[str], None]) -> Iterator[Pool]:
     """Open a pool with a process for each core of this process."""
-    cores: Sequence[int | None]
-    if hasattr(os, "sched_getaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-    else:
-        cores = [None] * (os.cpu_count() or 1)
-    made = Pool(cores, announce)
+    made = Pool(usable_cores(), announce)
     try:
         yield made
     finally:

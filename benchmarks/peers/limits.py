@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..common.machine import stay_on, usable_cores
 from ..common.timing import summarise
 
 SOURCE = Path(__file__).with_name("limits.cpp")
@@ -46,15 +47,12 @@ def build(folder: Path) -> Path | str:
 def measure(program: Path, core: int) -> dict[str, float | None]:
     """Run the program on one core; return what is to be believed, see :func:`plausible`."""
     # It inherits the cores of this thread, which only waits for it.
-    has_affinity = hasattr(os, "sched_setaffinity")
-    cores = os.sched_getaffinity(0) if has_affinity else set()
-    if has_affinity:
-        os.sched_setaffinity(0, [core])
+    cores = usable_cores()
+    stay_on([core])
     try:
         done = subprocess.run([program], capture_output=True, text=True, check=True)
     finally:
-        if has_affinity:
-            os.sched_setaffinity(0, cores)
+        stay_on(cores)
     return plausible(json.loads(done.stdout))
 
 
