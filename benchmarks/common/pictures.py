@@ -9,9 +9,10 @@ import contextlib
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +30,7 @@ COLOURS = {
     "black": "#1A1A1A",
     "grey": "#6E6E6E",
 }
+DASHES: Mapping[str, Any] = {"solid": "solid", "dashed": (0, (4, 1.6)), "dotted": (0, (1, 1.2))}
 # A reference that curves are compared with, such as "as fast as ever possible".
 REFERENCE: Mapping[str, Any] = {
     "color": COLOURS["grey"],
@@ -68,11 +70,26 @@ def style() -> Iterator[None]:
         yield
 
 
+def curve_look(colour: str, marker: str, dash: str = "solid", **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return what a curve is plotted with, by names in ``COLOURS`` and ``DASHES``."""
+    look = {"color": COLOURS[colour], "marker": marker, "linestyle": DASHES[dash]}
+    return {**look, "markeredgecolor": "white", **more}
+
+
 def band(
     ax: Axes, x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str
 ) -> None:
     """Draw the range of a curve behind it."""
     ax.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+
+
+def log2_axis(ax: Axes, which: Literal["x", "y"], ticks: Sequence[float]) -> None:
+    """Make an axis logarithmic, with these ticks and no others."""
+    axis, set_scale = {"x": (ax.xaxis, ax.set_xscale), "y": (ax.yaxis, ax.set_yscale)}[which]
+    set_scale("log", base=2)
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def caption(

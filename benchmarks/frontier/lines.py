@@ -13,10 +13,6 @@ from typing import Any
 
 import omp_mlp
 
-SOLID: tuple[Any, ...] | str = "solid"
-DASHED = (0, (4, 1.6))
-DOTTED = (0, (1, 1.2))
-
 
 @dataclass(frozen=True)
 class Line:
@@ -28,7 +24,7 @@ class Line:
     # In pictures. Every line has a marker of its own; those of one colour differ in their dash too.
     colour: str  # a key of pictures.COLOURS
     marker: str
-    dash: Any = SOLID
+    dash: str = "solid"  # a key of pictures.DASHES
     # Whatever the settings are: of train_parallel, or of the method for one merge.
     options: Mapping[str, Any] = field(default_factory=dict)
     periodic: bool = True  # merged every so many samples, or once at the end
@@ -40,18 +36,19 @@ class Line:
 SEQUENTIAL = Line(
     "sequential", "sequential", "average", "black", "_", options={"merge_every": None}
 )
-SINGLE = Line("single_replica", "a replica by itself", "", "grey", ".", DOTTED, periodic=False)
+SINGLE = Line("single_replica", "a replica by itself", "", "grey", ".", "dotted", periodic=False)
 
 _DIVERSITY = "gradient_diversity"
 _DILOCO, _EVERY_H = "average, Nesterov outside (DiLoCo)", "average every H (local SGD)"
 _PERIODIC = (
     Line(_DIVERSITY, "gradient diversity", _DIVERSITY, "blue", "o", timed=True),
     Line("adasum", "Adasum", "adasum", "purple", "D"),
-    Line("nesterov", _DILOCO, "average", "red", "^", SOLID, {"outer_optimizer": "nesterov"},
+    Line("nesterov", _DILOCO, "average", "red", "^", "solid", {"outer_optimizer": "nesterov"},
          timed=True),
-    Line("bmuf", "average, BMUF", "average", "sky", "v", SOLID, {"outer_optimizer": "bmuf"}),
-    Line("slowmo", "average, SlowMo", "average", "grey", "P", SOLID, {"outer_optimizer": "slowmo"}),
-    Line("local_sgd", _EVERY_H, "average", "orange", "s", SOLID, {"outer_momentum": 0.0},
+    Line("bmuf", "average, BMUF", "average", "sky", "v", "solid", {"outer_optimizer": "bmuf"}),
+    Line("slowmo", "average, SlowMo", "average", "grey", "P",
+         options={"outer_optimizer": "slowmo"}),
+    Line("local_sgd", _EVERY_H, "average", "orange", "s", "solid", {"outer_momentum": 0.0},
          timed=True),
 )  # fmt: skip
 
@@ -59,7 +56,7 @@ _PERIODIC = (
 def _once(
     name: str,
     label: str,
-    *look: Any,  # noqa: ANN401 - colour, marker, dash
+    *look: str,  # colour, marker, dash
     method: str = "",
     **more: Any,  # noqa: ANN401 - fields of many types
 ) -> Line:
@@ -67,19 +64,19 @@ def _once(
 
 
 _ONCE = (
-    _once("average", "average once (Eq. 1)", "blue", "<", DASHED),
-    _once("sum", "sum once (Eq. 2)", "green", ">", DASHED),
-    _once("weighted_average", "weighted average once", "green", "x", DOTTED),
-    _once("median", "median once", "sky", "h", DASHED),
-    _once("delta_sum", "sum of updates / \N{SQUARE ROOT}n, once", "orange", "p", DASHED,
+    _once("average", "average once (Eq. 1)", "blue", "<", "dashed"),
+    _once("sum", "sum once (Eq. 2)", "green", ">", "dashed"),
+    _once("weighted_average", "weighted average once", "green", "x", "dotted"),
+    _once("median", "median once", "sky", "h", "dashed"),
+    _once("delta_sum", "sum of updates / \N{SQUARE ROOT}n, once", "orange", "p", "dashed",
           options={"alpha": "1/sqrt(n)"}),
-    _once("delta_sum_searched", "sum of updates, best factor, once", "orange", "d", DOTTED,
+    _once("delta_sum_searched", "sum of updates, best factor, once", "orange", "d", "dotted",
           method="delta_sum", options={"alpha": "line_search"}, sees_data=True),
     # On bytes, its X says how large they are.
-    _once("weight_matching", "weight matching once", "purple", "H", DASHED, sees_data=True),
-    _once("regmean", "RegMean once", "red", "*", DOTTED, sees_data=True),
-    _once("refit_output", "refitted output once", "red", "X", DASHED, sees_data=True),
-    _once("ensemble", "ensemble (no merge)", "black", "+", DOTTED),
+    _once("weight_matching", "weight matching once", "purple", "H", "dashed", sees_data=True),
+    _once("regmean", "RegMean once", "red", "*", "dotted", sees_data=True),
+    _once("refit_output", "refitted output once", "red", "X", "dashed", sees_data=True),
+    _once("ensemble", "ensemble (no merge)", "black", "+", "dotted"),
 )  # fmt: skip
 # Of lines for methods that are not named above.
 _LOOKS = [(colour, marker) for marker in "1234" for colour in ("green", "black", "sky", "purple")]

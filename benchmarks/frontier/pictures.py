@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from ..common.machine import stamp
-from ..common.pictures import COLOURS, REFERENCE, band, caption
-from .lines import DASHED, DOTTED, SINGLE, Line, named, once_lines, periodic_lines
+from ..common.pictures import COLOURS, DASHES, REFERENCE, band, caption, log2_axis
+from .lines import SINGLE, Line, named, once_lines, periodic_lines
 from .measure import DIVERSITY, TIMED_PROBLEM
 from .tables import all_threads
 
@@ -26,15 +26,8 @@ CLOSE = 1.6
 MOST = 25.0
 
 
-def _log_axis(axis: Any, values: Sequence[float]) -> None:  # noqa: ANN401 - XAxis or YAxis
-    axis.set_major_locator(FixedLocator(list(values)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
 def _replica_axis(ax: Axes, threads: Sequence[int]) -> None:
-    ax.set_xscale("log", base=2)
-    _log_axis(ax.xaxis, threads)
+    log2_axis(ax, "x", threads)
     ax.set_xlabel("replicas n")
 
 
@@ -44,7 +37,7 @@ def _look(line: Line, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - Matplotl
     return {
         "color": COLOURS[line.colour],
         "marker": line.marker,
-        "linestyle": line.dash,
+        "linestyle": DASHES[line.dash],
         "linewidth": 2.6 if thick else 1.6,
         "markersize": 7 if thick else 6,
         "label": line.label,
@@ -77,7 +70,7 @@ def _panel(
     ax.axhline(
         result["sequential"]["mean"][0],
         color=COLOURS["black"],
-        linestyle=DOTTED,
+        linestyle=DASHES["dotted"],
         linewidth=1.1,
         zorder=1,
         label="sequential, the same number of samples",
@@ -162,7 +155,7 @@ def draw_speed_ups(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
     threads = sorted({entry["threads"] for entry in result["entries"]})
     kinds: dict[str, dict[str, Any]] = {
         "modelled": {"markersize": 6.5, "linewidth": 2.0},
-        "measured": {"markersize": 4.0, "linewidth": 1.3, "linestyle": DASHED},
+        "measured": {"markersize": 4.0, "linewidth": 1.3, "linestyle": DASHES["dashed"]},
     }
     for ax, target in zip(panels, result["targets"], strict=True):
         ends = [1, threads[-1]]
@@ -178,10 +171,9 @@ def draw_speed_ups(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
                 points = [(1, 1.0), *points] if points else []
                 x, y = ([point[k] for point in points] for k in (0, 1))
                 ax.plot(x, y, **_look(line, label=f"{line.label}, {kind}", **look))
-        ax.set_yscale("log", base=2)
+        log2_axis(ax, "y", [0.25, 0.5, *threads])
         _replica_axis(ax, threads)
         ax.set_title(f"to {target:g} %", loc="left", fontsize=10)
-    _log_axis(panels[0].yaxis, [0.25, 0.5, *threads])
     panels[0].set_ylim(0.4, threads[-1] * 1.25)
     panels[0].set_ylabel("speed-up over one replica (times)")
     caption(fig, "Speed-up at equal test accuracy", result["line"], notes, panels[0])

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..common import pictures
-from ..common.pictures import COLOURS, REFERENCE
+from ..common.pictures import COLOURS, REFERENCE, curve_look
 from . import ANSWERS, TIMES
 
 if TYPE_CHECKING:
@@ -20,33 +20,19 @@ if TYPE_CHECKING:
 Entries = Sequence[Mapping[str, Any]]
 
 # The two measured curves of Figure 3 can lie on top of each other, so the lower one is drawn wider.
-_TIME_LOOKS: dict[str, dict[str, Any]] = {
-    "system_threads": {
-        "color": COLOURS["blue"],
-        "marker": "o",
-        "markersize": 9.0,
-        "linewidth": 3.2,
-    },
-    "core_workers": {
-        "color": COLOURS["red"],
-        "marker": "s",
-        "markersize": 5.0,
-        "linewidth": 1.6,
-        "linestyle": (0, (4, 1.6)),
-    },
+_TIME_LOOKS = {
+    "system_threads": curve_look("blue", "o", markersize=9.0, linewidth=3.2),
+    "core_workers": curve_look("red", "s", "dashed", markersize=5.0, linewidth=1.6),
     "modelled": {
-        "color": COLOURS["purple"],
-        "marker": "D",
-        "markersize": 6.0,
-        "linewidth": 1.8,
+        **curve_look("purple", "D", markersize=6.0, linewidth=1.8),
         "linestyle": (0, (6, 1.4, 1.2, 1.4)),
     },
 }
-_ANSWER_LOOKS: dict[str, dict[str, Any]] = {
-    "logit_ensemble": {"color": COLOURS["purple"], "marker": "D", "linestyle": (0, (1, 1.2))},
-    "single_replica": {"color": COLOURS["orange"], "marker": "s", "linestyle": (0, (4, 1.6))},
-    "sum": {"color": COLOURS["green"], "marker": "^"},
-    "average": {"color": COLOURS["blue"], "marker": "o"},
+_ANSWER_LOOKS = {
+    "logit_ensemble": curve_look("purple", "D", "dotted"),
+    "single_replica": curve_look("orange", "s", "dashed"),
+    "sum": curve_look("green", "^"),
+    "average": curve_look("blue", "o"),
 }
 TITLES = {
     "figure3": "Figure 3. Training time against threads",
@@ -72,13 +58,13 @@ def draw_time(time: Mapping[str, Any], subtitle: str, notes: Sequence[str]) -> F
     panels = [(left, time["seconds"], 1e3), (right, time["speedup"] or [], 1.0)]
     for ax, entries, scale in panels:
         for curve, label in TIMES.items():
-            look = {**_TIME_LOOKS[curve], "markeredgecolor": "white", "label": label}
+            look = _TIME_LOOKS[curve]
             low, middle, high = (
                 [scale * entry[curve][key] for entry in entries] for key in ("min", "median", "max")
             )
             if entries:
                 pictures.band(ax, threads, low, high, look["color"])
-                ax.plot(threads, middle, **look)
+                ax.plot(threads, middle, label=label, **look)
         _thread_axis(ax, threads)
     if threads[0] == 1:
         n = np.linspace(1, threads[-1], 200)
@@ -127,7 +113,7 @@ def _draw_answers(ax: Axes, accuracy: Entries, names: Sequence[str]) -> None:
         for n, entry in zip(threads, accuracy, strict=True):
             runs = entry[name]["runs"]
             ax.plot([n] * len(runs), runs, ".", color=look["color"], alpha=0.45, markersize=4)
-        ax.plot(threads, mean, markeredgecolor="white", **look)
+        ax.plot(threads, mean, **look)
     # The same limits for Figures 4 and 5: those that fit all curves.
     runs = [run for entry in accuracy for name in ANSWERS for run in entry[name]["runs"]]
     room = max(1.0, 0.05 * (max(runs) - min(runs)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, StrMethodFormatter
 
-from ..common.pictures import COLOURS, caption
+from ..common.pictures import COLOURS, caption, curve_look, log2_axis
 from . import row
 from .settings import TARGETS
 
@@ -19,26 +19,27 @@ if TYPE_CHECKING:
 
 Result = Mapping[str, Any]
 
-# Colour, marker, line of every row: a colour a library, a line a way to use it.
-STYLES: dict[str, tuple[str, str, Any]] = {
-    "omp_mlp": (COLOURS["blue"], "o", "solid"),
-    "omp_mlp-bytes": (COLOURS["blue"], "s", (0, (4, 1.6))),
-    "omp_mlp-csr": (COLOURS["blue"], "^", (0, (1, 1.2))),
-    "omp_mlp-periodic": (COLOURS["sky"], "D", "solid"),
-    "omp_mlp-bf16": (COLOURS["sky"], "o", (0, (4, 1.6))),
-    "omp_mlp-skip": (COLOURS["black"], "o", (0, (1, 1.2))),
-    "torch-nn": (COLOURS["red"], "o", "solid"),
-    "torch-manual": (COLOURS["red"], "s", (0, (4, 1.6))),
-    "sklearn": (COLOURS["orange"], "o", "solid"),
-    "sklearn-csr": (COLOURS["orange"], "^", (0, (1, 1.2))),
-    "numpy": (COLOURS["green"], "o", "solid"),
-    "numpy-blas": (COLOURS["green"], "s", (0, (4, 1.6))),
-    "jax": (COLOURS["purple"], "o", "solid"),
+# Of every row: a colour a library, a line a way to use it.
+LOOKS = {
+    "omp_mlp": curve_look("blue", "o"),
+    "omp_mlp-bytes": curve_look("blue", "s", "dashed"),
+    "omp_mlp-csr": curve_look("blue", "^", "dotted"),
+    "omp_mlp-periodic": curve_look("sky", "D"),
+    "omp_mlp-bf16": curve_look("sky", "o", "dashed"),
+    "omp_mlp-skip": curve_look("black", "o", "dotted"),
+    "torch-nn": curve_look("red", "o"),
+    "torch-manual": curve_look("red", "s", "dashed"),
+    "sklearn": curve_look("orange", "o"),
+    "sklearn-csr": curve_look("orange", "^", "dotted"),
+    "numpy": curve_look("green", "o"),
+    "numpy-blas": curve_look("green", "s", "dashed"),
+    "jax": curve_look("purple", "o"),
 }
-# A row that is new in the table and has no style yet.
-_NO_STYLE = (COLOURS["grey"], "x", "solid")
-_SERIES = (COLOURS["blue"], COLOURS["orange"], COLOURS["green"], COLOURS["purple"])
-_MARKERS = ("o", "s", "^", "D")
+# A row that is new in the table and has no look yet.
+_NO_LOOK = curve_look("grey", "P")
+_SERIES = [
+    curve_look(*look) for look in (("blue", "o"), ("orange", "s"), ("green", "^"), ("purple", "D"))
+]
 
 
 def _log_ticks(axis: Axis, formatter: Formatter) -> None:
@@ -51,7 +52,6 @@ def _curve(
     ax: Axes, xs: Sequence[float], ranges: Sequence[Result], label: str, look: Mapping[str, Any]
 ) -> None:
     """Draw medians as a line, and ranges as bars."""
-    look = {"markeredgecolor": "white", **look}
     ax.plot(xs, [found["median"] for found in ranges], label=label, **look)
     low, high = ([found[end] for found in ranges] for end in ("min", "max"))
     ax.vlines(xs, low, high, color=look["color"], linewidth=1)
@@ -63,8 +63,8 @@ def _curves_by_size(
     """Draw a curve for each batch size."""
     for number, size in enumerate(dict.fromkeys(entry["batch_size"] for entry in entries)):
         mine = [entry for entry in entries if entry["batch_size"] == size]
-        look = {"color": _SERIES[number], "marker": _MARKERS[number]}
-        _curve(ax, [x(e) for e in mine], [y(e) for e in mine], f"batch size {size}", look)
+        label = f"batch size {size}"
+        _curve(ax, [x(e) for e in mine], [y(e) for e in mine], label, _SERIES[number])
 
 
 def speed(result: Result, data: str, notes: Sequence[str]) -> Figure:
@@ -78,14 +78,10 @@ def speed(result: Result, data: str, notes: Sequence[str]) -> Figure:
         for peer in dict.fromkeys(entry["peer"] for entry in here):
             mine = [entry for entry in here if entry["peer"] == peer]
             sizes = [entry["batch_size"] for entry in mine]
-            colour, marker, line = STYLES.get(peer, _NO_STYLE)
-            look = {"color": colour, "marker": marker, "linestyle": line}
-            _curve(ax, sizes, [e["samples_per_second"] for e in mine], row(peer).label, look)
-        ax.set_xscale("log", base=2)
-        sizes = sorted({entry["batch_size"] for entry in here})
-        ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
+            rates, look = [e["samples_per_second"] for e in mine], LOOKS.get(peer, _NO_LOOK)
+            _curve(ax, sizes, rates, row(peer).label, look)
+        log2_axis(ax, "x", sorted({entry["batch_size"] for entry in here}))
         ax.set_yscale("log")
-        ax.xaxis.set_minor_locator(NullLocator())
         _log_ticks(ax.yaxis, EngFormatter(sep=""))
         ax.set_xlabel("batch size")
         ax.set_title(f"{count} core" + ("s" if count > 1 else ""), fontsize=10.5)
@@ -109,7 +105,7 @@ def accuracy(result: Result, data: str, notes: Sequence[str]) -> Figure:
         places = [peers.index(entry["peer"]) + (number - 1) * height for entry in here]
         middle = [entry["seconds"]["median"] for entry in here]
         bars = ax.barh(
-            places, middle, height * 0.92, color=_SERIES[number], label=f"{target:.1f} %"
+            places, middle, height * 0.92, color=_SERIES[number]["color"], label=f"{target:.1f} %"
         )
         for bar, entry, place in zip(bars, here, places, strict=True):
             seconds = entry["seconds"]

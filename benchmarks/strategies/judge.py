@@ -61,6 +61,11 @@ def is_one_thread(entry: Entry) -> bool:
     return bool(entry["threads"] == 1)
 
 
+def way(entry: Entry) -> str:
+    """Name the strategy, or the training that the others are compared with."""
+    return "one thread" if is_one_thread(entry) else str(entry["strategy"])
+
+
 def candidates(entries: Iterable[Entry]) -> list[Entry]:
     """Return what strategy="auto" chooses from."""
     return [entry for entry in entries if entry["strategy"] in CHOICES]

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import NullLocator
 
 from omp_mlp import costs
 
 from ..common import pictures as common
 from ..common.machine import stamp
-from .judge import Entry, Group, groups, is_one_thread, node_or_exemplar
+from .judge import Entry, Group, groups, node_or_exemplar, way
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,13 +30,9 @@ MARKERS = dict(zip(COLOURS, "os^Dx+", strict=True))
 BLACK = common.COLOURS["black"]
 # From 2 to 1024 cores, and three networks between nodes.
 CORES = tuple(2**k for k in range(11))
-GIGABITS: dict[int, Any] = {1: (0, (1, 1.2)), 10: (0, (4, 1.6)), 100: "solid"}
+GIGABITS = {1: "dotted", 10: "dashed", 100: "solid"}
 EXTRAPOLATED = ((784, 1024, 10), 50_000, 10)  # network, samples, epochs
 BATCH = 256
-
-
-def _name(entry: Entry) -> str:
-    return "one thread" if is_one_thread(entry) else str(entry["strategy"])
 
 
 def winners(entries: Sequence[Entry], notes: Sequence[str]) -> Figure:
@@ -78,9 +73,9 @@ def _winner(ax: Axes, x: float, y: float, group: Group) -> None:
     best = group.fastest()
     for entry, middle, half in ((best, y, 0.48), (group.chosen, y + 0.34, 0.09)):
         corner = (x - half, middle - half)
-        look = {"facecolor": COLOURS[_name(entry)], "edgecolor": "white"}
+        look = {"facecolor": COLOURS[way(entry)], "edgecolor": "white"}
         ax.add_patch(Rectangle(corner, 2 * half, 2 * half, **look))
-    ink = BLACK if _name(best) == "section" else "white"
+    ink = BLACK if way(best) == "section" else "white"
     text = f"{group.speed_up(best):.2f}"
     ax.text(x, y - 0.06, text, ha="center", va="center", fontsize=8, color=ink)
 
@@ -90,7 +85,7 @@ def predicted(entries: Sequence[Entry], summary: Mapping[str, Any], notes: Seque
     fig = Figure(figsize=(7.2, 7.2))
     ax = fig.subplots()
     for name, colour in COLOURS.items():
-        part = [entry for entry in entries if _name(entry) == name]
+        part = [entry for entry in entries if way(entry) == name]
         x, y = ([entry[key] for entry in part] for key in ("seconds", "predicted"))
         ax.scatter(x, y, s=16, color=colour, marker=MARKERS[name], lw=1, alpha=0.75, label=name)
     both = [entry[key] for entry in entries for key in ("seconds", "predicted")]
@@ -150,10 +145,11 @@ def extrapolation(known: costs.Costs, notes: Sequence[str]) -> Figure:
     panels = fig.subplots(1, 3)
     options: dict[str, Any] = {"batch_size": BATCH, "costs": known}
 
-    def draw(ax: Axes, curve: costs.Curve, strategy: str, label: str, dash: object) -> None:
+    def draw(ax: Axes, curve: costs.Curve, strategy: str, label: str, dash: str) -> None:
         times = [prediction.total for prediction in curve.predictions]
         speeds = [times[0] / seconds for seconds in times]
-        ax.plot(CORES, speeds, color=COLOURS[strategy], linestyle=dash, label=label)
+        line = common.DASHES[dash]
+        ax.plot(CORES, speeds, color=COLOURS[strategy], linestyle=line, label=label)
 
     panels[0].set_title("one machine, one memory", fontsize=10.5)
     for strategy in costs.CHOICES:
@@ -172,12 +168,9 @@ def extrapolation(known: costs.Costs, notes: Sequence[str]) -> Figure:
             draw(ax, curve, strategy, f"{gigabits} Gbit/s", dash)
     for ax in panels:
         ax.plot(CORES, CORES, label="linear", **common.REFERENCE)
-        ax.set_xscale("log", base=2)
-        ax.set_yscale("log", base=2)
+        common.log2_axis(ax, "x", CORES[::2])
+        common.log2_axis(ax, "y", [2.0**k for k in range(-6, 11, 2)])
         ax.set_ylim(2**-6, 2**10.5)
-        ax.set_xticks(list(CORES[::2]), [str(count) for count in CORES[::2]])
-        ax.set_yticks([2.0**k for k in range(-6, 11, 2)], [f"{2.0**k:g}" for k in range(-6, 11, 2)])
-        ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlabel("cores" if ax is panels[0] else "nodes")
         ax.legend(loc="upper left", fontsize=8.5)
     panels[0].set_ylabel("modelled speed-up over one core")

@@ -10,17 +10,15 @@ from typing import Any
 from omp_mlp.costs import STRATEGIES
 
 from ..common.tables import as_markdown
-from .judge import Entry, groups, is_one_thread, node_or_exemplar
+from .judge import Entry, groups, is_one_thread, node_or_exemplar, way
 
-SHORT = {"synchronous": "sync."}
 SHOWN_SAMPLES = 10_000  # of the table of times
 markdown = partial(as_markdown, numeric=True)
 
 
-def way(entry: Entry) -> str:
-    """Name a strategy and its threads."""
-    strategy = entry["strategy"]
-    return "one thread" if is_one_thread(entry) else SHORT.get(strategy, strategy)
+def short(entry: Entry) -> str:
+    """Name a strategy, or one thread, in few letters."""
+    return way(entry).replace("synchronous", "sync.")
 
 
 def seconds(value: float) -> str:
@@ -39,10 +37,10 @@ def winners(entries: Sequence[Entry]) -> str:
             f"{group.n_samples:,}",
             str(group.batch_size),
             seconds(group.alone["seconds"]),
-            way(group.fastest()),
+            short(group.fastest()),
             f"{group.speed_up(group.fastest()):.2f}",
-            way(group.fastest("predicted")),
-            way(group.chosen),
+            short(group.fastest("predicted")),
+            short(group.chosen),
             f"{group.speed_up(group.chosen):.2f}",
         ]
         for group in groups(entries)
@@ -101,8 +99,8 @@ def accuracies(entries: Sequence[Entry]) -> str:
         if any(entry["accuracy"] is None for entry in group.entries):
             continue
         for entry in group.entries:
-            name = f"{entry['strategy']}, {entry['threads']} threads"
-            scores = by_way.setdefault("one thread" if is_one_thread(entry) else name, {})
+            threads = "" if is_one_thread(entry) else f", {entry['threads']} threads"
+            scores = by_way.setdefault(way(entry) + threads, {})
             scores.setdefault(group.n_samples, []).append(entry["accuracy"])
     sizes = sorted({n for scores in by_way.values() for n in scores})
     rows = [
