@@ -54,16 +54,10 @@ _SHARED: dict[str, dict[str, Any]] = {
 
 
 def parser(description: str | None, *names: str, **defaults: object) -> argparse.ArgumentParser:
-    """Return a parser that knows the shared options of these names.
+    """Return a parser that knows the shared options of these names; a benchmark adds its own.
 
-    Parameters
-    ----------
-    description : str
-        The docstring of the benchmark; its first line is shown.
-    *names : str
-        Keys of the table above. A benchmark adds its own options to what is returned.
-    **defaults
-        Defaults that differ from those of the table.
+    The ``description`` is the docstring of the benchmark, of which the first line is shown;
+    ``defaults`` are those that differ from the table above.
     """
     made = argparse.ArgumentParser(
         description=(description or "").partition("\n")[0],

@@ -12,17 +12,10 @@ from omp_mlp import datasets
 
 @dataclass(frozen=True)
 class Data:
-    """A data set, split, with the name that goes on every picture and table.
+    """A data set, split."""
 
-    Attributes
-    ----------
-    name, slug : str
-        The slug is for names of files.
-    X, y, X_test, y_test : arrays
-    """
-
-    name: str
-    slug: str
+    name: str  # on every picture and table
+    slug: str  # in names of files
     X: np.ndarray
     y: np.ndarray
     X_test: np.ndarray
@@ -65,17 +58,11 @@ def load(
     split: Literal["paper", "standard"] = "standard",
     dtype: Literal["uint8", "float32"] = "uint8",
 ) -> Data:
-    """Load what ``--data`` names.
+    """Load what ``--data`` names; ``split`` and ``dtype`` are those of ``datasets.load_mnist``.
 
-    Parameters
-    ----------
-    choice : str
-        "mnist"; "digits"; a folder with MNIST's four files; or "auto": MNIST, and augmented digits
-        where it is neither there nor to be downloaded, with one line that says so.
-    limit : int, optional
-        So many training samples, and test samples in proportion: for a trial run.
-    split, dtype
-        Those of ``omp_mlp.datasets.load_mnist``.
+    The ``choice`` is "mnist"; "digits"; a folder with MNIST's four files; or "auto": MNIST, and
+    augmented digits where it is neither there nor to be downloaded, with one line that says so.
+    A ``limit`` is for a trial run: so many training samples, and test samples in proportion.
 
     Raises
     ------

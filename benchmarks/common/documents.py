@@ -54,17 +54,10 @@ def without_blocks(text: str) -> str:
 def filled(
     text: str, command: str, tables: Mapping[str, str], about: Mapping[str, Any] | None
 ) -> str:
-    """Return a document with the blocks of one command filled.
+    """Return a document with the blocks of one command filled; those of others stay as they are.
 
-    Parameters
-    ----------
-    text : str
-    command : str
-        As in the marks. Blocks of other commands stay as they are.
-    tables : mapping of str to str
-        The text of each block, by name.
-    about : mapping, optional
-        The results: commit, machine and build become the last line of blocks that are measured.
+    ``tables`` has the text of each block, by name. ``about`` are the results, whose commit, machine
+    and build become the last line of blocks that are measured.
 
     Raises
     ------
@@ -100,23 +93,11 @@ def publish(
     *,
     docs: Path = DOCS,
 ) -> list[Path]:
-    """Put a run into a page of ``docs/``: its blocks, its JSON and its pictures.
+    """Put a run into a page of ``docs/`` as "benchmarks.md"; return what was written.
 
-    Parameters
-    ----------
-    page : str
-        As in "benchmarks.md".
-    name : str
-        The key of these results in the JSON beside the page.
-    results : mapping
-        What is stored; ``results["command"]`` is the command in the marks.
-    tables, drawn
-        The text of each block, and the pictures that are copied to ``docs/figures``.
-
-    Returns
-    -------
-    list of Path
-        What was written.
+    The ``results`` are stored in the JSON beside the page under the key ``name``, and fill the
+    blocks of ``results["command"]`` with the ``tables``; the pictures that were ``drawn`` are
+    copied to ``docs/figures``.
     """
     path = docs / page
     text = filled(path.read_text(encoding="utf-8"), results["command"], tables, results)

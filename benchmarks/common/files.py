@@ -20,22 +20,13 @@ MOST_OF_A_ROW = 400  # characters of JSON
 class Results:
     """The results of a run. They are written after every piece, so that none is lost.
 
-    Parameters
-    ----------
-    path : Path
-        The JSON file. Its folder is made if it is not there.
-    about : mapping
-        What :func:`..machine.describe_run` returns.
-    resume : bool
-        Go on with the run in ``path``: pieces that it has are not measured again. It must have the
-        same options, build and commit. Its other entries are kept.
-    again : collection of str
-        With ``resume``: pieces to measure again, by name, or by what stands before the "/" in it.
+    ``content`` is what :func:`..machine.describe_run` said ``about`` the run; ``pieces``, what was
+    found by name; and ``seconds``, how long each piece took. The folder of the file is made if it
+    is not there.
 
-    Attributes
-    ----------
-    content : dict
-        ``about``; ``pieces``, what was found by name; ``seconds``, how long each piece took.
+    ``resume`` goes on with the run in the file: pieces that it has are not measured again, unless
+    ``again`` has their name, or what stands before the "/" in it. It must have the same options,
+    build and commit. Its other entries are kept.
     """
 
     def __init__(
@@ -123,25 +114,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
     """Write strict JSON (no NaN), UTF-8, in the order given."""
-    return _write(path, _laid_out(plain(content)) + "\n")
-
-
-def _write(path: Path, text: str) -> Path:
     # Whole or not at all, whenever the run is ended.
     partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(_laid_out(plain(content)) + "\n", encoding="utf-8")
     partial.replace(path)
     return path
 
 
 def _inside(value: object) -> list[Any]:
-    return (
-        list(value.values())
-        if isinstance(value, dict)
-        else value
-        if isinstance(value, list)
-        else []
-    )
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def _laid_out(value: object, indent: str = "") -> str:

@@ -19,22 +19,10 @@ class ProcessError(Exception):
 
 
 class Process:
-    """A process of its own, started in the project's root.
+    """A process of its own, started in the project's root; ``name`` is for messages.
 
-    Parameters
-    ----------
-    name : str
-        In messages.
-    command : sequence of str
-    environment : mapping, optional
-        All variables of the process; None: those of this one.
-    **request
-        Of the first request, "open".
-
-    Attributes
-    ----------
-    about : dict
-        The reply to the first request.
+    The ``environment`` is all of its variables; None: those of this process. The first request is
+    "open", with the fields of ``request``; ``about`` is the reply.
 
     Raises
     ------

@@ -94,20 +94,11 @@ _NOT_RESULTS = {"runs", "trials", "options", "machine", "build", "source", "quot
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that a document quotes.
-
-    Attributes
-    ----------
-    line : int
-    number : str
-        As it stands there.
-    unit : str
-        "" in a table without one.
-    """
+    """A number that a document quotes."""
 
     line: int
-    number: str
-    unit: str
+    number: str  # as it stands there
+    unit: str  # "" in a table without one
 
     def matches(self, value: float, scale: float) -> bool:
         """Whether a number of the JSON is this one, rounded to its digits."""
@@ -137,15 +128,9 @@ def figures(text: str) -> list[Figure]:
 def unknown(
     text: str, beside: Mapping[str, Any], entries: Collection[Mapping[str, Any]]
 ) -> list[Figure]:
-    """Return the figures of a document that are nowhere.
+    """Return the figures of a document that are nowhere: not in the JSON beside it, nor stated.
 
-    Parameters
-    ----------
-    text : str
-    beside : mapping
-        The JSON beside the document.
-    entries : collection of mapping
-        The entries of "quoted" and of ``docs/definitions.json``.
+    The ``entries``, which state figures, are those of "quoted" and of ``docs/definitions.json``.
     """
     stated = {figure for entry in entries for figure in _stated(entry)}
     values = list(_numbers(beside))

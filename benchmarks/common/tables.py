@@ -13,16 +13,10 @@ def as_text(
     widths: Sequence[int] | None = None,
     numeric: bool = False,
 ) -> str:
-    """Lay out a table in plain characters.
+    """Lay out a table in plain characters. Cells may have several lines.
 
-    Parameters
-    ----------
-    header, rows : sequences of str
-        Cells may have several lines.
-    widths : sequence of int, optional
-        Wrap the cells of each column to this width. Without it columns are as wide as they need be.
-    numeric : bool
-        Align cells to the right (but the first column, which names the row).
+    With ``widths`` the cells of each column are wrapped to its width; without, columns are as wide
+    as they need be. ``numeric`` aligns all to the right but the first column, which names the row.
     """
     wrapped = [
         [

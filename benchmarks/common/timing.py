@@ -29,21 +29,8 @@ def in_turn(
 ) -> list[list[Found]]:
     """Measure every cell once a pass, every second pass backwards.
 
-    Parameters
-    ----------
-    cells : sequence
-        What is compared.
-    measure : callable
-        Gets a cell and returns what was found.
-    passes : int
-    budget : float
-        Seconds after which no further pass is begun, once there are ``at_least`` of them.
-    at_least : int
-
-    Returns
-    -------
-    list of lists
-        For each cell what was found in each pass, in the order of the passes.
+    No further pass is begun after ``budget`` seconds, once there are ``at_least`` of them. Returned
+    is for each cell what was found in each pass, in the order of the passes.
     """
     found: list[list[Found]] = [[] for _ in cells]
     begin = time.perf_counter()
@@ -83,12 +70,8 @@ class Probe:
     and has nothing to do with what is measured, shows how it stands: they are disturbed if it takes
     a tenth more than the least that was seen.
 
-    Parameters
-    ----------
-    cores : int
-    patience : float
-        Seconds that are spent in all on waiting and on measurements that are repeated. Then things
-        are measured whatever the cores are like.
+    ``patience`` is the seconds that are spent in all on waiting and on measurements that are
+    repeated. Then things are measured whatever the cores are like.
     """
 
     def __init__(self, cores: int, patience: float) -> None:

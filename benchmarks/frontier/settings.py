@@ -114,17 +114,10 @@ def settings_for(
 ) -> dict[str, Any]:
     """Return the chosen options of ``train_parallel``.
 
-    Parameters
-    ----------
-    problem, line : str
-    threads : int
-        Where this number was not tuned, the settings are those of the nearest that was.
-    fixed : mapping
-        Options that the line has whatever its settings are.
-    purpose : {"score", "time"}
-        For the best score after the fixed number of epochs, or the least time to a score; the
-        former where there are none for the latter. For a line that was not tuned, the settings are
-        those with which its search begins.
+    They are for the best "score" after the fixed number of epochs, or for the least "time" to a
+    score; the former where there are none for the latter. Where this number of ``threads`` was not
+    tuned, they are those of the nearest that was; for a line that was not tuned, those with which
+    its search begins. ``fixed`` are options that the line has whatever its settings are.
     """
     for wanted in (purpose, "score"):
         if by_threads := _chosen(wanted, problem, line):

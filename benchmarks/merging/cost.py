@@ -100,13 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }  # fmt: skip
     about = describe_run("python -m benchmarks.merging.cost", options)
     costs = [
-        measure(
-            method,
-            threads,
-            arguments.layers,
-            touched=arguments.touched,
-            passes=arguments.passes,
-        )
+        measure(method, threads, **options)
         for method in arguments.methods
         for threads in arguments.threads
     ]

@@ -41,13 +41,8 @@ def speed(
 ) -> Verdict:
     """Judge "not faster until six threads".
 
-    Parameters
-    ----------
-    threads : sequence of int, increasing
-    speedup : mapping, optional
-        For each curve of Figure 3 the speed-up over one thread, for each of ``threads``.
-    share : float
-        What :func:`.measure.undisturbed_share` returns.
+    ``speedup`` has for each curve of Figure 3 the speed-up over one thread, for each of
+    ``threads``, which increase; ``share`` is what :func:`.measure.undisturbed_share` returns.
     """
     claim = "Training is not faster until six threads."
     criterion = (

@@ -51,13 +51,7 @@ def describe(training: Training) -> dict[str, Any]:
 def ratios_to_peers(group: Sequence[Result], rate: str, *keys: str) -> list[Result]:
     """Return the ratios of every row of ours to every peer, all measured in the same rounds.
 
-    Parameters
-    ----------
-    group : sequence of dict
-    rate : str
-        The key of what is divided, ours by theirs.
-    *keys : str
-        What else goes into the results.
+    ``rate`` is the key of what is divided, ours by theirs; ``keys`` are of what goes along with it.
     """
     return [
         {

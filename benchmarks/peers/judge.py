@@ -19,6 +19,7 @@ Part = Mapping[str, Any]
 # What a floor is judged by: "measured", its range "low" and "high" over the rounds, "against" what
 # it was measured, and "others", the same number for omp_mlp's other rows; None if there is nothing.
 Found = dict[str, Any] | None
+_NOTHING = {**dict.fromkeys(("measured", "low", "high", "against")), "others": {}}
 
 JUDGED = "omp_mlp"
 NUMPY = ("numpy", "numpy-blas")
@@ -145,30 +146,27 @@ class Floor:
             "bound": self.bound,
             "at_most": self.at_most,
             "unit": self.unit,
-            "measured": None,
-            "low": None,
-            "high": None,
-            "against": None,
-            "others": {},
+            **_NOTHING,
             **(found or {}),
             "verdict": verdict,
         }
 
 
+def _speed(size: int, what: str, bound: float, *of: Any, **more: Any) -> Floor:  # noqa: ANN401
+    """Return a floor of the samples a second on one core, in batches of this size."""
+    return Floor(
+        f"B = {size}{what}", bound, "speed", _best_peer(*of, cores=1, batch_size=size, **more)
+    )
+
+
 FLOORS = (
-    Floor("B = 1: the best Python peer", 7.0, "speed", _best_peer(cores=1, batch_size=1)),
-    Floor("B = 1: PyTorch nn", 100.0, "speed", _best_peer(TORCH[:1], cores=1, batch_size=1)),
+    _speed(1, ": the best Python peer", 7.0),
+    _speed(1, ": PyTorch nn", 100.0, TORCH[:1]),
     *(
-        Floor(
-            *(f"B = {size}: the best Python peer", bound, "speed"),
-            _best_peer(cores=1, batch_size=size),
-        )
+        _speed(size, ": the best Python peer", bound)
         for size, bound in ((8, 5.0), (32, 5.0), (64, 4.0), (128, 3.6), (256, 3.6))
     ),
-    Floor(
-        *("B = 32, bfloat16 copy: the best Python peer", 6.0, "speed"),
-        _best_peer(judged="omp_mlp-bf16", cores=1, batch_size=32),
-    ),
+    _speed(32, ", bfloat16 copy: the best Python peer", 6.0, judged="omp_mlp-bf16"),
     *(
         Floor(f"B = {size}: what the dense FMA peak allows", 2.3, "limits", _dense_peak(size))
         for size in (8, 32, 64, 128, 256)

@@ -1,6 +1,6 @@
 """The process of one peer: requests as lines of JSON on standard input, replies on standard output.
 
-Started by :class:`.process.PeerProcess` with the thread counts in the environment. The first
+Started by :class:`.bench.Bench` with the thread counts in the environment. The first
 request names the cores, and the process pins itself to them before it imports NumPy or a peer, so
 every thread that a library starts is pinned as well.
 
@@ -48,7 +48,8 @@ class Server:
         module = importlib.import_module(f"{__package__}.libraries.{description.module}")
         self._peer = module.Peer(len(cores), description.options)
         self._data = data_module.load(data, description.form)
-        return {"version": _version(description.library), "thread_pools": _thread_pools()}
+        version = str(importlib.import_module(description.library).__version__)
+        return {"version": version, "thread_pools": _thread_pools()}
 
     def train(
         self,
@@ -119,10 +120,6 @@ def _first(X: Any, rows: int | None) -> Any:  # noqa: ANN401 - NumPy or SciPy
 
 
 # --- what the process knows of itself -----------------------------------------------------------
-
-
-def _version(library: str) -> str:
-    return str(importlib.import_module(library).__version__)
 
 
 def _thread_pools() -> list[str]:

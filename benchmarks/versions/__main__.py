@@ -59,13 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.hidden,
         arguments.workers,
     )
-    options = {
-        "pairs": arguments.pairs,
-        "again": arguments.again,
-        "seconds": arguments.seconds,
-        "data": data.describe(),
-    }
-    results = Results(arguments.out / "versions.json", machine.describe_run(COMMAND, options))
+    options = {name: getattr(arguments, name) for name in ("pairs", "again", "seconds")}
+    about = machine.describe_run(COMMAND, {**options, "data": data.describe()})
+    results = Results(arguments.out / "versions.json", about)
     progress = Progress()
     print(f"{machine.machine_line(results.content['machine'])}; {images.line(data.describe())}")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as processes:
@@ -83,9 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 started["old"],
                 started["new"],
                 chosen,
-                pairs=arguments.pairs,
-                again=arguments.again,
-                seconds=arguments.seconds,
+                **options,
                 most=len(data.X),
                 probe=timing.Probe(max(arguments.workers), arguments.patience),
                 say=progress,
