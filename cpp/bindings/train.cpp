@@ -4,7 +4,6 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
-#include <exception>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -98,13 +97,16 @@ py::dict named_columns(const std::vector<RoundReport>& history) {
 
 struct PyTrainResult {
     Array<float> parameters;
+    Index rounds;  // those that made the parameters
     std::vector<Array<float>> replicas;
-    py::dict history;                              // a column by name, an entry a round
-    std::vector<std::pair<Index, Index>> skipped;  // (round, replica)
+    py::dict history;                                   // a column by name, an entry a round
+    std::vector<std::pair<Index, Index>> skipped;       // (round, replica)
+    std::optional<std::pair<Index, Index>> divergence;  // likewise
 };
 
 PyTrainResult to_python(const Network& network, const TrainResult& result) {
-    PyTrainResult converted{packed(network.shape, result.master), {}, named_columns(result.history), {}};
+    PyTrainResult converted{
+        packed(network.shape, result.master), result.rounds, {}, named_columns(result.history), {}, {}};
     for (const Parameters& replica : result.replicas) {
         converted.replicas.push_back(packed(network.shape, replica));
     }
@@ -113,19 +115,10 @@ PyTrainResult to_python(const Network& network, const TrainResult& result) {
             converted.skipped.emplace_back(static_cast<Index>(round), replica);
         }
     }
-    return converted;
-}
-
-void translate_divergence(std::exception_ptr exception) {
-    try {
-        std::rethrow_exception(std::move(exception));
-    } catch (const TrainingDiverged& diverged) {
-        const py::object type = py::module_::import("omp_mlp.errors").attr("TrainingDivergedError");
-        const py::object replica =
-            diverged.replica < 0 ? py::object{py::none()} : py::object{py::int_(diverged.replica)};
-        const py::object error = type(diverged.round, replica);
-        PyErr_SetObject(type.ptr(), error.ptr());
+    if (result.divergence) {
+        converted.divergence.emplace(result.divergence->round, result.divergence->replica);
     }
+    return converted;
 }
 
 // ---- Calls ------------------------------------------------------------------------------------------
@@ -161,13 +154,14 @@ Array<std::int64_t> epoch_order(Index samples, Index replicas, Index replica, In
 }  // namespace
 
 void bind_train(py::module_& m) {
-    py::register_local_exception_translator(translate_divergence);
     bind_options(m);
     py::class_<PyTrainResult>(m, "TrainResult")
         .def_readonly("parameters", &PyTrainResult::parameters)
+        .def_readonly("rounds", &PyTrainResult::rounds)
         .def_readonly("replicas", &PyTrainResult::replicas)
         .def_readonly("history", &PyTrainResult::history)
-        .def_readonly("skipped", &PyTrainResult::skipped);
+        .def_readonly("skipped", &PyTrainResult::skipped)
+        .def_readonly("divergence", &PyTrainResult::divergence);
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "targets"_a, "options"_a,
           "after_round"_a, "during_round"_a);
     m.def("history_columns", [] {

@@ -36,8 +36,8 @@ RoundReport OneNetwork::train_round(Team& team, const Round& round, const Parame
     return report;
 }
 
-void OneNetwork::collect(Team& team, const Round& /*round*/, Parameters& master,
-                         RoundReport& /*report*/) {
+void OneNetwork::collect(Team& team, const Round& /*round*/, const Parameters& /*base*/,
+                         Parameters& master, RoundReport& /*report*/) {
     const LayerShape& shape = task_.network.shape[0];
     Buffer shift(static_cast<std::size_t>(task_.has_shift() ? shape.stride : 0));
     write(team, master, shift);

@@ -44,7 +44,8 @@ public:
     Rounds rounds() const final;
     RoundReport train_round(Team& team, const Round& round, const Parameters& master,
                             Heartbeat& heartbeat) final;
-    void collect(Team& team, const Round& round, Parameters& master, RoundReport& report) final;
+    void collect(Team& team, const Round& round, const Parameters& base, Parameters& master,
+                 RoundReport& report) final;
     bool merges() const final { return false; }
 
 protected:

@@ -86,7 +86,8 @@ public:
     }
 
     // The replicas become the next master.
-    void collect(Team& team, const Round& round, Parameters& master, RoundReport& report) override {
+    void collect(Team& team, const Round& round, const Parameters& base, Parameters& master,
+                 RoundReport& report) override {
         std::vector<const float*> replicas;
         std::vector<double> share;
         std::vector<const std::uint64_t*> touched;
@@ -110,7 +111,7 @@ public:
             }
         }
         if (replicas.empty()) {
-            throw divergence(round, 0, master);
+            throw divergence(round, 0, base);
         }
         for (double& part : share) {
             part = samples > 0 ? part / static_cast<double>(samples)
@@ -118,10 +119,10 @@ public:
         }
         // Either all replicas left work over, or none did.
         const LayerShape& first = task_.network.shape[0];
-        const Deferred deferred{touched.data(), master.flat().data(), means_.data(),
-                                shifts.data(),  first.stride,         first.end()};
+        const Deferred deferred{touched.data(), base.flat().data(), means_.data(),
+                                shifts.data(),  first.stride,       first.end()};
         Merger& merger = round.is_last && last_merger_ ? *last_merger_ : merger_;
-        merger.merge({replicas, share, master.flat().data(), touched.empty() ? nullptr : &deferred},
+        merger.merge({replicas, share, base.flat().data(), touched.empty() ? nullptr : &deferred},
                      momentum_factor(round), in_parallel(team), master.flat().data());
     }
 
@@ -202,7 +203,8 @@ std::unique_ptr<TrainingStrategy> make_replicas(const Task& task) {
     return std::make_unique<Replicas>(task);
 }
 
-RoundReport warm_up(const Task& task, Team& team, Parameters& master, Heartbeat& heartbeat) {
+RoundReport warm_up(const Task& task, Team& team, const Parameters& start, Parameters& master,
+                    Heartbeat& heartbeat) {
     const TrainOptions& options = task.options;
     const Index rows = task.X.rows;
     const Index epochs = (options.warmup_samples + rows - 1) / rows;
@@ -214,7 +216,7 @@ RoundReport warm_up(const Task& task, Team& team, Parameters& master, Heartbeat&
             OptimizerOptions constant = options.optimizer;
             constant.learning_rate.schedule = Schedule::constant;
             Replica replica{task, reading_of(task), constant, order};
-            replica.load(master.flat(), Handover::whole);
+            replica.load(start.flat(), Handover::whole);
             trained = replica.train(0, options.warmup_samples, Handover::whole, heartbeat);
             std::ranges::copy(replica.parameters.flat(), master.flat().begin());
         },

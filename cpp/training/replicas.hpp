@@ -10,9 +10,10 @@ namespace omp_mlp {
 
 std::unique_ptr<TrainingStrategy> make_replicas(const Task& task);
 
-// The warm-up: one replica starts from `master`, trains on the first samples of its own order of all
-// samples, at the rate of the start, and writes its parameters. Throws TrainingDiverged if they are not
-// finite.
-RoundReport warm_up(const Task& task, Team& team, Parameters& master, Heartbeat& heartbeat);
+// The warm-up: one replica starts from `start`, trains on the first samples of its own order of all
+// samples, at the rate of the start, and writes its parameters into `master`. Throws TrainingDiverged if
+// they are not finite.
+RoundReport warm_up(const Task& task, Team& team, const Parameters& start, Parameters& master,
+                    Heartbeat& heartbeat);
 
 }  // namespace omp_mlp

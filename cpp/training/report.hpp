@@ -3,6 +3,7 @@
 
 #include <array>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <vector>
 
@@ -48,19 +49,25 @@ struct Observer {
     std::function<bool(const Progress&)> during_round;
 };
 
-struct TrainResult {
-    Parameters master;
-    std::vector<Parameters> replicas;  // the networks that the last merge merged, if keep_replicas
-    std::vector<RoundReport> history;
-};
-
 // A loss or a parameter became infinite or not a number. replica -1: the merged network did.
-class TrainingDiverged : public std::runtime_error {
-public:
-    TrainingDiverged(Index in_round, Index in_replica)
-        : std::runtime_error{"training diverged"}, round{in_round}, replica{in_replica} {}
+struct Divergence {
     Index round;
     Index replica;
+};
+
+class TrainingDiverged : public std::runtime_error {
+public:
+    TrainingDiverged(Index round, Index replica)
+        : std::runtime_error{"training diverged"}, divergence{round, replica} {}
+    Divergence divergence;
+};
+
+struct TrainResult {
+    Parameters master;                 // of a training that diverged: the last good one
+    Index rounds = 0;                  // the rows of the history that made the master
+    std::vector<Parameters> replicas;  // the networks that the last merge merged, if keep_replicas
+    std::vector<RoundReport> history;
+    std::optional<Divergence> divergence;
 };
 
 }  // namespace omp_mlp

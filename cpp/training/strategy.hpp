@@ -37,13 +37,14 @@ public:
     virtual Rounds rounds() const = 0;
 
     // Trains for one round, or until the heartbeat is stopped. `master` is what collect() wrote last, or
-    // the start. Throws TrainingDiverged if a loss is not finite.
+    // the start. It stays as it is until the round is collected. Throws TrainingDiverged if a loss is not finite.
     virtual RoundReport train_round(Team& team, const Round& round, const Parameters& master,
                                     Heartbeat& heartbeat) = 0;
 
-    // Writes the parameters after the round, for raw inputs, into `master`. Completes the round's
-    // report.
-    virtual void collect(Team& team, const Round& round, Parameters& master, RoundReport& report) = 0;
+    // Writes the parameters after the round, for raw inputs, into `master`. `base` is the master that
+    // train_round() got. Completes the round's report.
+    virtual void collect(Team& team, const Round& round, const Parameters& base, Parameters& master,
+                         RoundReport& report) = 0;
 
     // Whether collect() merges networks. If so, the next round starts from the master, and every round
     // has to be collected.

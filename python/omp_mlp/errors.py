@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omp_mlp.history import History
+    from omp_mlp.model import Model
+
 
 class TrainingDivergedError(ArithmeticError):
     """A loss or a parameter became infinite or not a number.
 
-    A smaller ``learning_rate``, or inputs scaled to about unit size, usually cure it.
+    A smaller ``learning_rate``, or inputs scaled to about unit size, usually cure it. What was
+    trained before is not lost: ``model`` is the last good master.
 
     Attributes
     ----------
@@ -15,12 +22,34 @@ class TrainingDivergedError(ArithmeticError):
     replica : int or None
         The lowest index of the replicas that diverged. None if every replica was finite and the
         merged network was not. 0 where several threads train one network.
+    model : Model or None
+        The last good master, as :func:`omp_mlp.train_parallel` would return it, without replicas.
+        Before the first merge, this is the start. With ``early_stopping``, this is the best master
+        so far. ``model.history`` has the rounds that made it.
+
+        A master is good if it is finite and the round that made it was sound: the loss of that
+        round is not above the loss of the first round, or at most ten times the least loss of the
+        rounds so far. So the masters of rounds in which the training was about to diverge do not
+        count. Where several threads train one network, a master is written after every epoch, or
+        after several epochs that have 256 samples together.
+
+        None only in an error that was made by hand.
+    history : History or None
+        All rounds that were finished.
     """
 
-    def __init__(self, round: int, replica: int | None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        round: int,  # noqa: A002
+        replica: int | None,
+        model: Model | None = None,
+        history: History | None = None,
+    ) -> None:
         super().__init__(round, replica)
         self.round = round
         self.replica = replica
+        self.model = model
+        self.history = history
 
     def __str__(self) -> str:
         who = "the merged network" if self.replica is None else f"replica {self.replica}"

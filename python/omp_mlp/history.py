@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,12 @@ class History:
         if not np.isnan(self.validation_score[-1]):
             text += f", last validation score {self.validation_score[-1]:.4g}"
         return text + f", {self.train_seconds.sum() + self.merge_seconds.sum():.3g} s)"
+
+    def first(self, rounds: int) -> History:
+        """Return the history of the first rounds alone."""
+        return replace(
+            self, **{name: getattr(self, name)[:rounds] for name in ("samples", *_FLOAT_COLUMNS)}
+        )
 
     def as_dict(self) -> dict[str, list[float]]:
         """Return the columns as lists of plain numbers, for JSON or ``pandas.DataFrame``."""

@@ -15,7 +15,7 @@ from omp_mlp.checks import FloatArray
 from omp_mlp.data import TrainingData
 from omp_mlp.early_stopping import Judge, patience_of
 from omp_mlp.ensemble import Ensemble
-from omp_mlp.errors import SkippedReplicaWarning
+from omp_mlp.errors import SkippedReplicaWarning, TrainingDivergedError
 from omp_mlp.history import History
 from omp_mlp.merging.merge import search_alpha
 from omp_mlp.merging.methods import PythonMethod, apply
@@ -47,6 +47,8 @@ class Run:
             loss_unit=self._loss_unit(),
         ) as watcher:
             result = self._run_core(watcher)
+            if result.divergence is not None:
+                raise self._divergence(result, watcher, judge)
             replicas = tuple(self.plan.network.model(packed) for packed in result.replicas)
             best = None if judge is None else judge.best
             master = self.plan.network.model(result.parameters if best is None else best)
@@ -54,9 +56,19 @@ class Run:
             merged: Model | Ensemble = master
             if options.merges_in_python:
                 merged = self._merge(master, replicas, result.skipped, columns, watcher)
+        history = self._history(columns, watcher, judge)
+        if result.skipped:
+            _warn_of(result.skipped)
+        kept = replicas if options.keep_replicas else ()
+        network = self.plan.network
+        return network.as_given(merged)._with(
+            history, tuple(network.model_as_given(replica) for replica in kept)
+        )
+
+    def _history(self, columns: dict[str, Any], watcher: Watcher, judge: Judge | None) -> History:
         columns["loss"] *= self._loss_unit()
         prediction = self.plan.prediction
-        history = History.of_training(
+        return History.of_training(
             columns,
             validation=watcher.validation,
             predicted=math.nan if prediction is None else prediction.total,
@@ -65,13 +77,21 @@ class Run:
             threads=self.plan.threads,
             best_round=None if judge is None else judge.best_round,
         )
-        if result.skipped:
-            _warn_of(result.skipped)
-        kept = replicas if options.keep_replicas else ()
+
+    def _divergence(
+        self, result: _core.TrainResult, watcher: Watcher, judge: Judge | None
+    ) -> TrainingDivergedError:
+        """Return the error of a training that diverged, with what the training would give back."""
+        assert result.divergence is not None
+        parameters, rounds = result.parameters, result.rounds
+        history = self._history(result.history, watcher, judge)
+        if judge is not None and judge.best is not None:
+            # Early stopping gives back the best master after all rounds.
+            parameters, rounds = judge.best, len(history)
         network = self.plan.network
-        return network.as_given(merged)._with(
-            history, tuple(network.model_as_given(replica) for replica in kept)
-        )
+        model = network.model_as_given(network.model(parameters))._with(history.first(rounds))
+        round_, replica = result.divergence
+        return TrainingDivergedError(round_, None if replica < 0 else replica, model, history)
 
     def _loss_unit(self) -> float:
         """Return what a loss of 1 in the training is in the units of y.

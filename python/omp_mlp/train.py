@@ -303,7 +303,8 @@ def train_parallel(
         If an argument is not what is described here. The error comes before any work.
     TrainingDivergedError
         If a loss or a parameter becomes infinite or not a number. With ``on_nonfinite="skip"``: if
-        that happens in all replicas of a round, or by a merge.
+        that happens in all replicas of a round, or by a merge. Nothing is lost: ``error.model`` is
+        the last good master.
     KeyboardInterrupt
         Within about 50 ms of Ctrl-C, or at the end of a batch that takes longer.
 

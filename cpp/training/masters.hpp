@@ -1,0 +1,83 @@
+// The master of a training, and the one to go back to if the training diverges.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/finite.hpp"
+#include "network/parameters.hpp"
+
+namespace omp_mlp {
+
+// A training rarely ends from one step to the next: its loss rises for some rounds before it leaves
+// float32. The masters of these rounds are finite, and worth nothing. So a master is good if it is finite
+// and the round that made it was sound: its loss is not above the first round's, or at most ten times the
+// least. The loss of a round is that of its samples before their steps. So a sound round proves that the
+// master it began with was good, and that one is kept. Buffers change places; nothing is copied.
+class Masters {
+public:
+    struct Master {
+        std::unique_ptr<Parameters> parameters;
+        Index rows = 0;  // the rows of the history that made it
+        bool is_of_sound_round = true;
+    };
+
+    explicit Masters(Parameters start)
+        : current_{.parameters = std::make_unique<Parameters>(std::move(start))} {}
+
+    const Parameters& current() const { return *current_.parameters; }
+    Index rows() const { return current_.rows; }
+
+    // Where to write the next master. Its contents are an old one's, or zero.
+    Parameters& next(const Shape& shape) {
+        if (!next_.parameters) {
+            next_.parameters = std::make_unique<Parameters>(shape);
+        }
+        return *next_.parameters;
+    }
+
+    // The next master is written, and becomes the current one.
+    void advance(double loss, Index rows) {
+        const bool is_sound = judge(loss);
+        if (is_sound) {
+            std::swap(kept_, current_);
+        }
+        std::swap(current_, next_);
+        current_.rows = rows;
+        current_.is_of_sound_round = is_sound;
+    }
+
+    Parameters take_current() {
+        const auto taken = std::move(current_.parameters);
+        return std::move(*taken);
+    }
+
+    // The last good master; null: none but the start, whose buffer has another use by now.
+    const Master* last_good() const {
+        if (current_.is_of_sound_round && all_finite(current().flat())) {
+            return &current_;
+        }
+        return kept_.parameters && all_finite(kept_.parameters->flat()) ? &kept_ : nullptr;
+    }
+
+private:
+    bool judge(double loss) {
+        constexpr double much_more = 10.0;
+        if (!first_loss_) {
+            first_loss_ = loss;
+        }
+        least_loss_ = std::min(least_loss_, loss);
+        return loss <= std::max(*first_loss_, much_more * least_loss_);
+    }
+
+    Master current_;
+    Master kept_;
+    Master next_;
+    std::optional<double> first_loss_;
+    double least_loss_ = std::numeric_limits<double>::infinity();
+};
+
+}  // namespace omp_mlp
