@@ -73,7 +73,7 @@ def stepper(name: str, size: int) -> Any:
     return _core.Stepper(
         options=_core.OptimizerOptions(
             method=_core.optimizer(name),
-            learning_rate=_core.LearningRate(start=1.0, schedule="constant"),
+            learning_rate=_core.LearningRate(start=1.0, schedule="constant", retreats=0),
             accumulates=True,
             **SETTINGS,
         ),

@@ -21,7 +21,7 @@ void bind_optimizer(py::module_& m) {
         .def_readonly("state", &Optimizer::state)
         .def_readonly("may_step_in_place", &Optimizer::may_step_in_place);
     bind_struct(m, "LearningRate", field("start", &LearningRate::start),
-                field("schedule", &LearningRate::schedule));
+                field("schedule", &LearningRate::schedule), field("retreats", &LearningRate::retreats));
     bind_struct(m, "OptimizerOptions", field("method", &OptimizerOptions::method),
                 field("learning_rate", &OptimizerOptions::learning_rate),
                 field("momentum", &OptimizerOptions::momentum),

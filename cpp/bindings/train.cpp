@@ -101,12 +101,18 @@ struct PyTrainResult {
     std::vector<Array<float>> replicas;
     py::dict history;                                   // a column by name, an entry a round
     std::vector<std::pair<Index, Index>> skipped;       // (round, replica)
-    std::optional<std::pair<Index, Index>> divergence;  // likewise
+    std::vector<std::pair<Index, double>> retreats;     // (round, learning rate)
+    std::optional<std::pair<Index, Index>> divergence;  // (round, replica)
 };
 
 PyTrainResult to_python(const Network& network, const TrainResult& result) {
-    PyTrainResult converted{
-        packed(network.shape, result.master), result.rounds, {}, named_columns(result.history), {}, {}};
+    PyTrainResult converted{packed(network.shape, result.master),
+                            result.rounds,
+                            {},
+                            named_columns(result.history),
+                            {},
+                            {},
+                            {}};
     for (const Parameters& replica : result.replicas) {
         converted.replicas.push_back(packed(network.shape, replica));
     }
@@ -114,6 +120,9 @@ PyTrainResult to_python(const Network& network, const TrainResult& result) {
         for (const Index replica : result.history[round].skipped) {
             converted.skipped.emplace_back(static_cast<Index>(round), replica);
         }
+    }
+    for (const Retreat& retreat : result.retreats) {
+        converted.retreats.emplace_back(retreat.row, retreat.learning_rate);
     }
     if (result.divergence) {
         converted.divergence.emplace(result.divergence->round, result.divergence->replica);
@@ -161,6 +170,7 @@ void bind_train(py::module_& m) {
         .def_readonly("replicas", &PyTrainResult::replicas)
         .def_readonly("history", &PyTrainResult::history)
         .def_readonly("skipped", &PyTrainResult::skipped)
+        .def_readonly("retreats", &PyTrainResult::retreats)
         .def_readonly("divergence", &PyTrainResult::divergence);
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "targets"_a, "options"_a,
           "after_round"_a, "during_round"_a);

@@ -10,6 +10,7 @@ enum class Schedule { constant, linear };
 struct LearningRate {
     double start;
     Schedule schedule;
+    Index retreats;  // how often a training that diverges may go on with half the rate
 
     // At `position` of a stream of `length` samples; linear falls from `start` to 0.
     double at(Index position, Index length) const {

@@ -39,6 +39,19 @@ public:
         return *next_.parameters;
     }
 
+    // Goes back to the master that the last sound round began with, or to the start.
+    template <typename Start>
+    void go_back(const Start& start) {
+        if (!first_loss_) {
+            return;  // no round is finished: the start is the current master
+        }
+        const bool is_kept = kept_.parameters && all_finite(kept_.parameters->flat());
+        *current_.parameters = is_kept ? *kept_.parameters : start();
+        current_.rows = is_kept ? kept_.rows : 0;
+        current_.is_of_sound_round = true;
+        is_begun_anew_ = true;
+    }
+
     // The next master is written, and becomes the current one.
     void advance(double loss, Index rows) {
         const bool is_sound = judge(loss);
@@ -66,9 +79,11 @@ public:
 private:
     bool judge(double loss) {
         constexpr double much_more = 10.0;
-        if (!first_loss_) {
+        // A first round that blew up must not be the measure of those that come after a retreat.
+        if (!first_loss_ || (is_begun_anew_ && loss < *first_loss_)) {
             first_loss_ = loss;
         }
+        is_begun_anew_ = false;
         least_loss_ = std::min(least_loss_, loss);
         return loss <= std::max(*first_loss_, much_more * least_loss_);
     }
@@ -77,6 +92,7 @@ private:
     Master kept_;
     Master next_;
     std::optional<double> first_loss_;
+    bool is_begun_anew_ = false;
     double least_loss_ = std::numeric_limits<double>::infinity();
 };
 

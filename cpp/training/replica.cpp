@@ -14,7 +14,7 @@ Replica::Replica(const Task& task, Reading reading, const OptimizerOptions& opti
       kernels_{&task.kernels},
       network_{&task.network},
       targets_{&task.targets},
-      optimizer_{optimizer},
+      optimizer_{&optimizer},
       shard_{shard},
       batch_size_{std::min(task.options.batch.batch_size, std::max<Index>(shard.epoch_size(), 1))},
       stretch_{steps_in_place(optimizer)
@@ -123,7 +123,7 @@ double Replica::train_stretch(std::span<const Index> ids, Index position) {
     std::ranges::fill(gradient.flat(), 0.0F);
     const double loss_sum = train_upper(ids, position, gradient);
     add_first_gradient(*kernels_, *network_, workspace_, gradient);
-    stepper.step(optimizer_.learning_rate.at(position, shard_.length()), gradient.flat().data(),
+    stepper.step(optimizer_->learning_rate.at(position, shard_.length()), gradient.flat().data(),
                  parameters.flat().data());
     return loss_sum;
 }
@@ -137,7 +137,7 @@ double Replica::train_upper(std::span<const Index> ids, Index position, Paramete
     for (Index first = 0; first < samples; first += batch_size_) {
         const Index count = std::min(batch_size_, samples - first);
         const auto batch = ids.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
-        const double rate = optimizer_.learning_rate.at(position + first, shard_.length());
+        const double rate = optimizer_->learning_rate.at(position + first, shard_.length());
         workspace_.begin_batch(first, count);
         if (first > 0) {
             add_earlier_steps(*kernels_, *network_, workspace_);
@@ -149,7 +149,7 @@ double Replica::train_upper(std::span<const Index> ids, Index position, Paramete
         }
         if (workspace_.samples() > 0) {
             add_upper_gradient(*kernels_, *network_, parameters,
-                               scale_of_deltas(optimizer_, rate, count), workspace_, target);
+                               scale_of_deltas(*optimizer_, rate, count), workspace_, target);
         }
         workspace_.undrop();
     }

@@ -28,6 +28,7 @@ struct Leftovers {
 
 class Replica {
 public:
+    // `optimizer` outlives the replica. Its learning rate may change between rounds.
     Replica(const Task& task, Reading reading, const OptimizerOptions& optimizer, const Shard& shard);
 
     // Starts from the master. With leftovers, the replica loads a row of the first layer when a sample
@@ -56,7 +57,7 @@ private:
     const Kernels* kernels_;
     const Network* network_;
     const Targets* targets_;
-    OptimizerOptions optimizer_;
+    const OptimizerOptions* optimizer_;
     Shard shard_;
     Index batch_size_;
     Index stretch_;  // samples that are read together: a batch, or several small ones

@@ -63,7 +63,7 @@ public:
             [&](Index i) {
                 std::optional<Replica>& replica = replicas_[static_cast<std::size_t>(i)];
                 Result& result = results_[static_cast<std::size_t>(i)];
-                if (round.number == 0) {
+                if (!replica) {
                     // Its own thread makes it, so its memory is near that thread's core.
                     replica.emplace(task_, reading_, task_.options.optimizer, shard(i));
                 }
@@ -174,11 +174,12 @@ private:
         return began_finite ? TrainingDiverged{round.row, replica} : TrainingDiverged{round.row - 1, -1};
     }
 
-    // SlowMo's factor: the ratio of this round's learning rate to the last round's.
+    // SlowMo's factor: the ratio of this round's learning rate to the last round's, but at most 1. A rate
+    // that rises from 0 or from next to it, as schedules do, would blow M up.
     double momentum_factor(const Round& round) {
         const double rate = task_.options.optimizer.learning_rate.at(round.begin, shard(0).length());
         const double before = std::exchange(rate_, rate);
-        return merging().momentum_follows_rate && round.number > 0 ? rate / before : 1.0;
+        return merging().momentum_follows_rate && rate < before ? rate / before : 1.0;
     }
 
     Shard shard(Index i) const {
@@ -192,7 +193,7 @@ private:
     Buffer no_shift_;  // zeros, where replicas have none
     std::vector<std::optional<Replica>> replicas_;
     std::vector<Result> results_;
-    double rate_ = 0.0;  // the learning rate at the start of the last round
+    double rate_ = 0.0;  // the learning rate at the start of the last round; of none yet, 0
     Merger merger_;
     std::optional<Merger> last_merger_;
 };

@@ -16,6 +16,7 @@ namespace omp_mlp {
 struct RoundReport {
     Index samples = 0;                     // of all replicas, since the start
     double loss = 0.0;                     // mean over the round's samples
+    double learning_rate = 0.0;            // at the start of the round
     double train_seconds = 0.0;            // wall clock
     double merge_seconds = 0.0;            // wall clock
     double slowest_replica_seconds = 0.0;  // CPU time
@@ -34,6 +35,8 @@ struct HistoryColumn {
 // and an attribute of History in Python.
 inline constexpr std::array history_columns{
     HistoryColumn{"loss", "mean training loss over the round's samples", &RoundReport::loss},
+    HistoryColumn{"learning_rate", "learning rate at the start of the round",
+                  &RoundReport::learning_rate},
     HistoryColumn{"train_seconds", "wall-clock time of the parallel training",
                   &RoundReport::train_seconds},
     HistoryColumn{"merge_seconds", "wall-clock time of the merge", &RoundReport::merge_seconds},
@@ -62,11 +65,18 @@ public:
     Divergence divergence;
 };
 
+// A training that diverged in a round goes on from the last master that was good for sure.
+struct Retreat {
+    Index row;             // of the history: the round that is done once more
+    double learning_rate;  // at the start of the schedule, from there on
+};
+
 struct TrainResult {
     Parameters master;                 // of a training that diverged: the last good one
     Index rounds = 0;                  // the rows of the history that made the master
     std::vector<Parameters> replicas;  // the networks that the last merge merged, if keep_replicas
     std::vector<RoundReport> history;
+    std::vector<Retreat> retreats;
     std::optional<Divergence> divergence;
 };
 

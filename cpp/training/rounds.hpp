@@ -27,6 +27,8 @@ public:
           batch_size_{batch_size},
           growth_{std::log(static_cast<double>(period.last) / static_cast<double>(period.first))} {}
 
+    Index length() const { return length_; }
+
     Index count() const {
         if (is_constant()) {
             return length_ / period_.first + (length_ % period_.first != 0 ? 1 : 0);

@@ -18,79 +18,101 @@
 namespace omp_mlp {
 namespace {
 
-// One training: its masters, and its history, row after row.
+// One training: its masters, and its history, row after row. `Start` draws the start.
+template <typename Start>
 class Training {
 public:
-    Training(const Observer& observer, Parameters start)
-        : observer_{observer}, heartbeat_{observer.during_round}, masters_{std::move(start)} {}
+    // `options` are those of every task that is run. The training lowers the learning rate in them.
+    Training(const Observer& observer, TrainOptions& options, Start start)
+        : observer_{observer},
+          options_{options},
+          heartbeat_{observer.during_round},
+          start_{std::move(start)},
+          masters_{start_()} {}
 
     void run(const Task& task, Team& team) {
-        try {
-            run_rounds(task, team);
-        } catch (const TrainingDiverged& diverged) {
-            divergence_ = diverged.divergence;
+        row_start_ = wall_seconds();
+        while (!divergence_) {
+            try {
+                run_rounds(task, team);
+                return;
+            } catch (const TrainingDiverged& diverged) {
+                retreat_or_end(diverged.divergence);
+            }
         }
     }
 
-    // `start`: draws the start once more.
-    template <typename Start>
-    TrainResult take(const Start& start) {
+    TrainResult take() {
         if (!divergence_) {
             const Index rows = masters_.rows();
-            return {masters_.take_current(), rows, std::move(replicas_), std::move(history_), {}};
+            return {masters_.take_current(), rows, std::move(replicas_), std::move(history_),
+                    std::move(retreats_),    {}};
         }
         const Masters::Master* good = masters_.last_good();
-        return {good != nullptr ? *good->parameters : start(),
+        return {good != nullptr ? *good->parameters : start_(),
                 good != nullptr ? good->rows : 0,
                 {},
                 std::move(history_),
+                std::move(retreats_),
                 divergence_};
     }
 
 private:
-    void run_rounds(const Task& task, Team& team) {
-        if (task.options.warmup_samples > 0 && warm_up(task, team)) {
+    void retreat_or_end(const Divergence& divergence) {
+        LearningRate& rate = options_.optimizer.learning_rate;
+        if (stops_ || std::ssize(retreats_) == rate.retreats) {
+            divergence_ = divergence;
             return;
         }
-        row_start_ = wall_seconds();
+        masters_.go_back(start_);
+        rate.start /= 2.0;
+        retreats_.push_back({rows(), rate.start});
+    }
+
+    // From the round on that is to be done next. The strategy begins anew, with the state of its
+    // optimisers.
+    void run_rounds(const Task& task, Team& team) {
+        if (options_.warmup_samples > 0 && rows() == 0) {
+            warm_up(task, team);
+        }
         const auto strategy = make_strategy(task, team, masters_.current());
         const Rounds rounds = strategy->rounds();
-        Round round{.number = 0, .row = rows(), .begin = 0, .end = 0, .is_last = false};
-        bool stops = rounds.count() == 0;
-        for (; round.number < rounds.count() && !stops;
-             ++round.number, ++round.row, round.begin = round.end) {
-            round.end = rounds.end(round.number);
-            round.is_last = round.number + 1 == rounds.count();
-            stops = run_round(task, *strategy, team, round);
+        for (; round_.number < rounds.count() && !stops_; ++round_.number, round_.begin = round_.end) {
+            round_.row = rows();
+            round_.end = rounds.end(round_.number);
+            round_.is_last = round_.number + 1 == rounds.count();
+            run_round(task, *strategy, team, rounds.length());
         }
-        if (stops) {
+        if (stops_ || rounds.count() == 0) {
             check_finite(masters_.current(), rows() - 1, *strategy);
         }
-        if (task.options.keep_replicas) {
+        if (options_.keep_replicas) {
             replicas_ = strategy->take_replicas();
         }
     }
 
-    // The functions below return whether to stop.
-
-    bool warm_up(const Task& task, Team& team) {
-        row_start_ = wall_seconds();
+    void warm_up(const Task& task, Team& team) {
         heartbeat_.start_round();
         RoundReport report = omp_mlp::warm_up(task, team, masters_.current(),
                                               masters_.next(task.network.shape), heartbeat_);
         heartbeat_.beat_if_due();
         report.train_seconds = wall_seconds() - row_start_;
+        report.learning_rate = options_.optimizer.learning_rate.start;
         masters_.advance(report.loss, rows() + 1);
-        return tell(std::move(report));
+        tell(std::move(report));
+        row_start_ = wall_seconds();
     }
 
-    bool run_round(const Task& task, TrainingStrategy& strategy, Team& team, const Round& round) {
+    // `length`: of the stream that all rounds are parts of.
+    void run_round(const Task& task, TrainingStrategy& strategy, Team& team, Index length) {
+        const Round& round = round_;
         heartbeat_.start_round();
         RoundReport report = strategy.train_round(team, round, masters_.current(), heartbeat_);
         heartbeat_.beat_if_due();
         const double trained = wall_seconds();
         report.train_seconds = trained - row_start_;
         report.samples += samples();
+        report.learning_rate = options_.optimizer.learning_rate.at(round.begin, length);
         if (is_collected(strategy, round, report)) {
             Parameters& next = masters_.next(task.network.shape);
             strategy.collect(team, round, masters_.current(), next, report);
@@ -100,9 +122,8 @@ private:
             masters_.advance(report.loss, rows() + 1);
         }
         report.merge_seconds = wall_seconds() - trained;
-        const bool stops = tell(std::move(report));
+        tell(std::move(report));
         row_start_ = wall_seconds();
-        return stops;
     }
 
     static void check_finite(const Parameters& master, Index row, const TrainingStrategy& strategy) {
@@ -121,21 +142,26 @@ private:
                report.samples - before >= worth_a_master;
     }
 
-    bool tell(RoundReport report) {
+    void tell(RoundReport report) {
         history_.push_back(std::move(report));
-        return (observer_.after_round && observer_.after_round(history_.back(), masters_.current())) ||
-               heartbeat_.stopped();
+        stops_ = (observer_.after_round && observer_.after_round(history_.back(), masters_.current())) ||
+                 heartbeat_.stopped();
     }
 
     Index rows() const { return std::ssize(history_); }
     Index samples() const { return history_.empty() ? 0 : history_.back().samples; }
 
     const Observer& observer_;
+    TrainOptions& options_;
     Heartbeat heartbeat_;
+    Start start_;
     Masters masters_;
+    Round round_{.number = 0, .row = 0, .begin = 0, .end = 0, .is_last = false};  // that comes next
     std::vector<Parameters> replicas_;
     std::vector<RoundReport> history_;
+    std::vector<Retreat> retreats_;
     std::optional<Divergence> divergence_;
+    bool stops_ = false;
     double row_start_ = 0.0;  // wall clock
 };
 
@@ -154,8 +180,8 @@ Parameters first_master(const Shape& shape, const TrainOptions& options,
 TrainResult train(const Network& network, const Samples& X, const Targets& targets,
                   const TrainOptions& options, const std::optional<Parameters>& start,
                   const Observer& observer) {
-    const auto begin = [&] { return first_master(network.shape, options, start); };
-    Training training{observer, begin()};
+    TrainOptions own = options;
+    Training training{observer, own, [&] { return first_master(network.shape, options, start); }};
     Team::run(options.workers, [&](Team& team) {
         std::optional<Centering> centering;
         if (options.center_inputs) {
@@ -165,11 +191,11 @@ TrainResult train(const Network& network, const Samples& X, const Targets& targe
                       .network = network,
                       .X = X,
                       .targets = targets,
-                      .options = options,
+                      .options = own,
                       .centering = centering ? &*centering : nullptr},
                      team);
     });
-    return training.take(begin);
+    return training.take();
 }
 
 }  // namespace omp_mlp

@@ -10,7 +10,7 @@ import os as _os
 from omp_mlp import _core, costs, datasets
 from omp_mlp.config import build_config, show_config
 from omp_mlp.ensemble import Ensemble
-from omp_mlp.errors import SkippedReplicaWarning, TrainingDivergedError
+from omp_mlp.errors import LearningRateWarning, SkippedReplicaWarning, TrainingDivergedError
 from omp_mlp.history import History, Progress
 from omp_mlp.merging.merge import merge
 from omp_mlp.merging.methods import MergeMethod, MergeOption, merge_methods
@@ -24,6 +24,7 @@ __all__ = [
     "PAPER",
     "Ensemble",
     "History",
+    "LearningRateWarning",
     "MergeMethod",
     "MergeOption",
     "Model",

@@ -59,5 +59,9 @@ class TrainingDivergedError(ArithmeticError):
         )
 
 
+class LearningRateWarning(UserWarning):
+    """The learning rate was too large, and the training went on with a smaller one."""
+
+
 class SkippedReplicaWarning(RuntimeWarning):
     """Replicas that were not finite were left out of a merge, as ``on_nonfinite="skip"`` asks."""

@@ -63,6 +63,8 @@ class History:
     validation_loss, validation_score : ndarray of float64
         Mean loss, and accuracy or R^2, of the merged network on ``validation_data``; NaN without
         such data, and in rounds that ``validate_every`` leaves out.
+    learning_rate : ndarray of float64
+        The learning rate at the start of the round; NaN for networks that older versions saved.
     train_seconds : ndarray of float64
         Wall-clock time of the parallel training.
     merge_seconds : ndarray of float64
@@ -89,6 +91,7 @@ class History:
     loss: Column
     validation_loss: Column
     validation_score: Column
+    learning_rate: Column
     train_seconds: Column
     merge_seconds: Column
     slowest_replica_seconds: Column

@@ -448,7 +448,7 @@ def core_fields(options: Options) -> dict[str, Any]:
     fields = {
         row.field: row.to_core(getattr(options, name)) for name, row in ROWS.items() if row.field
     }
-    return {**fields, "optimizer.accumulates": False}
+    return {**fields, "optimizer.accumulates": False, "optimizer.learning_rate.retreats": 0}
 
 
 def core_options(fields: Mapping[str, Any]) -> _core.TrainOptions:

@@ -36,6 +36,9 @@ class Plan:
     merging: Merging
     validate_every: int  # rounds from one scoring of the validation data to the next
     prediction: Prediction | None = None
+    # How often the training may halve the learning rate and go on, where it would diverge. Only a
+    # rate that nobody gave may be changed.
+    retreats: int = 0
 
     @property
     def total_samples(self) -> int:
@@ -60,6 +63,7 @@ class Plan:
                 "workers": min(workers, self.threads),
                 "batch.batch_size": min(options.batch_size, self.n_samples),
                 "batch.first_layer": options.reads,
+                "optimizer.learning_rate.retreats": self.retreats,
                 **_init_fields(options),
                 "keep_replicas": options.keep_replicas or options.merges_in_python,
             }

@@ -15,7 +15,7 @@ from omp_mlp.checks import FloatArray
 from omp_mlp.data import TrainingData
 from omp_mlp.early_stopping import Judge, patience_of
 from omp_mlp.ensemble import Ensemble
-from omp_mlp.errors import SkippedReplicaWarning, TrainingDivergedError
+from omp_mlp.errors import LearningRateWarning, SkippedReplicaWarning, TrainingDivergedError
 from omp_mlp.history import History
 from omp_mlp.merging.merge import search_alpha
 from omp_mlp.merging.methods import PythonMethod, apply
@@ -47,6 +47,8 @@ class Run:
             loss_unit=self._loss_unit(),
         ) as watcher:
             result = self._run_core(watcher)
+            if result.retreats:
+                _warn_of_retreats(options.learning_rate, result.retreats)
             if result.divergence is not None:
                 raise self._divergence(result, watcher, judge)
             replicas = tuple(self.plan.network.model(packed) for packed in result.replicas)
@@ -163,6 +165,16 @@ class Run:
             )
         assert data.validation is not None
         return search_alpha(replicas, base, data.validation.loss) if replicas else base
+
+
+def _warn_of_retreats(rate: float, retreats: list[tuple[int, float]]) -> None:
+    rates = " ".join(f"-> {lower:.3g} (round {round_})" for round_, lower in retreats)
+    warnings.warn(
+        "the training diverged, and went on from the last good master with half the learning "
+        f"rate: {rate:.3g} {rates}",
+        LearningRateWarning,
+        stacklevel=4,  # of train_parallel's caller
+    )
 
 
 def _warn_of(skipped: list[tuple[int, int]]) -> None:

@@ -25,12 +25,15 @@ class Outer:
     learning_rate, momentum : float
     M : (size,) array or None
         The velocity; None stands for 0.
+    rate : float
+        The rate of the last round; 0 before the first.
     """
 
     optimizer: str = "momentum"
     learning_rate: float = 1.0
     momentum: float = 0.0
     M: NDArray[np.float64] | None = None
+    rate: float = 0.0
 
 
 def outer_step(outer: Outer, base: FloatArray, merged: FloatArray, rate: float) -> FloatArray:
@@ -43,6 +46,8 @@ def outer_step(outer: Outer, base: FloatArray, merged: FloatArray, rate: float) 
                            m <- beta m - u;              W' = W - eta (-u + beta m)
     slowmo (Wang et al. 2020, eq. 2-3, alpha = eta, learning rate gamma of the round):
                            v <- beta v - u / gamma;      W' = W - alpha gamma v
+    with M = -gamma v, and so M <- beta (gamma / last gamma) M + u;  W' = W + alpha M. Where gamma
+    does not fall, the ratio is left out: gamma may rise from 0.
     """
     W = base.astype(np.float64)
     u = merged.astype(np.float64) - W
@@ -55,8 +60,9 @@ def outer_step(outer: Outer, base: FloatArray, merged: FloatArray, rate: float) 
         outer.M = beta * M - u
         result = W - eta * (-u + beta * outer.M)
     elif outer.optimizer == "slowmo":
-        outer.M = beta * M - u / rate
-        result = W - eta * rate * outer.M
+        ratio = rate / outer.rate if rate < outer.rate else 1.0
+        outer.M, outer.rate = beta * ratio * M + u, rate
+        result = W + eta * outer.M
     else:
         raise ValueError(f"unknown outer optimizer {outer.optimizer!r}")
     return result.astype(base.dtype)

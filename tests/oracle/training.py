@@ -216,6 +216,7 @@ def train_parallel(
     outer_momentum: float,
     last_merge: str | None = None,
     warmup_samples: int = 0,
+    first_round: int = 0,
     init: str | Parameters = "shared",
     init_scale: str | float,
     shuffle: str | bool = "global",
@@ -241,6 +242,8 @@ def train_parallel(
     A warm-up is a training of one replica on the first samples of what would be its order if it
     were alone, at the constant rate; all replicas start from its end, with new optimisers. It is
     the first round of the losses and of the sample counts (of replica 0).
+
+    first_round: the rounds before it are left out. The positions are those of the whole training.
     """
     X = np.asarray(X).astype(dtype)
     y = np.asarray(y)
@@ -309,6 +312,8 @@ def train_parallel(
 
     all_rounds = rounds(n_samples, threads, epochs, merge_every, batch_size)
     for number, spans in enumerate(all_rounds):
+        if number < first_round:
+            continue
         trained = []
         loss_sum = 0.0
         for i, (first, last) in enumerate(spans):
