@@ -101,8 +101,8 @@ def test_half_the_rate_from_the_round_that_diverged() -> None:
     [
         {"learning_rate_schedule": "linear", "learning_rate": 0.078},
         {"outer_momentum": 0.5, "outer_optimizer": "nesterov"},
-        {"outer_momentum": 0.5, "outer_optimizer": "slowmo", "learning_rate_schedule": "linear",
-         "learning_rate": 0.078},
+        {"outer_momentum": 0.5, "outer_optimizer": "slowmo", "learning_rate_schedule": "cosine",
+         "learning_rate": 0.085},
         {"optimizer": "momentum", "momentum": 0.5, "learning_rate": 0.04},
         {"merge_every": (100, 300)},
     ],
@@ -150,6 +150,35 @@ def test_from_the_start_it_is_a_training_with_a_smaller_rate(strategy: str, thre
     assert flat(model).tobytes() == flat(lower).tobytes()
     np.testing.assert_array_equal(model.history.loss, lower.history.loss)
     np.testing.assert_array_equal(rates, lower.history.learning_rate)
+
+
+@pytest.mark.parametrize("strategy", ["section", "synchronous", "hogwild"])
+def test_one_network_goes_back_to_the_epoch_that_was_good(strategy: str) -> None:
+    X, y = steep()
+    threads = 1 if strategy == "hogwild" else 2
+    # The rate rises over 6 epochs, and is too large from some epoch on.
+    options = {**LINEAR, "strategy": strategy, "epochs": 8, "warmup_share": 0.75}
+    options["learning_rate"] = 0.038
+    with pytest.raises(TrainingDivergedError) as caught:
+        omp_mlp.train_parallel(X, y, threads, **options)
+    failed = caught.value.round
+    assert 2 <= failed < 6
+    with pytest.warns(LearningRateWarning) as told:
+        model = train(X, y, threads, **options)
+    assert str(told[0].message).count("->") == 1
+    begun = last_sound_round(caught.value.history.loss)
+    base = omp_mlp.train_parallel(
+        X, y, threads, **options,
+        callback=lambda report: report.merged and report.round == begun - 1,
+    )  # fmt: skip
+    del options["strategy"]
+    expected = oracle.train_parallel(
+        X, y, 1, "average", output_activation="identity", loss="squared_error",
+        **{**options, "learning_rate": 0.019, "init": parameters_of(base)},
+        first_round=failed, merge_every=800, outer_momentum=0.0,
+    )  # fmt: skip
+    assert len(model.history) == 8
+    assert_close(flat(model), oracle.flatten(expected.parameters))
 
 
 @pytest.mark.parametrize("strategy, threads", [("replica", 5), ("section", 5), ("synchronous", 5)])

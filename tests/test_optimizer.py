@@ -73,7 +73,9 @@ def stepper(name: str, size: int) -> Any:
     return _core.Stepper(
         options=_core.OptimizerOptions(
             method=_core.optimizer(name),
-            learning_rate=_core.LearningRate(start=1.0, schedule="constant", retreats=0),
+            learning_rate=_core.LearningRate(
+                start=1.0, schedule="constant", power_t=0.5, warmup_share=0.0, retreats=0
+            ),
             accumulates=True,
             **SETTINGS,
         ),

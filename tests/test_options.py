@@ -97,9 +97,10 @@ BAD_OPTIONS = [
     ("learning_rate", True, TypeError, "learning_rate must be a number; got True of type bool"),
     (
         "learning_rate_schedule",
-        "cosine",
+        "stairs",
         ValueError,
-        "learning_rate_schedule must be one of 'linear', 'constant'; got 'cosine'",
+        "learning_rate_schedule must be one of 'linear', 'constant', 'cosine', 'one_cycle', "
+        "'inverse_scaling', 'coslog4'; got 'stairs'",
     ),
     ("merge_every", 0, ValueError, "merge_every must be at least 1; got 0"),
     ("merge_every", 3, ValueError, "merge_every must be at least batch_size, 4; got 3"),

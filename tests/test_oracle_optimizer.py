@@ -17,8 +17,8 @@ def test_learning_rate_by_hand() -> None:
     rates = [oracle.learning_rate_at(0.8, "linear", p, 6) for p in (0, 2, 3, 5)]
     assert rates == pytest.approx([0.8, 1.6 / 3, 0.4, 0.4 / 3], rel=1e-15)
     assert oracle.learning_rate_at(0.8, "constant", 5, 6) == 0.8
-    with pytest.raises(ValueError, match="cosine"):
-        oracle.learning_rate_at(0.8, "cosine", 0, 1)
+    with pytest.raises(ValueError, match="stairs"):
+        oracle.learning_rate_at(0.8, "stairs", 0, 1)
 
 
 def test_momentum_by_hand() -> None:

@@ -30,7 +30,11 @@ inline constexpr std::array names_of<Shuffle>{std::pair{"none", Shuffle::none},
                                               std::pair{"global", Shuffle::global}};
 template <>
 inline constexpr std::array names_of<Schedule>{std::pair{"constant", Schedule::constant},
-                                               std::pair{"linear", Schedule::linear}};
+                                               std::pair{"linear", Schedule::linear},
+                                               std::pair{"cosine", Schedule::cosine},
+                                               std::pair{"one_cycle", Schedule::one_cycle},
+                                               std::pair{"inverse_scaling", Schedule::inverse_scaling},
+                                               std::pair{"coslog4", Schedule::coslog4}};
 template <>
 inline constexpr std::array names_of<FirstLayer>{std::pair{"auto", FirstLayer::automatic},
                                                  std::pair{"sparse", FirstLayer::sparse},

@@ -21,11 +21,18 @@ void bind_optimizer(py::module_& m) {
         .def_readonly("state", &Optimizer::state)
         .def_readonly("may_step_in_place", &Optimizer::may_step_in_place);
     bind_struct(m, "LearningRate", field("start", &LearningRate::start),
-                field("schedule", &LearningRate::schedule), field("retreats", &LearningRate::retreats));
+                field("schedule", &LearningRate::schedule), field("power_t", &LearningRate::power_t),
+                field("warmup_share", &LearningRate::warmup_share),
+                field("retreats", &LearningRate::retreats));
     bind_struct(m, "OptimizerOptions", field("method", &OptimizerOptions::method),
                 field("learning_rate", &OptimizerOptions::learning_rate),
                 field("momentum", &OptimizerOptions::momentum),
                 field("accumulates", &OptimizerOptions::accumulates));
+
+    m.def(
+        "learning_rate_at",
+        [](const LearningRate& rate, Index position, Index length) { return rate.at(position, length); },
+        py::kw_only(), "rate"_a, "position"_a, "length"_a);
 
     // The rows of a table that is always there.
     constexpr auto reference = py::return_value_policy::reference;

@@ -216,6 +216,7 @@ RoundReport warm_up(const Task& task, Team& team, const Parameters& start, Param
             const Shard order{rows, 1, 0, epochs, options.shuffle, options.seed};
             OptimizerOptions constant = options.optimizer;
             constant.learning_rate.schedule = Schedule::constant;
+            constant.learning_rate.warmup_share = 0.0;
             Replica replica{task, reading_of(task), constant, order};
             replica.load(start.flat(), Handover::whole);
             trained = replica.train(0, options.warmup_samples, Handover::whole, heartbeat);

@@ -30,6 +30,7 @@ ONE_NETWORK = ("section", "synchronous", "hogwild")
 """The strategies that train one network with several threads, without replicas to merge."""
 STRATEGIES = ("replica", *ONE_NETWORK, "pattern", "auto")
 OPTIMIZERS = tuple(row.name for row in _core.optimizers())
+SCHEDULES = ("linear", "constant", "cosine", "one_cycle", "inverse_scaling", "coslog4")
 OUTPUTS_OF_LOSS = {"cross_entropy": ("softmax",), "squared_error": ("identity", "logistic")}
 
 # The strategies that an option goes with.
@@ -179,8 +180,10 @@ class Options:
     batch_size: int = _row(8, _integer(1))
     learning_rate: float = _row(0.05, _real(), field="optimizer.learning_rate.start")
     learning_rate_schedule: str = _row(
-        "linear", _one_of("linear", "constant"), field="optimizer.learning_rate.schedule"
+        "linear", _one_of(*SCHEDULES), field="optimizer.learning_rate.schedule"
     )
+    power_t: float = _row(0.5, _real(), field="optimizer.learning_rate.power_t")
+    warmup_share: float = _row(0.0, _real(below=1.0), field="optimizer.learning_rate.warmup_share")
     optimizer: str = _row(
         "sgd", _one_of(*OPTIMIZERS), field="optimizer.method", to_core=_core.optimizer
     )
@@ -325,6 +328,7 @@ def check_options(given: Mapping[str, object]) -> Options:
     options = Options(**{name: _checked(name, given[name]) for name in ROWS})
     _check_strategy(options)
     _check_optimizer(options)
+    _check_schedule(options)
     skips(options.method, options.on_nonfinite)
     if options.searches and options.validation_data is None:
         raise ValueError(
@@ -416,6 +420,15 @@ def _check_optimizer(options: Options) -> None:
                 f"{name}={value!r} adds its steps to the weights in place and goes with "
                 f"optimizer={' or '.join(map(repr, plain))}; got optimizer={options.optimizer!r}"
             )
+
+
+def _check_schedule(options: Options) -> None:
+    schedule = options.learning_rate_schedule
+    if options.power_t != DEFAULTS["power_t"] and schedule != "inverse_scaling":
+        raise ValueError(
+            "power_t goes with learning_rate_schedule='inverse_scaling'; got "
+            f"power_t={options.power_t!r} and learning_rate_schedule={schedule!r}"
+        )
 
 
 def _is_refused(options: Options, name: str, strategy: str) -> bool:

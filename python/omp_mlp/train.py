@@ -30,6 +30,8 @@ def train_parallel(
     batch_size: int = 8,
     learning_rate: float = 0.05,
     learning_rate_schedule: str = "linear",
+    power_t: float = 0.5,
+    warmup_share: float = 0.0,
     optimizer: str = "sgd",
     momentum: float = 0.9,
     merge_every: int | tuple[int, int] | str | None = "auto",
@@ -109,8 +111,33 @@ def train_parallel(
         Samples of a step; 1 is online training. The gradient g of a step is that of the batch's
         mean loss.
     learning_rate : float, default 0.05
-    learning_rate_schedule : {"linear", "constant"}, default "linear"
-        "linear" falls from ``learning_rate`` at the first sample to 0 after the last.
+        The rate that the schedule begins with, or the highest that it rises to.
+    learning_rate_schedule : str, default "linear"
+        The rate of each step, by the share x of a replica's samples that come before it:
+
+        "linear"
+            ``learning_rate`` (1 - x), which falls to 0 after the last sample.
+        "constant"
+            ``learning_rate``.
+        "cosine"
+            ``learning_rate`` (1 + cos(pi x)) / 2 (Loshchilov & Hutter 2017, without restarts).
+        "one_cycle"
+            The first 30 % rise from ``learning_rate`` / 25 to ``learning_rate``, and the rest falls
+            to ``learning_rate`` / 250000, both by half a cosine. This is ``OneCycleLR`` of PyTorch
+            with its defaults, after Smith & Topin (2019). The momentum stays as it is.
+        "inverse_scaling"
+            ``learning_rate`` / (t + 1)^power_t, where t counts the replica's samples, as in
+            scikit-learn. But scikit-learn changes the rate between epochs only.
+        "coslog4"
+            ``learning_rate`` (1 - cos(2 pi log2(1 + 15 x))) / 2: four waves, each twice as long as
+            the one before (RealMLP, Holzmueller et al. 2024). The rate is 0 at the first step.
+    power_t : float, default 0.5
+        The exponent of ``learning_rate_schedule="inverse_scaling"``.
+    warmup_share : float in [0, 1), default 0.0
+        The share of the training over which the rate rises from 0 to ``learning_rate`` in a line.
+        The schedule begins after that, and x and t count from there. ``warmup_samples`` is another
+        thing: a training of one replica before the replicas part. ``warmup_share`` counts from
+        where they part.
     optimizer : {"sgd", "momentum"}, default "sgd"
         How a gradient g changes the weights W. "sgd" is plain descent: W <- W - rate g. "momentum"
         is heavy-ball momentum (Polyak 1964): V <- momentum V + g, W <- W - rate V. The velocity V
@@ -145,7 +172,8 @@ def train_parallel(
         filtering, Chen & Huo 2016, with classical block momentum) is "momentum" with its own
         defaults. "slowmo" (Wang et al. 2020) keeps M in units of the learning rate: it multiplies M
         by this round's learning rate over that of the last round, each taken at the start of the
-        round. "auto": "momentum".
+        round, where the rate falls. Where the rate rises, it leaves M as it is: a schedule may rise
+        from 0. "auto": "momentum".
     outer_learning_rate : float or "auto", default "auto"
         "auto": 0.7 for "nesterov", else 1.
     outer_momentum : float in [0, 1) or "auto", default "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -74,13 +75,45 @@ def sgd_step(parameters: Parameters, gradients: Parameters, learning_rate: float
     return Optimizer().step(parameters, gradients, learning_rate)
 
 
-def learning_rate_at(learning_rate: float, schedule: str, position: int, length: int) -> float:
+def learning_rate_at(
+    learning_rate: float,
+    schedule: str,
+    position: int,
+    length: int,
+    *,
+    power_t: float = 0.5,
+    warmup_share: float = 0.0,
+) -> float:
     """Return the rate of the batch that begins at a position of a replica's stream of that length.
 
-    constant: learning_rate; linear: learning_rate * (1 - position / length).
+    Over the first ``warmup_share`` of the stream, the rate rises in a line from 0. The rest is the
+    schedule's, with t positions of it done, a share x of it:
+
+    constant: learning_rate; linear: learning_rate (1 - x)
+    cosine: learning_rate (1 + cos(pi x)) / 2
+    inverse_scaling (scikit-learn): learning_rate / (t + 1)^power_t
+    coslog4 (RealMLP): learning_rate (1 - cos(2 pi log2(1 + 15 x))) / 2
+    one_cycle (PyTorch's OneCycleLR): half a cosine from learning_rate / 25 to learning_rate over
+        30 %, then half a cosine to learning_rate / 250000
     """
+    warmup = warmup_share * length
+    if position < warmup:
+        return learning_rate * position / warmup
+    t = position - warmup
+    x = t / (length - warmup)
     if schedule == "constant":
         return learning_rate
     if schedule == "linear":
-        return learning_rate * (1 - position / length)
-    raise ValueError(f"learning_rate_schedule must be 'constant' or 'linear', got {schedule!r}")
+        return learning_rate * (1 - x)
+    if schedule == "cosine":
+        return learning_rate * (1 + math.cos(math.pi * x)) / 2
+    if schedule == "inverse_scaling":
+        return float(learning_rate / (t + 1) ** power_t)
+    if schedule == "coslog4":
+        return learning_rate * (1 - math.cos(2 * math.pi * math.log2(1 + 15 * x))) / 2
+    if schedule == "one_cycle":
+        first, last = learning_rate / 25, learning_rate / 25 / 1e4
+        if x < 0.3:
+            return learning_rate + (first - learning_rate) * (1 + math.cos(math.pi * x / 0.3)) / 2
+        return last + (learning_rate - last) * (1 + math.cos(math.pi * (x - 0.3) / 0.7)) / 2
+    raise ValueError(f"learning_rate_schedule is unknown, got {schedule!r}")

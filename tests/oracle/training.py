@@ -173,6 +173,8 @@ def train_replica(
     *,
     learning_rate: float,
     learning_rate_schedule: str,
+    power_t: float,
+    warmup_share: float,
     activation: str,
     output_activation: str,
     loss: str,
@@ -188,7 +190,10 @@ def train_replica(
         i = stream[position : position + size]
         loss_sum += size * batch_loss(parameters, X[i], y[i], sample_weight[i], **network)
         gradients = gradient(parameters, X[i], y[i], sample_weight[i], **network)
-        rate = learning_rate_at(learning_rate, learning_rate_schedule, position, len(stream))
+        rate = learning_rate_at(
+            learning_rate, learning_rate_schedule, position, len(stream),
+            power_t=power_t, warmup_share=warmup_share,
+        )  # fmt: skip
         parameters = optimizer.step(parameters, gradients, rate)
     return parameters, loss_sum
 
@@ -207,6 +212,8 @@ def train_parallel(
     batch_size: int,
     learning_rate: float,
     learning_rate_schedule: str = "linear",
+    power_t: float = 0.5,
+    warmup_share: float = 0.0,
     optimizer: str = "sgd",
     momentum: float = 0.9,
     merge_every: int | tuple[int, int] | None,
@@ -304,6 +311,8 @@ def train_parallel(
             Optimizer(optimizer, settings),
             learning_rate=learning_rate,
             learning_rate_schedule="constant",
+            power_t=power_t,
+            warmup_share=0.0,
             **network,
         )
         replicas = [master] * threads
@@ -328,9 +337,9 @@ def train_parallel(
                 optimizers[i],
                 learning_rate=learning_rate,
                 learning_rate_schedule=learning_rate_schedule,
-                activation=activation,
-                output_activation=output_activation,
-                loss=loss,
+                power_t=power_t,
+                warmup_share=warmup_share,
+                **network,
             )
             trained.append(parameters)
             loss_sum += replica_loss
@@ -347,8 +356,9 @@ def train_parallel(
             merged = MERGES[str(last_merge)](given)
         else:
             rate = learning_rate_at(
-                learning_rate, learning_rate_schedule, spans[0][0], all_rounds[-1][0][1]
-            )
+                learning_rate, learning_rate_schedule, spans[0][0], all_rounds[-1][0][1],
+                power_t=power_t, warmup_share=warmup_share,
+            )  # fmt: skip
             merged = outer_step(outer, given.base, MERGES[merge](given), rate)
         master = unflatten(merged, layer_sizes)
         replicas = [master] * threads
