@@ -74,7 +74,7 @@ def stepper(name: str, size: int) -> Any:
         options=_core.OptimizerOptions(
             method=_core.optimizer(name),
             learning_rate=_core.LearningRate(
-                start=1.0, schedule="constant", power_t=0.5, warmup_share=0.0, retreats=0
+                start=1.0, schedule="constant", power_t=0.5, tol=0.0, warmup_share=0.0, retreats=0
             ),
             accumulates=True,
             **SETTINGS,

@@ -100,7 +100,7 @@ BAD_OPTIONS = [
         "stairs",
         ValueError,
         "learning_rate_schedule must be one of 'linear', 'constant', 'cosine', 'one_cycle', "
-        "'inverse_scaling', 'coslog4'; got 'stairs'",
+        "'inverse_scaling', 'adaptive', 'coslog4'; got 'stairs'",
     ),
     ("merge_every", 0, ValueError, "merge_every must be at least 1; got 0"),
     ("merge_every", 3, ValueError, "merge_every must be at least batch_size, 4; got 3"),

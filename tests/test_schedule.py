@@ -30,8 +30,9 @@ def at(
     warmup_share: float = 0.0,
 ) -> float:
     rate = _core.LearningRate(
-        start=start, schedule=schedule, power_t=power_t, warmup_share=warmup_share, retreats=0
-    )
+        start=start, schedule=schedule, power_t=power_t, tol=1e-4, warmup_share=warmup_share,
+        retreats=0,
+    )  # fmt: skip
     return _core.learning_rate_at(rate=rate, position=position, length=length)
 
 
@@ -157,6 +158,7 @@ def check(strategy: str, threads: int, **changed: Any) -> Any:
     options = {**OPTIONS, **changed}
     merging: dict[str, Any] = {"merge_every": 20, "outer_momentum": 0.0}
     merging |= {name: options.pop(name) for name in list(options) if name.startswith("outer")}
+    merging["merge_every"] = merging.pop("outer_merge_every", 20)
     if strategy == "replica":
         given = {**options, "merge": "average", **merging}
     else:
@@ -213,6 +215,39 @@ def test_history_has_the_rate_at_the_start_of_each_round(setting: str) -> None:
     np.testing.assert_allclose(model.history.learning_rate, expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize("merge_every", [7, 30, 45])
+@pytest.mark.parametrize("strategy, threads", [("replica", 3), ("section", 2)])
+def test_adaptive_divides_the_rate_where_the_loss_stays(
+    strategy: str, threads: int, merge_every: int
+) -> None:
+    # So large a tol that the loss never falls enough: every second epoch after the first.
+    options = {"learning_rate_schedule": "adaptive", "tol": 10.0, "epochs": 7}
+    if strategy == "replica":
+        options |= {"outer_merge_every": merge_every}
+    model = check(strategy, threads, **options)
+    rates = model.history.learning_rate
+    assert rates[0] == 0.3
+    assert rates[-1] < 0.3
+    if strategy == "section" or merge_every == 30:
+        # The first epoch has nothing to fall below.
+        steps = [0.3, 0.3, 0.3, 0.3 / 5, 0.3 / 5, 0.3 / 25, 0.3 / 25]
+        np.testing.assert_allclose(rates, steps, rtol=1e-14)
+
+
+def test_adaptive_is_constant_while_the_loss_falls() -> None:
+    options = {"epochs": 5, "learning_rate": 0.05, "tol": 0.0}
+    model = check("section", 2, learning_rate_schedule="adaptive", **options)
+    assert (np.diff(model.history.loss) < 0).all()
+    assert set(model.history.learning_rate) == {0.05}
+
+
+def test_adaptive_lowers_the_momentum_of_slowmo() -> None:
+    check(
+        "replica", 3, learning_rate_schedule="adaptive", tol=10.0, epochs=7,
+        outer_optimizer="slowmo", outer_momentum=0.6,
+    )  # fmt: skip
+
+
 def test_power_t_goes_with_inverse_scaling() -> None:
     with pytest.raises(
         ValueError,
@@ -220,6 +255,8 @@ def test_power_t_goes_with_inverse_scaling() -> None:
         r"learning_rate_schedule='cosine'",
     ):
         check("replica", 1, learning_rate_schedule="cosine", power_t=0.25)
+    with pytest.raises(ValueError, match="tol goes with learning_rate_schedule='adaptive'; got"):
+        check("replica", 1, learning_rate_schedule="cosine", tol=0.25)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, math.nan, "0.1"])

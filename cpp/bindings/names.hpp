@@ -34,6 +34,7 @@ inline constexpr std::array names_of<Schedule>{std::pair{"constant", Schedule::c
                                                std::pair{"cosine", Schedule::cosine},
                                                std::pair{"one_cycle", Schedule::one_cycle},
                                                std::pair{"inverse_scaling", Schedule::inverse_scaling},
+                                               std::pair{"adaptive", Schedule::adaptive},
                                                std::pair{"coslog4", Schedule::coslog4}};
 template <>
 inline constexpr std::array names_of<FirstLayer>{std::pair{"auto", FirstLayer::automatic},

@@ -22,7 +22,7 @@ void bind_optimizer(py::module_& m) {
         .def_readonly("may_step_in_place", &Optimizer::may_step_in_place);
     bind_struct(m, "LearningRate", field("start", &LearningRate::start),
                 field("schedule", &LearningRate::schedule), field("power_t", &LearningRate::power_t),
-                field("warmup_share", &LearningRate::warmup_share),
+                field("tol", &LearningRate::tol), field("warmup_share", &LearningRate::warmup_share),
                 field("retreats", &LearningRate::retreats));
     bind_struct(m, "OptimizerOptions", field("method", &OptimizerOptions::method),
                 field("learning_rate", &OptimizerOptions::learning_rate),

@@ -30,6 +30,7 @@ double LearningRate::at(Index position, Index length) const {
     const double x = t / (static_cast<double>(length) - warmup);
     switch (schedule) {
         case Schedule::constant:
+        case Schedule::adaptive:
             break;
         case Schedule::linear:
             return start * (1.0 - x);

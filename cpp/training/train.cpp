@@ -1,5 +1,6 @@
 #include "training/train.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <optional>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "threads/heartbeat.hpp"
 #include "threads/team.hpp"
 #include "training/masters.hpp"
+#include "training/plateau.hpp"
 #include "training/replicas.hpp"
 #include "training/strategy.hpp"
 
@@ -77,11 +79,19 @@ private:
         }
         const auto strategy = make_strategy(task, team, masters_.current());
         const Rounds rounds = strategy->rounds();
+        // An epoch of the largest shard; without epochs, there is no round.
+        const Index epoch = rounds.length() / std::max<Index>(options_.epochs, 1);
+        Plateau plateau{epoch, options_.optimizer.learning_rate.tol};
         for (; round_.number < rounds.count() && !stops_; ++round_.number, round_.begin = round_.end) {
             round_.row = rows();
             round_.end = rounds.end(round_.number);
             round_.is_last = round_.number + 1 == rounds.count();
+            const Index samples_before = samples();
             run_round(task, *strategy, team, rounds.length());
+            if (options_.optimizer.learning_rate.schedule == Schedule::adaptive &&
+                plateau.end_round(round_.end, samples() - samples_before, history_.back().loss)) {
+                options_.optimizer.learning_rate.start /= 5.0;
+            }
         }
         if (stops_ || rounds.count() == 0) {
             check_finite(masters_.current(), rows() - 1, *strategy);

@@ -97,7 +97,14 @@ class Optimizer:
 
 class LearningRate:
     def __init__(
-        self, *, start: float, schedule: str, power_t: float, warmup_share: float, retreats: int
+        self,
+        *,
+        start: float,
+        schedule: str,
+        power_t: float,
+        tol: float,
+        warmup_share: float,
+        retreats: int,
     ) -> None: ...
     @property
     def start(self) -> float: ...
@@ -105,6 +112,8 @@ class LearningRate:
     def schedule(self) -> str: ...
     @property
     def power_t(self) -> float: ...
+    @property
+    def tol(self) -> float: ...
     @property
     def warmup_share(self) -> float: ...
     @property

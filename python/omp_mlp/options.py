@@ -30,7 +30,7 @@ ONE_NETWORK = ("section", "synchronous", "hogwild")
 """The strategies that train one network with several threads, without replicas to merge."""
 STRATEGIES = ("replica", *ONE_NETWORK, "pattern", "auto")
 OPTIMIZERS = tuple(row.name for row in _core.optimizers())
-SCHEDULES = ("linear", "constant", "cosine", "one_cycle", "inverse_scaling", "coslog4")
+SCHEDULES = ("linear", "constant", "cosine", "one_cycle", "inverse_scaling", "adaptive", "coslog4")
 OUTPUTS_OF_LOSS = {"cross_entropy": ("softmax",), "squared_error": ("identity", "logistic")}
 
 # The strategies that an option goes with.
@@ -183,6 +183,7 @@ class Options:
         "linear", _one_of(*SCHEDULES), field="optimizer.learning_rate.schedule"
     )
     power_t: float = _row(0.5, _real(), field="optimizer.learning_rate.power_t")
+    tol: float = _row(1e-4, _real(), field="optimizer.learning_rate.tol")
     warmup_share: float = _row(0.0, _real(below=1.0), field="optimizer.learning_rate.warmup_share")
     optimizer: str = _row(
         "sgd", _one_of(*OPTIMIZERS), field="optimizer.method", to_core=_core.optimizer
@@ -424,11 +425,13 @@ def _check_optimizer(options: Options) -> None:
 
 def _check_schedule(options: Options) -> None:
     schedule = options.learning_rate_schedule
-    if options.power_t != DEFAULTS["power_t"] and schedule != "inverse_scaling":
-        raise ValueError(
-            "power_t goes with learning_rate_schedule='inverse_scaling'; got "
-            f"power_t={options.power_t!r} and learning_rate_schedule={schedule!r}"
-        )
+    for name, goes_with in (("power_t", "inverse_scaling"), ("tol", "adaptive")):
+        value = getattr(options, name)
+        if value != DEFAULTS[name] and schedule != goes_with:
+            raise ValueError(
+                f"{name} goes with learning_rate_schedule={goes_with!r}; got {name}={value!r} and "
+                f"learning_rate_schedule={schedule!r}"
+            )
 
 
 def _is_refused(options: Options, name: str, strategy: str) -> bool:

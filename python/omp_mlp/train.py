@@ -31,6 +31,7 @@ def train_parallel(
     learning_rate: float = 0.05,
     learning_rate_schedule: str = "linear",
     power_t: float = 0.5,
+    tol: float = 1e-4,
     warmup_share: float = 0.0,
     optimizer: str = "sgd",
     momentum: float = 0.9,
@@ -128,11 +129,19 @@ def train_parallel(
         "inverse_scaling"
             ``learning_rate`` / (t + 1)^power_t, where t counts the replica's samples, as in
             scikit-learn. But scikit-learn changes the rate between epochs only.
+        "adaptive"
+            ``learning_rate``, which is divided by 5 each time that the mean training loss of two
+            epochs in turn failed to fall below the least one before by ``tol``, as in scikit-learn.
+            An epoch is judged at the merge after its end. Where rounds are longer than an epoch,
+            each round is judged.
         "coslog4"
             ``learning_rate`` (1 - cos(2 pi log2(1 + 15 x))) / 2: four waves, each twice as long as
             the one before (RealMLP, Holzmueller et al. 2024). The rate is 0 at the first step.
     power_t : float, default 0.5
         The exponent of ``learning_rate_schedule="inverse_scaling"``.
+    tol : float, default 1e-4
+        By how much the loss of an epoch has to fall for ``learning_rate_schedule="adaptive"``. With
+        ``scale_targets``, in units of the scaled loss.
     warmup_share : float in [0, 1), default 0.0
         The share of the training over which the rate rises from 0 to ``learning_rate`` in a line.
         The schedule begins after that, and x and t count from there. ``warmup_samples`` is another

@@ -89,7 +89,7 @@ def learning_rate_at(
     Over the first ``warmup_share`` of the stream, the rate rises in a line from 0. The rest is the
     schedule's, with t positions of it done, a share x of it:
 
-    constant: learning_rate; linear: learning_rate (1 - x)
+    constant, adaptive: learning_rate; linear: learning_rate (1 - x)
     cosine: learning_rate (1 + cos(pi x)) / 2
     inverse_scaling (scikit-learn): learning_rate / (t + 1)^power_t
     coslog4 (RealMLP): learning_rate (1 - cos(2 pi log2(1 + 15 x))) / 2
@@ -101,7 +101,7 @@ def learning_rate_at(
         return learning_rate * position / warmup
     t = position - warmup
     x = t / (length - warmup)
-    if schedule == "constant":
+    if schedule in ("constant", "adaptive"):
         return learning_rate
     if schedule == "linear":
         return learning_rate * (1 - x)

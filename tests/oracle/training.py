@@ -198,6 +198,38 @@ def train_replica(
     return parameters, loss_sum
 
 
+@dataclass
+class Plateau:
+    """Says when the rate of "adaptive" falls, from the rounds' sums of losses.
+
+    At the end of a round in which an epoch of the largest block ends, the mean loss since the last
+    such end is judged. It fails if it is not below the least one before by ``tol``. The rate falls
+    after two failures in turn.
+    """
+
+    epoch: int
+    tol: float
+    judged: int = 0
+    samples: int = 0
+    loss_sum: float = 0.0
+    least: float = math.inf
+    failures: int = 0
+
+    def end_round(self, position: int, samples: int, loss_sum: float) -> bool:
+        self.samples += samples
+        self.loss_sum += loss_sum
+        if position // self.epoch == self.judged:
+            return False
+        mean = self.loss_sum / self.samples
+        self.judged, self.samples, self.loss_sum = position // self.epoch, 0, 0.0
+        self.failures = self.failures + 1 if mean > self.least - self.tol else 0
+        self.least = min(self.least, mean)
+        if self.failures < 2:
+            return False
+        self.failures = 0
+        return True
+
+
 def train_parallel(
     X: ArrayLike,
     y: ArrayLike,
@@ -213,6 +245,7 @@ def train_parallel(
     learning_rate: float,
     learning_rate_schedule: str = "linear",
     power_t: float = 0.5,
+    tol: float = 1e-4,
     warmup_share: float = 0.0,
     optimizer: str = "sgd",
     momentum: float = 0.9,
@@ -319,6 +352,7 @@ def train_parallel(
         losses.append(loss_sum / warmup_samples)
         sample_counts.append([warmup_samples] + [0] * (threads - 1))
 
+    plateau = Plateau(block(n_samples, threads, 0)[1], tol)
     all_rounds = rounds(n_samples, threads, epochs, merge_every, batch_size)
     for number, spans in enumerate(all_rounds):
         if number < first_round:
@@ -362,6 +396,9 @@ def train_parallel(
             merged = outer_step(outer, given.base, MERGES[merge](given), rate)
         master = unflatten(merged, layer_sizes)
         replicas = [master] * threads
+        falls = plateau.end_round(spans[0][1], sum(counts), loss_sum)
+        if falls and learning_rate_schedule == "adaptive":
+            learning_rate /= 5
         losses.append(loss_sum / sum(counts))
         sample_counts.append(counts)
 
