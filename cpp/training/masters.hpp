@@ -16,7 +16,8 @@ namespace omp_mlp {
 // float32. The masters of these rounds are finite, and worth nothing. So a master is good if it is finite
 // and the round that made it was sound: its loss is not above the first round's, or at most ten times the
 // least. The loss of a round is that of its samples before their steps. So a sound round proves that the
-// master it began with was good, and that one is kept. Buffers change places; nothing is copied.
+// master it began with was good, and that one is kept. Buffers change places; nothing is copied. The start
+// can be drawn again. So it is not kept, and a training of one round has one buffer.
 class Masters {
 public:
     struct Master {
@@ -31,8 +32,12 @@ public:
     const Parameters& current() const { return *current_.parameters; }
     Index rows() const { return current_.rows; }
 
-    // Where to write the next master. Its contents are an old one's, or zero.
+    // Where to write the next master. Its contents are an old one's, or zero. In the first round, it is
+    // the start itself.
     Parameters& next(const Shape& shape) {
+        if (!first_loss_) {
+            return *current_.parameters;
+        }
         if (!next_.parameters) {
             next_.parameters = std::make_unique<Parameters>(shape);
         }
@@ -42,9 +47,6 @@ public:
     // Goes back to the master that the last sound round began with, or to the start.
     template <typename Start>
     void go_back(const Start& start) {
-        if (!first_loss_) {
-            return;  // no round is finished: the start is the current master
-        }
         const bool is_kept = kept_.parameters && all_finite(kept_.parameters->flat());
         *current_.parameters = is_kept ? *kept_.parameters : start();
         current_.rows = is_kept ? kept_.rows : 0;
@@ -54,11 +56,14 @@ public:
 
     // The next master is written, and becomes the current one.
     void advance(double loss, Index rows) {
+        const bool is_first = !first_loss_;
         const bool is_sound = judge(loss);
-        if (is_sound) {
-            std::swap(kept_, current_);
+        if (!is_first) {
+            if (is_sound) {
+                std::swap(kept_, current_);
+            }
+            std::swap(current_, next_);
         }
-        std::swap(current_, next_);
         current_.rows = rows;
         current_.is_of_sound_round = is_sound;
     }
@@ -68,7 +73,7 @@ public:
         return std::move(*taken);
     }
 
-    // The last good master; null: none but the start, whose buffer has another use by now.
+    // The last good master; null: the start.
     const Master* last_good() const {
         if (current_.is_of_sound_round && all_finite(current().flat())) {
             return &current_;

@@ -220,12 +220,12 @@ RoundReport warm_up(const Task& task, Team& team, const Parameters& start, Param
             Replica replica{task, reading_of(task), constant, order};
             replica.load(start.flat(), Handover::whole);
             trained = replica.train(0, options.warmup_samples, Handover::whole, heartbeat);
+            if (!std::isfinite(trained.loss_sum) || !all_finite(replica.parameters.flat())) {
+                throw TrainingDiverged{0, 0};
+            }
             std::ranges::copy(replica.parameters.flat(), master.flat().begin());
         },
         [&] { heartbeat.wait(); });
-    if (!std::isfinite(trained.loss_sum) || !all_finite(master.flat())) {
-        throw TrainingDiverged{0, 0};
-    }
     return report_of(std::span{&trained, 1});
 }
 

@@ -42,7 +42,7 @@ public:
                                     Heartbeat& heartbeat) = 0;
 
     // Writes the parameters after the round, for raw inputs, into `master`. `base` is the master that
-    // train_round() got. Completes the round's report.
+    // train_round() got, and `master` may be the same. Completes the round's report.
     virtual void collect(Team& team, const Round& round, const Parameters& base, Parameters& master,
                          RoundReport& report) = 0;
 
