@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+import fixed
+
 # Limits of the user's own for OpenMP and for workers. OpenMP reads them once, when it is loaded.
 for _name in list(os.environ):
     if _name.startswith(("OMP_", "GOMP_", "KMP_", "LOKY_")) and not _name.startswith("OMP_MLP_"):
         del os.environ[_name]
 
-import omp_mlp  # noqa: E402
 from omp_mlp import _core  # noqa: E402
 
 # `make test` draws the same examples every time, and bounds no time: a busy machine is no mistake.
@@ -71,7 +72,7 @@ OPTIONS = {"epochs": 1, "batch_size": 4}
 @pytest.fixture
 def train_without_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Train with an argument or two out of order; fail if any work is done, or the data change."""
-    omp_mlp.train_parallel(X, Y, 2, "average", **OPTIONS)  # in order, all is well
+    fixed.train_parallel(X, Y, 2, "average", **OPTIONS)  # in order, all is well
 
     def work(**_: Any) -> None:
         pytest.fail("the core was called")
@@ -87,7 +88,7 @@ def train_without_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         options = {**OPTIONS, "callback": callback, **options}
         before = copy.deepcopy((X, y))
         try:
-            return omp_mlp.train_parallel(X, y, threads, merge, **options)
+            return fixed.train_parallel(X, y, threads, merge, **options)
         finally:
             for given, original in zip((X, y), before, strict=True):
                 if isinstance(given, np.ndarray):

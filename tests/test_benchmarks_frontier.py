@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fixed
 import omp_mlp
 from omp_mlp import _core
 
@@ -574,9 +575,9 @@ class TestRules:
         job = dataclasses.replace(rules.JOB, source=Source(limit=LIMIT), threads=8, epochs=1)
         problem = rules.centred(job.source, "mnist")
         options = {"hidden_layer_sizes": problem.hidden, "shuffle": False, "batch_size": 1}
-        start = omp_mlp.train_parallel(problem.X, problem.y, 1, epochs=0, **options)
+        start = fixed.train_parallel(problem.X, problem.y, 1, epochs=0, **options)
         rows = np.random.default_rng((0, 0)).permutation(len(problem.X))[: 8 * 32]
-        trained = omp_mlp.train_parallel(
+        trained = fixed.train_parallel(
             problem.X[rows], problem.y[rows], 8, "average", init=start, epochs=1,
             learning_rate=0.04, learning_rate_schedule="constant", merge_every=None,
             keep_replicas=True, **options,
@@ -643,7 +644,7 @@ class TestSmallRun:
         curve = result["periodic"]["gradient_diversity"]
         problem = Source(limit=LIMIT).load("digits")
         options = {**settings.COMMON, **result["settings"]["gradient_diversity"]["8"]}
-        model = omp_mlp.train_parallel(
+        model = fixed.train_parallel(
             problem.X,
             problem.y,
             8,

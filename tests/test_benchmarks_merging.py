@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fixed
 import omp_mlp
 from benchmarks.common import documents, files
 from omp_mlp import _core
@@ -87,9 +88,11 @@ def test_cards_are_measured_by_merging_the_same_replicas(monkeypatch: pytest.Mon
     monkeypatch.setattr(cards.data, "load", lambda _: digits)
     monkeypatch.setattr(cards, "SEEDS", (3,))
     monkeypatch.setattr(cards, "REPLICAS", (2,))
-    monkeypatch.setattr(cards, "TRAINING", {"hidden_layer_sizes": (8,), "epochs": 2})
+    monkeypatch.setattr(
+        cards, "TRAINING", {**fixed.SETTINGS, "hidden_layer_sizes": (8,), "epochs": 2}
+    )
     found = cards.measure()
-    replicas = omp_mlp.train_parallel(
+    replicas = fixed.train_parallel(
         digits.X, digits.y, 2, "average", hidden_layer_sizes=(8,), epochs=2, seed=3,
         init="independent", merge_every=None, keep_replicas=True,
     ).replicas  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fixed
 import omp_mlp
 from benchmarks.common import documents, files
 from benchmarks.common.data import Data
@@ -147,11 +148,11 @@ def test_merged_replicas_are_the_bits_of_a_training_with_sum(
     X_train, y_train, X_test, y_test = digits
     entry = small_run[1]["pieces"]["accuracy"][THREADS.index(n)]
     for seed in SEEDS:
-        kept = omp_mlp.train_parallel(
+        kept = fixed.train_parallel(
             X_train, y_train, n, "average", seed=seed, keep_replicas=True, **omp_mlp.PAPER
         )
         merged = omp_mlp.merge(kept.replicas, "sum")
-        trained = omp_mlp.train_parallel(X_train, y_train, n, "sum", seed=seed, **omp_mlp.PAPER)
+        trained = fixed.train_parallel(X_train, y_train, n, "sum", seed=seed, **omp_mlp.PAPER)
         for ours, theirs in zip(
             [*merged.weights, *merged.biases], [*trained.weights, *trained.biases], strict=True
         ):
@@ -189,8 +190,8 @@ def test_amplifying_leaves_the_output_layer_alone() -> None:
 def test_shared_starts_are_shared(digits: tuple[np.ndarray, ...]) -> None:
     for options in (PRESETS["relu"], {**PRESETS["paper"], "init": "shared"}):
         options = {**options, "epochs": 0}
-        model = omp_mlp.train_parallel(digits[0], digits[1], 2, "average", **options)
-        start = omp_mlp.train_parallel(digits[0], digits[1], 1, "average", **options)
+        model = fixed.train_parallel(digits[0], digits[1], 2, "average", **options)
+        start = fixed.train_parallel(digits[0], digits[1], 1, "average", **options)
         np.testing.assert_array_equal(model.weights[0], start.weights[0])
     entries = measure.shared_start(Data("digits", "digits", *digits), lambda _: None, quick=True)
     assert [entry["setting"] for entry in entries] == [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import fixed
 import omp_mlp
 import oracle
 from omp_mlp import _core
@@ -54,7 +55,7 @@ def test_same_as_centered_dense_inputs(kind: str, first_layer: str, batch_size: 
         "shuffle": "global",
         "seed": 5,
     }
-    start = omp_mlp.train_parallel(X, y, 1, epochs=0, hidden_layer_sizes=(19,), seed=1)
+    start = fixed.train_parallel(X, y, 1, epochs=0, hidden_layer_sizes=(19,), seed=1)
     mean = X.mean(axis=0, dtype=np.float64)
     centered = [(W.astype(np.float64), b) for W, b in zip(start.weights, start.biases, strict=True)]
     centered[0] = (centered[0][0], centered[0][1] + mean @ centered[0][0])
@@ -68,7 +69,7 @@ def test_same_as_centered_dense_inputs(kind: str, first_layer: str, batch_size: 
         [start.weights[0] / unit, start.weights[1]], start.biases, activation="tanh",
         classes=start.classes,
     )  # fmt: skip
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         given, y, 3, "average", init=scaled_start, hidden_layer_sizes=(19,),
         center_inputs=True, first_layer=first_layer, **options,
     )  # fmt: skip
@@ -83,7 +84,7 @@ def test_any_number_of_workers_gives_the_same_bits() -> None:
     X = thin_inputs(500, 21)
     y = np.arange(500) % 3
     one, two = (
-        omp_mlp.train_parallel(X, y, 4, center_inputs=True, epochs=2, workers=workers)
+        fixed.train_parallel(X, y, 4, center_inputs=True, epochs=2, workers=workers)
         for workers in (1, 2)
     )
     np.testing.assert_array_equal(one.weights[0], two.weights[0])
@@ -105,7 +106,7 @@ def test_merges_do_what_replicas_leave_to_them(
     y = np.random.default_rng(4).integers(0, 4, len(X))
 
     def weights(*, keep_replicas: bool) -> np.ndarray:
-        model = omp_mlp.train_parallel(
+        model = fixed.train_parallel(
             X,
             y,
             7,
@@ -136,7 +137,7 @@ def test_merges_that_fold_give_the_same_bits_for_every_instruction_set(method: s
     try:
         for name in _core.merge_loop_names():
             _core.select_merge_loops(name)
-            model = omp_mlp.train_parallel(X, y, 7, method, center_inputs=True, **options)
+            model = fixed.train_parallel(X, y, 7, method, center_inputs=True, **options)
             weights.add(np.concatenate([W.ravel() for W in model.weights]).tobytes())
     finally:
         _core.select_merge_loops("best")
@@ -150,7 +151,7 @@ def test_an_offset_of_the_inputs_does_not_matter(first_layer: str) -> None:
     X = rng.normal(size=(2000, 5))
     y = (X[:, 0] * X[:, 1] > 0).astype(int)
     scores = [
-        omp_mlp.train_parallel(
+        fixed.train_parallel(
             X + offset, y, 1, center_inputs=centered, first_layer=first_layer, epochs=30
         ).score(X + offset, y)
         for offset, centered in ((0.0, False), (20.0, True), (20.0, False))
@@ -160,5 +161,5 @@ def test_an_offset_of_the_inputs_does_not_matter(first_layer: str) -> None:
 
 
 def test_not_a_boolean() -> None:
-    with pytest.raises(ValueError, match="center_inputs must be one of False, True; got 'yes'"):
-        omp_mlp.train_parallel(np.eye(3), [0, 1, 2], 1, center_inputs="yes")
+    with pytest.raises(ValueError, match="must be one of False, True, 'auto'; got 'yes'"):
+        fixed.train_parallel(np.eye(3), [0, 1, 2], 1, center_inputs="yes")

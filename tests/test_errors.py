@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import omp_mlp
-from omp_mlp import TrainingDivergedError
+import fixed
+from omp_mlp import Model, TrainingDivergedError
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
 OPTIONS = {"epochs": 1, "batch_size": 4}
@@ -16,7 +16,7 @@ OPTIONS = {"epochs": 1, "batch_size": 4}
 def test_diverged_training_names_round_and_replica():
     bad_weight = np.where(np.arange(12) == 10, 3e38, 1)  # a sample of replica 1
     with pytest.raises(TrainingDivergedError) as caught:
-        omp_mlp.train_parallel(
+        fixed.train_parallel(
             X, X[:, 0] * 1e3, 2, "average", sample_weight=bad_weight, shuffle=False, **OPTIONS
         )
     assert (caught.value.round, caught.value.replica) == (0, 1)
@@ -61,15 +61,15 @@ def assert_saved(error: TrainingDivergedError, stopped: Any) -> None:
 
 def diverge(*given: Any, **options: Any) -> TrainingDivergedError:
     with pytest.raises(TrainingDivergedError) as caught:
-        omp_mlp.train_parallel(*given, **options)
+        fixed.train_parallel(*given, **options)
     return caught.value
 
 
 def stop_after(rounds: int, *given: Any, **options: Any) -> Any:
     """Train, and stop after some rounds."""
     if rounds == 0:
-        return omp_mlp.train_parallel(*given, **{**options, "epochs": 0, "warmup_samples": 0})
-    return omp_mlp.train_parallel(
+        return fixed.train_parallel(*given, **{**options, "epochs": 0, "warmup_samples": 0})
+    return fixed.train_parallel(
         *given, **options, callback=lambda report: report.merged and report.round == rounds - 1
     )
 
@@ -103,7 +103,7 @@ def test_the_base_of_the_round_is_saved(
 
 def test_the_master_before_is_saved_where_a_merge_diverges() -> None:
     # The sum of two replicas doubles the weight: 1e37, 2e37, ..., 3.2e38, infinite.
-    start = omp_mlp.Model([[[1e37]]], [[0.0]])
+    start = Model([[[1e37]]], [[0.0]])
     given = (np.zeros((12, 1)), np.ones(12), 2, "sum")
     options = {**LINEAR, "merge_every": 1, "init": start}
     error = diverge(*given, **options)
@@ -127,7 +127,7 @@ def test_strategies_save_the_master_of_the_last_epoch(strategy: str) -> None:
     rows[-1] = (0, 3e21, 0)
     given = (rows, y, 1, "average") if strategy == "pattern" else (rows, y, 1)
     options = {**LINEAR, "epochs": 3, "strategy": strategy}
-    options["init"] = omp_mlp.Model([np.zeros((3, 1))], [np.zeros(1)])
+    options["init"] = Model([np.zeros((3, 1))], [np.zeros(1)])
     del options["merge_every"]
     error = diverge(*given, **options)
     assert (error.round, error.replica) == (1, 0)

@@ -9,7 +9,7 @@ import pickle
 import numpy as np
 import pytest
 
-import omp_mlp
+import fixed
 from omp_mlp import History, Progress, _core
 
 COLUMNS = [
@@ -36,7 +36,7 @@ def data():
 def trained(data):
     """Two replicas of 30 samples, 3 epochs: 90 samples each, merged at 40, 80 and 90."""
     X, y = data
-    return omp_mlp.train_parallel(
+    return fixed.train_parallel(
         X, y, 2, epochs=3, merge_every=40, batch_size=4, validation_data=(X[:20], y[:20])
     )
 
@@ -99,9 +99,9 @@ def test_times_are_those_of_the_run(trained):
 
 def test_no_mean_of_replicas_without_replicas(data):
     X, y = data
-    alone = omp_mlp.train_parallel(X, y, 2, strategy="synchronous", epochs=1).history
+    alone = fixed.train_parallel(X, y, 2, strategy="synchronous", epochs=1).history
     assert np.isnan(alone.mean_replica_seconds).all()
-    one = omp_mlp.train_parallel(X, y, 1, epochs=1).history
+    one = fixed.train_parallel(X, y, 1, epochs=1).history
     np.testing.assert_array_equal(one.mean_replica_seconds, one.slowest_replica_seconds)
 
 
@@ -115,7 +115,7 @@ def test_merge_share(trained):
 
 
 def test_nan_without_validation_data(data):
-    history = omp_mlp.train_parallel(*data, 2, epochs=1, merge_every=16).history
+    history = fixed.train_parallel(*data, 2, epochs=1, merge_every=16).history
     assert len(history) == 2
     assert np.isnan(history.validation_loss).all()
     assert np.isnan(history.validation_score).all()
@@ -123,7 +123,7 @@ def test_nan_without_validation_data(data):
 
 
 def test_no_rounds(data):
-    history = omp_mlp.train_parallel(*data, 2, epochs=0).history
+    history = fixed.train_parallel(*data, 2, epochs=0).history
     assert len(history) == 0
     assert history.samples.dtype == np.int64
     assert history.as_dict() == History.empty().as_dict() == {name: [] for name in COLUMNS}
@@ -175,7 +175,7 @@ def test_history_is_frozen_and_can_be_copied(trained):
 def test_reports_after_each_round_are_the_history(data):
     X, y = data
     reports = []
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         X, y, 2, epochs=3, merge_every=40, validation_data=(X[:20], y[:20]), callback=reports.append
     )
     merged = [report for report in reports if report.merged]
@@ -206,7 +206,7 @@ def test_reports_within_a_round_add_up():
         reports.append(report)
         return len(reports) == 3
 
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         X,
         y,
         2,

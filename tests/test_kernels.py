@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import fixed
 import omp_mlp
 import oracle
 from omp_mlp import _core
@@ -102,7 +103,7 @@ def test_training_follows_the_oracle(kind: str, first_layer: str, batch_size: in
         "shuffle": "global",
         "seed": 5,
     }
-    model = omp_mlp.train_parallel(given, y, 3, "average", first_layer=first_layer, **options)
+    model = fixed.train_parallel(given, y, 3, "average", first_layer=first_layer, **options)
     oracle_X = X.astype(np.float32) / np.float32(scale) if kind == "uint8" else scaled
     expected = oracle.train_parallel(oracle_X, y, 3, "average", **options)
     for layer, (W, b) in enumerate(expected.parameters):
@@ -132,7 +133,7 @@ def test_divergence_is_not_hidden(activation: str, batch_size: int) -> None:
     X[::2] *= -1
     y = np.linspace(-1e10, 1e10, 64)
     with pytest.raises(omp_mlp.TrainingDivergedError, match="round 0"):
-        omp_mlp.train_parallel(
+        fixed.train_parallel(
             X, y, 1, activation=activation, output_activation="identity", batch_size=batch_size,
             learning_rate=1e10, epochs=20,
         )  # fmt: skip
@@ -147,7 +148,7 @@ def test_first_layer_is_chosen_by_density() -> None:
     options = {"batch_size": 20, "epochs": 3}
     for X, expected in ((full, "dense"), (thin, "sparse")):
         chosen, forced, other = (
-            omp_mlp.train_parallel(X, y, 1, first_layer=way, **options).weights[0]
+            fixed.train_parallel(X, y, 1, first_layer=way, **options).weights[0]
             for way in ("auto", expected, {"dense": "sparse", "sparse": "dense"}[expected])
         )
         is_dense = _core.Samples.dense_float32(X=X).list_density(first_layer="auto") is None
@@ -185,8 +186,8 @@ def test_options_of_speed(
     X = to_bfloat16(np.abs(sparse_rows(160, 21, seed=2)))
     y = np.random.default_rng(4).integers(0, 3, len(X))
     rate = 0.05
-    start = omp_mlp.train_parallel(X, y, 1, hidden_layer_sizes=hidden, epochs=0)
-    model = omp_mlp.train_parallel(
+    start = fixed.train_parallel(X, y, 1, hidden_layer_sizes=hidden, epochs=0)
+    model = fixed.train_parallel(
         X, y, 1, hidden_layer_sizes=hidden, epochs=2, batch_size=batch_size, learning_rate=rate,
         learning_rate_schedule="constant", shuffle=False, init=start, merge_every=None,
         first_layer="sparse", forward_precision=forward_precision, skip_confident=skip,
@@ -224,9 +225,9 @@ def test_bfloat16_rounds_the_inputs_of_the_forward_pass(columns: int) -> None:
     """After one step the layers above cannot tell the inputs from rounded ones."""
     X = np.abs(sparse_rows(60, columns, seed=3))
     y = np.arange(60) % 3
-    start = omp_mlp.train_parallel(X, y, 1, epochs=0)
+    start = fixed.train_parallel(X, y, 1, epochs=0)
     one, two = (
-        omp_mlp.train_parallel(
+        fixed.train_parallel(
             inputs, y, 1, epochs=1, batch_size=60, shuffle=False, init=start, first_layer="sparse",
             forward_precision="bfloat16", learning_rate=0.5,
         )
@@ -240,8 +241,8 @@ def test_bfloat16_rounds_the_inputs_of_the_forward_pass(columns: int) -> None:
 def test_options_of_speed_that_do_not_go_together() -> None:
     X, y = np.eye(4), np.arange(4)
     with pytest.raises(ValueError, match="first_layer='auto' or 'sparse'; got 'dense'"):
-        omp_mlp.train_parallel(X, y, 1, forward_precision="bfloat16", first_layer="dense")
+        fixed.train_parallel(X, y, 1, forward_precision="bfloat16", first_layer="dense")
     with pytest.raises(ValueError, match="'bfloat16' goes with X as an array; got a sparse matrix"):
-        omp_mlp.train_parallel(sparse.csr_matrix(X), y, 1, forward_precision="bfloat16")
+        fixed.train_parallel(sparse.csr_matrix(X), y, 1, forward_precision="bfloat16")
     with pytest.raises(ValueError, match=r"cross_entropy.*got output_activation='identity'"):
-        omp_mlp.train_parallel(X, y * 1.0, 1, skip_confident=0.1)
+        fixed.train_parallel(X, y * 1.0, 1, skip_confident=0.1)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 import oracle
 from omp_mlp import LearningRateWarning, TrainingDivergedError
@@ -31,7 +32,7 @@ STRATEGIES = [("replica", 3), ("pattern", 3), ("section", 2), ("synchronous", 3)
 
 def train(X: Any, y: Any, threads: int, retreats: int = 10, **options: Any) -> Any:
     """Train as ``train_parallel`` would if it had chosen the learning rate."""
-    given = check_options({**DEFAULTS, "threads": threads, **options})
+    given = check_options({**DEFAULTS, **fixed.SETTINGS, "threads": threads, **options})
     data = read_data(given, X, y)
     plan = make_plan(given, data)
     return Run(dataclasses.replace(plan, retreats=retreats), data).train()
@@ -72,7 +73,7 @@ def last_sound_round(loss: NDArray[np.float64]) -> int:
 def test_half_the_rate_from_the_round_that_diverged() -> None:
     X, y = steep(2)
     with pytest.raises(TrainingDivergedError) as caught:
-        omp_mlp.train_parallel(X, y, 2, **LINEAR, **MERGED)
+        fixed.train_parallel(X, y, 2, **LINEAR, **MERGED)
     assert caught.value.round == 2
     message = (
         r"the training diverged, and went on from the last good master with half the learning "
@@ -84,9 +85,7 @@ def test_half_the_rate_from_the_round_that_diverged() -> None:
     assert model.history.learning_rate.tolist() == [0.03, 0.03, 0.015, 0.015]
     assert model.history.samples.tolist() == [400, 800, 1200, 1600]
     # Round 1 was the last sound one, so the master that it began with was good.
-    base = omp_mlp.train_parallel(
-        X, y, 2, **LINEAR, **MERGED, callback=lambda report: report.merged
-    )
+    base = fixed.train_parallel(X, y, 2, **LINEAR, **MERGED, callback=lambda report: report.merged)
     assert len(base.history) == 1
     expected = oracle.train_parallel(
         X, y, 2, output_activation="identity", loss="squared_error",
@@ -112,7 +111,7 @@ def test_schedules_and_rounds_go_on_and_states_begin_anew(changed: dict[str, Any
     X, y = steep(2)
     options = {**LINEAR, **MERGED, **changed}
     with pytest.raises(TrainingDivergedError) as caught:
-        omp_mlp.train_parallel(X, y, 2, **options)
+        fixed.train_parallel(X, y, 2, **options)
     failed = caught.value.round
     assert failed >= 2
     begun = last_sound_round(caught.value.history.loss)
@@ -121,7 +120,7 @@ def test_schedules_and_rounds_go_on_and_states_begin_anew(changed: dict[str, Any
     retreats = str(told[0].message).count("->")
     rate = options["learning_rate"] / 2**retreats
     assert str(told[0].message).count(f"(round {failed})") == retreats
-    base = omp_mlp.train_parallel(
+    base = fixed.train_parallel(
         X, y, 2, **options,
         callback=lambda report: report.merged and report.round == begun - 1,
     )  # fmt: skip
@@ -146,7 +145,7 @@ def test_from_the_start_it_is_a_training_with_a_smaller_rate(strategy: str, thre
     rates = model.history.learning_rate
     halvings = str(told[0].message).count("(round 0)")
     assert halvings == str(told[0].message).count("->") >= 1
-    lower = omp_mlp.train_parallel(X, y, threads, **{**options, "learning_rate": 1.5 / 2**halvings})
+    lower = fixed.train_parallel(X, y, threads, **{**options, "learning_rate": 1.5 / 2**halvings})
     assert flat(model).tobytes() == flat(lower).tobytes()
     np.testing.assert_array_equal(model.history.loss, lower.history.loss)
     np.testing.assert_array_equal(rates, lower.history.learning_rate)
@@ -160,14 +159,14 @@ def test_one_network_goes_back_to_the_epoch_that_was_good(strategy: str) -> None
     options = {**LINEAR, "strategy": strategy, "epochs": 8, "warmup_share": 0.75}
     options["learning_rate"] = 0.038
     with pytest.raises(TrainingDivergedError) as caught:
-        omp_mlp.train_parallel(X, y, threads, **options)
+        fixed.train_parallel(X, y, threads, **options)
     failed = caught.value.round
     assert 2 <= failed < 6
     with pytest.warns(LearningRateWarning) as told:
         model = train(X, y, threads, **options)
     assert str(told[0].message).count("->") == 1
     begun = last_sound_round(caught.value.history.loss)
-    base = omp_mlp.train_parallel(
+    base = fixed.train_parallel(
         X, y, threads, **options,
         callback=lambda report: report.merged and report.round == begun - 1,
     )  # fmt: skip
@@ -204,7 +203,7 @@ def test_independent_starts_are_drawn_once_more() -> None:
         model = train(X, y, 3, **options)
     rate = float(model.history.learning_rate[0])
     assert rate < 0.1
-    lower = omp_mlp.train_parallel(X, y, 3, **{**options, "learning_rate": rate})
+    lower = fixed.train_parallel(X, y, 3, **{**options, "learning_rate": rate})
     assert flat(model).tobytes() == flat(lower).tobytes()
 
 
@@ -213,7 +212,7 @@ def test_a_warm_up_that_diverges_is_done_once_more() -> None:
     options = {**LINEAR, **MERGED, "warmup_samples": 700}
     with pytest.warns(LearningRateWarning, match=r"0\.03 -> 0\.015 \(round 0\)$"):
         model = train(X, y, 2, **options)
-    lower = omp_mlp.train_parallel(X, y, 2, **{**options, "learning_rate": 0.015})
+    lower = fixed.train_parallel(X, y, 2, **{**options, "learning_rate": 0.015})
     assert flat(model).tobytes() == flat(lower).tobytes()
     assert len(model.history) == 5
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 import oracle
 from omp_mlp import _core
@@ -160,7 +161,7 @@ def test_outer_steps_for_every_instruction_set_give_the_same_bits(outer: str) ->
     try:
         for name in _core.merge_loop_names():
             _core.select_merge_loops(name)
-            model = omp_mlp.train_parallel(
+            model = fixed.train_parallel(
                 X,
                 y,
                 4,
@@ -410,13 +411,13 @@ def test_merging_kept_replicas_is_what_the_training_did(
         "outer_momentum": 0.0,
         "seed": 1,
     }
-    model = omp_mlp.train_parallel(X, y, threads, keep_replicas=True, **options)
+    model = fixed.train_parallel(X, y, threads, keep_replicas=True, **options)
     rounds = len(model.history)
     # The base of the last round: the start, or what the training gives when it is stopped before.
     if rounds == 1:
-        base = omp_mlp.train_parallel(X, y, threads, **{**options, "epochs": 0})
+        base = fixed.train_parallel(X, y, threads, **{**options, "epochs": 0})
     else:
-        base = omp_mlp.train_parallel(
+        base = fixed.train_parallel(
             X, y, threads, callback=lambda p: p.merged and p.round == rounds - 2, **options
         )
         assert len(base.history) == rounds - 1

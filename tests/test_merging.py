@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 import oracle
 from omp_mlp.merging import line_search, matching
@@ -199,8 +200,8 @@ def test_matching_mends_the_average_of_independent_starts() -> None:
     }  # fmt: skip
     gains = []
     for seed in range(3):
-        average = omp_mlp.train_parallel(X, y, 6, "average", seed=seed, **options)
-        matched = omp_mlp.train_parallel(X, y, 6, "weight_matching", seed=seed, **options)
+        average = fixed.train_parallel(X, y, 6, "average", seed=seed, **options)
+        matched = fixed.train_parallel(X, y, 6, "weight_matching", seed=seed, **options)
         gains.append(matched.score(X_test, y_test) - average.score(X_test, y_test))
     assert np.mean(gains) > 0.05
 
@@ -347,7 +348,7 @@ def test_no_step_of_a_refit_makes_the_loss_larger(output: str) -> None:
 
 def test_a_refit_beats_the_average_of_independent_starts() -> None:
     X, y, X_test, y_test = digits()
-    replicas = omp_mlp.train_parallel(
+    replicas = fixed.train_parallel(
         X, y, 6, "ensemble", init="independent", epochs=20, hidden_layer_sizes=(48,)
     ).models
     average = omp_mlp.merge(replicas, "average").score(X_test, y_test)
@@ -453,9 +454,9 @@ def test_line_search_stays_on_the_grid_and_minds_no_nan() -> None:
 def test_the_best_alpha_is_better_than_any_other(n_models: int) -> None:
     X, y = labelled(300, 6, 3)
     options: dict[str, Any] = {"hidden_layer_sizes": (12,), "learning_rate": 0.02, "seed": 1}
-    base = omp_mlp.train_parallel(X, y, 1, epochs=0, **options)
+    base = fixed.train_parallel(X, y, 1, epochs=0, **options)
     models = [
-        omp_mlp.train_parallel(X[i::n_models], y[i::n_models], 1, epochs=4, init=base, **options)
+        fixed.train_parallel(X[i::n_models], y[i::n_models], 1, epochs=4, init=base, **options)
         for i in range(n_models)
     ]
 
@@ -485,7 +486,7 @@ def test_line_search_in_a_training_and_after_it(threads: int, warmup_samples: in
     options: dict[str, Any] = {
         "hidden_layer_sizes": (12,), "epochs": 3, "seed": 1, "warmup_samples": warmup_samples
     }  # fmt: skip
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         X[:240],
         y[:240],
         threads,
@@ -499,7 +500,7 @@ def test_line_search_in_a_training_and_after_it(threads: int, warmup_samples: in
     assert model.history.validation_loss[-1] == model.evaluate(*held_out)[0]
     assert len(model.replicas) == threads
     # A factor of 0 leaves the base.
-    base = omp_mlp.train_parallel(
+    base = fixed.train_parallel(
         X[:240],
         y[:240],
         threads,
@@ -577,7 +578,7 @@ def test_ensemble_is_one_wide_network() -> None:
 def test_ensemble_is_saved_loaded_and_pickled(tmp_path: Any, count: int) -> None:
     X, y = labelled(60, 4, 2)
     names = np.array(["no", "yes"])[y]
-    ensemble = omp_mlp.train_parallel(X, names, count, "ensemble", epochs=2)
+    ensemble = fixed.train_parallel(X, names, count, "ensemble", epochs=2)
     assert len(ensemble) == count
     assert len(ensemble.history) == 1
     path = tmp_path / "several.safetensors"
@@ -607,7 +608,7 @@ def test_ensemble_by_hand_checks_its_models() -> None:
 
 def test_distilled_network_agrees_with_its_ensemble() -> None:
     X, y, X_test, _ = digits()
-    ensemble = omp_mlp.train_parallel(
+    ensemble = fixed.train_parallel(
         X, y, 5, "ensemble", epochs=20, init="independent", hidden_layer_sizes=(48,)
     )
     student = ensemble.distill(X, epochs=30, seed=7)
@@ -635,7 +636,7 @@ def test_regressions_are_distilled_too() -> None:
     X = rng.normal(size=(600, 3)).astype(np.float32)
     y = 100 + 20 * np.sin(X[:, 0]) + 5 * X[:, 1]  # far from zero mean and unit size
     models = [
-        omp_mlp.train_parallel(X, (y - 100) / 20, 1, epochs=20, seed=seed, hidden_layer_sizes=(24,))
+        fixed.train_parallel(X, (y - 100) / 20, 1, epochs=20, seed=seed, hidden_layer_sizes=(24,))
         for seed in range(3)
     ]
     scaled = [
@@ -702,7 +703,7 @@ def test_merging_kept_replicas_is_what_the_training_did(
         X, options = X + 3, options | {"center_inputs": True}
     elif kind == "logistic":
         options |= {"activation": "logistic", "loss": "squared_error"}
-    model = omp_mlp.train_parallel(X, y, threads, method, validation_data=(X, y), **options)
+    model = fixed.train_parallel(X, y, threads, method, validation_data=(X, y), **options)
     assert len(model.history) == 1
     assert model.history.samples.tolist() == [3 * 41]
     loss, score = model.evaluate(X, y)
@@ -718,9 +719,9 @@ def test_merging_kept_replicas_is_what_the_training_did(
         assert bits(again) == bits(model)
         assert len(again.history) == 0
     # The replicas are those of a training that averages, and any workers make the same.
-    averaged = omp_mlp.train_parallel(X, y, threads, "average", merge_every=None, **options)
+    averaged = fixed.train_parallel(X, y, threads, "average", merge_every=None, **options)
     assert [bits(m) for m in averaged.replicas] == [bits(m) for m in replicas]
-    other = omp_mlp.train_parallel(X, y, threads, method, workers=2, **options)
+    other = fixed.train_parallel(X, y, threads, method, workers=2, **options)
     kept = other.models if method == "ensemble" else [other]
     assert [bits(m) for m in kept] == [
         bits(m) for m in (model.models if method == "ensemble" else [model])
@@ -730,8 +731,8 @@ def test_merging_kept_replicas_is_what_the_training_did(
 @pytest.mark.parametrize("method", sorted(oracle.ONE_SHOT_MERGES))
 def test_no_epochs_give_the_start(method: str) -> None:
     X, y = labelled(30, 4, 2)
-    start = omp_mlp.train_parallel(X, y, 3, "average", epochs=0)
-    model = omp_mlp.train_parallel(X, y, 3, method, epochs=0)
+    start = fixed.train_parallel(X, y, 3, "average", epochs=0)
+    model = fixed.train_parallel(X, y, 3, method, epochs=0)
     assert len(model.history) == 0
     if method == "ensemble":
         assert [bits(m) for m in model.models] == [bits(start)]
@@ -742,7 +743,7 @@ def test_no_epochs_give_the_start(method: str) -> None:
 def test_callback_hears_of_the_merge_and_may_stop_before() -> None:
     X, y = labelled(500, 6, 3)
     reports: list[omp_mlp.Progress] = []
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         X, y, 3, "weight_matching", epochs=4, validation_data=(X, y), callback=reports.append
     )
     assert [report.merged for report in reports].count(True) == 1
@@ -751,7 +752,7 @@ def test_callback_hears_of_the_merge_and_may_stop_before() -> None:
     assert reports[-1].validation_score == model.history.validation_score[0]
     assert model.replicas == ()
 
-    stopped = omp_mlp.train_parallel(
+    stopped = fixed.train_parallel(
         np.tile(X, (10, 1)),
         np.tile(y, 10),
         2,
@@ -980,7 +981,7 @@ def test_training_refuses_before_any_work(
 
     X, y = labelled(40, 4, 2)
     with pytest.raises(error, match=message):
-        omp_mlp.train_parallel(X, y, 2, epochs=10, callback=work, **options)
+        fixed.train_parallel(X, y, 2, epochs=10, callback=work, **options)
 
 
 @pytest.mark.parametrize("method", sorted(oracle.ONE_SHOT_MERGES))
@@ -989,12 +990,10 @@ def test_replicas_that_are_not_finite_may_be_left_out(method: str) -> None:
     X[40:] *= 1e20  # in the second half only
     options: dict[str, Any] = {"shuffle": False, "learning_rate": 0.01, "epochs": 2}
     with pytest.warns(omp_mlp.SkippedReplicaWarning, match="replica 1 in round 0"):
-        model = omp_mlp.train_parallel(
+        model = fixed.train_parallel(
             X, y * 1.0, 2, method, on_nonfinite="skip", keep_replicas=True, **options
         )
-    replica = omp_mlp.train_parallel(
-        X[:32], y[:32] * 1.0, 1, "average", merge_every=None, **options
-    )
+    replica = fixed.train_parallel(X[:32], y[:32] * 1.0, 1, "average", merge_every=None, **options)
     if method == "ensemble":
         assert [bits(m) for m in model.models] == [bits(replica)]
         return
@@ -1023,18 +1022,18 @@ def test_a_warm_up_is_a_round_of_its_own(method: str) -> None:
     X, y = labelled(200, 5, 3)
     reports: list[omp_mlp.Progress] = []
     options: dict[str, Any] = {"warmup_samples": 37, "epochs": 2, "validation_data": (X, y)}
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         X, y, 3, method, callback=reports.append, keep_replicas=True, **options
     )
     assert model.history.samples.tolist() == [37, 437]
     assert [report.samples for report in reports if report.merged] == [37, 437]
     assert model.history.validation_score[-1] == model.score(X, y)
     assert reports[-1].validation_score == model.score(X, y)
-    averaged = omp_mlp.train_parallel(X, y, 3, "average", keep_replicas=True, **options)
+    averaged = fixed.train_parallel(X, y, 3, "average", keep_replicas=True, **options)
     assert model.history.validation_score[0] == averaged.history.validation_score[0]
     replicas = model.models if method == "ensemble" else model.replicas
     assert [bits(m) for m in replicas] == [bits(m) for m in averaged.replicas]
-    stopped = omp_mlp.train_parallel(
+    stopped = fixed.train_parallel(
         X, y, 3, method, callback=lambda report: report.merged, **options
     )
     assert stopped.history.samples.tolist() == [37]
@@ -1042,17 +1041,17 @@ def test_a_warm_up_is_a_round_of_its_own(method: str) -> None:
 
 def test_a_long_enough_period_is_one_merge() -> None:
     X, y = labelled(40, 4, 2)
-    once = omp_mlp.train_parallel(X, y, 2, "weight_matching", epochs=2)
-    assert bits(
-        omp_mlp.train_parallel(X, y, 2, "weight_matching", epochs=2, merge_every=40)
-    ) == bits(once)
+    once = fixed.train_parallel(X, y, 2, "weight_matching", epochs=2)
+    assert bits(fixed.train_parallel(X, y, 2, "weight_matching", epochs=2, merge_every=40)) == bits(
+        once
+    )
 
 
 def test_a_replica_that_diverges_is_named() -> None:
     X, y = labelled(64, 4, 2)
     X[40:] *= 1e20  # in the second half only
     with pytest.raises(omp_mlp.TrainingDivergedError, match="replica 1") as raised:
-        omp_mlp.train_parallel(
+        fixed.train_parallel(
             X, y * 1.0, 2, "weight_matching", shuffle=False, learning_rate=0.01, epochs=5
         )
     assert raised.value.replica == 1

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 import oracle
 
@@ -49,7 +50,7 @@ ONLINE: dict[str, Any] = {
 def test_one_epoch_of_online_sgd_reaches_96_percent(fractions: Split) -> None:
     X_train, y_train, X_test, y_test = fractions
     validation = (X_test, y_test)
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         X_train, y_train, 1, "average", validation_data=validation, **ONLINE
     )
     accuracy = model.score(X_test, y_test)
@@ -62,7 +63,7 @@ def test_one_epoch_of_online_sgd_reaches_96_percent(fractions: Split) -> None:
 
 def test_one_epoch_on_the_bytes_reaches_96_percent(raw_bytes: Split) -> None:
     X_train, y_train, X_test, y_test = raw_bytes
-    model = omp_mlp.train_parallel(X_train, y_train, 1, "average", **ONLINE)
+    model = fixed.train_parallel(X_train, y_train, 1, "average", **ONLINE)
     assert model.score(X_test, y_test) >= 0.96
 
 
@@ -72,7 +73,7 @@ def test_merging_replicas_often_keeps_the_accuracy(
     threads: int, merges: int, raw_bytes: Split
 ) -> None:
     X_train, y_train, X_test, y_test = raw_bytes
-    model = omp_mlp.train_parallel(X_train, y_train, threads, "gradient_diversity", **ONLINE)
+    model = fixed.train_parallel(X_train, y_train, threads, "gradient_diversity", **ONLINE)
     assert model.score(X_test, y_test) >= 0.96
     assert len(model.history) == merges
 
@@ -88,7 +89,7 @@ def test_the_oracle_agrees_at_full_width(
     # tanh, because among the 3,000 x 128 pre-activations some are within rounding of relu's kink,
     # at which float32 may decide either way.
     options = {**ONLINE, "activation": "tanh", "seed": 1, "merge_every": None}
-    model = omp_mlp.train_parallel(X, y, threads, "average", **options)
+    model = fixed.train_parallel(X, y, threads, "average", **options)
     expected = oracle.train_parallel(
         X / np.float32(scale),
         y,
@@ -118,7 +119,7 @@ def test_relu_at_full_width(fractions: Split) -> None:
     # With this seed, no pre-activation of the 300 samples comes nearer to the kink than 1e-4.
     X, y = fractions[0][:300], fractions[1][:300]
     options = {**ONLINE, "merge_every": None, "seed": 2}
-    model = omp_mlp.train_parallel(X, y, 1, "average", **options)
+    model = fixed.train_parallel(X, y, 1, "average", **options)
     expected = oracle.train_parallel(
         X,
         y,
@@ -147,8 +148,8 @@ def test_images_of_any_type_learn_as_bytes_do(raw_bytes: Split, sparse: bool, dt
     X_train, y_train, X_test, y_test = raw_bytes
     X_train, y_train = X_train[:3000], y_train[:3000]
     convert = as_sparse(dtype) if sparse else lambda images: images.astype(dtype)
-    expected = omp_mlp.train_parallel(X_train, y_train, 4, epochs=2).score(X_test, y_test)
-    model = omp_mlp.train_parallel(convert(X_train), y_train, 4, epochs=2, scale_inputs="auto")
+    expected = fixed.train_parallel(X_train, y_train, 4, epochs=2).score(X_test, y_test)
+    model = fixed.train_parallel(convert(X_train), y_train, 4, epochs=2, scale_inputs="auto")
     assert model.input_scaling is None
     # The same steps, up to the rounding of sums in another order.
     assert model.score(convert(X_test), y_test) == pytest.approx(expected, abs=0.005)

@@ -14,6 +14,7 @@ import safetensors.numpy
 import scipy.sparse
 import sklearn.metrics
 
+import fixed
 import omp_mlp
 import oracle
 from omp_mlp import Model, _core
@@ -64,7 +65,7 @@ def trained():
     """A classifier of strings that was trained, with a history and its replicas."""
     X = inputs(90, 6)
     y = np.array(["no", "yes", "perhäps"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0)]
-    return omp_mlp.train_parallel(
+    return fixed.train_parallel(
         X,
         y,
         3,
@@ -318,7 +319,7 @@ def test_labels_come_back_as_they_were_given(classes):
 
 def test_boolean_labels():
     X = inputs(50, 2)
-    model = omp_mlp.train_parallel(X, X[:, 0] > 0, 1, epochs=20, learning_rate=0.5)
+    model = fixed.train_parallel(X, X[:, 0] > 0, 1, epochs=20, learning_rate=0.5)
     assert model.classes.dtype == bool
     assert model.predict(X).dtype == bool
     assert model.score(X, X[:, 0] > 0) > 0.9
@@ -583,7 +584,7 @@ def test_round_trip_of_a_training(trained, path):
 
 def test_round_trip_without_validation_data(path):
     X = inputs(30, 4)
-    model = omp_mlp.train_parallel(X, X[:, :2], 2, epochs=1)
+    model = fixed.train_parallel(X, X[:, :2], 2, epochs=1)
     assert np.isnan(model.history.validation_score).all()
     model.save(path)
     assert_same(omp_mlp.load(path), model)

@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 from numpy.typing import NDArray
 
-import omp_mlp
+import fixed
 import oracle
 from omp_mlp import _core
 from omp_mlp.activations import ACTIVATIONS
@@ -163,7 +163,7 @@ def train(strategy: str, threads: int, X: Any = None, y: Any = None, **changed: 
         options = {"merge": "average", "merge_every": None, "outer_momentum": 0.0, **options}
     elif strategy == "pattern":
         options = {"merge": "average", **options}
-    return omp_mlp.train_parallel(X, y, threads, strategy=strategy, **options)
+    return fixed.train_parallel(X, y, threads, strategy=strategy, **options)
 
 
 def expected_of(threads: int, X: Any = None, y: Any = None, **changed: Any) -> Any:
@@ -486,5 +486,5 @@ def test_velocity_lives_through_merges_but_not_through_a_warm_up() -> None:
 )
 def test_what_does_not_go_together(given: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError)) as error:
-        omp_mlp.train_parallel(inputs(), classes(), 2, **given)
+        fixed.train_parallel(inputs(), classes(), 2, **given)
     assert str(error.value) == message

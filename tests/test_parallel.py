@@ -18,6 +18,7 @@ import pytest
 import scipy.sparse
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 import oracle
 from processes import HANGS_AFTER, run_python, start_python
@@ -93,7 +94,7 @@ def test_any_number_of_workers_for_any_input(form: str, shuffle: str | bool, ini
     }[form]
     options = {"epochs": 2, "batch_size": 3, "merge_every": 10, "shuffle": shuffle, "init": init}
     models = [
-        omp_mlp.train_parallel(
+        fixed.train_parallel(
             X_given, y, 7, "average", workers=w, validation_data=(X_given, y), **options
         )
         for w in (1, 2, 5)
@@ -122,11 +123,11 @@ def test_any_number_of_workers_with_every_kernel(options: dict[str, Any]) -> Non
 
 def test_where_X_lies_in_memory_does_not_matter() -> None:
     X, y = data()
-    expected = digest(omp_mlp.train_parallel(X, y, 3, epochs=2))
+    expected = digest(fixed.train_parallel(X, y, 3, epochs=2))
     for offset in (1, 3, 8, 15):
         moved = np.empty(X.size + offset, dtype=np.float32)[offset:].reshape(X.shape)
         moved[:] = X
-        assert digest(omp_mlp.train_parallel(moved, y, 3, epochs=2)) == expected
+        assert digest(fixed.train_parallel(moved, y, 3, epochs=2)) == expected
 
 
 def expected_digests() -> list[str]:
@@ -425,7 +426,7 @@ def test_callback_stops_at_the_end_of_a_round(last: int, workers: int) -> None:
         "learning_rate_schedule": "constant",
         "outer_momentum": 0.0,
     }
-    stopped = omp_mlp.train_parallel(
+    stopped = fixed.train_parallel(
         X,
         y,
         7,
@@ -436,7 +437,7 @@ def test_callback_stops_at_the_end_of_a_round(last: int, workers: int) -> None:
         **options,
     )
     # A round is an epoch, and the rate is constant: a shorter training is the same so far.
-    shorter = omp_mlp.train_parallel(X, y, 7, epochs=last + 1, merge_every=30, **options)
+    shorter = fixed.train_parallel(X, y, 7, epochs=last + 1, merge_every=30, **options)
     assert digest(stopped) == digest(shorter)
     assert len(stopped.history) == last + 1
     expected = oracle.train_parallel(
@@ -555,7 +556,7 @@ def linear(X: NDArray[Any], y: NDArray[Any], threads: int, **changed: Any) -> om
         "merge_every": None,
         "shuffle": False,
     }
-    return omp_mlp.train_parallel(X, y, threads, **{**options, **changed})
+    return fixed.train_parallel(X, y, threads, **{**options, **changed})
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -597,7 +598,7 @@ def test_divergence_at_the_very_last_sample() -> None:
 def test_huge_learning_rate_diverges(activation: str, merge_every: int | None) -> None:
     X, y = data()
     with pytest.raises(omp_mlp.TrainingDivergedError, match=r"training diverged: .* in round 0"):
-        omp_mlp.train_parallel(
+        fixed.train_parallel(
             X,
             y / 1.0,
             3,
@@ -619,7 +620,7 @@ def test_no_training_returns_what_is_not_finite(
     # Bounded activations may survive such rates, with saturated units. But never silently broken.
     X, y = data()
     try:
-        model = omp_mlp.train_parallel(
+        model = fixed.train_parallel(
             X,
             y,
             3,

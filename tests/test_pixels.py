@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import fixed
 import omp_mlp
 from omp_mlp import _core
 
@@ -76,7 +77,7 @@ RATES = {1: 1e-6, 16: 2e-4, 255: 0.05, 256: 0.05}
 def train(X: np.ndarray, *, divisor: int = 255, **options: Any) -> omp_mlp.Model:
     y = np.arange(len(X)) % 3
     rate = RATES[divisor]
-    return omp_mlp.train_parallel(X, y, 2, epochs=2, seed=7, learning_rate=rate, **options)
+    return fixed.train_parallel(X, y, 2, epochs=2, seed=7, learning_rate=rate, **options)
 
 
 @pytest.mark.usefixtures("kernels")

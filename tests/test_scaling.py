@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse
 from sklearn.preprocessing import StandardScaler
 
+import fixed
 import omp_mlp
 from omp_mlp import Model
 from omp_mlp.inputs import read_inputs
@@ -225,20 +226,20 @@ def test_values_are_standardised_each_output_for_itself():
 
 
 def test_labels_and_logistic_outputs_are_not_scaled():
-    plain = omp_mlp.train_parallel(Z, LABELS, 2, **SHORT)
-    same = omp_mlp.train_parallel(Z, LABELS, 2, scale_targets="auto", **SHORT)
+    plain = fixed.train_parallel(Z, LABELS, 2, **SHORT)
+    same = fixed.train_parallel(Z, LABELS, 2, scale_targets="auto", **SHORT)
     np.testing.assert_array_equal(same._packed, plain._packed)
     shares = (1 / (1 + np.exp(-VALUES))).astype(np.float32)
     logistic = {**SHORT, "output_activation": "logistic"}
-    plain = omp_mlp.train_parallel(Z, shares, 2, **logistic)
-    same = omp_mlp.train_parallel(Z, shares, 2, scale_targets="auto", **logistic)
+    plain = fixed.train_parallel(Z, shares, 2, **logistic)
+    same = fixed.train_parallel(Z, shares, 2, scale_targets="auto", **logistic)
     np.testing.assert_array_equal(same._packed, plain._packed)
 
 
 def test_a_constant_y_is_learnt():
     for constant in (0.0, 3.0, 2e9):
         y = np.full(len(Z), constant)
-        model = omp_mlp.train_parallel(Z, y, 2, **AUTO, **SHORT)
+        model = fixed.train_parallel(Z, y, 2, **AUTO, **SHORT)
         np.testing.assert_allclose(model.predict(Z), constant, rtol=1e-6, atol=1e-15)
 
 
@@ -301,14 +302,14 @@ def offset_data(ratio):
 def test_networks_are_those_of_data_scaled_by_hand(y, ratio):
     X = offset_data(ratio)
     mean, scale = by_hand(X)
-    model = omp_mlp.train_parallel(X, y, 4, **AUTO, **SHORT)
+    model = fixed.train_parallel(X, y, 4, **AUTO, **SHORT)
     assert (model.input_scaling is None) == (ratio < MOST_OFFSET)
     assert repr(model).endswith("scaled inputs)") == (ratio > MOST_OFFSET)
     targets, mean_y, scale_y = y, 0.0, 1.0
     if y is VALUES:
         mean_y, scale_y = y.mean(), y.std()
         targets = (y - mean_y) / scale_y
-    by_hands = omp_mlp.train_parallel((X - mean) / scale, targets, 4, **SHORT)
+    by_hands = fixed.train_parallel((X - mean) / scale, targets, 4, **SHORT)
     expected = by_hands.decision_function((X - mean) / scale) * scale_y + mean_y
     # Folded, x and the terms of the offset round at 2^-24 of up to 64 scales.
     np.testing.assert_allclose(model.decision_function(X), expected, **ROUNDING)
@@ -318,18 +319,18 @@ def test_networks_are_those_of_scikit_learns_scaler():
     X = Z[np.abs(Z).max(axis=1) < 3] * [2, 1e3, 1e-3, 1] + [1, 1e4, 0, -1]  # no outliers
     y = VALUES[np.abs(Z).max(axis=1) < 3]
     scaler = StandardScaler().fit(X)
-    piped = omp_mlp.train_parallel(scaler.transform(X), y, 3, scale_targets="auto", **SHORT)
-    model = omp_mlp.train_parallel(X, y, 3, **AUTO, **SHORT)
+    piped = fixed.train_parallel(scaler.transform(X), y, 3, scale_targets="auto", **SHORT)
+    model = fixed.train_parallel(X, y, 3, **AUTO, **SHORT)
     np.testing.assert_allclose(model.predict(X), piped.predict(scaler.transform(X)), **ROUNDING)
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e-6, 1e6, 1e30])
 @pytest.mark.parametrize("shift", [0.0, 3.0, 1e5])
 def test_units_of_columns_and_values_do_not_matter(factor, shift):
-    model = omp_mlp.train_parallel(Z, VALUES, 4, **AUTO, **SHORT)
+    model = fixed.train_parallel(Z, VALUES, 4, **AUTO, **SHORT)
     factors = np.array([factor, 1, 1 / factor, 1])
     X, y = (Z + shift) * factors, (VALUES + shift) * factor
-    other = omp_mlp.train_parallel(X, y, 4, **AUTO, **SHORT)
+    other = fixed.train_parallel(X, y, 4, **AUTO, **SHORT)
     got = other.predict(X).astype(np.float64) / factor - shift
     np.testing.assert_allclose(got, model.predict(Z), **ROUNDING)
 
@@ -337,8 +338,8 @@ def test_units_of_columns_and_values_do_not_matter(factor, shift):
 def test_time_stamps():
     stamps = 1.6e9 + 1e5 * Z[:, 0]
     X = np.column_stack([stamps, Z[:, 1:]])
-    model = omp_mlp.train_parallel(X, VALUES, 4, epochs=30, **AUTO)
-    without = omp_mlp.train_parallel(Z, VALUES, 4, epochs=30, **AUTO)
+    model = fixed.train_parallel(X, VALUES, 4, epochs=30, **AUTO)
+    without = fixed.train_parallel(Z, VALUES, 4, epochs=30, **AUTO)
     assert model.input_scaling is not None
     # Time stamps of 1.6e9 in float64 are exact to 2e-7; of what is left after the mean, 2e-12.
     assert model.score(X, VALUES) == pytest.approx(without.score(Z, VALUES), abs=1e-4)
@@ -349,10 +350,10 @@ def test_time_stamps():
 
 def test_large_values_keep_their_digits():
     y = 1.6e9 + VALUES
-    model = omp_mlp.train_parallel(Z, y, 4, **AUTO, **SHORT)
+    model = fixed.train_parallel(Z, y, 4, **AUTO, **SHORT)
     assert repr(model).endswith("scaled targets)")
     assert model.predict(Z).dtype == np.float64
-    plain = omp_mlp.train_parallel(Z, VALUES, 4, **AUTO, **SHORT)
+    plain = fixed.train_parallel(Z, VALUES, 4, **AUTO, **SHORT)
     # The mean of y rounds at 2e-7.
     np.testing.assert_allclose(model.predict(Z) - 1.6e9, plain.predict(Z), **ROUNDING)
     assert model.score(Z, y) == pytest.approx(plain.score(Z, VALUES), abs=1e-4)
@@ -362,8 +363,8 @@ def test_large_values_keep_their_digits():
 def test_weights_of_samples_do_not_change_the_scales():
     X = offset_data(16_000.0)
     weight = RNG.random(len(Z))
-    plain = omp_mlp.train_parallel(X, LABELS, 2, **AUTO, **SHORT)
-    weighted = omp_mlp.train_parallel(X, LABELS, 2, sample_weight=weight, **AUTO, **SHORT)
+    plain = fixed.train_parallel(X, LABELS, 2, **AUTO, **SHORT)
+    weighted = fixed.train_parallel(X, LABELS, 2, sample_weight=weight, **AUTO, **SHORT)
     np.testing.assert_array_equal(weighted.input_scaling.offset, plain.input_scaling.offset)
     np.testing.assert_array_equal(weighted.input_scaling.scale, plain.input_scaling.scale)
     assert (weighted._packed != plain._packed).any()
@@ -372,7 +373,7 @@ def test_weights_of_samples_do_not_change_the_scales():
 def test_same_bits_for_any_number_of_workers():
     X = columns_of_all_sizes()
     models = [
-        omp_mlp.train_parallel(X, VALUES, 4, workers=workers, **AUTO, **SHORT)
+        fixed.train_parallel(X, VALUES, 4, workers=workers, **AUTO, **SHORT)
         for workers in (1, 2, 3)
     ]
     for model in models[1:]:
@@ -383,8 +384,8 @@ def test_same_bits_for_any_number_of_workers():
 def test_strategies(strategy):
     X = Z * [1e6, 1, 1, 1] + [0, 0, 0, 500]
     mean, scale = by_hand(X)
-    model = omp_mlp.train_parallel(X, LABELS, 2, strategy=strategy, **AUTO, **SHORT)
-    by_hands = omp_mlp.train_parallel((X - mean) / scale, LABELS, 2, strategy=strategy, **SHORT)
+    model = fixed.train_parallel(X, LABELS, 2, strategy=strategy, **AUTO, **SHORT)
+    by_hands = fixed.train_parallel((X - mean) / scale, LABELS, 2, strategy=strategy, **SHORT)
     np.testing.assert_allclose(
         model.decision_function(X), by_hands.decision_function((X - mean) / scale), **ROUNDING
     )
@@ -405,9 +406,9 @@ IMAGE_FORMS = {
 
 @pytest.mark.parametrize("form", IMAGE_FORMS)
 def test_images_learn_as_bytes_do(form):
-    as_bytes = omp_mlp.train_parallel(IMAGES, DIGITS, 3, **SHORT)
+    as_bytes = fixed.train_parallel(IMAGES, DIGITS, 3, **SHORT)
     given = IMAGE_FORMS[form](IMAGES)
-    model = omp_mlp.train_parallel(given, DIGITS, 3, scale_inputs="auto", **SHORT)
+    model = fixed.train_parallel(given, DIGITS, 3, scale_inputs="auto", **SHORT)
     assert model.input_scaling is None
     # A power of two is exact; forms differ in the order of sums.
     np.testing.assert_allclose(
@@ -423,7 +424,7 @@ def kept():
     """A regression with scalings beside its weights, its X and its y."""
     X, y = offset_data(16_000.0), 1.6e9 + VALUES
     options = {**AUTO, **SHORT, "keep_replicas": True, "validation_data": (X, y)}
-    return omp_mlp.train_parallel(X, y, 3, **options), X, y
+    return fixed.train_parallel(X, y, 3, **options), X, y
 
 
 def test_pickles_and_files_keep_the_scalings(kept, tmp_path):
@@ -434,7 +435,7 @@ def test_pickles_and_files_keep_the_scalings(kept, tmp_path):
         np.testing.assert_array_equal(copy.predict(X), model.predict(X))
         assert copy.evaluate(X, y) == model.evaluate(X, y)
     assert b'"format_version":"2"' in path.read_bytes()
-    folded = omp_mlp.train_parallel(Z, VALUES, 2, **AUTO, **SHORT)
+    folded = fixed.train_parallel(Z, VALUES, 2, **AUTO, **SHORT)
     folded.save(path)
     assert b'"format_version":"1"' in path.read_bytes()
 
@@ -469,8 +470,8 @@ def test_history_is_in_the_units_of_y(kept):
     seen = []
     options = {**SHORT, "merge_every": 40, "callback": lambda p: seen.append(p)}
     y = VALUES * 1e3 + 7
-    plain = omp_mlp.train_parallel(Z, (y - y.mean()) / y.std(), 3, **SHORT, merge_every=40)
-    scaled = omp_mlp.train_parallel(Z, y, 3, scale_targets="auto", **options)
+    plain = fixed.train_parallel(Z, (y - y.mean()) / y.std(), 3, **SHORT, merge_every=40)
+    scaled = fixed.train_parallel(Z, y, 3, scale_targets="auto", **options)
     np.testing.assert_allclose(scaled.history.loss, plain.history.loss * y.var(), rtol=1e-4)
     merged = [report.loss for report in seen if report.merged]
     np.testing.assert_allclose(merged, scaled.history.loss, rtol=1e-12)
@@ -479,10 +480,10 @@ def test_history_is_in_the_units_of_y(kept):
 def test_rows_that_are_held_out_have_the_scales_of_all_rows():
     X, y = offset_data(16_000.0), VALUES * 1e3 + 7
     options = {**AUTO, **SHORT, "early_stopping": True}
-    model = omp_mlp.train_parallel(X, y, 2, **options)
+    model = fixed.train_parallel(X, y, 2, **options)
     np.testing.assert_array_equal(model.input_scaling.offset, dense_scaling(X)[0].offset)
     mean, scale = by_hand(X)
-    by_hands = omp_mlp.train_parallel(
+    by_hands = fixed.train_parallel(
         (X - mean) / scale, (y - y.mean()) / y.std(), 2, **SHORT, early_stopping=True
     )
     np.testing.assert_allclose(
@@ -493,13 +494,13 @@ def test_rows_that_are_held_out_have_the_scales_of_all_rows():
 def test_history_of_several_outputs():
     y = np.column_stack([VALUES, 100 * Z[:, 0] + 3])
     data = {"validation_data": (Z, y)}
-    model = omp_mlp.train_parallel(Z, y, 2, scale_targets="auto", **data, **SHORT)
+    model = fixed.train_parallel(Z, y, 2, scale_targets="auto", **data, **SHORT)
     assert model.history.validation_loss[-1] == pytest.approx(model.evaluate(Z, y)[0], rel=1e-4)
     assert model.evaluate(Z, y)[0] == pytest.approx(
         0.5 * ((model.predict(Z) - y) ** 2).sum(axis=1).mean(), rel=1e-5
     )
     scaled = (y - y.mean(axis=0)) / y.std(axis=0)
-    plain = omp_mlp.train_parallel(Z, scaled, 2, **SHORT)
+    plain = fixed.train_parallel(Z, scaled, 2, **SHORT)
     np.testing.assert_allclose(
         model.history.loss, plain.history.loss * y.var(axis=0).mean(), rtol=1e-4
     )
@@ -508,16 +509,16 @@ def test_history_of_several_outputs():
 @pytest.mark.parametrize("ratio", [0.0, 50.0, 16_000.0])
 def test_a_start_is_the_same_function(ratio):
     X = offset_data(ratio)
-    model = omp_mlp.train_parallel(X, VALUES, 2, **AUTO, **SHORT)
+    model = fixed.train_parallel(X, VALUES, 2, **AUTO, **SHORT)
     others = X[: len(X) // 2] + 0.3  # of other scales
     for data in (X, others):
-        start = omp_mlp.train_parallel(
+        start = fixed.train_parallel(
             data, VALUES[: len(data)], 2, init=model, **AUTO, **{**SHORT, "epochs": 0}
         )
         np.testing.assert_allclose(start.predict(X), model.predict(X), **ROUNDING)
     by_hand_made = Model([np.ones((4, 16)), np.ones((16, 1))], [np.zeros(16), np.zeros(1)])
     if ratio == 0:
-        start = omp_mlp.train_parallel(
+        start = fixed.train_parallel(
             X, VALUES, 2, init=by_hand_made, **AUTO, **{**SHORT, "epochs": 0}
         )
         np.testing.assert_allclose(start.predict(X), by_hand_made.predict(X), **ROUNDING)
@@ -543,7 +544,7 @@ def test_replicas_that_diverged_may_be_kept():
     weight[0] = 3e38
     options = {**SHORT, "on_nonfinite": "skip", "keep_replicas": True, "epochs": 1}
     with pytest.warns(omp_mlp.SkippedReplicaWarning):
-        model = omp_mlp.train_parallel(
+        model = fixed.train_parallel(
             Z + 3, VALUES, 2, "average", sample_weight=weight, merge_every=None, **AUTO, **options
         )
     assert not all(np.isfinite(replica._packed).all() for replica in model.replicas)
@@ -561,7 +562,7 @@ def test_merges(kept):
     np.testing.assert_allclose(together.predict(X)[:], mean, rtol=1e-14)
     for method in ("regmean", "refit_output"):
         assert omp_mlp.merge(model.replicas, method, X=X, y=y).score(X, y) > 0.5
-    other = omp_mlp.train_parallel(X[:200], y[:200], 2, **AUTO, **SHORT)
+    other = fixed.train_parallel(X[:200], y[:200], 2, **AUTO, **SHORT)
     message = "models[1] must have the input_scaling of models[0]"
     for merge in (omp_mlp.merge, omp_mlp.Ensemble):
         with pytest.raises(ValueError, match=re.escape(message)):
@@ -572,8 +573,8 @@ def test_merges(kept):
 def test_merges_in_python_see_scaled_data(method):
     X = Z * [1e6, 1, 1e-6, 1]
     mean, scale = by_hand(X)
-    model = omp_mlp.train_parallel(X, LABELS, 3, method, scale_inputs="auto", **SHORT)
-    by_hands = omp_mlp.train_parallel((X - mean) / scale, LABELS, 3, method, **SHORT)
+    model = fixed.train_parallel(X, LABELS, 3, method, scale_inputs="auto", **SHORT)
+    by_hands = fixed.train_parallel((X - mean) / scale, LABELS, 3, method, **SHORT)
     np.testing.assert_allclose(
         model.decision_function(X), by_hands.decision_function((X - mean) / scale), **ROUNDING
     )

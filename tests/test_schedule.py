@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import omp_mlp
+import fixed
 import oracle
 from omp_mlp import _core
 from omp_mlp.options import SCHEDULES
@@ -163,7 +163,7 @@ def check(strategy: str, threads: int, **changed: Any) -> Any:
         given = {**options, "merge": "average", **merging}
     else:
         given = {**options, "strategy": strategy}
-    model = omp_mlp.train_parallel(inputs(), classes(), threads, **given)
+    model = fixed.train_parallel(inputs(), classes(), threads, **given)
     if strategy != "replica":
         threads, merging = 1, {"merge_every": N, "outer_momentum": 0.0}
     expected = oracle.train_parallel(

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+import fixed
 import omp_mlp
 from omp_mlp import _core
 from omp_mlp.sparse import read_csr
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
 Y = np.arange(12) % 3
-MODEL = omp_mlp.train_parallel(X, Y, 1, epochs=0, hidden_layer_sizes=(4,))
+MODEL = fixed.train_parallel(X, Y, 1, epochs=0, hidden_layer_sizes=(4,))
 
 
 def changed(kind: str, **parts: Callable[[Any], Any]) -> Any:
@@ -114,8 +115,8 @@ BAD = {
 def test_arrays_that_do_not_fit_each_other(name: str) -> None:
     bad, message = BAD[name]
     calls = {
-        "train": lambda: omp_mlp.train_parallel(bad, Y, 2),
-        "strategy": lambda: omp_mlp.train_parallel(bad, Y, 2, strategy="synchronous"),
+        "train": lambda: fixed.train_parallel(bad, Y, 2),
+        "strategy": lambda: fixed.train_parallel(bad, Y, 2, strategy="synchronous"),
         "predict": lambda: MODEL.predict(bad),
         "score": lambda: MODEL.score(bad, Y),
         "refit": lambda: omp_mlp.merge([MODEL, MODEL], "refit_output", X=bad, y=Y),
@@ -125,7 +126,7 @@ def test_arrays_that_do_not_fit_each_other(name: str) -> None:
             call()
     named = re.escape(message.replace("X", "validation_data[0]", 1))
     with pytest.raises(ValueError, match=named):
-        omp_mlp.train_parallel(X, Y, 2, validation_data=(bad, Y))
+        fixed.train_parallel(X, Y, 2, validation_data=(bad, Y))
 
 
 def test_indices_that_are_no_integers() -> None:
@@ -151,11 +152,11 @@ def test_what_tocsr_returns_is_looked_at() -> None:
     np.testing.assert_array_equal(MODEL.predict(Foreign(good)), MODEL.predict(X))
     bad, message = BAD["more starts than rows"]
     with pytest.raises(ValueError, match=re.escape(message)):
-        omp_mlp.train_parallel(Foreign(bad), Y, 2)
+        fixed.train_parallel(Foreign(bad), Y, 2)
     with pytest.raises(ValueError, match=r"X\.tocsr\(\) must have the shape \(13, 3\) of X"):
-        omp_mlp.train_parallel(Foreign(good, (13, 3)), Y, 2)
+        fixed.train_parallel(Foreign(good, (13, 3)), Y, 2)
     with pytest.raises(TypeError, match="got SimpleNamespace without indptr, indices, data"):
-        omp_mlp.train_parallel(Foreign(SimpleNamespace(shape=(12, 3))), Y, 2)
+        fixed.train_parallel(Foreign(SimpleNamespace(shape=(12, 3))), Y, 2)
 
 
 def test_room_behind_the_data_is_not_looked_at() -> None:

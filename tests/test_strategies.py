@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 import oracle
 from processes import run_python
@@ -57,7 +58,7 @@ def flat(model: omp_mlp.Model) -> NDArray[np.float32]:
 def train(strategy: str, threads: int, X: Any = None, y: Any = None, **changed: Any) -> Any:
     X = inputs() if X is None else X
     y = classes() if y is None else y
-    return omp_mlp.train_parallel(X, y, threads, strategy=strategy, **{**OPTIONS, **changed})
+    return fixed.train_parallel(X, y, threads, strategy=strategy, **{**OPTIONS, **changed})
 
 
 def assert_close(got: NDArray[Any], expected: NDArray[Any]) -> None:

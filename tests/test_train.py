@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 import oracle
 from omp_mlp import _core
@@ -90,7 +91,7 @@ def assert_agrees(
 
 
 def train(X: Any, y: Any, threads: int, merge: str = "average", **changed: Any) -> omp_mlp.Model:
-    return omp_mlp.train_parallel(X, y, threads, merge, **{**OPTIONS, **changed})
+    return fixed.train_parallel(X, y, threads, merge, **{**OPTIONS, **changed})
 
 
 def train_oracle(
@@ -140,7 +141,7 @@ def test_step_of_squared_error_by_hand() -> None:
     #   dW1 = x^T delta1 = ((5, 0), (10, 0));   db1 = (5, 0)
     # and the step takes 1/8 of that off. Every number is a small multiple of 2^-5: no rounding.
     start = omp_mlp.Model([[[1, -1], [0.5, 0.25]], [[2], [3]]], [[0.5, 0], [-1]], activation="relu")
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         np.array([[1.0, 2.0]]),
         np.array([1.5]),
         1,
@@ -169,7 +170,7 @@ def test_weighted_batch_of_cross_entropy_by_hand() -> None:
     #   dW = 1/2 ((-1/2 + 3, 1/2 - 3), (6, -6)) = ((1.25, -1.25), (3, -3));   db = (1/2, -1/2)
     # and the rate is 1/2.
     start = omp_mlp.Model([np.zeros((2, 2))], [np.zeros(2)], classes=[0, 1])
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         np.array([[1.0, 0.0], [2.0, 4.0]]),
         np.array([0, 1]),
         1,
@@ -191,7 +192,7 @@ def test_linear_schedule_by_hand() -> None:
     #   o = 0, delta = -1:                   w = b = 1/4
     #   o = 1/4 + 1/4 = 1/2, delta = -1/2:   w = b = 1/4 + 1/16 = 5/16
     start = omp_mlp.Model([[[0.0]]], [[0.0]])
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         [[1.0]],
         [1.0],
         1,
@@ -223,7 +224,7 @@ def test_merge_of_two_replicas_by_hand(merge: str, expected: list[float]) -> Non
     # From w = b = 0 with the rate 1/2:
     #   replica 0, x = (1, 0), t = 1: delta = -1, (w, b) = (1/2, 0, 1/2)
     #   replica 1, x = (0, 1), t = 2: delta = -2, (w, b) = (0, 1, 1)
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         np.array([[1.0, 0.0], [5.0, 5.0], [0.0, 1.0]]),
         np.array([1.0, 7.0, 2.0]),
         2,
@@ -723,7 +724,7 @@ def test_outer_momentum_by_hand() -> None:
     # One sample x = 1, t = 1, from w = b = 0; rate 1/4, a merge after each of two steps, beta 1/2.
     #   o = 0, delta = -1:               w = b = 1/4;               M = 1/4
     #   o = 1/2, delta = -1/2:           step 1/8;                  M = 1/8 + 1/8 = 1/4, w = b = 1/2
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         [[1.0]],
         [1.0],
         1,
@@ -901,7 +902,7 @@ def test_all_replicas_diverge_even_where_some_may_be_left_out(options: dict[str,
     X, y = explosive(30, [0, 1, 10, 11, 20, 21])
     options = {"hidden_layer_sizes": (), "batch_size": 1, "shuffle": False, **options}
     with pytest.raises(omp_mlp.TrainingDivergedError, match=r"replica 0 .* in round 0"):
-        omp_mlp.train_parallel(X, y, 3, **options)
+        fixed.train_parallel(X, y, 3, **options)
 
 
 # --------------------------------------------------------------- order, schedule, weights and start
@@ -1258,7 +1259,12 @@ def signature_defaults() -> dict[str, Any]:
 def test_defaults_resolve_as_documented() -> None:
     X, y = inputs(300), classes(300)
     defaults = signature_defaults()
-    assert (defaults["epochs"], defaults["batch_size"], defaults["activation"]) == (10, 8, "relu")
+    del defaults["threads"]
+    assert (defaults["epochs"], defaults["batch_size"], defaults["activation"]) == (
+        "auto",
+        "auto",
+        "relu",
+    )
     resolved = {
         "output_activation": "softmax",
         "loss": "cross_entropy",
@@ -1270,8 +1276,8 @@ def test_defaults_resolve_as_documented() -> None:
         "init_scale": "he",
     }
     assert all(defaults[name] == "auto" for name in resolved)
-    spelled_out = omp_mlp.train_parallel(X, y, 4, **{**defaults, **resolved})
-    assert same_bits(omp_mlp.train_parallel(X, y, 4), spelled_out)
+    spelled_out = fixed.train_parallel(X, y, 4, **{**defaults, **resolved, **fixed.SETTINGS})
+    assert same_bits(fixed.train_parallel(X, y, 4), spelled_out)
 
 
 @pytest.mark.parametrize(
@@ -1346,7 +1352,7 @@ def test_automatic_momentum(merge: str, threads: int, rounds: int, explicit: flo
 @pytest.mark.parametrize("threads", [1, 4])
 def test_options_of_the_paper(merge: str, threads: int) -> None:
     X, y = grid_bytes() / np.float32(256), classes(GRID_SAMPLES)
-    model = omp_mlp.train_parallel(X, y, threads, merge, **omp_mlp.PAPER, seed=3)
+    model = fixed.train_parallel(X, y, threads, merge, **omp_mlp.PAPER, seed=3)
     expected = oracle.train_parallel(
         X,
         y,

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-import omp_mlp
+import fixed
 from omp_mlp import cadence
 from omp_mlp.watch import Watcher
 
@@ -44,7 +44,7 @@ OPTIONS = {"hidden_layer_sizes": (5,), "epochs": 2, "merge_every": 8, "batch_siz
 
 def train(strategy="replica", **options):
     base = OPTIONS if strategy == "replica" else {**OPTIONS, "merge_every": "auto", "epochs": 5}
-    return omp_mlp.train_parallel(
+    return fixed.train_parallel(
         X[:40], Y[:40], 2, validation_data=(X[40:], Y[40:]), strategy=strategy,
         **{**base, **options},
     )  # fmt: skip

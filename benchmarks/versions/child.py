@@ -6,6 +6,7 @@ and the public interface of omp_mlp. It stays alive, so that the start of Python
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -23,6 +24,10 @@ class Version:
     def __init__(self) -> None:
         self._images: dict[str, np.ndarray] = {}
         self._labels = np.empty(0, np.int64)
+        # What later versions do to X and y by themselves, and earlier ones do not know.
+        known = inspect.signature(omp_mlp.train_parallel).parameters
+        changes = ("center_inputs", "scale_inputs", "scale_targets")
+        self._as_given = {name: False for name in changes if name in known}
 
     def open(self, images: str, labels: str) -> dict[str, Any]:
         """Load bytes and labels, and make floats of the bytes; tell what is installed here."""
@@ -62,6 +67,7 @@ class Version:
             strategy=strategy,
             workers=workers,
             **(merging if strategy == "replica" else {}),
+            **self._as_given,
         )
         return {"seconds": time.perf_counter() - begin}
 

@@ -27,7 +27,7 @@ _MERGE_WORK_A_REPLICA = 10_000
 # A merge should take at most this part of the time between merges, on the mean.
 _MERGE_SHARE = 0.1
 # But fewer merges than this in a training lose accuracy.
-_ENOUGH_MERGES = 512
+ENOUGH_MERGES = 512
 # And a round of fewer samples than this is not worth its merge.
 _SHORTEST = 8
 # Rounds at the end are so many times longer than at the start. Growing rounds need two thirds of
@@ -43,6 +43,11 @@ _SCORING_WORK = 2_000_000
 _SCORING_WORK_AN_OUTPUT = 300
 # ... and what all scorings may cost in any case: some hundredths of a second.
 _FREE_SCORING_WORK = 400_000_000
+
+
+def count_parameters(layer_sizes: Sequence[int]) -> int:
+    """Return the number of weights and biases."""
+    return sum((a + 1) * b for a, b in pairwise(layer_sizes))
 
 
 def work_a_sample(nonzeros: float, layer_sizes: Sequence[int]) -> float:
@@ -75,7 +80,7 @@ def validation_period(
 
 def cheap_period(threads: int, layer_sizes: Sequence[int], work: float) -> float:
     """Return the samples between merges that make a merge cost a tenth of the time between them."""
-    parameters = sum((a + 1) * b for a, b in pairwise(layer_sizes))
+    parameters = count_parameters(layer_sizes)
     merge = _MERGE_WORK_A_PARAMETER * parameters + _MERGE_WORK_A_REPLICA * threads
     return merge / (_MERGE_SHARE * max(work, 1.0))
 
@@ -119,7 +124,7 @@ def growing_period(
 ) -> tuple[int, int]:
     """Return the first and last of the periods that "auto" merges with."""
     cheap = cheap_period(threads, layer_sizes, work)
-    return _growing(min(cheap, samples_a_replica / _ENOUGH_MERGES), batch_size)
+    return _growing(min(cheap, samples_a_replica / ENOUGH_MERGES), batch_size)
 
 
 def _growing(mean: float, batch_size: int) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
     for_replicas = (
         options.strategy not in ONE_NETWORK
         and options.first_layer != "dense"
-        and options.epochs > 0
+        and options.epochs != 0
     )
     inputs = read_inputs(
         X,

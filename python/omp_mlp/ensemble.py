@@ -133,8 +133,8 @@ class Ensemble(Predictor):
         hidden_layer_sizes : sequence of int, optional
             Hidden units of the new network. Default: those of the ensemble's models.
         **options
-            Options of :func:`omp_mlp.train_parallel`, with its defaults, except two: the default of
-            ``activation`` is the ensemble's activation, and that of ``learning_rate`` is 0.02.
+            Options of :func:`omp_mlp.train_parallel`, with its defaults, except that the default of
+            ``activation`` is the ensemble's activation.
             ``y``, ``loss``, ``output_activation``, ``validation_data``, ``scale_targets`` and a
             Model for ``init`` are errors.
 
@@ -169,7 +169,8 @@ class Ensemble(Predictor):
             ),
             loss="squared_error",
             output_activation="identity",
-            **{"activation": self.activation, "learning_rate": 0.02, **options},
+            scale_targets=False,
+            **{"activation": self.activation, **options},
         )
         packed = student._packed.copy()
         weights, biases = views(student.layer_sizes, packed)

@@ -35,6 +35,7 @@ class Inputs:
     n_features: int
     scale: float
     scaling: Scaling | None = None
+    is_image: bool = False  # all columns are brightnesses: bytes, or what "auto" took for an image
 
     @property
     def is_sparse(self) -> bool:
@@ -58,7 +59,8 @@ class Inputs:
     def take(self, ids: npt.NDArray[np.int64], *, for_training: bool = False) -> Inputs:
         """Return a copy of some samples, which keep their type."""
         rows = self.rows.take(ids) if isinstance(self.rows, Csr) else self.rows[ids]
-        return _inputs(rows, _scale_for_training(rows) if for_training else 1.0, self.scaling)
+        scale = _scale_for_training(rows) if for_training else 1.0
+        return _inputs(rows, scale, self.scaling, is_image=self.is_image)
 
     def blocks(self, size: int) -> Iterator[tuple[slice, Inputs]]:
         """Go through the samples, so many at a time."""
@@ -93,12 +95,18 @@ def read_inputs(
     """
     given = read_csr(X, name) if is_sparse(X) else _dense_rows(X, name)
     _check_shape(given, name, n_features)
+    finds_scaling = isinstance(scaling, str)
     if scaling is None:
         rows: Rows = given if isinstance(given, Csr) else _float32_or_bytes(given)
     else:
         _check_magnitudes(given, name)
         rows, scaling = _scaled(given, scaling)
-    inputs = _inputs(rows, _scale_for_training(rows) if for_training else 1.0, scaling)
+    inputs = _inputs(
+        rows,
+        _scale_for_training(rows) if for_training else 1.0,
+        scaling,
+        is_image=_is_image(rows, scaling, found=finds_scaling),
+    )
     if for_replicas and inputs.core.keep_pixels(workers=workers):
         return inputs  # what is kept as bytes is finite
     nonfinite = inputs.core.first_nonfinite(workers=workers)
@@ -177,7 +185,15 @@ def _dense_rows(X: Matrix, name: str) -> npt.NDArray[Any]:
     return array
 
 
-def _inputs(rows: Rows, scale: float = 1.0, scaling: Scaling | None = None) -> Inputs:
+def _is_image(rows: Rows, scaling: Scaling | str | None, *, found: bool) -> bool:
+    if not isinstance(rows, Csr) and rows.dtype == np.uint8:
+        return True
+    return found and (not isinstance(scaling, Scaling) or bool(np.ptp(scaling.scale) == 0))
+
+
+def _inputs(
+    rows: Rows, scale: float = 1.0, scaling: Scaling | None = None, *, is_image: bool = False
+) -> Inputs:
     n_samples, n_features = rows.shape
     if isinstance(rows, Csr):
         core = _core.Samples.csr(
@@ -191,7 +207,7 @@ def _inputs(rows: Rows, scale: float = 1.0, scaling: Scaling | None = None) -> I
         core = _core.Samples.dense_uint8(X=rows, scale=scale)
     else:
         core = _core.Samples.dense_float32(X=rows)
-    return Inputs(rows, core, n_samples, n_features, scale, scaling)
+    return Inputs(rows, core, n_samples, n_features, scale, scaling, is_image)
 
 
 def _scale_for_training(rows: Rows) -> float:

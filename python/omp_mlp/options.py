@@ -158,7 +158,6 @@ def _row(
     return dataclasses.field(default=default, metadata={"row": row})
 
 
-_NO_DEFAULT: Any = dataclasses.MISSING
 _AUTO = ("auto",)
 
 
@@ -168,17 +167,22 @@ class Options:
 
     A row has the type of the checked value, the default, the check, and the strategies that the
     option goes with. If the core takes the option as it is, the row also names the core's field.
+
+    ``threads``, ``epochs``, ``batch_size``, ``learning_rate`` and ``center_inputs`` have these
+    types once :func:`omp_mlp.automatic.settle` has decided what was left to it.
     """
 
-    threads: int = _row(_NO_DEFAULT, _integer(1))
+    threads: int = _row(None, _none_or(_integer(1)))
     merge: str = _row("gradient_diversity", _method_name, _REPLICAS)
     hidden_layer_sizes: tuple[int, ...] = _row((128,), _sizes)
     activation: str = _row("relu", _one_of(*ACTIVATIONS))
     output_activation: str = _row("auto", _one_of("auto", *OUTPUT_ACTIVATIONS))
     loss: str = _row("auto", _one_of("auto", *OUTPUTS_OF_LOSS))
-    epochs: int = _row(10, _integer(0), field="epochs")
-    batch_size: int = _row(8, _integer(1))
-    learning_rate: float = _row(0.05, _real(), field="optimizer.learning_rate.start")
+    epochs: int = _row("auto", _words_or(_AUTO, _integer(0)), field="epochs")
+    batch_size: int = _row("auto", _words_or(_AUTO, _integer(1)))
+    learning_rate: float = _row(
+        "auto", _words_or(_AUTO, _real()), field="optimizer.learning_rate.start"
+    )
     learning_rate_schedule: str = _row(
         "linear", _one_of(*SCHEDULES), field="optimizer.learning_rate.schedule"
     )
@@ -239,9 +243,9 @@ class Options:
         to_core=lambda value: value == "bfloat16",
     )
     skip_confident: float = _row(0.0, _real(below=1.0), field="batch.skip_confident")
-    center_inputs: bool = _row(False, _flag, field="center_inputs")
-    scale_inputs: str | bool = _row(False, _one_of(False, "auto"))
-    scale_targets: str | bool = _row(False, _one_of(False, "auto"))
+    center_inputs: bool = _row("auto", _one_of(False, True, "auto"), field="center_inputs")
+    scale_inputs: str | bool = _row("auto", _one_of(False, "auto"))
+    scale_targets: str | bool = _row("auto", _one_of(False, "auto"))
     strategy: str = _row("replica", _one_of(*STRATEGIES))
     costs: Any = _row(None, _as_it_is)
     workers: int | None = _row(None, _none_or(_integer(1)))
@@ -312,6 +316,9 @@ PAPER: Mapping[str, Any] = MappingProxyType(
         "init": "independent",
         "init_scale": 0.6,
         "shuffle": "shards",
+        "center_inputs": False,
+        "scale_inputs": False,
+        "scale_targets": False,
     }
 )
 """The options that come nearest to Ott (2017): ``train_parallel(X, y, 8, "sum", **PAPER)``.

@@ -79,7 +79,7 @@ class Plan:
         return self.merging.core_fields(options.merge, options.method_options)
 
 
-def make_plan(options: Options, data: TrainingData) -> Plan:
+def make_plan(options: Options, data: TrainingData, *, retreats: int = 0) -> Plan:
     """Resolve what was left to "auto", and check what depends on it."""
     network = network_kind(options, data.inputs, data.targets)
     _check_length(options, data.inputs.n_samples)
@@ -94,6 +94,7 @@ def make_plan(options: Options, data: TrainingData) -> Plan:
         threads=options.threads,
         merging=merging,
         validate_every=_validation_period(options, data, network, merging.merges),
+        retreats=retreats,
     )
     _check_merging(options, plan.merging)
     _check_early_stopping(options, plan)

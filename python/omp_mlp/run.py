@@ -103,7 +103,14 @@ class Run:
         scaling = self.data.targets.scaling
         return 1.0 if scaling is None else float(np.mean(scaling.scale**2))
 
-    def _run_core(self, watcher: Watcher) -> _core.TrainResult:
+    def train_unwatched(self) -> Model | None:
+        """Return the network on X and y as the training reads them; None if it diverges."""
+        result = self._run_core(None)
+        if result.divergence is not None:
+            return None
+        return self.plan.network.model(result.parameters)
+
+    def _run_core(self, watcher: Watcher | None) -> _core.TrainResult:
         data, targets = self.data, self.data.targets
         return _core.train(
             network=self.plan.network.core(self.plan.start),
@@ -112,8 +119,8 @@ class Run:
                 classes=targets.indices, values=targets.values, weights=data.sample_weight
             ),
             options=self.plan.core_options(),
-            after_round=watcher.after_round if watcher.watches_rounds else None,
-            during_round=watcher.during_round if watcher.watches_within else None,
+            after_round=watcher.after_round if watcher and watcher.watches_rounds else None,
+            during_round=watcher.during_round if watcher and watcher.watches_within else None,
         )
 
     def _score(self, packed: FloatArray) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from omp_mlp.automatic import retreats, settle
 from omp_mlp.checks import Matrix
 from omp_mlp.costs import Costs
 from omp_mlp.data import read_data
@@ -19,16 +20,16 @@ from omp_mlp.watch import Callback
 def train_parallel(
     X: Matrix,
     y: object,
-    threads: int,
+    threads: int | None = None,
     merge: str = "gradient_diversity",
     *,
     hidden_layer_sizes: Sequence[int] = (128,),
     activation: str = "relu",
     output_activation: str = "auto",
     loss: str = "auto",
-    epochs: int = 10,
-    batch_size: int = 8,
-    learning_rate: float = 0.05,
+    epochs: int | str = "auto",
+    batch_size: int | str = "auto",
+    learning_rate: float | str = "auto",
     learning_rate_schedule: str = "linear",
     power_t: float = 0.5,
     tol: float = 1e-4,
@@ -56,9 +57,9 @@ def train_parallel(
     first_layer: str = "auto",
     forward_precision: str = "float32",
     skip_confident: float = 0.0,
-    center_inputs: bool = False,
-    scale_inputs: str | bool = False,
-    scale_targets: str | bool = False,
+    center_inputs: bool | str = "auto",
+    scale_inputs: str | bool = "auto",
+    scale_targets: str | bool = "auto",
     strategy: str = "replica",
     costs: Costs | bool | None = None,
     workers: int | None = None,
@@ -79,18 +80,20 @@ def train_parallel(
     ----------
     X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
         X is never changed, and the returned network applies to X in the units given here. float32
-        in C order and CSR of float32 are read in place. Other numbers are converted to float32.
-        Scale them to about unit size yourself, or pass ``scale_inputs="auto"``. Bytes (uint8) are
-        read in place; the training uses X / 2^k with the smallest k that brings the largest byte to
-        at most 1. Scaled images are floats that are all bytes divided by 255 (or 1, 16, 256). While
-        replicas train, such a matrix is also kept as bytes if these take at most 56 MB, because
-        bytes are quicker to read; every entry still stands for the same float.
+        in C order and CSR of float32 are read in place where they are not scaled. Other numbers are
+        converted to float32. Bytes (uint8) are read in place; the training uses X / 2^k with the
+        smallest k that brings the largest byte to at most 1. Scaled images are floats that are all
+        bytes divided by 255 (or 1, 16, 256). While replicas train, such a matrix is also kept as
+        bytes if these take at most 56 MB, because bytes are quicker to read; every entry still
+        stands for the same float.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Integers, strings or booleans are the labels of a classification. Floats are the values of a
         regression, in one or several columns.
-    threads : int
+    threads : int, optional
         Number of replicas (the paper's n). ``threads`` changes the result; ``workers`` changes the
-        speed. For the strategies that train one network: the number of parts of the work.
+        speed. For the strategies that train one network: the number of parts of the work. Default:
+        as many as this process has cores, but so few that each replica has 128 rows. So the default
+        gives another result on a machine with another number of cores.
     merge : str, default "gradient_diversity"
         A name from :func:`omp_mlp.merge_methods`.
     hidden_layer_sizes : sequence of int, default (128,)
@@ -106,13 +109,29 @@ def train_parallel(
         The loss of a sample is -log p(correct), or 1/2 sum_k (o_k - t_k)^2. With labels, t is 1 for
         the right class and 0 for the others. "auto": cross-entropy with labels, squared error with
         values.
-    epochs : int, default 10
-        How often each replica visits its shard. 0 returns the start itself.
-    batch_size : int, default 8
+    epochs : int or "auto", default "auto"
+        How often each replica visits its shard. 0 returns the start itself. "auto" chooses by
+        cross-validation from three numbers. The largest makes 800,000 samples, but is from 10 to
+        80, or twice that for more than 8 replicas; the others are a quarter and a sixteenth of it.
+        A fifth of the rows is held out, or each fifth in turn if there are fewer than 2,000 rows.
+        The error is the squared error of the probabilities (Brier 1950), or the loss for outputs
+        other than softmax. The chosen number then trains on all rows. The search takes about twice
+        the time of that training. There is no search, but one fixed number, if it would take more
+        than some seconds; with ``early_stopping``; from a Model as ``init``; for "hogwild"; and for
+        merge methods that are applied once.
+    batch_size : int or "auto", default "auto"
         Samples of a step; 1 is online training. The gradient g of a step is that of the batch's
-        mean loss.
-    learning_rate : float, default 0.05
-        The rate that the schedule begins with, or the highest that it rises to.
+        mean loss. "auto": 8 for images and sparse matrices, else 2. It is also 8 for networks of
+        more than 100,000 parameters, and 32 for more than a million.
+    learning_rate : float or "auto", default "auto"
+        The rate that the schedule begins with, or the highest that it rises to. "auto": 8 / c with
+        labels, and with values 1.5 / c for one replica and 1 / c for several. c is the curvature of
+        the squared error of one sample at the start, which follows from the squares of the inputs
+        and the numbers of units. The rate is at most 0.1. In batches of more than 8 samples, it
+        grows with the square root of the batch size. If ``epochs`` is also "auto", the search tries
+        twice the rate, and half of it. A training that diverges at a rate found by "auto" goes on
+        with half the rate from its last good network, and warns with a
+        :class:`omp_mlp.LearningRateWarning`.
     learning_rate_schedule : str, default "linear"
         The rate of each step, by the share x of a replica's samples that come before it:
 
@@ -257,11 +276,12 @@ def train_parallel(
     skip_confident : float in [0, 1), default 0.0
         Samples whose 1 - p(correct) is below this make no step: selective backpropagation (Jiang
         et al. 2019). It is not gradient descent, and it is faster. Cross-entropy only.
-    center_inputs : bool, default False
+    center_inputs : bool or "auto", default "auto"
+        "auto": True for images (bytes, and what ``scale_inputs`` finds to be an image), else False.
         Train on X minus the mean of each feature over X. The problem is then better conditioned and
         needs fewer epochs. Inputs do not become dense, and the returned network applies to X as it
         is. The result equals that of training on centred inputs, up to float32 rounding.
-    scale_inputs : {False, "auto"}, default False
+    scale_inputs : {False, "auto"}, default "auto"
         "auto" scales X for the training. The returned network applies to X as it is given: the
         scaling is folded into its weights, or, where that would lose digits, kept beside them as
         ``model.input_scaling``. Constant columns become 0. ``sample_weight`` does not change the
@@ -277,7 +297,7 @@ def train_parallel(
         array that is at least half zero. All other columns are standardised: x becomes
         (x - mean) / scale, where scale is the standard deviation or a tenth of the largest distance
         from the mean, if that is more.
-    scale_targets : {False, "auto"}, default False
+    scale_targets : {False, "auto"}, default "auto"
         "auto" trains a regression with identity outputs on (y - mean) / std of each output, and has
         no effect on others. The returned network gives values in the units of y. Losses in
         ``history`` are in these units. But with several outputs, the training's loss is the one of
@@ -365,7 +385,7 @@ def train_parallel(
     given = dict(locals())  # every argument by its name; nothing else is local yet
     options = check_options(given)
     data = read_data(options, X, y)
-    plan = make_plan(options, data)
+    plan = make_plan(settle(options, data), data, retreats=retreats(options))
     return Run(plan, data).train()
 
 

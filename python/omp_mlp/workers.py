@@ -28,11 +28,12 @@ def available_cores() -> int:
     return max(1, min(limits))
 
 
-def effective_workers(workers: int | None, threads: int) -> int:
+def effective_workers(workers: int | None, threads: int | None) -> int:
     """Return the number of workers: the wish, or the cores; never more than ``threads``."""
     if threads == 1:
         return 1
-    return min(threads, available_cores() if workers is None else workers)
+    wanted = available_cores() if workers is None else workers
+    return wanted if threads is None else min(threads, wanted)
 
 
 def _affinity() -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 import omp_mlp
 
+from ...common.data import AS_GIVEN
 from .. import Training
 from . import Inputs, Start
 
@@ -24,6 +25,7 @@ class Peer:
             "workers": cores,
             # As the others start. They are given their weights; here drawing them is timed.
             "init_scale": "glorot",
+            **AS_GIVEN,
             **options,
         }
 

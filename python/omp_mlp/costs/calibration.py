@@ -353,7 +353,11 @@ def _train(
     period = n if merge_every is None else merge_every
     merging = cadence.Merging((period, period), epochs, cadence.NO_OUTER_STEP, False)
     plain = Options(
-        threads=threads, epochs=epochs, learning_rate=1e-3, learning_rate_schedule="constant"
+        threads=threads,
+        epochs=epochs,
+        learning_rate=1e-3,
+        learning_rate_schedule="constant",
+        center_inputs=False,
     )
     options = {
         **core_fields(plain),

@@ -1,0 +1,165 @@
+"""Decide what was left to "auto" in replicas, batches, rate, epochs and centring: from the data.
+
+Nothing here reads a clock. The numbers were chosen on tables and images of many kinds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from omp_mlp.cadence import ENOUGH_MERGES, count_parameters, work_a_sample
+from omp_mlp.data import TrainingData
+from omp_mlp.inputs import Inputs
+from omp_mlp.network import network_kind
+from omp_mlp.options import Options
+from omp_mlp.search import is_worth_a_search, search
+from omp_mlp.sparse import Csr
+from omp_mlp.workers import available_cores
+
+FEWEST_ROWS = 128
+"""Rows of a replica. With fewer, replicas merge after so few steps that more do not help."""
+
+# The step of a batch of up to 8 samples, in units of 1 / curvature. Squared errors are stable up to
+# about 2. Replicas add up their steps, so that theirs are shorter. Cross-entropy has only a part of
+# the curvature, p (1 - p).
+_STEP_OF_CLASSES = 8.0
+_STEP_OF_VALUES = 1.5
+_STEP_OF_VALUES_OF_REPLICAS = 1.0
+_MOST_RATE = 0.1
+_BATCH_OF_STEP = 8
+
+# Batches grow with the network: its weights pass through the caches once a batch.
+_SMALL_NETWORK, _LARGE_NETWORK = 100_000, 1_000_000  # parameters
+
+# Samples that a whole training takes, all epochs together, and limits to the epochs.
+_SAMPLES = 800_000
+_FEWEST_EPOCHS = 10
+_MOST_EPOCHS = 80
+_FEW_REPLICAS = 8  # more than these need twice as many epochs
+
+_ROWS_LOOKED_AT = 4096
+
+_MOST_RETREATS = 10
+
+
+def retreats(options: Options) -> int:
+    """Return how often a training may go on with half its rate: only if nobody gave the rate."""
+    return _MOST_RETREATS if _is_open(options, "learning_rate") else 0
+
+
+def settle(options: Options, data: TrainingData) -> Options:
+    """Return the options with a decision in the place of all that is left to be decided here."""
+    finds_rate, finds_epochs = (_is_open(options, name) for name in ("learning_rate", "epochs"))
+    # In this order: each decision may look at those before it.
+    for name, decide in _DECISIONS.items():
+        if _is_open(options, name):
+            options = dataclasses.replace(options, **{name: decide(options, data)})
+    return _with_epochs(options, data, changes_rate=finds_rate) if finds_epochs else options
+
+
+def _is_open(options: Options, name: str) -> bool:
+    return getattr(options, name) in (None, "auto")
+
+
+def _replicas(options: Options, data: TrainingData) -> int:
+    cores = available_cores() if options.workers is None else options.workers
+    return max(1, min(cores, data.inputs.n_samples // FEWEST_ROWS))
+
+
+def _center_inputs(_: Options, data: TrainingData) -> bool:
+    return data.inputs.is_image
+
+
+def _batch_size(options: Options, data: TrainingData) -> int:
+    layer_sizes = network_kind(options, data.inputs, data.targets).layer_sizes
+    parameters = count_parameters(layer_sizes)
+    if parameters > _LARGE_NETWORK:
+        return 32
+    is_small = parameters <= _SMALL_NETWORK and not data.inputs.is_sparse
+    return 2 if is_small and not data.inputs.is_image else 8
+
+
+# ------------------------------------------------------------------------------- the learning rate
+
+
+def _learning_rate(options: Options, data: TrainingData) -> float:
+    """Return a rate in proportion to 1 / curvature, so that it fits all widths and scales.
+
+    Larger batches have less noise, so that longer steps pay; they grow with the square root.
+    """
+    if data.targets.labels is not None:
+        step = _STEP_OF_CLASSES
+    elif options.threads == 1:
+        step = _STEP_OF_VALUES
+    else:
+        step = _STEP_OF_VALUES_OF_REPLICAS
+    batches = max(1.0, options.batch_size / _BATCH_OF_STEP) ** 0.5
+    by_curvature = step * batches / _curvature(options, data.inputs)
+    return float(f"{min(by_curvature, _MOST_RATE * batches):.3g}")
+
+
+def _curvature(options: Options, inputs: Inputs) -> float:
+    """Return the curvature of the squared error of one sample, at a start by He's rule.
+
+    It is the squared norm of the gradient of an output: the sum over the layers of the squared norm
+    of what a layer reads, and 1 for its bias. An input of mean square m makes hidden units of mean
+    square m.
+    """
+    square_norm = _mean_square_norm(inputs, centered=options.center_inputs)
+    hidden = sum(options.hidden_layer_sizes) * square_norm / inputs.n_features
+    return square_norm + hidden + len(options.hidden_layer_sizes) + 1.0
+
+
+def _mean_square_norm(inputs: Inputs, *, centered: bool) -> float:
+    """Return the mean squared norm of up to 4,096 samples, as the training reads them."""
+    step = -(-inputs.n_samples // _ROWS_LOOKED_AT)
+    rows = inputs.take(np.arange(0, inputs.n_samples, step)).rows
+    if isinstance(rows, Csr):
+        values = rows.values.astype(np.float64)
+        total = np.bincount(rows.indices, weights=values, minlength=inputs.n_features)
+    else:
+        values = rows.astype(np.float64)
+        total = values.sum(axis=0)
+    square = np.sum(values**2) / rows.shape[0]
+    if centered:
+        square -= np.sum((total / rows.shape[0]) ** 2)
+    return float(inputs.scale**2 * square)
+
+
+# -------------------------------------------------------------------------------------- the epochs
+
+
+def _work_of_merges(threads: int, layer_sizes: Sequence[int]) -> float:
+    """Return the multiply-adds of the merges of one training, which are about 512."""
+    return ENOUGH_MERGES * threads * count_parameters(layer_sizes) if threads > 1 else 0.0
+
+
+def _with_epochs(options: Options, data: TrainingData, *, changes_rate: bool) -> Options:
+    n_samples = data.inputs.n_samples
+    longer = 2 if options.threads > _FEW_REPLICAS else 1
+    most = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _SAMPLES // n_samples)) * longer
+    candidates = [most // 16, most // 4, most]
+    nonzeros = data.inputs.nonzeros_a_sample()
+    layer_sizes = network_kind(options, data.inputs, data.targets).layer_sizes
+    work = sum(candidates) * n_samples * work_a_sample(nonzeros, layer_sizes)
+    work += len(candidates) * _work_of_merges(options.threads, layer_sizes)
+    if options.early_stopping:
+        return dataclasses.replace(options, epochs=most)
+    if not is_worth_a_search(options, work):
+        return dataclasses.replace(options, epochs=max(most // 2, _FEWEST_EPOCHS))
+    epochs, rate = search(
+        options, data, [max(epochs, 1) for epochs in candidates], work, changes_rate=changes_rate
+    )
+    return dataclasses.replace(options, epochs=epochs, learning_rate=rate)
+
+
+_DECISIONS: dict[str, Callable[[Options, TrainingData], Any]] = {
+    "threads": _replicas,
+    "center_inputs": _center_inputs,
+    "batch_size": _batch_size,
+    "learning_rate": _learning_rate,
+}

@@ -1,0 +1,125 @@
+"""Choose epochs and learning rate by cross-validation: noisy data need few epochs, others many."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp import _core
+from omp_mlp.data import TrainingData, Validation
+from omp_mlp.options import ONE_NETWORK, Options
+from omp_mlp.plan import make_plan
+from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
+from omp_mlp.run import Run
+
+# Multiply-adds of a search: a second or two of one core.
+_MOST_WORK = 4e10
+_FOLDS = 5
+_MOST_HALVINGS = 6
+_SMALL = 2000  # rows; fewer make all five folds, because one of them alone is too small to tell
+
+
+def is_worth_a_search(options: Options, work: float) -> bool:
+    """Tell whether the trainings of a search, which take so much work, are few and alike.
+
+    A search needs trainings that depend on nothing but the data, and whose held-out rows are new to
+    the network that they start from.
+    """
+    return (
+        work <= _MOST_WORK
+        and options.strategy != "hogwild"
+        and isinstance(options.init, str)
+        and (options.is_periodic or options.strategy in ONE_NETWORK or options.threads == 1)
+        and not options.merges_in_python
+    )
+
+
+def search(
+    options: Options,
+    data: TrainingData,
+    candidates: Sequence[int],
+    work: float,
+    *,
+    changes_rate: bool,
+) -> tuple[int, float]:
+    """Return the epochs and the learning rate with the least error on held-out rows.
+
+    Every fifth row of each class is held out; small data are held out once for each fifth. Each
+    candidate is a whole training, because a schedule ends with it. The best of them then tries
+    twice the rate, and if that is no better, half of it. Where all diverge, all try half the rate.
+    """
+    fold = _folds(data, options.seed)
+    is_small = data.inputs.n_samples < _SMALL and _FOLDS * work <= _MOST_WORK
+    splits = [_split(data, fold == k) for k in range(_FOLDS if is_small else 1)]
+    alone = dataclasses.replace(
+        options,
+        callback=None,
+        progress=False,
+        keep_replicas=False,
+        costs=False,
+        validation_data=None,
+        on_nonfinite="raise",
+    )
+
+    def error(epochs: int, rate: float) -> float:
+        tried = dataclasses.replace(alone, epochs=epochs, learning_rate=rate)
+        return sum(_error(tried, *split) for split in splits)
+
+    rate = options.learning_rate
+    errors = [error(epochs, rate) for epochs in candidates]
+    halvings = 0
+    while changes_rate and min(errors) == math.inf and halvings < _MOST_HALVINGS:
+        rate, halvings = rate / 2, halvings + 1
+        errors = [error(epochs, rate) for epochs in candidates]
+    epochs, least = candidates[int(np.argmin(errors))], min(errors)
+    for factor in (2.0, 0.5) if changes_rate and not halvings else ():
+        if error(epochs, factor * rate) < least:
+            return epochs, factor * rate
+    return epochs, rate
+
+
+def _folds(data: TrainingData, seed: int) -> npt.NDArray[np.int64]:
+    """Return the fold of each row: the rows of each class are dealt out in a random order."""
+    n_samples = data.inputs.n_samples
+    order = _core.epoch_order(
+        samples=n_samples, replicas=1, replica=0, epoch=0, shuffle="global", seed=seed
+    )
+    if data.targets.indices is not None:
+        order = order[np.argsort(data.targets.indices[order], kind="stable")]
+    fold = np.empty(n_samples, dtype=np.int64)
+    fold[order] = np.arange(n_samples) % _FOLDS
+    return fold
+
+
+def _split(data: TrainingData, held: npt.NDArray[np.bool_]) -> tuple[TrainingData, Validation]:
+    kept_rows, held_rows = np.flatnonzero(~held), np.flatnonzero(held)
+    weight = data.sample_weight
+    kept = TrainingData(
+        data.inputs.take(kept_rows, for_training=True),
+        data.targets.take(kept_rows),
+        None if weight is None else weight[kept_rows],
+        None,
+    )
+    return kept, Validation(data.inputs.take(held_rows), data.targets.take(held_rows))
+
+
+def _error(options: Options, kept: TrainingData, held: Validation) -> float:
+    model = Run(make_plan(options, kept), kept).train_unwatched()
+    return math.inf if model is None else _held_out_error(model, held)
+
+
+def _held_out_error(model: Predictor, held: Validation) -> float:
+    """Return the loss; of softmax outputs, the squared error of the probabilities (Brier 1950).
+
+    Cross-entropy would stop trainings early that still get more rows right, because networks become
+    too sure of their answers before they become wrong.
+    """
+    if model.output_activation != "softmax":
+        return held.loss(model)
+    z = model._run(held.inputs, raw=True).astype(np.float64)
+    one_hot = np.eye(z.shape[1])[held.targets.indices]
+    return float(np.mean(np.sum((OUTPUT_FUNCTIONS["softmax"](z) - one_hot) ** 2, axis=1)))

@@ -1,0 +1,123 @@
+"""Epochs and learning rate by cross-validation."""
+
+import math
+
+import numpy as np
+import pytest
+
+import omp_mlp
+from omp_mlp import search
+from omp_mlp.data import read_data
+from omp_mlp.options import DEFAULTS, check_options
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(400, 3))
+LABELS = np.repeat([0, 1, 2], [200, 150, 50])
+
+
+def options_and_data(y=LABELS, **given):
+    settings = {"threads": 2, "batch_size": 2, "learning_rate": 0.1, "epochs": 1}
+    options = check_options({**DEFAULTS, "center_inputs": False, **settings, **given})
+    return options, read_data(options, X, y)
+
+
+# The errors of (epochs, rate) that trainings would have; all others have 9.
+@pytest.mark.parametrize(
+    ("errors", "found"),
+    [
+        ({(5, 0.1): 3, (20, 0.1): 1, (80, 0.1): 2}, (20, 0.1)),
+        ({(20, 0.1): 1, (20, 0.2): 0.5, (20, 0.05): 0.1}, (20, 0.2)),
+        ({(20, 0.1): 1, (20, 0.2): 1, (20, 0.05): 0.5}, (20, 0.05)),
+        ({(20, 0.1): 1, (20, 0.2): math.inf, (20, 0.05): 2}, (20, 0.1)),
+        ({(5, 0.1): 1, (20, 0.1): 1, (80, 0.1): 1}, (5, 0.1)),  # the least work
+        ({(e, r): math.inf for e in (5, 20, 80) for r in (0.1, 0.05)}, (5, 0.025)),
+    ],
+)
+def test_the_least_error_is_found(monkeypatch, errors, found):
+    monkeypatch.setattr(
+        search, "_error", lambda o, *_: errors.get((o.epochs, round(o.learning_rate, 6)), 9)
+    )
+    options, data = options_and_data()
+    assert search.search(options, data, [5, 20, 80], 1.0, changes_rate=True) == found
+
+
+def test_a_rate_that_is_given_stays(monkeypatch):
+    monkeypatch.setattr(search, "_error", lambda o, *_: o.learning_rate / o.epochs)
+    options, data = options_and_data()
+    assert search.search(options, data, [5, 20], 1.0, changes_rate=False) == (20, 0.1)
+
+
+def test_small_data_hold_out_each_fifth_and_large_data_one(monkeypatch):
+    seen = []
+    monkeypatch.setattr(search, "_error", lambda _, kept, held: seen.append((kept, held)) or 1.0)
+    options, data = options_and_data()
+    search.search(options, data, [5], 1.0, changes_rate=False)
+    assert len(seen) == 5
+    rows = np.sort(np.concatenate([held.inputs.rows for _, held in seen]), axis=0)
+    np.testing.assert_array_equal(rows, np.sort(data.inputs.rows, axis=0))
+    for kept, held in seen:
+        np.testing.assert_array_equal(np.bincount(held.targets.indices), [40, 30, 10])
+        np.testing.assert_array_equal(np.bincount(kept.targets.indices), [160, 120, 40])
+    seen.clear()
+    search.search(options, data, [5], 3e10, changes_rate=False)  # five folds would be too much work
+    assert len(seen) == 1
+
+
+def test_the_error_of_classes_is_that_of_brier():
+    options, data = options_and_data(hidden_layer_sizes=(4,))
+    kept, held = search._split(data, search._folds(data, 0) == 0)
+    model = omp_mlp.train_parallel(
+        kept.inputs.rows,
+        LABELS[kept.targets.indices * 0 + np.flatnonzero(search._folds(data, 0) != 0)],
+        2,
+        epochs=1,
+        batch_size=2,
+        learning_rate=0.1,
+        scale_inputs=False,
+        hidden_layer_sizes=(4,),
+    )
+    p = model.predict_proba(held.inputs.rows)
+    one_hot = np.eye(3)[held.targets.indices]
+    assert search._error(options, kept, held) == pytest.approx(
+        np.mean(np.sum((p - one_hot) ** 2, axis=1)), rel=1e-5
+    )
+
+
+def test_the_error_of_values_is_their_loss_in_the_units_of_y():
+    y = 100 + 10 * X[:, 0]
+    options, data = options_and_data(y, hidden_layer_sizes=(), learning_rate=0.0)
+    kept, held = search._split(data, search._folds(data, 0) == 1)
+    # Without steps the network is a draw; its error is that of the same draw on y.
+    error = search._error(options, kept, held)
+    assert error > 0.5 * 10**2 * 0.5
+    trained = search._error(
+        check_options(
+            {
+                **DEFAULTS,
+                "threads": 1,
+                "center_inputs": False,
+                "batch_size": 2,
+                "learning_rate": 0.05,
+                "epochs": 10,
+                "hidden_layer_sizes": (),
+            }
+        ),
+        kept,
+        held,
+    )
+    assert trained < 1e-3 * error
+
+
+def test_a_training_that_diverges_has_no_finite_error():
+    options, data = options_and_data(100.0 * X[:, 0], learning_rate=1e6)
+    kept, held = search._split(data, search._folds(data, 0) == 0)
+    assert search._error(options, kept, held) == math.inf
+
+
+def test_noise_gets_few_epochs_and_a_clean_rule_many():
+    noise = RNG.integers(2, size=400)
+    rule = (np.sin(3 * X[:, 0]) * X[:, 1] > 0).astype(np.int64)
+    for y, epochs in ((noise, 5), (rule, 80)):
+        options, data = options_and_data(y, threads=1)
+        found, _ = search.search(options, data, [5, 80], 1.0, changes_rate=False)
+        assert found == epochs
