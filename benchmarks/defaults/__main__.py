@@ -1,0 +1,92 @@
+"""Measure what a training with no option set makes of data that it was not made for.
+
+    make defaults                           everything; under 20 minutes
+    make defaults ARGS=--quick              small data and one seed, to see that all works
+    make defaults ARGS=--docs               and put tables, pictures and JSON into docs/
+    make defaults ARGS="--redraw --docs"    without measuring, from the JSON in --out
+
+A quarter of the rows of each set is held out; it is scored once, after the training. Each training
+has one core. Seconds are CPU seconds of the whole call, the search for epochs and the scoring
+included. The settings of omp_mlp were decided on these sets, so their scores say what was reached
+here, and not what other data will give.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from ..common import arguments as options
+from ..common import documents, pictures
+from ..common.files import Results, read_json
+from ..common.machine import describe_run, machine_line, stamp
+from ..common.progress import Progress
+from . import measure, problems, tables
+from . import pictures as drawing
+
+COMMAND = "make defaults"
+_QUICK_ROWS = 2_000
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = options.parser(
+        __doc__, *("seeds", "quick", "resume", "redraw", "docs", "out"), seeds=3
+    )
+    parser.add_argument(
+        "--tables", type=Path, default=problems.tables_folder(), help="folder of the tables"
+    )
+    parser.add_argument("--mnist", metavar="FOLDER", help="MNIST's files, if not in OMP_MLP_DATA")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these data only")
+    arguments = parser.parse_args(argv)
+    if arguments.quick:
+        arguments.seeds = 1
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure all problems; what there is so far is written after each."""
+    progress = Progress()
+    decided = {key: getattr(arguments, key) for key in ("quick", "seeds", "only")}
+    results = Results(
+        arguments.out / "defaults.json", describe_run(COMMAND, decided), resume=arguments.resume
+    )
+    with threadpool_limits(1):
+        for name in arguments.only or problems.names(arguments.tables):
+            problem = problems.load(name, arguments.tables, arguments.mnist)
+            if problem is None or (arguments.quick and problem.X.shape[0] > _QUICK_ROWS):
+                continue
+            results.take(name, lambda p=problem: measure.measure(p, arguments.seeds, progress))
+    results.write(verdict=measure.judge(results.content["pieces"]))
+    return results.content
+
+
+def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
+    """Measure, judge, write; return the results."""
+    arguments = parse_arguments(argv)
+    path = arguments.out / "defaults.json"
+    content = read_json(path) if arguments.redraw else run(arguments)
+    found = content["pieces"]
+    made = {
+        "scores": tables.scores(found),
+        "seconds": tables.seconds(found),
+        "verdict": tables.verdict(content["verdict"]),
+    }
+    with pictures.style():
+        drawn = drawing.all_pictures(found, machine_line(content["machine"]))
+        written = [
+            pictures.save(figure, arguments.out / name, name) for name, figure in drawn.items()
+        ]
+    if arguments.docs:
+        written += documents.publish("defaults.md", "defaults", content, made, written)
+    print(f"{stamp(content)}\n\n{made['scores']}\n\n{made['seconds']}\n\n{made['verdict']}\n")
+    print("written:", *(str(file) for file in [path, *written]))
+    return content
+
+
+if __name__ == "__main__":
+    main()

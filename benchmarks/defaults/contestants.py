@@ -1,0 +1,86 @@
+"""Who is asked: omp_mlp with no option set but the number of replicas, and scikit-learn."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import omp_mlp
+
+from .problems import Problem
+
+REPLICAS = (1, 8, 32)
+_MANY_ROWS = 10_000  # from here on scikit-learn's MLP stops early, or it would take minutes
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """``replicas``: of omp_mlp; 0 for scikit-learn's estimators."""
+
+    name: str
+    label: str
+    replicas: int = 0
+
+    def takes(self, problem: Problem) -> bool:
+        """Whether it can be asked."""
+        return not (self.name == "trees" and scipy.sparse.issparse(problem.X))
+
+
+OURS = [Contestant(f"omp_{n}", f"omp_mlp, n = {n}", n) for n in REPLICAS]
+MLP = Contestant("mlp", "scikit-learn's MLP, scaled")
+TREES = Contestant("trees", "scikit-learn's boosted trees")
+ALL = [*OURS, MLP, TREES]
+
+
+def ask(contestant: Contestant, problem: Problem, seed: int) -> dict[str, float | None]:
+    """Train on one core; return the score on held-out rows, and CPU seconds.
+
+    The score is None if the training diverged.
+    """
+    begin = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of scikit-learn's MLP, that it did not converge
+        try:
+            score = _score(contestant, problem, seed)
+        except omp_mlp.TrainingDivergedError:
+            score = None
+    return {"score": score, "seconds": time.process_time() - begin}
+
+
+def _score(contestant: Contestant, problem: Problem, seed: int) -> float:
+    if contestant.replicas:
+        model: Any = omp_mlp.train_parallel(
+            problem.X, problem.y, contestant.replicas, seed=seed, workers=1
+        )
+    else:
+        model = _estimator(contestant, problem, seed).fit(problem.X, problem.y)
+    return float(model.score(problem.X_test, problem.y_test))
+
+
+def _estimator(contestant: Contestant, problem: Problem, seed: int) -> Any:  # noqa: ANN401
+    regresses = problem.is_regression
+    if contestant is TREES:
+        trees = HistGradientBoostingRegressor if regresses else HistGradientBoostingClassifier
+        return trees(random_state=seed)
+    mlp = MLPRegressor if regresses else MLPClassifier
+    network = mlp(random_state=seed, early_stopping=problem.X.shape[0] >= _MANY_ROWS)
+    scaler = StandardScaler(with_mean=not scipy.sparse.issparse(problem.X))
+    scaled = make_pipeline(scaler, network)
+    return TransformedTargetRegressor(scaled, transformer=StandardScaler()) if regresses else scaled
+
+
+def trivial(problem: Problem) -> float:
+    """Return the score of the commonest class, or of the mean."""
+    if problem.is_regression:
+        return 0.0
+    return float(np.mean(problem.y_test == np.bincount(problem.y).argmax()))
