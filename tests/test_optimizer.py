@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 import fixed
+import omp_mlp
 import oracle
 from omp_mlp import _core
 from omp_mlp.activations import ACTIVATIONS
@@ -19,15 +21,46 @@ from omp_mlp.options import _PARTS
 NAMES = [row.name for row in _core.optimizers()]
 LISTED = ", ".join(map(repr, NAMES))
 # The settings of the flat steps in these tests.
-SETTINGS = {"momentum": 0.8}
+SETTINGS = {"momentum": 0.8, "beta_1": 0.7, "beta_2": 0.95, "rho": 0.9, "epsilon": 1e-8}
 # The options of the trainings with each optimiser, and the arguments of PyTorch's.
 TRAININGS: dict[str, dict[str, Any]] = {
     "sgd": {"learning_rate": 0.03},
     "momentum": {"optimizer": "momentum", "momentum": 0.7, "learning_rate": 0.03},
+    "nesterov": {"optimizer": "nesterov", "momentum": 0.7, "learning_rate": 0.03},
+    # A large epsilon: with a small one, a gradient of nothing but rounding is a step like any.
+    "adam": {
+        "optimizer": "adam",
+        "beta_1": 0.7,
+        "beta_2": 0.95,
+        "epsilon": 0.01,
+        "learning_rate": 0.01,
+    },
+    "adamw": {
+        "optimizer": "adamw",
+        "beta_1": 0.8,
+        "beta_2": 0.98,
+        "epsilon": 0.02,
+        "weight_decay": 0.2,
+        "learning_rate": 0.01,
+    },
+    "rmsprop": {"optimizer": "rmsprop", "rho": 0.9, "epsilon": 0.01, "learning_rate": 0.003},
+    "sgd, decayed": {"weight_decay": 0.3, "l2": 0.1, "max_norm": 0.5, "learning_rate": 0.03},
+    "adam, clipped": {
+        "optimizer": "adam",
+        "epsilon": 0.01,
+        "l2": 0.05,
+        "max_norm": 0.4,
+        "learning_rate": 0.01,
+    },
 }
 TORCH: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("SGD", {}),
     "momentum": ("SGD", {"momentum": 0.7}),
+    "nesterov": ("SGD", {"momentum": 0.7, "nesterov": True}),
+    "adam": ("Adam", {"betas": (0.7, 0.95), "eps": 0.01}),
+    "adamw": ("AdamW", {"betas": (0.8, 0.98), "eps": 0.02, "weight_decay": 0.2}),
+    "rmsprop": ("RMSprop", {"alpha": 0.9, "eps": 0.01}),
+    "adam, clipped": ("Adam", {"eps": 0.01, "weight_decay": 0.05}),
 }
 
 # As in test_train.py: roundings of float32 walk at random, and a mistake moves a weight by 1e-3.
@@ -49,7 +82,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[str]:
     _core.select_optimizer_table("best")
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=TRAININGS)
 def accumulated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return options of a training that does not step in place."""
     if request.param == "sgd":
@@ -69,7 +102,11 @@ def accumulate(monkeypatch: pytest.MonkeyPatch) -> None:
 # --------------------------------------------------------------------------------- the flat steps
 
 
-def stepper(name: str, size: int) -> Any:
+PLAIN = {"weight_decay": 0.0, "l2": 0.0}
+DECAYED = {"weight_decay": 0.5, "l2": 0.2}
+
+
+def stepper(name: str, weights: int, biases: int = 0, **changed: float) -> Any:
     return _core.Stepper(
         options=_core.OptimizerOptions(
             method=_core.optimizer(name),
@@ -77,34 +114,110 @@ def stepper(name: str, size: int) -> Any:
                 start=1.0, schedule="constant", power_t=0.5, tol=0.0, warmup_share=0.0, retreats=0
             ),
             accumulates=True,
-            **SETTINGS,
+            **{**SETTINGS, **PLAIN, "max_norm": np.inf, **changed},
         ),
-        parameters=size,
+        weights=weights,
+        biases=biases,
     )
 
 
 @pytest.mark.usefixtures("table")
 @pytest.mark.parametrize("size", [1, 3, 15, 16, 17, 100, 1003])
+@pytest.mark.parametrize("decay", [PLAIN, DECAYED], ids=["plain", "decayed"])
 @pytest.mark.parametrize("name", NAMES)
-def test_flat_step_is_the_oracle_to_the_last_bit(name: str, size: int) -> None:
+def test_flat_step_is_the_oracle_to_the_last_bit(
+    name: str, decay: dict[str, float], size: int
+) -> None:
     rng = np.random.default_rng(size)
-    w = rng.normal(size=size + 1).astype(np.float32)[1:]  # does not begin a vector
-    by_oracle, in_double = w.copy(), w.astype(np.float64)
-    state: oracle.State = ()
-    state_in_double: oracle.State = ()
-    steps = stepper(name, size)
-    single = {key: np.float32(value) for key, value in SETTINGS.items()}
+    outputs = 3
+    weights = size * outputs
+    w = rng.normal(size=weights + outputs + 1).astype(np.float32)[1:]  # does not begin a vector
+    single = oracle.unflatten(w, [size, outputs])
+    double = oracle.unflatten(w.astype(np.float64), [size, outputs])
+    steps = stepper(name, weights, outputs, **decay)
+    settings = oracle.Settings(**SETTINGS, **decay)
+    of_single, of_double = oracle.Optimizer(name, settings), oracle.Optimizer(name, settings)
     for step in range(300):
-        g = rng.normal(size=size).astype(np.float32)
+        g = rng.normal(size=w.size).astype(np.float32)
         rate = 0.01 * (1 - step / 300)
-        steps.step(rate=rate, gradient=g, parameters=w)
-        step_of = oracle.OPTIMIZERS[name]
-        by_oracle, state = step_of(by_oracle, g, state, np.float32(rate), single)
-        in_double, state_in_double = step_of(
-            in_double, g.astype(np.float64), state_in_double, np.float64(rate), SETTINGS
+        taken = g.copy()
+        steps.step(rate=rate, scale=1.0, gradient=taken, parameters=w)
+        assert not taken.any()
+        single = of_single.step(single, oracle.unflatten(g, [size, outputs]), rate)
+        double = of_double.step(
+            double, oracle.unflatten(g.astype(np.float64), [size, outputs]), rate
         )
-    np.testing.assert_array_equal(w, by_oracle)
-    np.testing.assert_allclose(w, in_double, rtol=0, atol=TOLERANCE)
+    np.testing.assert_array_equal(w, oracle.flatten(single))
+    np.testing.assert_allclose(w, oracle.flatten(double), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gradient_is_scaled(name: str) -> None:
+    rng = np.random.default_rng(1)
+    w = rng.normal(size=100).astype(np.float32)
+    scaled = w.copy()
+    steps, of_scaled = stepper(name, 90, 10), stepper(name, 90, 10)
+    for _ in range(3):
+        g = rng.normal(size=100).astype(np.float32)
+        steps.step(rate=0.1, scale=0.25, gradient=g.copy(), parameters=w)
+        of_scaled.step(rate=0.1, scale=1.0, gradient=g * np.float32(0.25), parameters=scaled)
+    np.testing.assert_array_equal(w, scaled)
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 1003])
+def test_squared_norm_in_every_table(size: int) -> None:
+    g = np.random.default_rng(size).normal(size=size).astype(np.float32)
+    found = set()
+    for name in _core.optimizer_table_names():
+        _core.select_optimizer_table(name)
+        found.add(_core.squared_norm(g))
+    _core.select_optimizer_table("best")
+    assert len(found) == 1
+    assert found.pop() == pytest.approx(float((g.astype(np.float64) ** 2).sum()), rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    "name, torch_name, arguments",
+    [
+        ("momentum", "SGD", {"momentum": 0.8}),
+        ("nesterov", "SGD", {"momentum": 0.8, "nesterov": True}),
+        ("adam", "Adam", {"betas": (0.7, 0.95)}),
+        ("adamw", "AdamW", {"betas": (0.7, 0.95)}),
+        ("rmsprop", "RMSprop", {"alpha": 0.9}),
+    ],
+)
+def test_300_steps_are_those_of_torch(
+    name: str, torch_name: str, arguments: dict[str, Any]
+) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=1000).astype(np.float32)
+    parameter = torch.nn.Parameter(torch.from_numpy(w.copy()))
+    l2 = {"weight_decay": 0.2} if name != "adamw" else {"weight_decay": 0.5}
+    descent = getattr(torch.optim, torch_name)([parameter], lr=0.01, **arguments, **l2)
+    steps = stepper(name, 1000, **({"l2": 0.2} if name != "adamw" else {"weight_decay": 0.5}))
+    for _ in range(300):
+        g = rng.normal(size=1000).astype(np.float32)
+        parameter.grad = torch.from_numpy(g.copy())
+        descent.step()
+        steps.step(rate=0.01, scale=1.0, gradient=g, parameters=w)
+    expected = parameter.detach().numpy()
+    assert np.abs(w - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="other processors take them as they are"
+)
+@pytest.mark.usefixtures("table")
+def test_numbers_that_are_not_normal_are_zero_within_a_step_only() -> None:
+    tiny = np.full(40, 1e-39, dtype=np.float32)
+    w = np.zeros(40, dtype=np.float32)
+    stepper("momentum", 40).step(rate=1e38, scale=1.0, gradient=tiny.copy(), parameters=w)
+    assert not w.any()
+    stepper("momentum", 40).step(rate=1e38, scale=1.0, gradient=tiny * 100, parameters=w)
+    np.testing.assert_allclose(w, -10.0, rtol=1e-5)
+    assert (tiny * np.float32(0.5) > 0).all()
 
 
 def test_steps_in_place_keep_no_state() -> None:
@@ -240,7 +353,7 @@ def test_any_activation_and_loss(
     check(train(strategy, 2, X, y, **changed), expected_of(threads, X, y, **merge, **changed))
 
 
-@pytest.mark.parametrize("optimizer", NAMES)
+@pytest.mark.parametrize("optimizer", TORCH)
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_is_the_optimiser_of_torch(optimizer: str, batch_size: int) -> None:
     torch = pytest.importorskip("torch")
@@ -257,17 +370,20 @@ def test_is_the_optimiser_of_torch(optimizer: str, batch_size: int) -> None:
         layers += [linear, torch.nn.Tanh()]
     network = torch.nn.Sequential(*layers[:-1])
     name, arguments = TORCH[optimizer]
-    descent = getattr(torch.optim, name)(
-        network.parameters(), lr=changed["learning_rate"], **arguments
-    )
+    linears = layers[:-1:2]
+    groups = [{"params": [linear.weight for linear in linears]}]
+    groups += [{"params": [linear.bias for linear in linears], "weight_decay": 0.0}]
+    descent = getattr(torch.optim, name)(groups, lr=changed["learning_rate"], **arguments)
     for _ in range(3):
         for begin in range(0, len(X), batch_size):
             batch = slice(begin, begin + batch_size)
             descent.zero_grad()
             outputs = network(torch.from_numpy(X[batch]))
             torch.nn.functional.cross_entropy(outputs, torch.from_numpy(y[batch])).backward()
+            if "max_norm" in changed:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), changed["max_norm"])
             descent.step()
-    trained = [(m.weight.detach().numpy().T, m.bias.detach().numpy()) for m in layers[:-1:2]]
+    trained = [(m.weight.detach().numpy().T, m.bias.detach().numpy()) for m in linears]
     assert_close(flat(model), oracle.flatten(trained))
 
 
@@ -340,6 +456,17 @@ def test_confident_samples_as_in_place(
     assert np.abs(flat(without) - flat(in_place)).max() > 1e-3
 
 
+def test_adamw_decays_by_default() -> None:
+    by_default, by_number, not_at_all = (
+        flat(train("replica", 2, optimizer="adamw", **decay))
+        for decay in ({}, {"weight_decay": 0.01}, {"weight_decay": 0.0})
+    )
+    np.testing.assert_array_equal(by_default, by_number)
+    adam = flat(train("replica", 2, optimizer="adam"))
+    np.testing.assert_array_equal(not_at_all, adam)
+    assert np.abs(by_default - adam).max() > 1e-4
+
+
 @pytest.mark.parametrize("strategy", ["replica", "pattern", *IN_ORDER])
 def test_no_momentum_is_plain_descent(monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
     _, accumulated = both(monkeypatch, strategy, 3)
@@ -358,16 +485,18 @@ def centered(X: Any, parameters: oracle.Parameters, sign: int) -> oracle.Paramet
 
 
 @pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("name", ["momentum", "sgd, decayed", "adam, clipped"])
 @pytest.mark.parametrize("kind", ["float32", "csr", "dense"])
 @pytest.mark.parametrize("batch_size", [1, 8, 40])
 @pytest.mark.parametrize("strategy", ["replica", *IN_ORDER])
-def test_momentum_on_centered_inputs(strategy: str, batch_size: int, kind: str) -> None:
+def test_optimisers_on_centered_inputs(
+    strategy: str, batch_size: int, kind: str, name: str
+) -> None:
     X = inputs() + np.float32(0.5) * (inputs() != 0)
     start = train("replica", 1, X, epochs=0)
     parameters = list(zip(start.weights, start.biases, strict=True))
     threads = 3 if strategy == "replica" else 1
-    options = {"optimizer": "momentum", "momentum": 0.7, "batch_size": batch_size}
-    options |= {"learning_rate": 0.05}
+    options = {**TRAININGS[name], "batch_size": batch_size}
     merge = {"merge_every": max(9, batch_size)} if strategy == "replica" else {}
     mean = X.mean(axis=0, dtype=np.float64)
     expected = expected_of(
@@ -397,7 +526,7 @@ def test_momentum_where_confident_samples_are_skipped(strategy: str, batch_size:
     X, y = inputs(), classes()
     start = train("replica", 1, X, epochs=0)
     parameters: oracle.Parameters = list(zip(start.weights, start.biases, strict=True))
-    optimizer = oracle.Optimizer("momentum", {"momentum": 0.7})
+    optimizer = oracle.Optimizer("momentum", oracle.Settings(momentum=0.7))
     skipped_batches = 0
     for _ in range(3):
         for begin in range(0, N, batch_size):
@@ -418,10 +547,13 @@ def test_momentum_where_confident_samples_are_skipped(strategy: str, batch_size:
     assert_close(flat(model), oracle.flatten(parameters))
 
 
+@pytest.mark.parametrize("name", ["momentum", "sgd, decayed", "adam, clipped"])
 @pytest.mark.parametrize("center_inputs", [False, True], ids=["raw", "centered"])
 @pytest.mark.parametrize("strategy", ["replica", "pattern", *IN_ORDER])
-def test_any_number_of_workers_gives_the_same_bits(strategy: str, center_inputs: bool) -> None:
-    options = {"optimizer": "momentum", "hidden_layer_sizes": (50, 33)}
+def test_any_number_of_workers_gives_the_same_bits(
+    strategy: str, center_inputs: bool, name: str
+) -> None:
+    options = {**TRAININGS[name], "hidden_layer_sizes": (50, 33)}
     found = {
         flat(train(strategy, 7, workers=workers, center_inputs=center_inputs, **options)).tobytes()
         for workers in (1, 2, 3, 7, 2)
@@ -429,14 +561,53 @@ def test_any_number_of_workers_gives_the_same_bits(strategy: str, center_inputs:
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("options", TRAININGS.values(), ids=TRAININGS)
 @pytest.mark.parametrize("strategy", ["replica", *IN_ORDER])
-def test_every_table_gives_the_same_bits(strategy: str) -> None:
+def test_every_table_gives_the_same_bits(strategy: str, options: dict[str, Any]) -> None:
     found = set()
     for name in _core.optimizer_table_names():
         _core.select_optimizer_table(name)
-        found.add(flat(train(strategy, 3, optimizer="momentum")).tobytes())
+        found.add(flat(train(strategy, 3, **options)).tobytes())
     _core.select_optimizer_table("best")
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("strategy", ["replica", "pattern"])
+@pytest.mark.parametrize("how", ["keep", "average", "reset"])
+@pytest.mark.parametrize("name", ["momentum", "adam", "rmsprop"])
+def test_states_at_a_merge_are_the_oracle(name: str, how: str, strategy: str) -> None:
+    # Shards of 12 and 11 samples: in some rounds, replicas take different numbers of steps.
+    changed = {**TRAININGS[name], "state_at_merge": how, "epochs": 4, "batch_size": 1}
+    merge = {"merge_every": 3} if strategy == "replica" else {}
+    of_oracle = merge or {"merge_every": 12}
+    found = train(strategy, 7, **changed, **merge)
+    check(found, expected_of(7, **changed, **of_oracle))
+    other = train(strategy, 7, **{**changed, "state_at_merge": "keep"}, **merge)
+    assert (how == "keep") == (flat(found).tobytes() == flat(other).tobytes())
+
+
+@pytest.mark.parametrize("how", ["average", "reset"])
+def test_states_at_a_merge_with_any_number_of_workers(how: str) -> None:
+    options = {**TRAININGS["adam"], "state_at_merge": how, "merge_every": 8}
+    found = {
+        flat(train("replica", 7, workers=workers, **options)).tobytes()
+        for workers in (1, 2, 3, 7, 2)
+    }
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("how", ["keep", "average", "reset"])
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_a_replica_that_was_skipped_goes_on(optimizer: str, how: str) -> None:
+    X, y = inputs(), inputs()[:, :2]
+    X[N // 2 + 5] = 1e30  # in the first round of replica 1, and never after
+    with pytest.warns(omp_mlp.SkippedReplicaWarning, match="replica 1 in round 0$"):
+        model = train(
+            "replica", 2, X, y, optimizer=optimizer, state_at_merge=how, on_nonfinite="skip",
+            shuffle=False, epochs=1, merge_every=10, batch_size=1, learning_rate=1e-3,
+            activation="identity",
+        )  # fmt: skip
+    assert np.isfinite(flat(model)).all()
 
 
 def test_velocity_lives_through_merges_but_not_through_a_warm_up() -> None:
@@ -461,7 +632,29 @@ def test_velocity_lives_through_merges_but_not_through_a_warm_up() -> None:
         ({"optimizer": 3}, f"optimizer must be one of {LISTED}; got 3"),
         (
             {"momentum": 0.5},
-            "momentum goes with optimizer='momentum'; got momentum=0.5 and optimizer='sgd'",
+            "momentum goes with optimizer='momentum' or 'nesterov'; got momentum=0.5 and "
+            "optimizer='sgd'",
+        ),
+        (
+            {"optimizer": "rmsprop", "beta_1": 0.5},
+            "beta_1 goes with optimizer='adam' or 'adamw'; got beta_1=0.5 and optimizer='rmsprop'",
+        ),
+        (
+            {"optimizer": "adam", "rho": 0.5},
+            "rho goes with optimizer='rmsprop'; got rho=0.5 and optimizer='adam'",
+        ),
+        (
+            {"optimizer": "nesterov", "epsilon": 1e-6},
+            "epsilon goes with optimizer='adam' or 'adamw' or 'rmsprop'; got epsilon=1e-06 and "
+            "optimizer='nesterov'",
+        ),
+        (
+            {"optimizer": "adam", "epsilon": 0.0},
+            "epsilon must be at least 1.17549e-38 and finite; got 0.0",
+        ),
+        (
+            {"optimizer": "adamw", "beta_2": 1.0},
+            "beta_2 must be at least 0 and less than 1; got 1.0",
         ),
         (
             {"optimizer": "momentum", "momentum": 1.0},
@@ -474,12 +667,35 @@ def test_velocity_lives_through_merges_but_not_through_a_warm_up() -> None:
         (
             {"optimizer": "momentum", "strategy": "hogwild"},
             "strategy='hogwild' adds its steps to the weights in place and goes with "
-            "optimizer='sgd'; got optimizer='momentum'",
+            "optimizer='sgd' without weight_decay, l2, max_norm; got optimizer='momentum'",
         ),
+        (
+            {"l2": 0.1, "max_norm": 1, "strategy": "hogwild"},
+            "strategy='hogwild' adds its steps to the weights in place and goes with "
+            "optimizer='sgd' without weight_decay, l2, max_norm; got l2=0.1, max_norm=1.0",
+        ),
+        (
+            {"optimizer": "adamw", "forward_precision": "bfloat16"},
+            "forward_precision='bfloat16' adds its steps to the weights in place and goes with "
+            "optimizer='sgd' without weight_decay, l2, max_norm; got optimizer='adamw', "
+            "weight_decay=0.01",
+        ),
+        (
+            {"state_at_merge": "average"},
+            "state_at_merge goes with optimizer='momentum' or 'nesterov' or 'adam' or 'adamw' or "
+            "'rmsprop'; got state_at_merge='average' and optimizer='sgd'",
+        ),
+        (
+            {"optimizer": "adam", "state_at_merge": "sum"},
+            "state_at_merge must be one of 'keep', 'average', 'reset'; got 'sum'",
+        ),
+        ({"max_norm": 0.0}, "max_norm must be greater than 0 and finite; got 0.0"),
+        ({"weight_decay": "none"}, "weight_decay must be one of 'auto'; got 'none'"),
+        ({"l2": -1.0}, "l2 must be at least 0 and finite; got -1.0"),
         (
             {"optimizer": "momentum", "forward_precision": "bfloat16"},
             "forward_precision='bfloat16' adds its steps to the weights in place and goes with "
-            "optimizer='sgd'; got optimizer='momentum'",
+            "optimizer='sgd' without weight_decay, l2, max_norm; got optimizer='momentum'",
         ),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",

@@ -349,6 +349,7 @@ ONE_VALUE_EACH = {
     "outer_optimizer": "nesterov",
     "outer_learning_rate": 0.5,
     "outer_momentum": 0.5,
+    "state_at_merge": "average",
     "last_merge": None,
     "on_nonfinite": "skip",
     "warmup_samples": 5,
@@ -370,6 +371,8 @@ def test_an_option_goes_with_the_strategies_of_its_row(name: str, strategy: str)
     given = {**DEFAULTS, "threads": 2, "strategy": strategy, name: ONE_VALUE_EACH[name]}
     if name == "merge_options" and strategy in ROWS[name].strategies:
         given["merge"] = "delta_sum"
+    if name == "state_at_merge":
+        given["optimizer"] = "momentum"
     if strategy in ROWS[name].strategies:
         assert getattr(check_options(given), name) == ONE_VALUE_EACH[name]
         return

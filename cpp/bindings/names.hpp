@@ -45,6 +45,10 @@ inline constexpr std::array names_of<Strategy>{
     std::pair{"replica", Strategy::replica}, std::pair{"section", Strategy::section},
     std::pair{"synchronous", Strategy::synchronous}, std::pair{"hogwild", Strategy::hogwild}};
 template <>
+inline constexpr std::array names_of<StateAtMerge>{std::pair{"keep", StateAtMerge::keep},
+                                                   std::pair{"average", StateAtMerge::average},
+                                                   std::pair{"reset", StateAtMerge::reset}};
+template <>
 inline constexpr std::array names_of<InitScale>{std::pair{"fixed", InitScale::fixed},
                                                 std::pair{"glorot", InitScale::glorot},
                                                 std::pair{"he", InitScale::he}};

@@ -27,6 +27,10 @@ void bind_optimizer(py::module_& m) {
     bind_struct(m, "OptimizerOptions", field("method", &OptimizerOptions::method),
                 field("learning_rate", &OptimizerOptions::learning_rate),
                 field("momentum", &OptimizerOptions::momentum),
+                field("beta_1", &OptimizerOptions::beta_1), field("beta_2", &OptimizerOptions::beta_2),
+                field("rho", &OptimizerOptions::rho), field("epsilon", &OptimizerOptions::epsilon),
+                field("weight_decay", &OptimizerOptions::weight_decay),
+                field("l2", &OptimizerOptions::l2), field("max_norm", &OptimizerOptions::max_norm),
                 field("accumulates", &OptimizerOptions::accumulates));
 
     m.def(
@@ -48,15 +52,23 @@ void bind_optimizer(py::module_& m) {
         reference);
     m.def("optimizer", &optimizer, reference, "name"_a);
 
-    // For tests: the steps of flat arrays, which must have the length that the stepper was made for.
+    // For tests: the steps of flat arrays of the weights and then the biases.
     py::class_<Stepper>(m, "Stepper")
-        .def(py::init<const OptimizerOptions&, Index>(), py::kw_only(), "options"_a, "parameters"_a)
+        .def(py::init([](const OptimizerOptions& options, Index weights, Index biases) {
+                 return Stepper{options, {{weights, true}, {biases, false}}};
+             }),
+             py::kw_only(), "options"_a, "weights"_a, "biases"_a)
         .def(
             "step",
-            [](Stepper& stepper, double rate, const Array<float>& gradient, Array<float>& parameters) {
-                stepper.step(rate, gradient.data(), parameters.mutable_data());
+            [](Stepper& stepper, double rate, double scale, Array<float>& gradient,
+               Array<float>& parameters) {
+                stepper.step(rate, scale, gradient.mutable_data(), parameters.mutable_data());
             },
-            py::kw_only(), "rate"_a, "gradient"_a.noconvert(), "parameters"_a.noconvert());
+            py::kw_only(), "rate"_a, "scale"_a, "gradient"_a.noconvert(), "parameters"_a.noconvert());
+    m.def(
+        "squared_norm",
+        [](const Array<float>& gradient) { return squared_norm(gradient.data(), gradient.size()); },
+        "gradient"_a.noconvert());
 }
 
 }  // namespace omp_mlp

@@ -29,12 +29,12 @@ void bind_options(py::module_& m) {
                 field("first_layer", &BatchOptions::first_layer),
                 field("bfloat16_forward", &BatchOptions::bfloat16_forward),
                 field("skip_confident", &BatchOptions::skip_confident));
-    bind_struct(m, "MergeOptions", field("every", &MergeOptions::every),
-                field("method", &MergeOptions::method),
-                field("method_options", &MergeOptions::method_options),
-                field("last_method", &MergeOptions::last_method), field("outer", &MergeOptions::outer),
-                field("momentum_follows_rate", &MergeOptions::momentum_follows_rate),
-                field("skip_nonfinite", &MergeOptions::skip_nonfinite));
+    bind_struct(
+        m, "MergeOptions", field("every", &MergeOptions::every), field("method", &MergeOptions::method),
+        field("method_options", &MergeOptions::method_options),
+        field("last_method", &MergeOptions::last_method), field("outer", &MergeOptions::outer),
+        field("momentum_follows_rate", &MergeOptions::momentum_follows_rate),
+        field("skip_nonfinite", &MergeOptions::skip_nonfinite), field("state", &MergeOptions::state));
     bind_struct(m, "TrainOptions", field("strategy", &TrainOptions::strategy),
                 field("threads", &TrainOptions::threads), field("workers", &TrainOptions::workers),
                 field("epochs", &TrainOptions::epochs), field("batch", &TrainOptions::batch),

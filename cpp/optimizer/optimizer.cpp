@@ -1,9 +1,14 @@
 #include "optimizer/optimizer.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
 #include <stdexcept>
 #include <string>
-#include <vector>
+#include <utility>
 
+#include "base/flush_to_zero.hpp"
 #include "base/table_choice.hpp"
 
 namespace omp_mlp {
@@ -64,14 +69,75 @@ const Optimizer& optimizer(std::string_view name) {
                                 "'"};
 }
 
-Stepper::Stepper(const OptimizerOptions& options, Index parameters)
-    : options_{options},
-      size_{parameters},
-      state_(static_cast<std::size_t>(options.method->state * parameters)) {}
+double squared_norm(const float* gradient, Index n) {
+    return choice().selected().squared_norm(gradient, n);
+}
 
-void Stepper::step(double rate, const float* gradient, float* parameters) {
-    options_.method->step(parameters, gradient, state_.data(), size_,
-                          {.rate = static_cast<float>(rate), .options = options_});
+double clipping(const OptimizerOptions& options, double squared_norm) {
+    constexpr double tiny = 1e-6;  // PyTorch's
+    return clips(options) ? std::min(1.0, options.max_norm / (std::sqrt(squared_norm) + tiny)) : 1.0;
+}
+
+void OptimizerState::reset() {
+    steps = 0;
+    std::ranges::fill(values, 0.0F);
+}
+
+void average(std::span<OptimizerState* const> from, std::span<OptimizerState* const> to,
+             const ForEach& for_each) {
+    constexpr Index slice = 1024;
+    Index steps = 0;
+    for (const OptimizerState* state : from) {
+        steps = std::max(steps, state->steps);
+    }
+    const Index size = std::ssize(from.front()->values);
+    for_each((size + slice - 1) / slice, [&](Index number) {
+        const Index begin = number * slice;
+        const Index count = std::min(slice, size - begin);
+        std::array<double, slice> sums{};
+        for (const OptimizerState* state : from) {
+            const float* values = state->values.data() + begin;
+            std::transform(values, values + count, sums.begin(), sums.begin(), std::plus<double>{});
+        }
+        const auto parts = static_cast<double>(from.size());
+        for (OptimizerState* state : to) {
+            std::transform(sums.begin(), sums.begin() + count, state->values.begin() + begin,
+                           [parts](double sum) { return static_cast<float>(sum / parts); });
+        }
+    });
+    for (OptimizerState* state : to) {
+        state->steps = steps;
+    }
+}
+
+Stepper::Stepper(const OptimizerOptions& options, std::vector<Run> runs)
+    : options_{options}, runs_{std::move(runs)} {
+    Index size = 0;
+    for (const Run& run : runs_) {
+        size += run.size;
+    }
+    state.values.resize(static_cast<std::size_t>(options.method->state * size));
+}
+
+void Stepper::step(double rate, double scale, float* gradient, float* parameters) {
+    const auto number = static_cast<double>(++state.steps);
+    const FlushToZero flush;
+    Step step{.rate = rate,
+              .correction_1 = 1.0 - std::pow(options_.beta_1, number),
+              .correction_2 = 1.0 - std::pow(options_.beta_2, number),
+              .scale = scale,
+              .l2 = 0.0,
+              .weight_decay = 0.0,
+              .options = options_};
+    float* values = state.values.data();
+    for (const Run& run : runs_) {
+        step.l2 = run.decays ? options_.l2 : 0.0;
+        step.weight_decay = run.decays ? options_.weight_decay : 0.0;
+        options_.method->step(parameters, gradient, values, run.size, step);
+        parameters += run.size;
+        gradient += run.size;
+        values += options_.method->state * run.size;
+    }
 }
 
 }  // namespace omp_mlp

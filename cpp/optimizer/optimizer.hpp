@@ -3,19 +3,25 @@
 // In place: the deltas have minus the learning rate as a factor, and the kernels that add a gradient add
 // to the parameters themselves. So gradient and step are one. Only plain descent may do that.
 // Accumulate, then step: the gradient of a batch is added up in memory of its own. Then one flat loop
-// goes over parameters, gradient and state. steps_in_place says which path a training takes. All that
+// goes over parameters, gradient and state, and leaves zeros in the gradient. steps_in_place says which path a training takes. All that
 // only plain descent may do asks steps_in_place, and nothing else: several small batches in one visit of
 // the first layer, rows that wait for a merge, the shift of centered inputs, transposed output weights,
 // the copy in bfloat16.
+//
+// Before a step of the second path, the gradient may be clipped and weights may decay: g <- scale g + l2 w,
+// w <- w - rate weight_decay w, both with the w before the step. Biases do not decay.
 //
 // To add an optimiser: write its function and its row in flat_step.cpp, its settings in OptimizerOptions,
 // and its oracle in tests/oracle/optimizer.py.
 #pragma once
 
+#include <cmath>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/buffer.hpp"
+#include "base/for_each.hpp"
 #include "optimizer/schedule.hpp"
 
 namespace omp_mlp {
@@ -26,12 +32,24 @@ struct OptimizerOptions {
     const Optimizer* method;
     LearningRate learning_rate;
     double momentum;
-    bool accumulates;  // accumulate, then step, even where the step could be taken in place
+    double beta_1;
+    double beta_2;
+    double rho;
+    double epsilon;       // at least the smallest normal float: the padding would be 0 / 0
+    double weight_decay;  // decoupled: W <- W - rate weight_decay W
+    double l2;            // coupled: the gradient gets l2 W
+    double max_norm;      // of a batch's gradient, before l2; infinity: it is not clipped
+    bool accumulates;     // accumulate, then step, even where the step could be taken in place
 };
 
 // One step. Every optimiser reads the options that it needs.
 struct Step {
-    float rate;
+    double rate;
+    double correction_1;  // 1 - beta_1^t in the t-th step, from t = 1 on
+    double correction_2;  // 1 - beta_2^t
+    double scale;         // factor of the gradient
+    double l2;
+    double weight_decay;
     const OptimizerOptions& options;
 };
 
@@ -42,9 +60,9 @@ struct Optimizer {
     const char* reference;
     Index state;  // floats for each parameter, zero at the start of a training
     bool may_step_in_place;
-    // Steps n parameters w by their gradient g. `state` has the first float of all n, then the second of
+    // Steps n parameters w by their gradient g, which becomes zero. `state` has the first float of all n, then the second of
     // all n.
-    void (*step)(float* w, const float* g, float* state, Index n, const Step& step);
+    void (*step)(float* w, float* g, float* state, Index n, const Step& step);
 };
 
 // The optimisers for one instruction set. All tables give the same bits.
@@ -52,6 +70,7 @@ struct OptimizerTable {
     const char* name;
     const Optimizer* rows;
     Index count;
+    double (*squared_norm)(const float* g, Index n);
 };
 
 // The tables that this machine can run, the widest first.
@@ -65,8 +84,13 @@ std::span<const Optimizer> optimizers();
 // Throws std::invalid_argument, listing the names, if there is no row of that name.
 const Optimizer& optimizer(std::string_view name);
 
+inline bool clips(const OptimizerOptions& options) {
+    return std::isfinite(options.max_norm);
+}
+
 inline bool steps_in_place(const OptimizerOptions& options) {
-    return options.method->may_step_in_place && !options.accumulates;
+    const bool is_plain = options.weight_decay == 0.0 && options.l2 == 0.0 && !clips(options);
+    return options.method->may_step_in_place && is_plain && !options.accumulates;
 }
 
 // The factor of a batch's deltas before they are added to the parameters, if the step is taken in place,
@@ -76,17 +100,42 @@ inline float scale_of_deltas(const OptimizerOptions& options, double rate, Index
     return static_cast<float>(factor / static_cast<double>(samples));
 }
 
-// Takes the accumulated steps of some parameters, and holds the optimiser's state of these parameters.
+// The sum of squares of some entries of a gradient. All tables give the same bits.
+double squared_norm(const float* gradient, Index n);
+// The factor that brings a gradient to a norm of at most max_norm, as torch.nn.utils.clip_grad_norm_ has it.
+double clipping(const OptimizerOptions& options, double squared_norm);
+
+// Parameters that follow each other and decay alike: weights do, biases do not.
+struct Run {
+    Index size;
+    bool decays;
+};
+
+// What an optimiser remembers of some parameters.
+struct OptimizerState {
+    Index steps = 0;  // that were taken
+    Buffer values;    // of one run after another
+
+    void reset();
+};
+
+// Writes the mean of the states `from`, with the most steps of them, to the states `to`. Adds up in their order.
+void average(std::span<OptimizerState* const> from, std::span<OptimizerState* const> to,
+             const ForEach& for_each);
+
+// Takes the accumulated steps of some parameters.
 class Stepper {
 public:
-    Stepper(const OptimizerOptions& options, Index parameters);
+    Stepper(const OptimizerOptions& options, std::vector<Run> runs);
 
-    void step(double rate, const float* gradient, float* parameters);
+    // `scale`: a factor of the gradient. Leaves zeros in the gradient.
+    void step(double rate, double scale, float* gradient, float* parameters);
+
+    OptimizerState state;
 
 private:
     OptimizerOptions options_;
-    Index size_;
-    Buffer state_;
+    std::vector<Run> runs_;
 };
 
 }  // namespace omp_mlp

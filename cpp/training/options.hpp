@@ -26,6 +26,9 @@ struct BatchOptions {
     double skip_confident;  // no step for samples with 1 - p(correct) below this; softmax only
 };
 
+// What a merge makes of the states of the replicas' optimisers.
+enum class StateAtMerge { keep, average, reset };
+
 // For replicas only.
 struct MergeOptions {
     Period every;
@@ -35,6 +38,7 @@ struct MergeOptions {
     OuterStep outer;
     bool momentum_follows_rate;  // the outer momentum shrinks with the learning rate
     bool skip_nonfinite;         // replicas that are not finite are left out of the merge
+    StateAtMerge state;
 };
 
 struct TrainOptions {

@@ -7,6 +7,18 @@
 #include "base/clock.hpp"
 
 namespace omp_mlp {
+namespace {
+
+std::vector<Run> runs_of(const Shape& shape) {
+    std::vector<Run> runs;
+    for (const LayerShape& layer : shape.layers()) {
+        runs.push_back({.size = layer.fan_in * layer.stride, .decays = true});
+        runs.push_back({.size = layer.stride, .decays = false});
+    }
+    return runs;
+}
+
+}  // namespace
 
 Replica::Replica(const Task& task, Reading reading, const OptimizerOptions& optimizer,
                  const Shard& shard)
@@ -26,7 +38,7 @@ Replica::Replica(const Task& task, Reading reading, const OptimizerOptions& opti
       touched_{task.network.shape[0]} {
     if (!steps_in_place(optimizer)) {
         accumulated_ =
-            Accumulated{Parameters{task.network.shape}, Stepper{optimizer, task.network.shape.size()}};
+            Accumulated{Parameters{task.network.shape}, Stepper{optimizer, runs_of(task.network.shape)}};
     }
 }
 
@@ -120,10 +132,12 @@ double Replica::train_stretch(std::span<const Index> ids, Index position) {
         return loss_sum;
     }
     auto& [gradient, stepper] = *accumulated_;
-    std::ranges::fill(gradient.flat(), 0.0F);
     const double loss_sum = train_upper(ids, position, gradient);
     add_first_gradient(*kernels_, *network_, workspace_, gradient);
-    stepper.step(optimizer_->learning_rate.at(position, shard_.length()), gradient.flat().data(),
+    const std::span<float> flat = gradient.flat();
+    const double scale =
+        clips(*optimizer_) ? clipping(*optimizer_, squared_norm(flat.data(), std::ssize(flat))) : 1.0;
+    stepper.step(optimizer_->learning_rate.at(position, shard_.length()), scale, flat.data(),
                  parameters.flat().data());
     return loss_sum;
 }

@@ -42,6 +42,9 @@ public:
     // round.
     std::optional<Leftovers> leftovers(Handover handover) const;
 
+    // Null: the optimiser keeps no state.
+    OptimizerState* optimizer_state() { return accumulated_ ? &accumulated_->stepper.state : nullptr; }
+
     Parameters parameters;
 
 private:

@@ -124,6 +124,9 @@ public:
         Merger& merger = round.is_last && last_merger_ ? *last_merger_ : merger_;
         merger.merge({replicas, share, base.flat().data(), touched.empty() ? nullptr : &deferred},
                      momentum_factor(round), in_parallel(team), master.flat().data());
+        if (!round.is_last) {
+            merge_states(team);
+        }
     }
 
     bool merges() const override { return true; }
@@ -165,6 +168,30 @@ private:
             initialize(task_.network.shape, options.init, options.seed, i, replica.parameters);
         } else {
             replica.load(master.flat(), handover);
+        }
+    }
+
+    // The state of a replica that was left out of the merge is not finite either: it begins anew.
+    void merge_states(Team& team) {
+        std::vector<OptimizerState*> all;
+        std::vector<OptimizerState*> merged;
+        for (std::size_t r = 0; r < replicas_.size(); ++r) {
+            // NOLINTNEXTLINE(bugprone-unchecked-optional-access)
+            OptimizerState* state = replicas_[r]->optimizer_state();
+            if (state == nullptr) {
+                return;
+            }
+            const bool is_merged = results_[r].is_finite;
+            if (!is_merged || merging().state == StateAtMerge::reset) {
+                state->reset();
+            }
+            all.push_back(state);
+            if (is_merged) {
+                merged.push_back(state);
+            }
+        }
+        if (merging().state == StateAtMerge::average) {
+            average(merged, all, in_parallel(team));
         }
     }
 

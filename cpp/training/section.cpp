@@ -33,16 +33,21 @@ struct Piece {
     float* weights() { return parameters.data(); }
     float* biases() { return parameters.data() + std::ssize(parameters) - width; }
 
-    // Calls add(weights, biases) with where to add the gradient of a batch, and takes the step.
+    // Calls add(weights, biases) with where to add the gradient of a batch: the parameters, or their gradient.
     template <typename Add>
-    void step(double rate, const Add& add) {
+    void add(const Add& add_to) {
         if (!stepper) {
-            add(weights(), biases());
+            add_to(weights(), biases());
             return;
         }
-        std::ranges::fill(gradient, 0.0F);
-        add(gradient.data(), gradient.data() + std::ssize(gradient) - width);
-        stepper->step(rate, gradient.data(), parameters.data());
+        add_to(gradient.data(), gradient.data() + std::ssize(gradient) - width);
+    }
+
+    // Takes the step of the gradient, if steps are not taken in place.
+    void step(double rate, double scale) {
+        if (stepper) {
+            stepper->step(rate, scale, gradient.data(), parameters.data());
+        }
     }
 };
 
@@ -91,7 +96,9 @@ struct Section {
             piece.parameters.resize(static_cast<std::size_t>(weights + piece.width));
             if (!steps_in_place(task.options.optimizer)) {
                 piece.gradient.resize(piece.parameters.size());
-                piece.stepper.emplace(task.options.optimizer, std::ssize(piece.parameters));
+                piece.stepper.emplace(task.options.optimizer,
+                                      std::vector<Run>{{.size = weights, .decays = true},
+                                                       {.size = piece.width, .decays = false}});
             }
             if (!last) {
                 const Index rows = l == 0 ? stretch : task.batch_size;
@@ -144,6 +151,26 @@ struct Section {
         });
     }
 
+    // The sum of squares of the gradient of what is the section's. All have the output biases; they are the
+    // first one's.
+    double measure_gradient() {
+        double sum = 0.0;
+        for (Piece& piece : pieces) {
+            const bool has_biases = number == 0 || &piece != &pieces.back();
+            const Index size = std::ssize(piece.gradient) - (has_biases ? 0 : piece.width);
+            sum += piece.units > 0 ? omp_mlp::squared_norm(piece.gradient.data(), size) : 0.0;
+        }
+        return sum;
+    }
+
+    void step(double rate, double scale) {
+        for (Piece& piece : pieces) {
+            if (piece.units > 0) {
+                piece.step(rate, scale);
+            }
+        }
+    }
+
     Index number;
     bool is_narrow;
     std::vector<Piece> pieces;
@@ -160,6 +187,7 @@ struct Section {
     // Products of a stretch's samples: the own columns' part, for all to read, and the sum of all parts.
     Buffer own_products;
     Buffer products;
+    double squared_norm = 0.0;  // of the own gradient, for all to read
 
 private:
     // Calls fn(own, flat, count, step) for every row of weights and biases that is the section's: entry j of
@@ -199,6 +227,7 @@ public:
               steps_in_place(task.options.optimizer)
                   ? stretch_of(task.reading, task.X.kind, task.batch_size, task.kernels.bytes_together)
                   : task.batch_size},
+          clips_{clips(task.options.optimizer)},
           sections_(static_cast<std::size_t>(task.threads())),
           stretches_(slots, Stretch{task, stretch_}) {
         const Parameters parameters = task.on_read_inputs(start);
@@ -230,7 +259,6 @@ private:
         Index first;  // of the stretch's samples
         Index samples;
         std::size_t parity;
-        double rate;
         float scale;
     };
 
@@ -278,13 +306,12 @@ private:
             });
             for (Index first = 0; first < loaded; first += task().batch_size, parity ^= 1U) {
                 const Index samples = std::min(task().batch_size, loaded - first);
-                const double rate = rate_at(begin + first);
-                const Batch batch{.stretch = stretch,
-                                  .first = first,
-                                  .samples = samples,
-                                  .parity = parity,
-                                  .rate = rate,
-                                  .scale = scale_of_deltas(task().options.optimizer, rate, samples)};
+                const Batch batch{
+                    .stretch = stretch,
+                    .first = first,
+                    .samples = samples,
+                    .parity = parity,
+                    .scale = scale_of_deltas(task().options.optimizer, rate_at(begin + first), samples)};
                 // Between two barriers everybody does a share of what the next stretch needs.
                 const auto prepare = [&](Index i, Section& section) {
                     if (first == 0 && !is_last) {
@@ -297,16 +324,10 @@ private:
                     return;
                 }
             }
+            if (!finish_steps(self, each, stretch, loaded, rate_at(begin))) {
+                return;
+            }
             self.run([&] {
-                each([&](Index /*i*/, Section& section) {
-                    if (Piece& piece = section.pieces.front(); piece.units > 0) {
-                        piece.step(rate_at(begin), [&](float* weights, float* biases) {
-                            add_first_gradient(task().kernels, stretch.samples, loaded,
-                                               piece.deltas.data(), section.first(weights, biases), 0,
-                                               task().X.columns, section.scratch);
-                        });
-                    }
-                });
                 if (member == 0) {
                     trained.samples = begin + loaded;
                     reporter.report(trained.samples, trained.loss_sum);
@@ -318,7 +339,34 @@ private:
         }
     }
 
-    // One batch, all but the step of the first layer. Returns whether to go on.
+    // The gradient of the first layer, and the steps of all layers where they are not taken in place. Returns
+    // whether to go on.
+    template <typename Each>
+    bool finish_steps(Lockstep::Member& self, const Each& each, Stretch& stretch, Index loaded,
+                      double rate) {
+        self.run([&] {
+            each([&](Index /*i*/, Section& section) {
+                if (Piece& piece = section.pieces.front(); piece.units > 0) {
+                    piece.add([&](float* weights, float* biases) {
+                        add_first_gradient(task().kernels, stretch.samples, loaded, piece.deltas.data(),
+                                           section.first(weights, biases), 0, task().X.columns,
+                                           section.scratch);
+                    });
+                }
+                section.squared_norm = clips_ ? section.measure_gradient() : 0.0;
+            });
+        });
+        if (clips_ && !self.meet()) {
+            return false;
+        }
+        self.run([&] {
+            const double scale = clips_ ? clipping(task().options.optimizer, squared_norm()) : 1.0;
+            each([&](Index /*i*/, Section& section) { section.step(rate, scale); });
+        });
+        return true;
+    }
+
+    // One batch, all but the gradient of the first layer. Returns whether to go on.
     template <typename Each, typename Prepare>
     bool step(Lockstep::Member& self, const Each& each, const Prepare& prepare, const Batch& batch,
               Trained& trained) {
@@ -362,6 +410,15 @@ private:
                 [&] { each([&](Index /*i*/, Section& section) { sum_deltas(section, l, batch); }); });
         }
         return true;
+    }
+
+    // Of the whole gradient.
+    double squared_norm() const {
+        double sum = 0.0;
+        for (const auto& section : sections_) {
+            sum += section->squared_norm;
+        }
+        return sum;
     }
 
     Stretch& slot(Index t) { return stretches_[static_cast<std::size_t>(t) % slots]; }
@@ -499,7 +556,7 @@ private:
         } else {
             task().kernels.dense_backward(delta, batch.samples, piece.weights(), piece.fan_in,
                                           piece.width, below_delta, below_width, section.panel.data());
-            piece.step(batch.rate, [&](float* weights, float* biases) {
+            piece.add([&](float* weights, float* biases) {
                 task().kernels.dense_update(below, below_width, batch.samples, piece.fan_in, delta,
                                             weights, biases, piece.width);
             });
@@ -507,7 +564,7 @@ private:
         multiply_derivative(section, last - 1, batch);
     }
 
-    // What the own units of layer l add to the deltas of all units below, and the step of their weights.
+    // What the own units of layer l add to the deltas of all units below, and to the gradient of their weights.
     void backward(Section& section, std::size_t l, const Batch& batch) const {
         Piece& piece = section.pieces[l];
         if (piece.units == 0) {
@@ -517,7 +574,7 @@ private:
         task().kernels.dense_backward(piece.deltas.data(), batch.samples, piece.weights(), piece.fan_in,
                                       piece.width, section.below[l].data(), stride,
                                       section.panel.data());
-        piece.step(batch.rate, [&](float* weights, float* biases) {
+        piece.add([&](float* weights, float* biases) {
             task().kernels.dense_update(activations_[l - 1].data(), stride, batch.samples, piece.fan_in,
                                         piece.deltas.data(), weights, biases, piece.width);
         });
@@ -544,6 +601,7 @@ private:
     }
 
     Index stretch_;  // samples that make one visit of the first layer: a batch, or several small ones
+    bool clips_;
     std::vector<std::unique_ptr<Section>> sections_;
     std::vector<Stretch> stretches_;
     std::vector<Buffer> activations_;  // of the hidden layers below the last, for all to read

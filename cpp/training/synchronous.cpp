@@ -89,12 +89,14 @@ struct Part {
     Buffer raw_biases;              // as FirstWeights has them
     std::vector<Stepper> steppers;  // of the own rows of each layer; none where steps are taken in place
     double loss = 0.0;
+    double squared_norm = 0.0;  // of the gradient of the own rows
 };
 
 class Synchronous final : public InLockstep {
 public:
     Synchronous(const OneNetworkTask& task, Team& team, const Parameters& start)
         : InLockstep{task},
+          clips_{clips(task.options.optimizer)},
           parameters_{task.on_read_inputs(start)},
           ids_(static_cast<std::size_t>(task.batch_size)),
           batch_{task.X, task.batch_size, task.reading, task.centering},
@@ -107,15 +109,17 @@ public:
         team.for_each(task.threads(), [&](Index i) {
             auto part = std::make_unique<Part>(task);
             for (std::size_t l = 0; l < layers.size() && !in_place; ++l) {
-                part->steppers.emplace_back(task.options.optimizer,
-                                            rows_of(l, i).size * layers[l].stride);
+                part->steppers.emplace_back(
+                    task.options.optimizer,
+                    std::vector<Run>{{.size = rows_of(l, i).size * layers[l].stride, .decays = true}});
             }
             parts_[static_cast<std::size_t>(i)] = std::move(part);
         });
         if (!in_place) {
             gradient_.emplace(task.network.shape);
             for (const LayerShape& layer : layers) {
-                bias_steppers_.emplace_back(task.options.optimizer, layer.stride);
+                bias_steppers_.emplace_back(task.options.optimizer,
+                                            std::vector<Run>{{.size = layer.stride, .decays = false}});
             }
         }
         for (const LayerShape& layer : task.network.shape.layers()) {
@@ -151,7 +155,16 @@ private:
             }
             self.run([&] {
                 for (Index i = member; i < task().threads(); i += members) {
-                    step(i, samples, rate, *parts_[static_cast<std::size_t>(i)]);
+                    add_gradients(i, samples, *parts_[static_cast<std::size_t>(i)]);
+                }
+            });
+            if (clips_ && !self.meet()) {
+                return;
+            }
+            self.run([&] {
+                const double clipped = clips_ ? clipping(task().options.optimizer, squared_norm()) : 1.0;
+                for (Index i = member; i < task().threads() && gradient_; i += members) {
+                    step(i, rate, clipped, *parts_[static_cast<std::size_t>(i)]);
                 }
                 if (member == 0) {
                     for (const auto& part : parts_) {
@@ -220,26 +233,43 @@ private:
         return {cuts_[cut], cuts_[cut + 1] - cuts_[cut]};
     }
 
-    // The step of part i's rows of every layer, over the whole batch. The biases are the first part's.
-    void step(Index i, Index samples, double rate, Part& part) {
+    // The gradient of part i's rows of every layer, over the whole batch. The biases are the first part's.
+    void add_gradients(Index i, Index samples, Part& part) {
+        const auto& layers = task().network.shape.layers();
+        part.squared_norm = 0.0;
+        for (std::size_t l = 0; l < layers.size(); ++l) {
+            const auto target = (gradient_ ? *gradient_ : parameters_).layer(layers[l]);
+            add_gradient(l, i, samples, target, part);
+            if (clips_) {
+                const Block rows = rows_of(l, i);
+                part.squared_norm += omp_mlp::squared_norm(target.weights + rows.begin * target.stride,
+                                                           rows.size * target.stride);
+                part.squared_norm += i == 0 ? omp_mlp::squared_norm(target.biases, target.stride) : 0.0;
+            }
+        }
+    }
+
+    // Of the whole gradient.
+    double squared_norm() const {
+        double sum = 0.0;
+        for (const auto& part : parts_) {
+            sum += part->squared_norm;
+        }
+        return sum;
+    }
+
+    // The step of part i's rows of every layer.
+    void step(Index i, double rate, double scale, Part& part) {
         const auto& layers = task().network.shape.layers();
         for (std::size_t l = 0; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
-            if (!gradient_) {
-                add_gradient(l, i, samples, layer, part);
-                continue;
-            }
+            // Only where there is one.
+            // NOLINTNEXTLINE(bugprone-unchecked-optional-access)
             const auto gradient = gradient_->layer(layers[l]);
-            const Block rows = rows_of(l, i);
-            float* own = gradient.weights + rows.begin * layer.stride;
-            std::fill_n(own, rows.size * layer.stride, 0.0F);
+            const Index begin = rows_of(l, i).begin * layer.stride;
+            part.steppers[l].step(rate, scale, gradient.weights + begin, layer.weights + begin);
             if (i == 0) {
-                std::fill_n(gradient.biases, layer.stride, 0.0F);
-            }
-            add_gradient(l, i, samples, gradient, part);
-            part.steppers[l].step(rate, own, layer.weights + rows.begin * layer.stride);
-            if (i == 0) {
-                bias_steppers_[l].step(rate, gradient.biases, layer.biases);
+                bias_steppers_[l].step(rate, scale, gradient.biases, layer.biases);
             }
         }
     }
@@ -263,6 +293,7 @@ private:
 
     float* shift() { return shift_.empty() ? nullptr : shift_.data(); }
 
+    bool clips_;
     Parameters parameters_;
     std::vector<Index> ids_;
     LoadedSamples batch_;

@@ -38,6 +38,8 @@ _ANY = STRATEGIES
 _REPLICAS = ("replica", "pattern", "auto")
 _MERGES = ("replica", "auto")  # the strategies that leave it open when to merge
 
+_TINY = 2.0**-126  # the smallest normal float32
+
 Check = Callable[[str, Any], Any]  # the name of an option, a value -> the value to go on with
 
 
@@ -52,8 +54,15 @@ def _integer(minimum: int) -> Check:
     return lambda name, value: checks.integer(name, value, minimum)
 
 
-def _real(below: float = math.inf) -> Check:
-    return lambda name, value: checks.real(name, value, 0.0, below=below)
+def _real(minimum: float = 0.0, *, below: float = math.inf) -> Check:
+    return lambda name, value: checks.real(name, value, minimum, below=below)
+
+
+def _positive(name: str, value: object) -> float:
+    number = checks.real(name, value, 0.0)
+    if number == 0.0:
+        raise ValueError(f"{name} must be greater than 0 and finite; got {value}")
+    return number
 
 
 def _fraction(name: str, value: object) -> float:
@@ -193,7 +202,32 @@ class Options:
         "sgd", _one_of(*OPTIMIZERS), field="optimizer.method", to_core=_core.optimizer
     )
     momentum: float = _row(
-        0.9, _real(below=1.0), optimizers=("momentum",), field="optimizer.momentum"
+        0.9, _real(below=1.0), optimizers=("momentum", "nesterov"), field="optimizer.momentum"
+    )
+    beta_1: float = _row(
+        0.9, _real(below=1.0), optimizers=("adam", "adamw"), field="optimizer.beta_1"
+    )
+    beta_2: float = _row(
+        0.999, _real(below=1.0), optimizers=("adam", "adamw"), field="optimizer.beta_2"
+    )
+    rho: float = _row(0.99, _real(below=1.0), optimizers=("rmsprop",), field="optimizer.rho")
+    epsilon: float = _row(
+        1e-8, _real(_TINY), optimizers=("adam", "adamw", "rmsprop"), field="optimizer.epsilon"
+    )
+    weight_decay: float | str = _row("auto", _words_or(_AUTO, _real()))
+    l2: float = _row(0.0, _real(), field="optimizer.l2")
+    max_norm: float | None = _row(
+        None,
+        _none_or(_positive),
+        field="optimizer.max_norm",
+        to_core=lambda value: math.inf if value is None else value,
+    )
+    state_at_merge: str = _row(
+        "keep",
+        _one_of("keep", "average", "reset"),
+        _REPLICAS,
+        optimizers=tuple(row.name for row in _core.optimizers() if row.state),
+        field="merge.state",
     )
     merge_every: int | tuple[int, int] | str | None = _row(
         "auto", _none_or(_words_or(_AUTO, _periods)), _MERGES
@@ -263,6 +297,13 @@ class Options:
     def method_options(self) -> list[Any]:
         """A value for each option of the merge method."""
         return option_values(self.method, self.merge_options)
+
+    @property
+    def decay(self) -> float:
+        """The weight decay; that of "adamw" is PyTorch's default."""
+        if isinstance(self.weight_decay, str):
+            return 0.01 if self.optimizer == "adamw" else 0.0
+        return self.weight_decay
 
     @property
     def searches(self) -> bool:
@@ -422,11 +463,16 @@ def _check_optimizer(options: Options) -> None:
                 f"got {name}={value!r} and optimizer={options.optimizer!r}"
             )
     plain = [row.name for row in _core.optimizers() if row.may_step_in_place]
+    without = {"weight_decay": options.decay, "l2": options.l2, "max_norm": options.max_norm}
+    got = [f"{name}={value!r}" for name, value in without.items() if value]
+    if options.optimizer not in plain:
+        got.insert(0, f"optimizer={options.optimizer!r}")
     for name, value in (("strategy", "hogwild"), ("forward_precision", "bfloat16")):
-        if getattr(options, name) == value and options.optimizer not in plain:
+        if getattr(options, name) == value and got:
             raise ValueError(
                 f"{name}={value!r} adds its steps to the weights in place and goes with "
-                f"optimizer={' or '.join(map(repr, plain))}; got optimizer={options.optimizer!r}"
+                f"optimizer={' or '.join(map(repr, plain))} without {', '.join(without)}; "
+                f"got {', '.join(got)}"
             )
 
 
@@ -471,7 +517,12 @@ def core_fields(options: Options) -> dict[str, Any]:
     fields = {
         row.field: row.to_core(getattr(options, name)) for name, row in ROWS.items() if row.field
     }
-    return {**fields, "optimizer.accumulates": False, "optimizer.learning_rate.retreats": 0}
+    return {
+        **fields,
+        "optimizer.weight_decay": options.decay,
+        "optimizer.accumulates": False,
+        "optimizer.learning_rate.retreats": 0,
+    }
 
 
 def core_options(fields: Mapping[str, Any]) -> _core.TrainOptions:

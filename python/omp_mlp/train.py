@@ -36,6 +36,14 @@ def train_parallel(
     warmup_share: float = 0.0,
     optimizer: str = "sgd",
     momentum: float = 0.9,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    rho: float = 0.99,
+    epsilon: float = 1e-8,
+    weight_decay: float | str = "auto",
+    l2: float = 0.0,
+    max_norm: float | None = None,
+    state_at_merge: str = "keep",
     merge_every: int | tuple[int, int] | str | None = "auto",
     merge_options: Mapping[str, Any] | None = None,
     outer_optimizer: str = "auto",
@@ -166,16 +174,64 @@ def train_parallel(
         The schedule begins after that, and x and t count from there. ``warmup_samples`` is another
         thing: a training of one replica before the replicas part. ``warmup_share`` counts from
         where they part.
-    optimizer : {"sgd", "momentum"}, default "sgd"
-        How a gradient g changes the weights W. "sgd" is plain descent: W <- W - rate g. "momentum"
-        is heavy-ball momentum (Polyak 1964): V <- momentum V + g, W <- W - rate V. The velocity V
-        is 0 at the start. ``torch.optim.SGD(momentum=...)`` takes the same steps. Each replica has
-        a velocity of its own, and a merge leaves the velocities as they are. After a warm-up, all
-        velocities are 0. A step of "sgd" visits the weights of nonzero inputs only, while a step of
-        "momentum" visits every weight. "momentum" goes with every strategy but "hogwild".
-        Predictions by ``costs`` are those of "sgd".
+    optimizer : str, default "sgd"
+        How a gradient g changes the weights W in step t = 1, 2, ... All of them are the algorithms
+        of ``torch.optim``. V and M are 0 at the start.
+
+        "sgd"
+            Plain descent: W <- W - rate g.
+        "momentum"
+            Heavy-ball momentum (Polyak 1964): V <- momentum V + g, W <- W - rate V.
+        "nesterov"
+            Nesterov's momentum (Sutskever et al. 2013): V <- momentum V + g,
+            W <- W - rate (g + momentum V).
+        "adam"
+            Kingma & Ba (2015): M <- beta_1 M + (1 - beta_1) g, V <- beta_2 V + (1 - beta_2) g^2,
+            W <- W - rate M / (1 - beta_1^t) / (sqrt(V / (1 - beta_2^t)) + epsilon).
+        "adamw"
+            "adam" with decoupled weight decay (Loshchilov & Hutter 2019).
+        "rmsprop"
+            Tieleman & Hinton (2012), as PyTorch has it: V <- rho V + (1 - rho) g^2,
+            W <- W - rate g / (sqrt(V) + epsilon).
+
+        ``learning_rate="auto"`` is meant for "sgd". Good rates of "adam", "adamw" and "rmsprop" are
+        about 0.001. Each replica has M and V of its own, and ``state_at_merge`` says what a merge
+        makes of them. After a warm-up, they are 0. A step of "sgd" visits the weights of nonzero
+        inputs only, while all other steps visit every weight. All go with every strategy, except
+        that "hogwild" and ``forward_precision="bfloat16"`` go with "sgd" alone. Predictions by
+        ``costs`` are those of "sgd".
     momentum : float in [0, 1), default 0.9
-        The factor of the last velocity. It goes with ``optimizer="momentum"``.
+        The factor of the last velocity, of "momentum" and "nesterov".
+    beta_1 : float in [0, 1), default 0.9
+        How much of the last M "adam" and "adamw" keep.
+    beta_2 : float in [0, 1), default 0.999
+        How much of the last V "adam" and "adamw" keep.
+    rho : float in [0, 1), default 0.99
+        How much of the last V "rmsprop" keeps (PyTorch's ``alpha``).
+    epsilon : float, default 1e-8
+        What "adam", "adamw" and "rmsprop" add to the root of V. At least 2^-126, the smallest
+        normal float32.
+    weight_decay : float or "auto", default "auto"
+        Decoupled weight decay: in each step also W <- W - rate weight_decay W, with the W before
+        the step. Biases do not decay. It goes with every optimiser; "adam" with it is "adamw".
+        "auto": 0.01 for "adamw", as in PyTorch, else 0.
+    l2 : float, default 0.0
+        Coupled decay: g <- g + l2 W, the gradient of l2 / 2 times the sum of all W^2. Biases do not
+        decay. This is PyTorch's ``weight_decay`` of SGD, Adam and RMSprop. Scikit-learn divides its
+        ``alpha`` by the batch size: ``l2`` is alpha / batch_size. Losses in ``history`` are without
+        it.
+    max_norm : float, optional
+        Clips the gradient of a batch, before ``l2``: if the norm of all its entries together is
+        above ``max_norm``, it is scaled down to ``max_norm``, as by
+        ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al. 2013).
+
+        "sgd" with ``weight_decay``, ``l2`` or ``max_norm`` visits every weight in each step, as the
+        other optimisers do. "hogwild" and ``forward_precision="bfloat16"`` go without them.
+    state_at_merge : {"keep", "average", "reset"}, default "keep"
+        What a merge makes of M and V of optimisers that have them. "keep": each replica goes on
+        with its own. "average": all go on with the mean over the replicas and with the largest t.
+        "reset": all begin anew, with t = 1. A replica that ``on_nonfinite="skip"`` leaves out of a
+        merge begins anew in any case, or gets the mean.
     merge_every : int, pair (first, last) of int, None or "auto", default "auto"
         Samples that each replica trains on between merges, at least ``batch_size``. With a pair
         such as ``(16, 256)``, they grow from first to last in equal ratios over the training,

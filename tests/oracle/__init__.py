@@ -42,7 +42,14 @@ from oracle.network import (
     unflatten,
     uniform_scale,
 )
-from oracle.optimizer import OPTIMIZERS, Optimizer, learning_rate_at, sgd_step
+from oracle.optimizer import (
+    OPTIMIZERS,
+    Optimizer,
+    Settings,
+    learning_rate_at,
+    merge_states,
+    sgd_step,
+)
 from oracle.random import ORDER, derive, derive_many, permutation, permute
 from oracle.training import (
     TrainingResult,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -13,34 +13,96 @@ from oracle.network import FloatArray, Parameters, flatten, layer_sizes_of, unfl
 
 # What an optimiser remembers from step to step: arrays of the parameters' shape, none at the start.
 State: TypeAlias = tuple[FloatArray, ...]
-# (parameters w, gradient g, state, rate, settings) -> (next parameters, next state)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of all optimisers. Each reads its own, and all are given the decay's."""
+
+    momentum: float = 0.9
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    rho: float = 0.99
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    l2: float = 0.0
+    max_norm: float | None = None
+
+
+# (parameters w, gradient g, state, rate, settings, number of the step, from 1 on)
+#     -> (next parameters, next state)
+# Arrays are in the parameters' floating type; what is the same for all of them is found in double.
 Step: TypeAlias = Callable[
-    [FloatArray, FloatArray, State, np.floating, Mapping[str, np.floating]],
-    tuple[FloatArray, State],
+    [FloatArray, FloatArray, State, float, Settings, int], tuple[FloatArray, State]
 ]
 
 
 def sgd(
-    w: FloatArray, g: FloatArray, state: State, rate: np.floating, _: Mapping[str, np.floating]
+    w: FloatArray, g: FloatArray, state: State, rate: float, _: Settings, __: int
 ) -> tuple[FloatArray, State]:
     """Return w' = w - rate g (Robbins & Monro 1951)."""
-    return w - rate * g, state
+    return w - w.dtype.type(rate) * g, state
 
 
 def momentum(
-    w: FloatArray,
-    g: FloatArray,
-    state: State,
-    rate: np.floating,
-    settings: Mapping[str, np.floating],
+    w: FloatArray, g: FloatArray, state: State, rate: float, settings: Settings, _: int
 ) -> tuple[FloatArray, State]:
     """Return w' = w - rate v', v' = momentum v + g, from v = 0 (Polyak 1964, as PyTorch has it)."""
+    real = w.dtype.type
     (v,) = state or (np.zeros_like(w),)
-    v = settings["momentum"] * v + g
-    return w - rate * v, (v,)
+    v = real(settings.momentum) * v + g
+    return w - real(rate) * v, (v,)
 
 
-OPTIMIZERS: dict[str, Step] = {"sgd": sgd, "momentum": momentum}
+def nesterov(
+    w: FloatArray, g: FloatArray, state: State, rate: float, settings: Settings, _: int
+) -> tuple[FloatArray, State]:
+    """Return w' = w - rate (g + momentum v'), v' = momentum v + g (Sutskever et al. 2013)."""
+    real = w.dtype.type
+    (v,) = state or (np.zeros_like(w),)
+    v = real(settings.momentum) * v + g
+    return w - real(rate) * (g + real(settings.momentum) * v), (v,)
+
+
+def adam(
+    w: FloatArray, g: FloatArray, state: State, rate: float, settings: Settings, number: int
+) -> tuple[FloatArray, State]:
+    """Return the step of Kingma & Ba 2015, Algorithm 1, from m = v = 0.
+
+    m' = beta_1 m + (1 - beta_1) g, v' = beta_2 v + (1 - beta_2) g^2,
+    w' = w - rate m' / (1 - beta_1^t) / (sqrt(v' / (1 - beta_2^t)) + epsilon).
+    """
+    real = w.dtype.type
+    m, v = state or (np.zeros_like(w), np.zeros_like(w))
+    m = real(settings.beta_1) * m + real(1 - settings.beta_1) * g
+    v = real(settings.beta_2) * v + real(1 - settings.beta_2) * (g * g)
+    of_mean = 1 - settings.beta_1**number
+    of_root = math.sqrt(1 - settings.beta_2**number)
+    root = np.sqrt(v) * real(1 / of_root)
+    return w - real(rate / of_mean) * m / (root + real(settings.epsilon)), (m, v)
+
+
+def rmsprop(
+    w: FloatArray, g: FloatArray, state: State, rate: float, settings: Settings, _: int
+) -> tuple[FloatArray, State]:
+    """Return w' = w - rate g / (sqrt(v') + epsilon), v' = rho v + (1 - rho) g^2, from v = 0.
+
+    Tieleman & Hinton 2012, as PyTorch has it.
+    """
+    real = w.dtype.type
+    (v,) = state or (np.zeros_like(w),)
+    v = real(settings.rho) * v + real(1 - settings.rho) * (g * g)
+    return w - real(rate) * g / (np.sqrt(v) + real(settings.epsilon)), (v,)
+
+
+OPTIMIZERS: dict[str, Step] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "adam": adam,
+    "adamw": adam,
+    "rmsprop": rmsprop,
+}
 
 
 @dataclass
@@ -49,25 +111,69 @@ class Optimizer:
 
     Attributes
     ----------
-    name : {"sgd", "momentum"}
-    settings : dict of float
-        Those that its step reads.
+    name : str
+        One of ``OPTIMIZERS``.
+    settings : Settings
     state : tuple of (size,) arrays
+    number : int
+        Steps that were taken.
     """
 
     name: str = "sgd"
-    settings: dict[str, float] = field(default_factory=dict)
+    settings: Settings = Settings()
     state: State = ()
+    number: int = 0
 
     def step(
         self, parameters: Parameters, gradients: Parameters, learning_rate: float
     ) -> Parameters:
-        """Return the next parameters, computed in the parameters' floating type."""
+        """Return the next parameters, computed in the parameters' floating type.
+
+        Before the step, the gradient g of all parameters together is scaled to a norm of at most
+        max_norm (by max_norm / (norm + 1e-6), as PyTorch does), and for weights, not for biases,
+        g <- g + l2 w and w <- w - rate weight_decay w.
+        """
+        settings = self.settings
+        real = parameters[0][0].dtype.type
+        if settings.max_norm is not None:
+            norm = math.sqrt(float((flatten(gradients).astype(np.float64) ** 2).sum()))
+            scale = real(min(1.0, settings.max_norm / (norm + 1e-6)))
+            gradients = [(scale * W, scale * b) for W, b in gradients]
+        if settings.l2:
+            l2 = real(settings.l2)
+            gradients = [
+                (G + l2 * W, g) for (W, _), (G, g) in zip(parameters, gradients, strict=True)
+            ]
+        if settings.weight_decay:
+            kept = real(1 - learning_rate * settings.weight_decay)
+            parameters = [(kept * W, b) for W, b in parameters]
         w = flatten(parameters)
-        settings = {name: w.dtype.type(value) for name, value in self.settings.items()}
-        rate = w.dtype.type(learning_rate)
-        w, self.state = OPTIMIZERS[self.name](w, flatten(gradients), self.state, rate, settings)
+        self.number += 1
+        w, self.state = OPTIMIZERS[self.name](
+            w, flatten(gradients), self.state, learning_rate, self.settings, self.number
+        )
         return unflatten(w, layer_sizes_of(parameters))
+
+
+def merge_states(optimizers: Sequence[Optimizer], how: str) -> None:
+    """Keep, average or reset the states of replicas' optimisers, after a merge.
+
+    Means are summed in double, in the order of the replicas. An optimiser that has not taken a step
+    has a state of zeros. All get the largest number of steps.
+    """
+    if how == "keep":
+        return
+    states = [optimizer.state for optimizer in optimizers if optimizer.state]
+    merged: list[FloatArray] = []
+    if how == "average" and states:
+        for arrays in zip(*states, strict=True):
+            total = sum(array.astype(np.float64) for array in arrays)
+            merged.append((total / len(optimizers)).astype(arrays[0].dtype))
+    elif how not in ("average", "reset"):
+        raise ValueError(f"how must be 'keep', 'average' or 'reset', got {how!r}")
+    number = max(optimizer.number for optimizer in optimizers) if how == "average" else 0
+    for optimizer in optimizers:
+        optimizer.state, optimizer.number = tuple(merged), number
 
 
 def sgd_step(parameters: Parameters, gradients: Parameters, learning_rate: float) -> Parameters:

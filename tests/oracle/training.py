@@ -23,7 +23,7 @@ from oracle.network import (
     layer_sizes_of,
     unflatten,
 )
-from oracle.optimizer import Optimizer, learning_rate_at
+from oracle.optimizer import Optimizer, Settings, learning_rate_at, merge_states
 from oracle.random import ORDER, IntArray, derive, permutation
 
 
@@ -248,13 +248,13 @@ def train_parallel(
     tol: float = 1e-4,
     warmup_share: float = 0.0,
     optimizer: str = "sgd",
-    momentum: float = 0.9,
     merge_every: int | tuple[int, int] | None,
     merge_options: dict[str, float | str] | None = None,
     outer_optimizer: str = "momentum",
     outer_learning_rate: float = 1.0,
     outer_momentum: float,
     last_merge: str | None = None,
+    state_at_merge: str = "keep",
     warmup_samples: int = 0,
     first_round: int = 0,
     init: str | Parameters = "shared",
@@ -263,19 +263,22 @@ def train_parallel(
     sample_weight: ArrayLike | None = None,
     seed: int = 0,
     dtype: DTypeLike = np.float32,
+    **settings: float,
 ) -> TrainingResult:
     """Train ``threads`` replicas one after the other, round by round, and merge them.
 
     The keywords are those of ``omp_mlp.train_parallel``; where its default is "auto", the value
-    must be given here. X is dense and already scaled. y holds class indices (integers from 0) or
-    real targets, (N,) or (N, k). init is "shared" (every replica starts as replica 0),
-    "independent", or the parameters to start from, whose layer sizes then hold.
+    must be given here. ``settings`` are those of the optimiser. X is dense and already scaled. y
+    holds class indices (integers from 0) or real targets, (N,) or (N, k). init is "shared" (every
+    replica starts as replica 0), "independent", or the parameters to start from, whose layer sizes
+    then hold.
 
     In each round every replica trains on its own samples from where the last merge left it;
     then master = merge(base = the round's start, replicas), and all go on from the master.
     With independent starts the base of the first round is the start of replica 0.
 
-    Every replica has an optimiser of its own, whose state no merge changes.
+    Every replica has an optimiser of its own. Merges leave its state as it is ("keep"), make it the
+    mean over all replicas, with the largest number of steps ("average"), or end it ("reset").
 
     A batch larger than X is all of X, also where rounds end at whole batches.
 
@@ -318,8 +321,7 @@ def train_parallel(
         )
         for i in range(threads)
     ]
-    settings = {"momentum": momentum}
-    optimizers = [Optimizer(optimizer, settings) for _ in range(threads)]
+    optimizers = [Optimizer(optimizer, Settings(**settings)) for _ in range(threads)]
     outer = Outer(outer_optimizer, outer_learning_rate, outer_momentum)
     master = replicas[0]
     trained: list[Parameters] = []
@@ -341,7 +343,7 @@ def train_parallel(
             weight,
             np.concatenate(order),
             batches(0, warmup_samples, n_samples, batch_size),
-            Optimizer(optimizer, settings),
+            Optimizer(optimizer, Settings(**settings)),
             learning_rate=learning_rate,
             learning_rate_schedule="constant",
             power_t=power_t,
@@ -396,6 +398,7 @@ def train_parallel(
             merged = outer_step(outer, given.base, MERGES[merge](given), rate)
         master = unflatten(merged, layer_sizes)
         replicas = [master] * threads
+        merge_states(optimizers, state_at_merge)
         falls = plateau.end_round(spans[0][1], sum(counts), loss_sum)
         if falls and learning_rate_schedule == "adaptive":
             learning_rate /= 5
