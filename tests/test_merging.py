@@ -991,9 +991,11 @@ def test_replicas_that_are_not_finite_may_be_left_out(method: str) -> None:
     options: dict[str, Any] = {"shuffle": False, "learning_rate": 0.01, "epochs": 2}
     with pytest.warns(omp_mlp.SkippedReplicaWarning, match="replica 1 in round 0"):
         model = fixed.train_parallel(
-            X, y * 1.0, 2, method, on_nonfinite="skip", keep_replicas=True, **options
+            X, y - 0.5, 2, method, on_nonfinite="skip", keep_replicas=True, **options
         )
-    replica = fixed.train_parallel(X[:32], y[:32] * 1.0, 1, "average", merge_every=None, **options)
+    replica = fixed.train_parallel(
+        X[:32], y[:32] - 0.5, 1, "average", merge_every=None, **options
+    )
     if method == "ensemble":
         assert [bits(m) for m in model.models] == [bits(replica)]
         return
@@ -1003,17 +1005,17 @@ def test_replicas_that_are_not_finite_may_be_left_out(method: str) -> None:
     # On arrays, likewise.
     arrays = [[m.weights, m.biases] for m in model.replicas]
     with pytest.raises(ValueError, match=r"models\[1\] must be finite; got (nan|-?inf)"):
-        omp_mlp.merge(arrays, method, X=X[:32], y=y[:32] * 1.0)
+        omp_mlp.merge(arrays, method, X=X[:32], y=y[:32] - 0.5)
     with pytest.warns(omp_mlp.SkippedReplicaWarning, match=r"without models\[1\]"):
         merged = omp_mlp.merge(
             arrays,
             method,
             X=X[:32],
-            y=y[:32] * 1.0,
+            y=y[:32] - 0.5,
             on_nonfinite="skip",
             output_activation="identity",
         )
-    expected = omp_mlp.merge([replica], method, X=X[:32], y=y[:32] * 1.0)
+    expected = omp_mlp.merge([replica], method, X=X[:32], y=y[:32] - 0.5)
     assert bits(merged) == bits(expected)
 
 
@@ -1052,6 +1054,6 @@ def test_a_replica_that_diverges_is_named() -> None:
     X[40:] *= 1e20  # in the second half only
     with pytest.raises(omp_mlp.TrainingDivergedError, match="replica 1") as raised:
         fixed.train_parallel(
-            X, y * 1.0, 2, "weight_matching", shuffle=False, learning_rate=0.01, epochs=5
+            X, y - 0.5, 2, "weight_matching", shuffle=False, learning_rate=0.01, epochs=5
         )
     assert raised.value.replica == 1

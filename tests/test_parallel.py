@@ -600,7 +600,7 @@ def test_huge_learning_rate_diverges(activation: str, merge_every: int | None) -
     with pytest.raises(omp_mlp.TrainingDivergedError, match=r"training diverged: .* in round 0"):
         fixed.train_parallel(
             X,
-            y / 1.0,
+            y + 0.5,
             3,
             "average",
             hidden_layer_sizes=(5, 5),

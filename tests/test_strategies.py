@@ -440,6 +440,6 @@ def test_divergence(strategy: str, workers: int) -> None:
     with pytest.raises(omp_mlp.TrainingDivergedError) as caught:
         train(
             strategy, 3, workers=workers, activation="identity", loss="squared_error",
-            output_activation="identity", learning_rate=1e20, y=classes() / 1.0,
+            output_activation="identity", learning_rate=1e20, y=classes() + 0.5,
         )  # fmt: skip
     assert caught.value.replica == 0

@@ -186,3 +186,94 @@ def test_strings_and_bytes_are_different_labels():
         in_bytes.score(X[:2], ["no", "yes"])
     with pytest.raises(ValueError, match=r"must have the classes of models\[0\], \['no' 'yes'\]"):
         omp_mlp.merge([STRINGS, in_bytes])
+
+
+# ----------------------------------------------------------------------------- classes or values
+
+
+N = 60
+WIDE = np.random.default_rng(1).normal(size=(N, 3)).astype(np.float32)
+QUICK = {"epochs": 1, "hidden_layer_sizes": (3,)}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_whole_floats_are_labels_if_the_task_is_classes(dtype):
+    y = (np.arange(N) % 3 - 1).astype(dtype)
+    model = omp_mlp.train_parallel(WIDE, y, 1, task="classes", **QUICK)
+    assert model.classes.tolist() == [-1, 0, 1]
+    assert model.classes.dtype == dtype
+    assert model.output_activation == "softmax"
+    as_integers = omp_mlp.train_parallel(WIDE, y.astype(int), 1, **QUICK)
+    np.testing.assert_array_equal(model.weights[0], as_integers.weights[0])
+    assert model.score(WIDE, y) == as_integers.score(WIDE, y.astype(int))
+    assert model.predict(WIDE).dtype == dtype
+
+
+@pytest.mark.parametrize("y", [np.arange(N), np.arange(N) % 2 == 0, np.arange(N, dtype=np.uint8)])
+def test_integers_and_booleans_are_values_if_the_task_is_values(y):
+    model = omp_mlp.train_parallel(WIDE, y, 1, task="values", learning_rate=1e-6, **QUICK)
+    assert model.classes is None
+    as_floats = omp_mlp.train_parallel(
+        WIDE, y.astype(float), 1, task="values", learning_rate=1e-6, **QUICK
+    )
+    np.testing.assert_array_equal(model.weights[0], as_floats.weights[0])
+
+
+def test_validation_data_are_of_the_task():
+    y = (np.arange(N) % 3).astype(float)
+    for task, other in (("classes", y.astype(int)), ("values", y.astype(int))):
+        model = omp_mlp.train_parallel(
+            WIDE, y, 1, task=task, validation_data=(WIDE, other), learning_rate=1e-3, **QUICK
+        )
+        assert model.history.validation_score[-1] == model.score(WIDE, y)
+
+
+DOUBTS = [  # (what, y, the doubt)
+    ("few kinds", np.arange(20) % 2 / 1.0, "floats that are whole numbers of 2 kinds in 20 rows"),
+    ("20 kinds", np.arange(200) % 20 * 5.0, "whole numbers of 20 kinds in 200 rows"),
+    ("negative", 1.0 - np.arange(30) % 3, "whole numbers of 3 kinds in 30 rows"),
+    ("many kinds", np.arange(21), "integers of 21 kinds in 21 rows"),
+    ("many rows", np.arange(209) % 21 * 7, "integers of 21 kinds in 209 rows"),
+    ("few rows", np.arange(19) % 2 / 1.0, None),
+    ("21 kinds", np.arange(210) % 21 / 1.0, None),
+    ("one kind", np.ones(50), None),
+    ("not whole", np.arange(200) % 4 / 2.0, None),
+    ("not whole, late", np.append(np.arange(1100) % 4 / 1.0, 0.5), None),
+    ("enough rows", np.arange(210) % 21, None),
+    ("20 integers", np.arange(20), None),
+    ("strings", np.arange(30).astype(str), None),
+    ("two columns", np.ones((40, 2)) * (np.arange(40) % 3)[:, None], None),
+]
+
+
+@pytest.mark.parametrize(("y", "doubt"), [pytest.param(*row[1:], id=row[0]) for row in DOUBTS])
+def test_a_doubtful_task_is_a_warning(y, doubt):
+    X = np.random.default_rng(2).normal(size=(len(y), 2)).astype(np.float32)
+    options = {"epochs": 0, "hidden_layer_sizes": ()}
+    if doubt is None:
+        omp_mlp.train_parallel(X, y, 1, **options)  # a warning is an error
+        return
+    with pytest.warns(omp_mlp.TaskWarning, match=doubt) as caught:
+        omp_mlp.train_parallel(X, y, 1, **options)
+    assert caught[0].filename == __file__
+    assert "task='values'" in str(caught[0].message)
+    assert "task='classes'" in str(caught[0].message)
+    for task in ("classes", "values"):
+        omp_mlp.train_parallel(X, y, 1, task=task, **options)
+
+
+BAD_TASKS = [
+    ("floats", Y / 2.0, "classes", ValueError, "for task='classes'; got 0.5 in row 1"),
+    ("nan", np.where(Y == 2, np.nan, 0.0), "classes", ValueError, "'classes'; got nan in row 2"),
+    ("inf", np.where(Y == 2, np.inf, 0.0), "classes", ValueError, "'classes'; got inf in row 2"),
+    ("strings", Y.astype(str), "values", TypeError, "numbers for a regression; got dtype <U21"),
+    ("name", Y, "regression", ValueError, "task must be one of 'auto', 'classes', 'values'; got"),
+]
+
+
+@pytest.mark.parametrize(
+    ("bad", "task", "error", "message"), [pytest.param(*row[1:], id=row[0]) for row in BAD_TASKS]
+)
+def test_bad_task(train_without_work, bad, task, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        train_without_work(y=bad, task=task)

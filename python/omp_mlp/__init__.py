@@ -10,7 +10,12 @@ import os as _os
 from omp_mlp import _core, costs, datasets
 from omp_mlp.config import build_config, show_config
 from omp_mlp.ensemble import Ensemble
-from omp_mlp.errors import LearningRateWarning, SkippedReplicaWarning, TrainingDivergedError
+from omp_mlp.errors import (
+    LearningRateWarning,
+    SkippedReplicaWarning,
+    TaskWarning,
+    TrainingDivergedError,
+)
 from omp_mlp.history import History, Progress
 from omp_mlp.merging.merge import merge
 from omp_mlp.merging.methods import MergeMethod, MergeOption, merge_methods
@@ -30,6 +35,7 @@ __all__ = [
     "Model",
     "Progress",
     "SkippedReplicaWarning",
+    "TaskWarning",
     "TrainingDivergedError",
     "__version__",
     "build_config",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.early_stopping import split
+from omp_mlp.errors import TaskWarning
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.options import ONE_NETWORK, Options
 from omp_mlp.predictor import Predictor
-from omp_mlp.targets import Targets, read_sample_weight, read_targets
+from omp_mlp.targets import Targets, doubtful_task, read_sample_weight, read_targets
 from omp_mlp.workers import effective_workers
 
 
@@ -62,7 +64,11 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
         )
     # Logistic outputs are between 0 and 1: the values have to be, too, and stay as they are.
     scales = options.scale_targets == "auto" and options.output_activation in ("auto", "identity")
-    targets = read_targets(y, inputs.n_samples, scaling="auto" if scales else None)
+    targets = read_targets(
+        y, inputs.n_samples, scaling="auto" if scales else None, task=options.task
+    )
+    if options.task == "auto" and (doubt := doubtful_task(y, targets)) is not None:
+        warnings.warn(doubt, TaskWarning, stacklevel=3)  # of train_parallel's caller
     weight = read_sample_weight(options.sample_weight, inputs.n_samples)
     if not holds_out:
         return TrainingData(inputs, targets, weight, _validation(options, inputs, targets))

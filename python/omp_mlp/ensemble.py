@@ -17,7 +17,7 @@ from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
 
 _FORMAT = "omp_mlp ensemble"
 # Of train_parallel; the targets and what goes with them are set by the ensemble.
-_NOT_FOR_DISTILL = ("y", "loss", "output_activation", "validation_data", "scale_targets")
+_NOT_FOR_DISTILL = ("y", "task", "loss", "output_activation", "validation_data", "scale_targets")
 
 
 class Ensemble(Predictor):
@@ -135,8 +135,8 @@ class Ensemble(Predictor):
         **options
             Options of :func:`omp_mlp.train_parallel`, with its defaults, except that the default of
             ``activation`` is the ensemble's activation.
-            ``y``, ``loss``, ``output_activation``, ``validation_data``, ``scale_targets`` and a
-            Model for ``init`` are errors.
+            ``y``, ``task``, ``loss``, ``output_activation``, ``validation_data``, ``scale_targets``
+            and a Model for ``init`` are errors.
 
         Returns
         -------
@@ -167,6 +167,7 @@ class Ensemble(Predictor):
             hidden_layer_sizes=(
                 self.layer_sizes[1:-1] if hidden_layer_sizes is None else hidden_layer_sizes
             ),
+            task="values",
             loss="squared_error",
             output_activation="identity",
             scale_targets=False,

@@ -63,5 +63,9 @@ class LearningRateWarning(UserWarning):
     """The learning rate was too large, and the training went on with a smaller one."""
 
 
+class TaskWarning(UserWarning):
+    """The dtype of y says classes or values, and its numbers look like the other."""
+
+
 class SkippedReplicaWarning(RuntimeWarning):
     """Replicas that were not finite were left out of a merge, as ``on_nonfinite="skip"`` asks."""

@@ -179,7 +179,7 @@ def _output_function(options: Options, targets: Targets) -> str:
     if loss == "cross_entropy" and not is_classification:
         raise ValueError(
             "loss='cross_entropy' needs y of integers, strings or booleans; got floats, which are "
-            "the values of a regression (loss='squared_error')"
+            "the values of a regression (loss='squared_error'), and labels by task='classes' only"
         )
     if output == "auto":
         if loss == "cross_entropy":

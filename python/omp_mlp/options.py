@@ -186,6 +186,7 @@ class Options:
     hidden_layer_sizes: tuple[int, ...] = _row((128,), _sizes)
     activation: str = _row("relu", _one_of(*ACTIVATIONS))
     output_activation: str = _row("auto", _one_of("auto", *OUTPUT_ACTIVATIONS))
+    task: str = _row("auto", _one_of("auto", "classes", "values"))
     loss: str = _row("auto", _one_of("auto", *OUTPUTS_OF_LOSS))
     epochs: int = _row("auto", _words_or(_AUTO, _integer(0)), field="epochs")
     batch_size: int = _row("auto", _words_or(_AUTO, _integer(1)))

@@ -46,11 +46,13 @@ def read_targets(
     name: str = "y",
     like: tuple[npt.NDArray[Any] | None, int] | None = None,
     scaling: Scaling | str | None = None,
+    task: str = "auto",
 ) -> Targets:
     """Check y and turn labels into class indices.
 
     ``like``: the labels (None for a regression) and the number of outputs that y must have. Without
-    it, both come from y. ``scaling``: of the values of a regression; "auto" finds it in y.
+    it, both come from y, and ``task`` says which of the two y is: "classes", "values" or, by its
+    dtype, "auto". ``scaling``: of the values of a regression; "auto" finds it in y.
     """
     array = _text_if_objects(np.asarray(y), name)
     if array.ndim not in (1, 2):
@@ -63,10 +65,56 @@ def read_targets(
         raise TypeError(
             f"{name} must hold integers, strings, booleans or floats; got dtype {array.dtype}"
         )
-    is_regression = array.dtype.kind == "f" if like is None else like[0] is None
+    if like is not None:
+        is_regression = like[0] is None
+    else:
+        is_regression = array.dtype.kind == "f" if task == "auto" else task == "values"
     if is_regression:
         return _value_targets(array, name, None if like is None else like[1], scaling)
     return _class_targets(array, name, None if like is None else like[0])
+
+
+_FEW_KINDS = 20
+_MANY_ROWS = 10  # of each kind, on average
+
+
+def doubtful_task(y: object, targets: Targets) -> str | None:
+    """Return a doubt about what "auto" takes y for, or None if there is none."""
+    if targets.labels is not None:
+        kinds, rows = len(targets.labels), len(np.asarray(y))
+        if targets.labels.dtype.kind in "iu" and kinds > _FEW_KINDS and rows < _MANY_ROWS * kinds:
+            return (
+                f"y has integers of {kinds} kinds in {rows} rows, which are trained as the labels "
+                "of classes; task='values' trains them as values, and task='classes' as labels "
+                "without this warning"
+            )
+        return None
+    array = np.asarray(y)
+    if array.ndim != 1 or not _is_whole(array[:1000]) or not _is_whole(array):
+        return None
+    kinds, rows = len(np.unique(array)), len(array)
+    if 2 <= kinds <= _FEW_KINDS and rows >= _MANY_ROWS * kinds:
+        return (
+            f"y has floats that are whole numbers of {kinds} kinds in {rows} rows, which are "
+            "trained as the values of a regression; task='classes' trains them as labels, and "
+            "task='values' as values without this warning"
+        )
+    return None
+
+
+def _is_whole(array: npt.NDArray[Any]) -> bool:
+    return bool((array == np.rint(array)).all())
+
+
+def _check_whole(array: npt.NDArray[Any], name: str) -> None:
+    if array.dtype.kind != "f":
+        return
+    bad = np.flatnonzero(~(np.isfinite(array) & (array == np.rint(array))))
+    if len(bad):
+        raise ValueError(
+            f"{name} of floats must hold whole numbers for task='classes'; got {array[bad[0]]} "
+            f"in row {bad[0]}"
+        )
 
 
 def _text_if_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
@@ -122,6 +170,7 @@ def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] 
             f"{name} must have one dimension for a classification; got shape {array.shape}"
         )
     if labels is None:
+        _check_whole(array, name)
         labels, indices = _small_integers(array) or np.unique(array, return_inverse=True)
         return Targets(labels, indices.astype(np.int32), None)
     if _text_kind(array) != _text_kind(labels):

@@ -26,6 +26,7 @@ def train_parallel(
     hidden_layer_sizes: Sequence[int] = (128,),
     activation: str = "relu",
     output_activation: str = "auto",
+    task: str = "auto",
     loss: str = "auto",
     epochs: int | str = "auto",
     batch_size: int | str = "auto",
@@ -96,7 +97,7 @@ def train_parallel(
         stands for the same float.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Integers, strings or booleans are the labels of a classification. Floats are the values of a
-        regression, in one or several columns.
+        regression, in one or several columns. ``task`` says otherwise.
     threads : int, optional
         Number of replicas (the paper's n). ``threads`` changes the result; ``workers`` changes the
         speed. For the strategies that train one network: the number of parts of the work. Default:
@@ -113,6 +114,12 @@ def train_parallel(
     output_activation : {"auto", "softmax", "identity", "logistic"}, default "auto"
         "softmax" goes with cross-entropy, the others with squared error. "auto": softmax for
         cross-entropy; for squared error, logistic with labels and identity with values.
+    task : {"auto", "classes", "values"}, default "auto"
+        What y is. "auto" goes by its dtype: floats are values, and all else is classes. A
+        :class:`omp_mlp.TaskWarning` says when the numbers look like the other: floats that are
+        whole numbers of 2 to 20 kinds, with ten rows a kind or more; integers of more than 20
+        kinds, with fewer than ten rows a kind. "classes" trains floats as labels, too, if they are
+        whole numbers. "values" trains any numbers as values.
     loss : {"auto", "cross_entropy", "squared_error"}, default "auto"
         The loss of a sample is -log p(correct), or 1/2 sum_k (o_k - t_k)^2. With labels, t is 1 for
         the right class and 0 for the others. "auto": cross-entropy with labels, squared error with
