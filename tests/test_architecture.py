@@ -275,8 +275,9 @@ def test_stub_has_the_names_and_arguments_of_the_compiled_module():
         (omp_mlp.merge_methods(), [*oracle.MERGES, *oracle.ONE_SHOT_MERGES]),
         (_core.optimizers(), oracle.OPTIMIZERS),
         (_core.activations(), oracle.ACTIVATIONS),
+        (_core.losses(), {loss for loss, _ in oracle.PAIRS}),
     ],
-    ids=["merge methods", "optimisers", "activations"],
+    ids=["merge methods", "optimisers", "activations", "losses"],
 )
 def test_every_row_says_what_it_is_and_has_an_oracle(rows, oracles):
     assert sorted(row.name for row in rows) == sorted(oracles)
@@ -297,7 +298,7 @@ def test_oracle_shares_nothing_with_the_package():
 
 
 # What holds for the whole tree, or for more than one module.
-OF_THE_WHOLE = {"architecture", "docs", "mnist", "parallel"}
+OF_THE_WHOLE = {"architecture", "docs", "mnist", "multilabel", "parallel"}
 
 
 def test_every_test_file_mirrors_a_module():

@@ -11,6 +11,7 @@ import fixed
 import omp_mlp
 import oracle
 from omp_mlp import _core
+from omp_mlp.losses import LossKind
 
 ACTIVATIONS = tuple(oracle.ACTIVATIONS)
 
@@ -41,6 +42,7 @@ def evaluate(sizes: list[int], X: np.ndarray, *, activation: str, first_layer: s
             classes=rng.integers(0, sizes[-1], len(X)).astype(np.int32),
             values=None,
             weights=rng.random(len(X)).astype(np.float32),
+            loss=LossKind("cross_entropy").core(),
         ),
         first_layer=first_layer,
     )

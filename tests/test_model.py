@@ -179,7 +179,8 @@ BAD_MODELS = [
         ([W], [B]),
         {"output_activation": "relu"},
         ValueError,
-        "output_activation must be one of 'auto', 'softmax', 'identity', 'logistic'; got 'relu'",
+        "output_activation must be one of 'auto', 'softmax', 'identity', 'logistic', "
+        "'exponential'; got 'relu'",
     ),
     (([W], [B]), {"classes": [1, 2]}, ValueError, r"3 different labels .* got \[1, 2\]"),
     (([W], [B]), {"classes": [1, 2, 2]}, ValueError, r"3 different labels .* got \[1, 2, 2\]"),
@@ -753,8 +754,8 @@ def rewritten(path, change):
 
 
 def test_other_version(saved):
-    rewritten(saved, lambda _, metadata: metadata.update(format_version="3"))
-    refuses(saved, "format version '3'; this omp_mlp reads versions '1' and '2'")
+    rewritten(saved, lambda _, metadata: metadata.update(format_version="4"))
+    refuses(saved, "format version '4'; this omp_mlp reads versions '1', '2', '3'")
 
 
 @pytest.mark.parametrize("name", ["weights.1", "biases.0", "weights.0"])

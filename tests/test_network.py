@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 import oracle
 from omp_mlp import _core
+from omp_mlp.losses import LOSSES, LossKind
 
 ACTIVATIONS = tuple(oracle.ACTIVATIONS)
 LOSS_AND_OUTPUT = [
-    pytest.param("cross_entropy", "softmax", id="cross_entropy-softmax"),
-    pytest.param("squared_error", "identity", id="squared_error-identity"),
-    pytest.param("squared_error", "logistic", id="squared_error-logistic"),
+    pytest.param(loss, output, id=f"{loss}-{output}") for loss, output in sorted(oracle.PAIRS)
 ]
 DEPTHS = [
     pytest.param((), id="linear"),
@@ -90,7 +89,11 @@ def core_gradient(
     activation: str,
     output_activation: str,
     first_layer: str = "sparse",
+    loss: str | None = None,
+    **settings: float,
 ) -> tuple[float, NDArray[np.float32]]:
+    if loss is None:
+        loss = "cross_entropy" if output_activation == "softmax" else "squared_error"
     is_classes = np.issubdtype(y.dtype, np.integer)
     return core_network(parameters, activation, output_activation).gradient(
         samples=core_samples(X),
@@ -98,6 +101,7 @@ def core_gradient(
             classes=y.astype(np.int32) if is_classes else None,
             values=None if is_classes else y,
             weights=sample_weight,
+            loss=LossKind(loss, **settings).core(),
         ),
         first_layer=first_layer,
     )
@@ -168,6 +172,7 @@ def test_gradient_by_central_differences(
             activation,
             output_activation,
             first_layer,
+            loss,
         )
         assert_close(gradient_got, slopes)
         assert_close(gradient_got, oracle.flatten(gradients))
@@ -263,7 +268,7 @@ def test_gradient_of_any_network(
     )
     # With one class p - 1 is 0 but for rounding: an absolute floor beside the relative bound.
     bound = 2 * TOLERANCE * max(np.abs(oracle.flatten(expected)).max(), 0.1)
-    network = (activation, output_activation, first_layer)
+    network = (activation, output_activation, first_layer, loss)
     before = _core.kernels_in_use()
     try:
         for name in _core.kernel_names():
@@ -304,11 +309,101 @@ def test_saturated_outputs_neither_overflow_nor_lose_the_loss(kernels: str, far:
     assert _core.kernels_in_use() == kernels
 
 
+def test_the_oracle_has_every_loss_of_the_table() -> None:
+    rows = {(row.name, output) for row in LOSSES.values() for output in row.outputs}
+    assert rows == oracle.PAIRS
+
+
+SETTINGS = [
+    ("huber", "identity", {"huber_delta": 0.25}),
+    ("huber", "identity", {"huber_delta": 3.0}),
+    ("quantile", "identity", {"quantile": 0.1}),
+    ("quantile", "identity", {"quantile": 0.75}),
+    ("cross_entropy", "softmax", {"label_smoothing": 0.1}),
+    ("cross_entropy", "softmax", {"label_smoothing": 0.9}),
+]
+
+
+@pytest.mark.parametrize(("loss", "output_activation", "settings"), SETTINGS, ids=str)
+def test_settings_of_losses_by_central_differences(
+    loss: str, output_activation: str, settings: dict[str, float]
+) -> None:
+    parameters = random_parameters([7, 9, 3], seed=1)
+    X = random_inputs(20, 7, seed=2)
+    y = random_targets(20, 3, loss, seed=3)
+    weight = np.random.default_rng(4).random(20).astype(np.float32)
+    data = (X.astype(np.float64), y, weight.astype(np.float64))
+    network: dict[str, Any] = {
+        "activation": "tanh",
+        "output_activation": output_activation,
+        "loss": loss,
+        **settings,
+    }
+    slopes = central_differences(
+        parameters, lambda moved: oracle.batch_loss(moved, *data, **network)
+    )
+    assert np.abs(slopes).max() > 0.01
+    got_loss, got = core_gradient(
+        parameters, X, y, weight, "tanh", output_activation, "sparse", loss, **settings
+    )
+    assert_close(got, slopes)
+    assert_close(got, oracle.flatten(oracle.gradient(double(parameters), *data, **network)))
+    expected = oracle.batch_loss(double(parameters), *data, **network)
+    assert got_loss == pytest.approx(expected, rel=1e-6)
+
+
+def derivative(
+    loss: str, z: list[float], t: Any, output: str, **settings: float
+) -> tuple[float, list[float]]:
+    """Return the loss and its derivative by z, of one sample: a bias alone."""
+    parameters: oracle.Parameters = [(np.zeros((1, len(z)), np.float32), np.float32(z))]
+    value, gradient = core_gradient(
+        parameters, np.float32([[1.0]]), t, None, "relu", output, loss=loss, **settings
+    )
+    return value, gradient[len(z) :].tolist()
+
+
+def test_losses_by_hand() -> None:
+    # e = o - t = (-3, 0, 0.5, 2).
+    z, t = [-2.0, 1.0, 1.5, 3.0], np.float32([[1, 1, 1, 1]])
+    assert derivative("absolute", z, t, "identity") == (5.5, [-1, 0, 1, 1])
+    # Within delta = 2: 0.125 and 2; beyond: 2 (3 - 1) = 4.
+    got = derivative("huber", z, t, "identity", huber_delta=2.0)
+    assert got == (6.125, [-2, 0, 0.5, 2])
+    # 0.75 * 3 below the target, and 0.25 * 2.5 above it.
+    got = derivative("quantile", z, t, "identity", quantile=0.75)
+    assert got == (2.875, [-0.75, 0, 0.25, 0.25])
+    # exp(0) - 3 * 0 and exp(ln 2) - 3 ln 2.
+    ln2 = float(np.log(2))
+    value, delta = derivative("poisson", [0.0, ln2], np.float32([[3, 3]]), "exponential")
+    assert value == pytest.approx(3 - 3 * ln2, rel=1e-7)
+    np.testing.assert_allclose(delta, [-2, -1], rtol=1e-6)
+    # p = (1/2, 1/3): -log(1/2) and -log(2/3).
+    value, delta = derivative("binary_cross_entropy", [0.0, -ln2], np.float32([[1, 0]]), "logistic")
+    assert value == pytest.approx(np.log(2) + np.log(1.5), rel=1e-7)
+    np.testing.assert_allclose(delta, [-0.5, 1 / 3], rtol=1e-6)
+    # p = (3/4, 1/4), s = 1/2: q = (3/4, 1/4), so that the loss is the entropy of p, and flat.
+    value, delta = derivative(
+        "cross_entropy", [float(np.log(3)), 0.0], np.array([0]), "softmax", label_smoothing=0.5
+    )
+    assert value == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25), rel=1e-6)
+    np.testing.assert_allclose(delta, 0, atol=1e-7)
+
+
+@pytest.mark.parametrize("far", [50.0, 200.0, 1e4, 1e30])
+def test_saturated_labels_neither_overflow_nor_lose_the_loss(far: float) -> None:
+    value, delta = derivative(
+        "binary_cross_entropy", [far, -far, far, -far], np.float32([[0, 1, 1, 0]]), "logistic"
+    )
+    assert value == pytest.approx(2 * far, rel=1e-6)
+    np.testing.assert_allclose(delta, [1, -1, 0, 0], atol=1e-20)
+
+
 # -------------------------------------------------------------------------------------- forward
 
 
 @pytest.mark.parametrize("hidden", DEPTHS)
-@pytest.mark.parametrize("output_activation", ["softmax", "identity", "logistic"])
+@pytest.mark.parametrize("output_activation", ["softmax", "identity", "logistic", "exponential"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_outputs(activation: str, output_activation: str, hidden: tuple[int, ...]) -> None:
     parameters = random_parameters([7, *hidden, 3], seed=11)

@@ -67,13 +67,15 @@ BAD_OPTIONS = [
         "loss",
         "hinge",
         ValueError,
-        "loss must be one of 'auto', 'cross_entropy', 'squared_error'; got 'hinge'",
+        "loss must be one of 'auto', 'cross_entropy', 'squared_error', 'huber', 'absolute', "
+        "'quantile', 'poisson', 'binary_cross_entropy'; got 'hinge'",
     ),
     (
         "output_activation",
         "relu",
         ValueError,
-        "output_activation must be one of 'auto', 'softmax', 'identity', 'logistic'; got 'relu'",
+        "output_activation must be one of 'auto', 'softmax', 'identity', 'logistic', "
+        "'exponential'; got 'relu'",
     ),
     (
         "output_activation",

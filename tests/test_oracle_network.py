@@ -286,6 +286,11 @@ OUTPUTS = [
     ("squared_error", "identity", "classes"),
     ("squared_error", "logistic", "floats"),
     ("squared_error", "logistic", "classes"),
+    ("huber", "identity", "floats"),
+    ("absolute", "identity", "floats"),
+    ("quantile", "identity", "floats"),
+    ("poisson", "exponential", "floats"),
+    ("binary_cross_entropy", "logistic", "floats"),
 ]
 
 

@@ -25,7 +25,7 @@ BAD_Y = [
         "columns",
         np.stack([Y, Y], 1),
         ValueError,
-        "one dimension for a classification; got shape (12, 2)",
+        "y with several columns must hold 0 and 1, for a multilabel classification; got 2 in row 2",
     ),
     (
         "no columns",
@@ -83,7 +83,7 @@ def test_labels_are_sorted(y, labels, indices):
     assert targets.indices.tolist() == indices
     assert targets.indices.dtype == np.int32
     assert targets.values is None
-    assert targets.n_outputs == len(labels)
+    assert targets.kind.n_outputs == len(labels)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 3)])
@@ -93,7 +93,7 @@ def test_floats_are_values(shape):
     assert targets.labels is None
     assert targets.values.dtype == np.float32
     np.testing.assert_array_equal(targets.values, y.reshape(4, -1))
-    assert targets.n_outputs == targets.values.shape[1]
+    assert targets.kind.n_outputs == targets.values.shape[1]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])

@@ -3,6 +3,7 @@
 
 #include "bindings/activation.hpp"
 #include "bindings/build.hpp"
+#include "bindings/loss.hpp"
 #include "bindings/merge.hpp"
 #include "bindings/network.hpp"
 #include "bindings/optimizer.hpp"
@@ -12,6 +13,7 @@
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     m.doc() = "The compiled core of omp_mlp. Private: use the package.";
     omp_mlp::bind_build(m);
+    omp_mlp::bind_loss(m);
     omp_mlp::bind_samples(m);
     omp_mlp::bind_activation(m);
     omp_mlp::bind_network(m);

@@ -21,9 +21,9 @@ template <typename Enum>
 inline constexpr std::array<std::pair<const char*, Enum>, 0> names_of{};
 
 template <>
-inline constexpr std::array names_of<Output>{std::pair{"softmax", Output::softmax},
-                                             std::pair{"identity", Output::identity},
-                                             std::pair{"logistic", Output::logistic}};
+inline constexpr std::array names_of<Output>{
+    std::pair{"softmax", Output::softmax}, std::pair{"identity", Output::identity},
+    std::pair{"logistic", Output::logistic}, std::pair{"exponential", Output::exponential}};
 template <>
 inline constexpr std::array names_of<Shuffle>{std::pair{"none", Shuffle::none},
                                               std::pair{"shards", Shuffle::shards},

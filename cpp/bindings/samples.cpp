@@ -110,7 +110,8 @@ Targets PyTargets::view(Index samples, Index outputs) const {
     }
     return {.classes = pointer(classes, "classes", samples),
             .values = pointer(values, "values", samples * outputs),
-            .weights = pointer(weights, "weights", samples)};
+            .weights = pointer(weights, "weights", samples),
+            .loss = loss};
 }
 
 void bind_samples(const py::module_& m) {
@@ -124,8 +125,9 @@ void bind_samples(const py::module_& m) {
         .def("first_nonfinite", &PySamples::first_nonfinite, py::kw_only(), "workers"_a);
     py::class_<PyTargets>(m, "Targets")
         .def(py::init<std::optional<Array<std::int32_t>>, std::optional<Array<float>>,
-                      std::optional<Array<float>>>(),
-             py::kw_only(), "classes"_a.noconvert(), "values"_a.noconvert(), "weights"_a.noconvert());
+                      std::optional<Array<float>>, LossOptions>(),
+             py::kw_only(), "classes"_a.noconvert(), "values"_a.noconvert(), "weights"_a.noconvert(),
+             "loss"_a);
 }
 
 }  // namespace omp_mlp

@@ -36,11 +36,12 @@ struct PySamples {
     py::object first_nonfinite(int workers) const;
 };
 
-// y, either as classes or as values, and the weights of the samples.
+// y, either as classes or as values, the weights of the samples, and the loss.
 struct PyTargets {
     std::optional<Array<std::int32_t>> classes;
     std::optional<Array<float>> values;
     std::optional<Array<float>> weights;
+    LossOptions loss;
 
     // For so many samples and outputs; throws if an array is of another size.
     Targets view(Index samples, Index outputs) const;

@@ -2,10 +2,8 @@
 // parameters, batch, workspace). Nothing here knows of replicas, rounds or merges.
 //
 // Shapes: a batch has S samples; layer l has activations (S, fan_out_l) and deltas of the same shape,
-// delta = d loss / d z. The loss of a sample is
-//   cross-entropy  -log p(correct)             on softmax outputs,
-//   squared error  1/2 sum_k (o_k - t_k)^2     on identity or logistic outputs,
-// times its weight; the loss of a batch is the mean over its samples.
+// delta = d loss / d z. The loss of a sample is that of a row of loss.cpp, times the sample's weight; the
+// loss of a batch is the mean over its samples.
 #pragma once
 
 #include <optional>
@@ -143,7 +141,7 @@ void restore_output(const Network& network, const Workspace& workspace, Paramete
 // Turns z of the last layer into outputs: rows of workspace.outputs().
 void apply_output(const Kernels& kernels, const Network& network, Workspace& workspace);
 
-// Applies the output function, fills the deltas of the last layer, and returns the sum (not the mean)
+// Fills the deltas of the last layer, and returns the sum (not the mean)
 // of the samples' losses.
 double loss_and_delta(const Kernels& kernels, const Network& network, const Targets& targets,
                       std::span<const Index> ids, Workspace& workspace);

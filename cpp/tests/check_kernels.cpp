@@ -55,6 +55,7 @@ Answer answer(const Kernels& kernels, const Case& c) {
     }
     Targets targets;
     targets.classes = classes.data();
+    targets.loss.loss = &loss_of("cross_entropy");
 
     Workspace workspace{network, X, c.samples, c.reading};
     workspace.load(kernels, ids);

@@ -9,9 +9,17 @@ from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.early_stopping import split
 from omp_mlp.errors import TaskWarning
 from omp_mlp.inputs import Inputs, read_inputs
+from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.options import ONE_NETWORK, Options
 from omp_mlp.predictor import Predictor
-from omp_mlp.targets import Targets, doubtful_task, read_sample_weight, read_targets
+from omp_mlp.targets import (
+    Targets,
+    check_not_negative,
+    doubtful_task,
+    read_class_weight,
+    read_sample_weight,
+    read_targets,
+)
 from omp_mlp.workers import effective_workers
 
 
@@ -22,13 +30,9 @@ class Validation:
     inputs: Inputs
     targets: Targets
 
-    def evaluate(self, model: Predictor) -> tuple[float, float]:
+    def evaluate(self, model: Predictor, loss: LossKind) -> tuple[float, float]:
         """Return loss and score."""
-        return model._evaluate(self.inputs, self.targets)
-
-    def loss(self, model: Predictor) -> float:
-        """Return the loss alone."""
-        return self.evaluate(model)[0]
+        return model._evaluate(self.inputs, self.targets, loss)
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,22 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
             "forward_precision='bfloat16' goes with X as an array; got a sparse matrix"
         )
     # Logistic outputs are between 0 and 1: the values have to be, too, and stay as they are.
-    scales = options.scale_targets == "auto" and options.output_activation in ("auto", "identity")
-    targets = read_targets(
-        y, inputs.n_samples, scaling="auto" if scales else None, task=options.task
+    # A rate has no shift.
+    scales = (
+        options.scale_targets == "auto"
+        and options.output_activation in ("auto", "identity")
+        and options.loss != "poisson"
     )
-    if options.task == "auto" and (doubt := doubtful_task(y, targets)) is not None:
+    task = "values" if options.task == "auto" and options.loss in OF_VALUES else options.task
+    targets = read_targets(y, inputs.n_samples, scaling="auto" if scales else None, task=task)
+    if options.loss == "poisson":
+        check_not_negative(targets, "y")
+    if task == "auto" and (doubt := doubtful_task(y, targets)) is not None:
         warnings.warn(doubt, TaskWarning, stacklevel=3)  # of train_parallel's caller
     weight = read_sample_weight(options.sample_weight, inputs.n_samples)
+    if options.class_weight is not None:
+        of_classes = read_class_weight(options.class_weight, targets)
+        weight = of_classes if weight is None else weight * of_classes
     if not holds_out:
         return TrainingData(inputs, targets, weight, _validation(options, inputs, targets))
     data = _held_out(options, inputs, targets, weight)
@@ -98,10 +111,10 @@ def _validation(options: Options, inputs: Inputs, targets: Targets) -> Validatio
     read = read_inputs(
         X, name="validation_data[0]", n_features=inputs.n_features, scaling=inputs.scaling
     )
-    like = (targets.labels, targets.n_outputs)
-    return Validation(
-        read,
-        read_targets(
-            y, read.n_samples, name="validation_data[1]", like=like, scaling=targets.scaling
-        ),
+    name = "validation_data[1]"
+    held_out = read_targets(
+        y, read.n_samples, name=name, like=targets.kind, scaling=targets.scaling
     )
+    if options.loss == "poisson":
+        check_not_negative(held_out, name)
+    return Validation(read, held_out)

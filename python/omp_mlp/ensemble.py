@@ -11,13 +11,17 @@ import numpy as np
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
+from omp_mlp.losses import OUTPUT_FUNCTIONS
 from omp_mlp.model import READERS, Model, check_alike, store
 from omp_mlp.packed import views
-from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
+from omp_mlp.predictor import Predictor
 
 _FORMAT = "omp_mlp ensemble"
 # Of train_parallel; the targets and what goes with them are set by the ensemble.
-_NOT_FOR_DISTILL = ("y", "task", "loss", "output_activation", "validation_data", "scale_targets")
+_NOT_FOR_DISTILL = (
+    *("y", "task", "loss", "huber_delta", "quantile", "label_smoothing", "class_weight"),
+    *("output_activation", "validation_data", "scale_targets"),
+)
 
 
 class Ensemble(Predictor):
@@ -36,7 +40,7 @@ class Ensemble(Predictor):
     Attributes
     ----------
     models : tuple of Model
-    layer_sizes, activation, output_activation, classes, input_scaling, target_scaling
+    layer_sizes, activation, output_activation, classes, multilabel, input_scaling, target_scaling
         As in every model.
     history : History
         The history of the training that made the networks. It has no entries for an ensemble that
@@ -68,6 +72,7 @@ class Ensemble(Predictor):
         self.activation = first.activation
         self.output_activation = first.output_activation
         self.classes = first.classes
+        self.multilabel = first.multilabel
         self.input_scaling = first.input_scaling
         self.target_scaling = first.target_scaling
 
@@ -134,9 +139,9 @@ class Ensemble(Predictor):
             Hidden units of the new network. Default: those of the ensemble's models.
         **options
             Options of :func:`omp_mlp.train_parallel`, with its defaults, except that the default of
-            ``activation`` is the ensemble's activation.
-            ``y``, ``task``, ``loss``, ``output_activation``, ``validation_data``, ``scale_targets``
-            and a Model for ``init`` are errors.
+            ``activation`` is the ensemble's activation. What says what to learn (``y``, ``task``,
+            ``loss`` and its settings, ``output_activation``, ``class_weight``,
+            ``validation_data``, ``scale_targets``) and a Model for ``init`` are errors.
 
         Returns
         -------
@@ -185,6 +190,7 @@ class Ensemble(Predictor):
             self.classes,
             student.history,
             input_scaling=student.input_scaling,
+            multilabel=self.multilabel,
         )
 
 

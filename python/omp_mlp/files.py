@@ -22,8 +22,9 @@ from omp_mlp.packed import layer_sizes_of, pack, views
 from omp_mlp.scaling import Scaling
 
 # Networks with a scaling beside their weights have version 2: who knows version 1 only would read
-# the weights, and overlook the scaling.
-_PLAIN, _SCALED = "1", "2"
+# the weights, and overlook the scaling. Multilabel classifiers, which others would take for
+# regressions, have version 3.
+_PLAIN, _SCALED, _MULTILABEL = _VERSIONS = ("1", "2", "3")
 _SCALINGS = ("input", "target")
 
 
@@ -40,6 +41,7 @@ class Stored:
     history: History
     input_scaling: Scaling | None = None
     target_scaling: Scaling | None = None
+    multilabel: bool = False
 
 
 def write(path: str | os.PathLike[str], stored: Stored) -> None:
@@ -55,7 +57,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     history = stored.history
     metadata = {
         "format": stored.file_format,
-        "format_version": _SCALED if scalings else _PLAIN,
+        "format_version": (_MULTILABEL if stored.multilabel else _SCALED if scalings else _PLAIN),
         "activation": stored.activation,
         "output_activation": stored.output_activation,
         "classes": _classes_to_json(stored.classes),
@@ -85,10 +87,10 @@ def read(path: str | os.PathLike[str], formats: Container[str]) -> Stored:
         raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
     if metadata.get("format") not in formats:
         raise ValueError(f"{path}: not a network saved by omp_mlp (metadata: {sorted(metadata)})")
-    if metadata.get("format_version") not in (_PLAIN, _SCALED):
+    if metadata.get("format_version") not in _VERSIONS:
         raise ValueError(
             f"{path}: format version {metadata.get('format_version')!r}; this omp_mlp reads "
-            f"versions {_PLAIN!r} and {_SCALED!r}"
+            f"versions {', '.join(map(repr, _VERSIONS))}"
         )
     try:
         scalings = {name: tensors.pop(name) for name in list(tensors) if name in _SCALING_NAMES}
@@ -111,6 +113,7 @@ def read(path: str | os.PathLike[str], formats: Container[str]) -> Stored:
         History.from_dict(json.loads(metadata["history"])),
         input_scaling,
         target_scaling,
+        metadata["format_version"] == _MULTILABEL,
     )
 
 

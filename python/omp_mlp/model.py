@@ -14,8 +14,9 @@ from omp_mlp.activations import ACTIVATIONS
 from omp_mlp.checks import FloatArray
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
+from omp_mlp.losses import OUTPUT_FUNCTIONS
 from omp_mlp.packed import layer_sizes_of, pack, views
-from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
+from omp_mlp.predictor import Predictor
 from omp_mlp.scaling import Scaling, same_scaling
 from omp_mlp.targets import read_class_labels, same_labels
 from omp_mlp.workers import effective_workers
@@ -43,10 +44,15 @@ class Model(Predictor):
         The activation of every hidden layer: "relu", "leaky_relu" (0.01 z for negative z), "tanh",
         "logistic", "gelu" (the exact one, z Phi(z) with Phi the normal distribution), "silu"
         (z times the logistic of z) or "identity".
-    output_activation : {"auto", "softmax", "identity", "logistic"}, default "auto"
-        The activation of the last layer. "auto" is "softmax" with ``classes``, else "identity".
+    output_activation : {"auto", "softmax", "identity", "logistic", "exponential"}, default "auto"
+        The activation of the last layer. "auto" is "softmax" with ``classes``, "logistic" with
+        ``multilabel``, else "identity". "exponential" is exp(z), for rates.
     classes : array-like of shape (n_outputs,), optional
-        The label that each output stands for, sorted; None for a regression.
+        The label that each output stands for, sorted; None for a regression or a multilabel
+        classifier.
+    multilabel : bool, default False
+        Whether each output is the probability of a label of its own. Goes with logistic outputs and
+        without ``classes``.
 
     Attributes
     ----------
@@ -54,6 +60,7 @@ class Model(Predictor):
         They apply to X and make y as they are given; but see ``input_scaling`` and
         ``target_scaling``.
     activation, output_activation : str
+    multilabel : bool
     classes : ndarray of shape (n_outputs,), read-only, or None
     layer_sizes : tuple of int
         Features, hidden units of each layer, outputs.
@@ -85,6 +92,7 @@ class Model(Predictor):
         activation: str = "relu",
         output_activation: str = "auto",
         classes: npt.ArrayLike | None = None,
+        multilabel: bool = False,
     ) -> None:
         if len(weights) != len(biases):
             raise ValueError(
@@ -103,10 +111,22 @@ class Model(Predictor):
         output = checks.choice(
             "output_activation", output_activation, ("auto", *OUTPUT_ACTIVATIONS)
         )
+        multilabel = bool(checks.choice("multilabel", multilabel, (False, True)))
         if output == "auto":
-            output = "identity" if labels is None else "softmax"
+            output = "logistic" if multilabel else "identity" if labels is None else "softmax"
+        if multilabel and (output != "logistic" or labels is not None):
+            raise ValueError(
+                "multilabel=True goes with output_activation='logistic' and classes=None; got "
+                f"{output_activation!r} and classes={None if labels is None else labels.tolist()}"
+            )
+        if output == "exponential" and labels is not None:
+            raise ValueError(
+                "output_activation='exponential' goes with a regression, classes=None; got "
+                f"classes={labels.tolist()}"
+            )
         activation = checks.choice("activation", activation, ACTIVATIONS)
-        self._fill(layer_sizes, packed, activation, output, labels)  # without scalings
+        # Without scalings.
+        self._fill(layer_sizes, packed, activation, output, labels, multilabel=multilabel)
 
     @classmethod
     def _of(
@@ -120,6 +140,7 @@ class Model(Predictor):
         replicas: tuple[Model, ...] = (),
         input_scaling: Scaling | None = None,
         target_scaling: Scaling | None = None,
+        multilabel: bool = False,
     ) -> Model:
         """Build a model from parameters in the core's packed form, which it takes over."""
         model = cls.__new__(cls)
@@ -133,6 +154,7 @@ class Model(Predictor):
             replicas,
             input_scaling,
             target_scaling,
+            multilabel,
         )
         return model
 
@@ -146,6 +168,7 @@ class Model(Predictor):
             self.classes,
             input_scaling=self.input_scaling,
             target_scaling=self.target_scaling,
+            multilabel=self.multilabel,
         )
 
     def _with(self, history: History, replicas: tuple[Model, ...] = ()) -> Model:
@@ -165,6 +188,7 @@ class Model(Predictor):
         replicas: tuple[Model, ...] = (),
         input_scaling: Scaling | None = None,
         target_scaling: Scaling | None = None,
+        multilabel: bool = False,
     ) -> None:
         packed.setflags(write=False)
         if classes is not None:
@@ -173,6 +197,7 @@ class Model(Predictor):
         self.activation = activation
         self.output_activation = output_activation
         self.classes = classes
+        self.multilabel = multilabel
         self.input_scaling = input_scaling
         self.target_scaling = target_scaling
         self.history = History.empty() if history is None else history
@@ -188,7 +213,8 @@ class Model(Predictor):
 
     def __repr__(self) -> str:
         sizes = "-".join(str(size) for size in self.layer_sizes)
-        beside = ", scaled inputs" if self.input_scaling is not None else ""
+        beside = ", multilabel" if self.multilabel else ""
+        beside += ", scaled inputs" if self.input_scaling is not None else ""
         beside += ", scaled targets" if self.target_scaling is not None else ""
         return f"Model({sizes}, {self.activation}, {self.output_activation}{beside})"
 
@@ -208,6 +234,7 @@ class Model(Predictor):
             "replicas": self.replicas,
             "input_scaling": self.input_scaling,
             "target_scaling": self.target_scaling,
+            "multilabel": self.multilabel,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -230,7 +257,7 @@ def check_alike(name: str, model: object, first: Model) -> None:
     """Check that a model differs from the first one in its parameters only."""
     if not isinstance(model, Model):
         raise TypeError(f"{name} must be a Model; got {type(model).__name__}")
-    for attribute in ("layer_sizes", "activation", "output_activation"):
+    for attribute in ("layer_sizes", "activation", "output_activation", "multilabel"):
         got, expected = getattr(model, attribute), getattr(first, attribute)
         if got != expected:
             raise ValueError(
@@ -269,6 +296,7 @@ def store(
         history,
         first.input_scaling,
         first.target_scaling,
+        first.multilabel,
     )
     files.write(path, stored)
 
@@ -302,6 +330,7 @@ def load(path: str | os.PathLike[str]) -> Model | Any:  # noqa: ANN401 - nearly 
             stored.classes,
             input_scaling=stored.input_scaling,
             target_scaling=stored.target_scaling,
+            multilabel=stored.multilabel,
         )
         for packed in stored.packed
     ]

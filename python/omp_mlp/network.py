@@ -12,6 +12,7 @@ from omp_mlp import _core
 from omp_mlp.checks import FloatArray
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.inputs import Inputs
+from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.model import Model
 from omp_mlp.options import OUTPUTS_OF_LOSS, Options
 from omp_mlp.packed import pack
@@ -38,11 +39,19 @@ class NetworkKind:
     scale: float
     input_scaling: Scaling | None
     target_scaling: Scaling | None
+    is_multilabel: bool
 
     def model(self, packed: FloatArray) -> Model:
         """Return a Model in the training's units; it takes over parameters of the core."""
         self._first_weights(packed)[...] *= np.float32(self.scale)
-        return Model._of(self.layer_sizes, packed, self.activation, self.output, self.labels)
+        return Model._of(
+            self.layer_sizes,
+            packed,
+            self.activation,
+            self.output,
+            self.labels,
+            multilabel=self.is_multilabel,
+        )
 
     def as_given(self, model: Model | Ensemble) -> Model | Ensemble:
         """Return the network on X and y as the user gave them.
@@ -75,6 +84,7 @@ class NetworkKind:
             self.labels,
             input_scaling=inputs,
             target_scaling=targets,
+            multilabel=self.is_multilabel,
         )
 
     def core(self, parameters: FloatArray | None) -> _core.Network:
@@ -94,6 +104,7 @@ class NetworkKind:
             ("layer_sizes", init.layer_sizes, self.layer_sizes),
             ("activation", init.activation, self.activation),
             ("output_activation", init.output_activation, self.output),
+            ("multilabel", init.multilabel, self.is_multilabel),
         ):
             if got != expected:
                 raise ValueError(
@@ -143,15 +154,15 @@ class NetworkKind:
         return packed[: self.layer_sizes[0] * self.layer_sizes[1]]
 
 
-def network_kind(options: Options, inputs: Inputs, targets: Targets) -> NetworkKind:
+def network_kind(options: Options, inputs: Inputs, targets: Targets, loss: LossKind) -> NetworkKind:
     """Return the kind of network for these options and data."""
-    output = _output_function(options, targets)
+    output = _output_function(options, targets, loss)
     if options.skip_confident > 0 and output != "softmax":
         raise ValueError(
             "skip_confident goes with loss='cross_entropy' on softmax outputs; "
             f"got output_activation={output!r}"
         )
-    layer_sizes = (inputs.n_features, *options.hidden_layer_sizes, targets.n_outputs)
+    layer_sizes = (inputs.n_features, *options.hidden_layer_sizes, targets.kind.n_outputs)
     return NetworkKind(
         layer_sizes,
         options.activation,
@@ -160,6 +171,7 @@ def network_kind(options: Options, inputs: Inputs, targets: Targets) -> NetworkK
         inputs.scale,
         inputs.scaling,
         targets.scaling,
+        targets.is_multilabel,
     )
 
 
@@ -170,25 +182,50 @@ def _layers_of(model: Model) -> Layers:
     ]
 
 
-def _output_function(options: Options, targets: Targets) -> str:
-    """Resolve "auto" in loss and output_activation, and check that the two go together."""
-    loss, output = options.loss, options.output_activation
-    is_classification = targets.labels is not None
-    if loss == "auto":
-        loss = "cross_entropy" if is_classification else "squared_error"
-    if loss == "cross_entropy" and not is_classification:
+_LOSSES_OF = {
+    "labels": ("cross_entropy", "squared_error"),
+    "several labels": ("binary_cross_entropy",),
+    "values": ("squared_error", *OF_VALUES),
+}
+
+
+def loss_kind(options: Options, targets: Targets) -> LossKind:
+    """Resolve "auto" in loss, and check that the loss goes with y."""
+    what = "several labels" if targets.is_multilabel else "values"
+    what = "labels" if targets.labels is not None else what
+    name = _LOSSES_OF[what][0] if options.loss == "auto" else options.loss
+    if name not in _LOSSES_OF[what]:
         raise ValueError(
-            "loss='cross_entropy' needs y of integers, strings or booleans; got floats, which are "
-            "the values of a regression (loss='squared_error'), and labels by task='classes' only"
+            f"loss={name!r} needs y of {_needed(name)}; got y of {what} (task={options.task!r}), "
+            f"which goes with loss {' or '.join(map(repr, _LOSSES_OF[what]))}"
         )
-    if output == "auto":
-        if loss == "cross_entropy":
-            return "softmax"
-        return "logistic" if is_classification else "identity"
-    if output not in OUTPUTS_OF_LOSS[loss]:
+    if options.label_smoothing > 0 and name != "cross_entropy":
         raise ValueError(
-            f"loss={loss!r} goes with output_activation "
-            + " or ".join(repr(name) for name in OUTPUTS_OF_LOSS[loss])
+            "label_smoothing goes with loss='cross_entropy' and y of labels; got y of "
+            f"{what}, of which the loss is {name!r}"
+        )
+    return LossKind(name, options.huber_delta, options.quantile, options.label_smoothing)
+
+
+def _needed(loss: str) -> str:
+    if loss == "cross_entropy":
+        return "labels (integers, strings or booleans, or whole floats with task='classes')"
+    if loss == "binary_cross_entropy":
+        return "several labels a sample (a matrix of integers or booleans 0 and 1)"
+    return "values (floats, or integers with task='values')"
+
+
+def _output_function(options: Options, targets: Targets, loss: LossKind) -> str:
+    """Resolve "auto" in output_activation, and check that it goes with the loss."""
+    output = options.output_activation
+    outputs = OUTPUTS_OF_LOSS[loss.name]
+    if output == "auto":
+        is_one_hot = loss.name == "squared_error" and targets.labels is not None
+        return "logistic" if is_one_hot else outputs[0]
+    if output not in outputs:
+        raise ValueError(
+            f"loss={loss.name!r} goes with output_activation "
+            + " or ".join(repr(name) for name in outputs)
             + f"; got {output!r}"
         )
     return output

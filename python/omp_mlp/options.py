@@ -16,6 +16,7 @@ from typing import Any
 
 from omp_mlp import _core, cadence, checks
 from omp_mlp.activations import ACTIVATIONS
+from omp_mlp.losses import LOSSES
 from omp_mlp.merging.methods import (
     LINE_SEARCH,
     MergeMethod,
@@ -31,7 +32,12 @@ ONE_NETWORK = ("section", "synchronous", "hogwild")
 STRATEGIES = ("replica", *ONE_NETWORK, "pattern", "auto")
 OPTIMIZERS = tuple(row.name for row in _core.optimizers())
 SCHEDULES = ("linear", "constant", "cosine", "one_cycle", "inverse_scaling", "adaptive", "coslog4")
-OUTPUTS_OF_LOSS = {"cross_entropy": ("softmax",), "squared_error": ("identity", "logistic")}
+OUTPUTS_OF_LOSS = {name: tuple(row.outputs) for name, row in LOSSES.items()}
+_LOSSES_OF_SETTING = {
+    "huber_delta": ("huber",),
+    "quantile": ("quantile",),
+    "label_smoothing": ("auto", "cross_entropy"),
+}
 
 # The strategies that an option goes with.
 _ANY = STRATEGIES
@@ -70,6 +76,24 @@ def _fraction(name: str, value: object) -> float:
     if number == 0.0:
         raise ValueError(f"{name} must be greater than 0 and less than 1; got {value}")
     return number
+
+
+def _positive(name: str, value: object) -> float:
+    number = checks.real(name, value, 0.0)
+    if number == 0.0:
+        raise ValueError(f"{name} must be greater than 0 and finite; got {value}")
+    return number
+
+
+def _weights_of_classes(name: str, value: object) -> object:
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name} must be None, 'balanced' or a mapping from labels to weights; "
+            f"got {type(value).__name__}"
+        )
+    return checks.choice(name, value, ("balanced",))
 
 
 def _one_of(*choices: object) -> Check:
@@ -188,6 +212,9 @@ class Options:
     output_activation: str = _row("auto", _one_of("auto", *OUTPUT_ACTIVATIONS))
     task: str = _row("auto", _one_of("auto", "classes", "values"))
     loss: str = _row("auto", _one_of("auto", *OUTPUTS_OF_LOSS))
+    huber_delta: float = _row(1.0, _positive)
+    quantile: float = _row(0.5, _fraction)
+    label_smoothing: float = _row(0.0, _real(below=1.0))
     epochs: int = _row("auto", _words_or(_AUTO, _integer(0)), field="epochs")
     batch_size: int = _row("auto", _words_or(_AUTO, _integer(1)))
     learning_rate: float = _row(
@@ -262,6 +289,7 @@ class Options:
         to_core=lambda value: value or "none",
     )
     sample_weight: Any = _row(None, _as_it_is)
+    class_weight: Mapping[Any, float] | str | None = _row(None, _none_or(_weights_of_classes))
     validation_data: tuple[Any, Any] | None = _row(None, _none_or(_pair))
     validate_every: int | str = _row("auto", _words_or(_AUTO, _integer(1)))
     early_stopping: bool = _row(False, _flag)
@@ -379,6 +407,7 @@ def check_options(given: Mapping[str, object]) -> Options:
     _check_strategy(options)
     _check_optimizer(options)
     _check_schedule(options)
+    _check_loss(options)
     skips(options.method, options.on_nonfinite)
     if options.searches and options.validation_data is None:
         raise ValueError(
@@ -403,6 +432,22 @@ def check_options(given: Mapping[str, object]) -> Options:
 def _checked(name: str, value: Any) -> Any:  # noqa: ANN401 - each row has its own type
     # A default needs no check. All checks together take as long as a very short training.
     return value if value is DEFAULTS[name] else ROWS[name].check(name, value)
+
+
+def _check_loss(options: Options) -> None:
+    for name, losses in _LOSSES_OF_SETTING.items():
+        value = getattr(options, name)
+        if options.loss not in losses and value != DEFAULTS[name]:
+            raise ValueError(
+                f"{name} goes with loss={losses[-1]!r}; got {name}={value!r} and "
+                f"loss={options.loss!r}"
+            )
+    if options.label_smoothing > 0 and options.skip_confident > 0:
+        raise ValueError(
+            "skip_confident skips samples whose p(correct) is near 1, which label_smoothing keeps "
+            f"away from 1; got skip_confident={options.skip_confident:g} and "
+            f"label_smoothing={options.label_smoothing:g}"
+        )
 
 
 def _check_early_stopping(options: Options) -> None:

@@ -18,7 +18,8 @@ from omp_mlp.cadence import Merging
 from omp_mlp.checks import FloatArray
 from omp_mlp.costs import CHOICES, TYPICAL, Costs, Prediction, calibrate, choose, predict
 from omp_mlp.data import TrainingData
-from omp_mlp.network import NetworkKind, network_kind
+from omp_mlp.losses import OF_VALUES, LossKind
+from omp_mlp.network import NetworkKind, loss_kind, network_kind
 from omp_mlp.options import ONE_NETWORK, Options, core_fields, core_options
 from omp_mlp.workers import effective_workers
 
@@ -30,6 +31,7 @@ class Plan:
     options: Options
     n_samples: int
     network: NetworkKind
+    loss: LossKind
     start: FloatArray | None  # the core's parameters to start from; None: they are drawn
     strategy: str
     threads: int
@@ -81,7 +83,9 @@ class Plan:
 
 def make_plan(options: Options, data: TrainingData, *, retreats: int = 0) -> Plan:
     """Resolve what was left to "auto", and check what depends on it."""
-    network = network_kind(options, data.inputs, data.targets)
+    loss = loss_kind(options, data.targets)
+    network = network_kind(options, data.inputs, data.targets, loss)
+    _check_refit(options, loss)
     _check_length(options, data.inputs.n_samples)
     strategy = "replica" if options.strategy == "auto" else options.strategy
     merging = _merging(options, data, network, strategy, options.threads)
@@ -89,6 +93,7 @@ def make_plan(options: Options, data: TrainingData, *, retreats: int = 0) -> Pla
         options=options,
         n_samples=data.inputs.n_samples,
         network=network,
+        loss=loss,
         start=network.start(options.init),
         strategy=strategy,
         threads=options.threads,
@@ -189,6 +194,14 @@ def _validation_period(
         training_work=samples * cadence.work_a_sample(nonzeros, sizes),
         layer_sizes=sizes,
     )
+
+
+def _check_refit(options: Options, loss: LossKind) -> None:
+    if options.merge == "refit_output" and loss.name in OF_VALUES:
+        raise ValueError(
+            "merge='refit_output' decreases the squared error or a cross-entropy by least squares; "
+            f"got loss={loss.name!r}"
+        )
 
 
 def _check_early_stopping(options: Options, plan: Plan) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,9 @@ import numpy.typing as npt
 
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.inputs import Inputs, read_inputs
+from omp_mlp.losses import OUTPUT_FUNCTIONS, LossKind, own_loss
 from omp_mlp.scaling import Scaling
-from omp_mlp.targets import Targets, read_targets
+from omp_mlp.targets import TargetKind, Targets, read_targets
 
 
 class Predictor:
@@ -21,8 +21,10 @@ class Predictor:
     ----------
     layer_sizes : tuple of int
         Features, hidden units of each layer, outputs.
-    output_activation : {"softmax", "identity", "logistic"}
-    classes : ndarray of shape (n_outputs,), or None for a regression
+    output_activation : {"softmax", "identity", "logistic", "exponential"}
+    classes : ndarray of shape (n_outputs,), or None for a regression or a multilabel classifier
+    multilabel : bool
+        Whether each output says of one label whether a sample has that label.
     input_scaling, target_scaling : Scaling or None
         What stands beside the weights: X is taken in units of ``input_scaling``, and the outputs
         are in those of ``target_scaling``.
@@ -31,6 +33,7 @@ class Predictor:
     layer_sizes: tuple[int, ...]
     output_activation: str
     classes: npt.NDArray[Any] | None
+    multilabel: bool
     input_scaling: Scaling | None
     target_scaling: Scaling | None
 
@@ -62,7 +65,7 @@ class Predictor:
         return self._outputs(X, raw=True)
 
     def predict(self, X: Matrix) -> npt.NDArray[Any]:
-        """Return the label of the largest output, or the outputs of a regression.
+        """Return the labels of the samples, or the outputs of a regression.
 
         Parameters
         ----------
@@ -72,9 +75,11 @@ class Predictor:
         Returns
         -------
         ndarray of shape (n_samples,)
-            Labels, of the dtype of ``classes``; or float32 values, of shape
-            (n_samples, n_outputs) if there are several outputs. The values are float64 if the
-            network has a ``target_scaling``, which float32 would round too far.
+            The label of the largest output, of the dtype of ``classes``; or float32 values, of
+            shape (n_samples, n_outputs) if there are several outputs. The values are float64 if the
+            network has a ``target_scaling``, which float32 would round too far. A multilabel
+            classifier gives an int64 matrix of shape (n_samples, n_outputs): 1 where the
+            probability is above 1/2, and 0 elsewhere.
 
         Raises
         ------
@@ -84,6 +89,8 @@ class Predictor:
         if self.classes is not None:
             labels: npt.NDArray[Any] = self.classes[self._outputs(X, raw=True).argmax(axis=1)]
             return labels
+        if self.multilabel:
+            return (self._outputs(X, raw=True) > 0).astype(np.int64)
         outputs = self._outputs(X, raw=False)
         return outputs[:, 0] if self.layer_sizes[-1] == 1 else outputs
 
@@ -97,13 +104,16 @@ class Predictor:
         Returns
         -------
         ndarray of float32, shape (n_samples, n_classes)
-            Softmax outputs are the probabilities. Logistic outputs are divided by their sum.
+            Softmax outputs are the probabilities. Logistic outputs are divided by their sum; but
+            those of a multilabel classifier are the probabilities of its labels as they are.
 
         Raises
         ------
         ValueError
             If the network is a regression, or its outputs are not probabilities (identity).
         """
+        if self.multilabel:
+            return self._outputs(X, raw=False)
         if self.classes is None or self.output_activation == "identity":
             raise ValueError(
                 "predict_proba needs a classifier with softmax or logistic outputs; this network "
@@ -123,11 +133,14 @@ class Predictor:
     def score(self, X: Matrix, y: object) -> float:
         """Return the accuracy of a classifier, or R^2 of a regression (mean over the outputs).
 
+        The accuracy of a multilabel classifier is the share of samples of which all labels are
+        right (subset accuracy).
+
         Parameters
         ----------
         X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels, each of which the training had; or values.
+            Labels, each of which the training had; or values; or 0 and 1 of each label.
 
         Raises
         ------
@@ -139,17 +152,31 @@ class Predictor:
     def evaluate(self, X: Matrix, y: object) -> tuple[float, float]:
         """Return the mean loss and the score of :meth:`score`.
 
-        The loss is cross-entropy for softmax outputs. Otherwise it is half the squared error summed
-        over the outputs; a classifier's target is 1 for the right class and 0 for the others.
+        The loss is cross-entropy for softmax outputs, binary cross-entropy for a multilabel
+        classifier, and the Poisson loss for exponential outputs. Otherwise it is half the squared
+        error, whatever the network was trained with; a classifier's target is 1 for the right class
+        and 0 for the others. All but cross-entropy are summed over the outputs.
         """
         inputs = self._read(X)
-        like = (self.classes, self.layer_sizes[-1])
-        targets = read_targets(y, inputs.n_samples, like=like, scaling=self.target_scaling)
+        targets = read_targets(
+            y, inputs.n_samples, like=self._target_kind, scaling=self.target_scaling
+        )
         return self._evaluate(inputs, targets)
 
-    def _evaluate(self, inputs: Inputs, targets: Targets) -> tuple[float, float]:
+    @property
+    def _target_kind(self) -> TargetKind:
+        return TargetKind(self.classes, self.layer_sizes[-1], self.multilabel)
+
+    def _evaluate(
+        self, inputs: Inputs, targets: Targets, loss: LossKind | None = None
+    ) -> tuple[float, float]:
+        """Return a loss, by default the network's own, and the score."""
+        loss = loss or own_loss(self.output_activation, self._target_kind)
         z = self._run(inputs, raw=True).astype(np.float64)
-        return loss_and_score(self.output_activation, z, targets)
+        return (
+            loss.mean(self.output_activation, z, targets),
+            _score(z, self.output_activation, targets),
+        )
 
     def _read(self, X: Matrix) -> Inputs:
         return read_inputs(X, n_features=self.layer_sizes[0], scaling=self.input_scaling)
@@ -159,44 +186,15 @@ class Predictor:
         return outputs if self.target_scaling is None else self.target_scaling.undo(outputs)
 
 
-def loss_and_score(
-    output_activation: str, z: npt.NDArray[np.float64], targets: Targets
-) -> tuple[float, float]:
-    """Return what :meth:`Predictor.evaluate` does, from pre-activations and targets."""
-    outputs = OUTPUT_FUNCTIONS[output_activation](z)
-    if targets.indices is None:
-        assert targets.values is not None
-        # In the units of y; R^2 does not depend on them.
-        units = 1.0 if targets.scaling is None else targets.scaling.scale
-        return _mean_squared_error(outputs, targets.values, units), _r2(outputs, targets.values)
+def _score(z: npt.NDArray[np.float64], output_activation: str, targets: Targets) -> float:
     # Like predict, from the pre-activations: where outputs saturate, they are still different.
-    accuracy = float(np.mean(z.argmax(axis=1) == targets.indices))
-    if output_activation != "softmax":
-        one_hot = np.eye(z.shape[1])[targets.indices]
-        return _mean_squared_error(outputs, one_hot), accuracy
-    correct = z[np.arange(len(z)), targets.indices]
-    return float(np.mean(_log_sum_exp(z)[:, 0] - correct)), accuracy
-
-
-def _log_sum_exp(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    largest = z.max(axis=1, keepdims=True)
-    result: npt.NDArray[np.float64] = largest + np.log(
-        np.exp(z - largest).sum(axis=1, keepdims=True)
-    )
-    return result
-
-
-OUTPUT_FUNCTIONS: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]] = {
-    "softmax": lambda z: np.exp(z - _log_sum_exp(z)),
-    "identity": lambda z: z,
-    "logistic": lambda z: 0.5 + 0.5 * np.tanh(0.5 * z),
-}
-
-
-def _mean_squared_error(
-    outputs: npt.NDArray[Any], values: npt.NDArray[Any], units: npt.NDArray[Any] | float = 1.0
-) -> float:
-    return float(0.5 * np.mean(np.sum((units * (outputs - values)) ** 2, axis=1)))
+    if targets.indices is not None:
+        return float(np.mean(z.argmax(axis=1) == targets.indices))
+    assert targets.values is not None
+    if targets.is_multilabel:
+        return float(np.mean(((z > 0) == (targets.values > 0)).all(axis=1)))
+    # R^2 does not depend on the units of y.
+    return _r2(OUTPUT_FUNCTIONS[output_activation](z), targets.values)
 
 
 def _r2(outputs: npt.NDArray[Any], values: npt.NDArray[Any]) -> float:

@@ -100,8 +100,7 @@ class Run:
 
         The core adds up the outputs' losses. So with several outputs, this is right on average.
         """
-        scaling = self.data.targets.scaling
-        return 1.0 if scaling is None else float(np.mean(scaling.scale**2))
+        return float(np.mean(self.plan.loss.unit(self.data.targets.scaling)))
 
     def train_unwatched(self) -> Model | None:
         """Return the network on X and y as the training reads them; None if it diverges."""
@@ -116,7 +115,10 @@ class Run:
             network=self.plan.network.core(self.plan.start),
             samples=data.inputs.core,
             targets=_core.Targets(
-                classes=targets.indices, values=targets.values, weights=data.sample_weight
+                classes=targets.indices,
+                values=targets.values,
+                weights=data.sample_weight,
+                loss=self.plan.loss.core(),
             ),
             options=self.plan.core_options(),
             after_round=watcher.after_round if watcher and watcher.watches_rounds else None,
@@ -124,9 +126,12 @@ class Run:
         )
 
     def _score(self, packed: FloatArray) -> tuple[float, float]:
-        assert self.data.validation is not None
         # A model takes its parameters over, and the judge may keep these.
-        return self.data.validation.evaluate(self.plan.network.model(packed.copy()))
+        return self._evaluated(self.plan.network.model(packed.copy()))
+
+    def _evaluated(self, model: Model | Ensemble) -> tuple[float, float]:
+        assert self.data.validation is not None
+        return self.data.validation.evaluate(model, self.plan.loss)
 
     def _judge(self) -> Judge | None:
         options = self.plan.options
@@ -151,11 +156,10 @@ class Run:
         left_out = {replica for _, replica in skipped}
         merged = self._merged(base, [one for i, one in enumerate(replicas) if i not in left_out])
         columns["merge_seconds"][-1] += time.perf_counter() - began
-        validation = self.data.validation
         watcher.merged(
             int(columns["samples"][-1]),
             float(columns["loss"][-1]),
-            None if validation is None else validation.evaluate(merged),
+            None if self.data.validation is None else self._evaluated(merged),
         )
         return merged
 
@@ -170,8 +174,9 @@ class Run:
                 data.targets,
                 options.method_options,
             )
-        assert data.validation is not None
-        return search_alpha(replicas, base, data.validation.loss) if replicas else base
+        if not replicas:
+            return base
+        return search_alpha(replicas, base, lambda model: self._evaluated(model)[0])
 
 
 def _warn_of_retreats(rate: float, retreats: list[tuple[int, float]]) -> None:

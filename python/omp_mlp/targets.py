@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp import checks
 from omp_mlp.checks import FloatArray, float32, numeric
 from omp_mlp.scaling import MOST_MAGNITUDE, Scaling, target_scaling
 
 
+@dataclass(frozen=True, eq=False)
+class TargetKind:
+    """What the outputs of a network stand for."""
+
+    labels: npt.NDArray[Any] | None  # of a classification, one for each output
+    n_outputs: int
+    is_multilabel: bool = False
+
+
 @dataclass(frozen=True)
 class Targets:
-    """Y as the core reads it: class indices with their labels, or values."""
+    """Y as the core reads it: class indices with their labels, or values.
+
+    Of a multilabel classification, the values are 0 and 1.
+    """
 
     labels: npt.NDArray[Any] | None  # what class index k stands for
     indices: npt.NDArray[np.int32] | None
     values: FloatArray | None  # (n_samples, n_outputs)
     scaling: Scaling | None = None  # of the values
+    is_multilabel: bool = False
 
     @property
-    def n_outputs(self) -> int:
-        """How many outputs a network needs for these."""
+    def kind(self) -> TargetKind:
+        """What the outputs of a network for these stand for."""
         if self.labels is not None:
-            return len(self.labels)
+            return TargetKind(self.labels, len(self.labels))
         assert self.values is not None
-        return int(self.values.shape[1])
+        return TargetKind(None, int(self.values.shape[1]), self.is_multilabel)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Targets:
         """Return the targets of some samples; all labels stay."""
@@ -36,6 +51,7 @@ class Targets:
             None if self.indices is None else self.indices[rows],
             None if self.values is None else self.values[rows],
             self.scaling,
+            self.is_multilabel,
         )
 
 
@@ -44,15 +60,15 @@ def read_targets(
     n_samples: int,
     *,
     name: str = "y",
-    like: tuple[npt.NDArray[Any] | None, int] | None = None,
+    like: TargetKind | None = None,
     scaling: Scaling | str | None = None,
     task: str = "auto",
 ) -> Targets:
     """Check y and turn labels into class indices.
 
-    ``like``: the labels (None for a regression) and the number of outputs that y must have. Without
-    it, both come from y, and ``task`` says which of the two y is: "classes", "values" or, by its
-    dtype, "auto". ``scaling``: of the values of a regression; "auto" finds it in y.
+    ``like``: the kind that y must have. Without it, the kind comes from y, and ``task`` says
+    whether y is "classes", "values" or, by its dtype, "auto". ``scaling``: of the values of a
+    regression; "auto" finds it in y.
     """
     array = _text_if_objects(np.asarray(y), name)
     if array.ndim not in (1, 2):
@@ -65,13 +81,16 @@ def read_targets(
         raise TypeError(
             f"{name} must hold integers, strings, booleans or floats; got dtype {array.dtype}"
         )
-    if like is not None:
-        is_regression = like[0] is None
+    if like is None:
+        is_classes = array.dtype.kind != "f" if task == "auto" else task == "classes"
+        is_multilabel = is_classes and array.ndim == 2 and array.shape[1] > 1
     else:
-        is_regression = array.dtype.kind == "f" if task == "auto" else task == "values"
-    if is_regression:
-        return _value_targets(array, name, None if like is None else like[1], scaling)
-    return _class_targets(array, name, None if like is None else like[0])
+        is_classes, is_multilabel = like.labels is not None, like.is_multilabel
+    if is_multilabel:
+        return _indicator_targets(array, name, None if like is None else like.n_outputs)
+    if is_classes:
+        return _class_targets(array, name, None if like is None else like.labels)
+    return _value_targets(array, name, None if like is None else like.n_outputs, scaling)
 
 
 _FEW_KINDS = 20
@@ -80,6 +99,8 @@ _MANY_ROWS = 10  # of each kind, on average
 
 def doubtful_task(y: object, targets: Targets) -> str | None:
     """Return a doubt about what "auto" takes y for, or None if there is none."""
+    if targets.is_multilabel:
+        return None
     if targets.labels is not None:
         kinds, rows = len(targets.labels), len(np.asarray(y))
         if targets.labels.dtype.kind in "iu" and kinds > _FEW_KINDS and rows < _MANY_ROWS * kinds:
@@ -90,9 +111,12 @@ def doubtful_task(y: object, targets: Targets) -> str | None:
             )
         return None
     array = np.asarray(y)
-    if array.ndim != 1 or not _is_whole(array[:1000]) or not _is_whole(array):
+    if not _is_whole(array[:1000]) or not _is_whole(array):
         return None
     kinds, rows = len(np.unique(array)), len(array)
+    is_indicator = array.ndim == 2 and array.shape[1] > 1 and set(np.unique(array)) == {0, 1}
+    if array.ndim != 1 and not is_indicator:
+        return None
     if 2 <= kinds <= _FEW_KINDS and rows >= _MANY_ROWS * kinds:
         return (
             f"y has floats that are whole numbers of {kinds} kinds in {rows} rows, which are "
@@ -162,6 +186,28 @@ def _check_finite(values: npt.NDArray[Any], given: npt.NDArray[Any], name: str) 
             f"{name} must be finite in float32; got {given[row, column]} "
             f"in row {row}, column {column}"
         )
+
+
+def _indicator_targets(array: npt.NDArray[Any], name: str, n_outputs: int | None) -> Targets:
+    """Check that a matrix says of each sample, with 1 or 0, which labels it has."""
+    if array.ndim != 2 or array.shape[1] != (n_outputs or array.shape[1]):
+        raise ValueError(
+            f"{name} must have shape (n_samples, {n_outputs}) for a multilabel classification; "
+            f"got shape {array.shape}"
+        )
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{name} must hold 0 and 1 for a multilabel classification; got dtype {array.dtype}"
+        )
+    bad = np.argwhere((array != 0) & (array != 1))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(
+            f"{name} with several columns must hold 0 and 1, for a multilabel classification; got "
+            f"{array[row, column]} in row {row}, column {column}. Labels of one kind have one "
+            "dimension, and task='values' trains values"
+        )
+    return Targets(None, None, float32(array), is_multilabel=True)
 
 
 def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] | None) -> Targets:
@@ -244,3 +290,48 @@ def read_sample_weight(weight: object, n_samples: int) -> FloatArray | None:
             f"for sample {bad[0]}"
         )
     return array
+
+
+def check_not_negative(targets: Targets, name: str) -> None:
+    """Check the values that a Poisson loss compares rates with."""
+    if targets.values is None:
+        return  # labels, which the loss refuses anyway
+    bad = np.argwhere(targets.values < 0)
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(
+            f"{name} must not be negative for loss='poisson'; got {targets.values[row, column]} "
+            f"in row {row}, column {column}"
+        )
+
+
+def read_class_weight(weight: object, targets: Targets) -> FloatArray:
+    """Return the weight of each sample by its class.
+
+    "balanced": n_samples / (n_classes * samples of the class). A mapping: weights by labels; 1 for
+    those that it does not name.
+    """
+    if targets.labels is None or targets.indices is None:
+        raise ValueError(
+            "class_weight goes with y of one label a sample; got "
+            + ("a multilabel y" if targets.is_multilabel else "the values of a regression")
+        )
+    labels = targets.labels.tolist()
+    if isinstance(weight, str):
+        rows = np.bincount(targets.indices, minlength=len(labels))
+        return (len(targets.indices) / (len(labels) * rows)).astype(np.float32)[targets.indices]
+    assert isinstance(weight, Mapping)
+    unknown = [label for label in weight if label not in labels]
+    if unknown:
+        raise ValueError(
+            "class_weight must be for classes of y, which are "
+            f"{_shown(labels)}; got a weight for {unknown[0]!r}"
+        )
+    weights = [
+        checks.real(f"class_weight[{label!r}]", weight.get(label, 1.0), 0.0) for label in labels
+    ]
+    return np.array(weights, dtype=np.float32)[targets.indices]
+
+
+def _shown(labels: list[Any]) -> str:
+    return ", ".join(map(repr, labels[:10])) + (", ..." if len(labels) > 10 else "")

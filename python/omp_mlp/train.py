@@ -28,6 +28,9 @@ def train_parallel(
     output_activation: str = "auto",
     task: str = "auto",
     loss: str = "auto",
+    huber_delta: float = 1.0,
+    quantile: float = 0.5,
+    label_smoothing: float = 0.0,
     epochs: int | str = "auto",
     batch_size: int | str = "auto",
     learning_rate: float | str = "auto",
@@ -57,6 +60,7 @@ def train_parallel(
     init_scale: float | str = "auto",
     shuffle: str | bool = "global",
     sample_weight: object = None,
+    class_weight: Mapping[Any, float] | str | None = None,
     validation_data: tuple[Matrix, object] | None = None,
     validate_every: int | str = "auto",
     early_stopping: bool = False,
@@ -97,7 +101,9 @@ def train_parallel(
         stands for the same float.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Integers, strings or booleans are the labels of a classification. Floats are the values of a
-        regression, in one or several columns. ``task`` says otherwise.
+        regression, in one or several columns. ``task`` says otherwise. A matrix of integers or
+        booleans 0 and 1 with two columns or more is a multilabel classification: each column says
+        of a label whether a sample has that label.
     threads : int, optional
         Number of replicas (the paper's n). ``threads`` changes the result; ``workers`` changes the
         speed. For the strategies that train one network: the number of parts of the work. Default:
@@ -111,19 +117,51 @@ def train_parallel(
         The activation phi of the hidden layers: "relu", "leaky_relu" (0.01 z for negative z),
         "tanh", "logistic", "gelu" (the exact one, z Phi(z) with Phi the normal distribution, as
         ``torch.nn.GELU()``), "silu" (z times the logistic of z) or "identity".
-    output_activation : {"auto", "softmax", "identity", "logistic"}, default "auto"
-        "softmax" goes with cross-entropy, the others with squared error. "auto": softmax for
-        cross-entropy; for squared error, logistic with labels and identity with values.
+    output_activation : {"auto", "softmax", "identity", "logistic", "exponential"}, default "auto"
+        "softmax" goes with cross-entropy, "exponential", exp(z), with the Poisson loss. "logistic"
+        goes with binary cross-entropy and with squared error, "identity" with squared error and all
+        other losses. "auto": the one of the loss; for squared error, logistic with labels and
+        identity with values.
     task : {"auto", "classes", "values"}, default "auto"
         What y is. "auto" goes by its dtype: floats are values, and all else is classes. A
         :class:`omp_mlp.TaskWarning` says when the numbers look like the other: floats that are
         whole numbers of 2 to 20 kinds, with ten rows a kind or more; integers of more than 20
         kinds, with fewer than ten rows a kind. "classes" trains floats as labels, too, if they are
         whole numbers. "values" trains any numbers as values.
-    loss : {"auto", "cross_entropy", "squared_error"}, default "auto"
-        The loss of a sample is -log p(correct), or 1/2 sum_k (o_k - t_k)^2. With labels, t is 1 for
-        the right class and 0 for the others. "auto": cross-entropy with labels, squared error with
-        values.
+    loss : str, default "auto"
+        The loss of a sample, with outputs o and targets t. All but the first are summed over the
+        outputs.
+
+        "cross_entropy"
+            -log p(correct), with labels.
+        "squared_error"
+            (o - t)^2 / 2, with values. With labels, t is 1 for the right class and 0 for the
+            others.
+        "huber"
+            (o - t)^2 / 2 up to |o - t| = ``huber_delta``, and linear beyond (Huber 1964), with
+            values; as ``torch.nn.HuberLoss``.
+        "absolute"
+            |o - t|, with values. The derivative at 0 is 0.
+        "quantile"
+            ``quantile`` (t - o) where o is below t, else (1 - ``quantile``) (o - t): the pinball
+            loss (Koenker & Bassett 1978), with values. The outputs become this quantile of y.
+        "poisson"
+            exp(z) - t z, with values that are not negative, such as counts. The outputs are the
+            rates o = exp(z), which ``predict`` gives. As ``torch.nn.PoissonNLLLoss``.
+        "binary_cross_entropy"
+            -t log p - (1 - t) log(1 - p), with several labels a sample.
+
+        "auto": cross-entropy with labels, binary cross-entropy with several labels a sample,
+        squared error with values. "huber", "absolute", "quantile" and "poisson" train integers as
+        values, too, if ``task`` is "auto".
+    huber_delta : float greater than 0, default 1.0
+        Of the Huber loss, in the units that the training sees: with ``scale_targets``, in standard
+        deviations of y.
+    quantile : float in (0, 1), default 0.5
+        Of the quantile loss.
+    label_smoothing : float s in [0, 1), default 0.0
+        Cross-entropy compares p with 1 - s + s / K for the right one of K classes, and with s / K
+        for the others, as ``torch.nn.CrossEntropyLoss``. The losses in ``history`` are these.
     epochs : int or "auto", default "auto"
         How often each replica visits its shard. 0 returns the start itself. "auto" chooses by
         cross-validation from three numbers. The largest makes 800,000 samples, but is from 10 to
@@ -301,6 +339,11 @@ def train_parallel(
         the same blocks, in order.
     sample_weight : array-like of shape (n_samples,), optional
         Factors of the samples' losses. They are not negative, and are not normalised.
+    class_weight : mapping, "balanced" or None, default None
+        Factors of the samples' losses by their class, on top of ``sample_weight``. A mapping has
+        weights by labels; classes that it does not name have weight 1. "balanced" weighs a class by
+        n_samples / (n_classes * samples of the class), as scikit-learn. Rows that are held out
+        count. It does not change losses and scores on validation data.
     validation_data : tuple (X, y), optional
         The history has the master's loss and score on these data, after the rounds that
         ``validate_every`` names.
@@ -365,7 +408,8 @@ def train_parallel(
         no effect on others. The returned network gives values in the units of y. Losses in
         ``history`` are in these units. But with several outputs, the training's loss is the one of
         scaled outputs times the mean of their variances, because the training does not tell them
-        apart; the validation's loss is exact.
+        apart; the validation's loss is exact. For absolute and quantile loss, it is the mean of
+        their standard deviations. The Poisson loss has targets that are not scaled.
     strategy : str, default "replica"
         How the work is made parallel (docs/strategies.md):
 

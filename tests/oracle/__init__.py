@@ -27,6 +27,7 @@ from oracle.merging import (
 )
 from oracle.network import (
     ACTIVATIONS,
+    PAIRS,
     FloatArray,
     Parameters,
     activate,
@@ -38,6 +39,7 @@ from oracle.network import (
     initial_parameters,
     layer_boundaries,
     layer_sizes_of,
+    output_deltas,
     sample_losses,
     unflatten,
     uniform_scale,

@@ -135,7 +135,10 @@ ACTIVATIONS: dict[str, tuple[Callable[[FloatArray], FloatArray], ...]] = {
 
 
 def activate(name: str, z: FloatArray) -> FloatArray:
-    """Return phi(z) of hidden units, or softmax, entry by entry or along the last axis."""
+    """Return phi(z) of hidden units or outputs, entry by entry; softmax along the last axis."""
+    if name == "exponential":
+        result: FloatArray = np.exp(z)
+        return result
     return softmax(z) if name == "softmax" else ACTIVATIONS[name][0](z)
 
 
@@ -178,14 +181,21 @@ def forward(
     return passed
 
 
+PAIRS = {
+    ("cross_entropy", "softmax"),
+    ("squared_error", "identity"),
+    ("squared_error", "logistic"),
+    ("huber", "identity"),
+    ("absolute", "identity"),
+    ("quantile", "identity"),
+    ("poisson", "exponential"),
+    ("binary_cross_entropy", "logistic"),
+}
+
+
 def check_loss(loss: str, output_activation: str, y: NDArray[Any]) -> None:
-    """Reject what is not defined: cross_entropy is for softmax and classes, and nothing else is."""
-    pairs = {
-        ("cross_entropy", "softmax"),
-        ("squared_error", "identity"),
-        ("squared_error", "logistic"),
-    }
-    if (loss, output_activation) not in pairs:
+    """Reject what is not defined: pairs that are not listed, and cross_entropy without classes."""
+    if (loss, output_activation) not in PAIRS:
         raise ValueError(f"no such pair of loss and output: {loss!r}, {output_activation!r}")
     if loss == "cross_entropy" and not np.issubdtype(y.dtype, np.integer):
         raise ValueError(f"cross_entropy needs class indices, got targets of dtype {y.dtype}")
@@ -202,24 +212,85 @@ def target_matrix(y: NDArray[Any], n_outputs: int, dtype: DTypeLike) -> FloatArr
 
 
 def sample_losses(
-    decision: FloatArray, y: NDArray[Any], loss: str, output_activation: str
+    decision: FloatArray,
+    y: NDArray[Any],
+    loss: str,
+    output_activation: str,
+    *,
+    huber_delta: float = 1.0,
+    quantile: float = 0.5,
+    label_smoothing: float = 0.0,
 ) -> NDArray[np.float64]:
     """Return the loss of each sample, from the pre-activations z of the last layer, in double.
 
-    cross_entropy: -log p(correct) = log(sum_j exp(z_j)) - z_correct;
-    squared_error: 1/2 sum_k (o_k - t_k)^2 with o = phi(z).
+    With o = phi(z), e = o - t, and all but the first summed over the outputs:
+
+    cross_entropy: -sum_k q_k log p_k, q = (1 - s) onehot + s / K with s = label_smoothing;
+    squared_error: 1/2 e^2;
+    huber: 1/2 e^2 where |e| <= d, else d (|e| - d / 2), with d = huber_delta;
+    absolute: |e|;
+    quantile: max(-quantile e, (1 - quantile) e);
+    poisson: exp(z) - t z;
+    binary_cross_entropy: -t log p - (1 - t) log(1 - p), which is log(1 + exp(z)) - t z.
     """
     check_loss(loss, output_activation, y)
+    z = decision.astype(np.float64)
     if loss == "cross_entropy":
-        z = decision.astype(np.float64)
-        largest = z.max(axis=1)
-        log_sum_exp = largest + np.log(np.exp(z - largest[:, None]).sum(axis=1))
-        losses: NDArray[np.float64] = log_sum_exp - z[np.arange(len(y)), y]
-        return losses
+        largest = z.max(axis=1, keepdims=True)
+        log_p = z - largest - np.log(np.exp(z - largest).sum(axis=1, keepdims=True))
+        onehot = target_matrix(y, z.shape[1], np.float64)
+        q = (1 - label_smoothing) * onehot + label_smoothing / z.shape[1]
+        return -(q * log_p).sum(axis=1)
     targets = target_matrix(y, decision.shape[1], decision.dtype).astype(np.float64)
-    output = activate(output_activation, decision).astype(np.float64)
-    squared: NDArray[np.float64] = 0.5 * ((output - targets) ** 2).sum(axis=1)
-    return squared
+    e = activate(output_activation, decision).astype(np.float64) - targets
+    losses: dict[str, Callable[[], NDArray[np.float64]]] = {
+        "squared_error": lambda: 0.5 * e**2,
+        "huber": lambda: np.where(
+            np.abs(e) <= huber_delta, 0.5 * e**2, huber_delta * (np.abs(e) - 0.5 * huber_delta)
+        ),
+        "absolute": lambda: np.abs(e),
+        "quantile": lambda: np.maximum(-quantile * e, (1 - quantile) * e),
+        "poisson": lambda: np.exp(z) - targets * z,
+        "binary_cross_entropy": lambda: np.logaddexp(0, z) - targets * z,
+    }
+    return losses[loss]().sum(axis=1)
+
+
+def output_deltas(
+    decision: FloatArray,
+    y: NDArray[Any],
+    loss: str,
+    output_activation: str,
+    *,
+    huber_delta: float = 1.0,
+    quantile: float = 0.5,
+    label_smoothing: float = 0.0,
+) -> FloatArray:
+    """Return the derivative of ``sample_losses`` by the pre-activations z, (N, K).
+
+    cross_entropy: p - q;   poisson, binary_cross_entropy: o - t;   else l'(e) phi'(z) with l'(e)
+
+    squared_error: e;   huber: e between -d and d, cut off there;   absolute: sign(e);
+    quantile: -quantile below 0, 1 - quantile above 0, and 0 at 0.
+    """
+    output = activate(output_activation, decision)
+    targets = target_matrix(y, decision.shape[1], decision.dtype)
+    if loss == "cross_entropy":
+        targets = (1 - label_smoothing) * targets + label_smoothing / decision.shape[1]
+        result: FloatArray = (output - targets).astype(decision.dtype)
+        return result
+    e = output - targets
+    if loss in ("poisson", "binary_cross_entropy"):
+        return e
+    slopes: dict[str, Callable[[], FloatArray]] = {
+        "squared_error": lambda: e,
+        "huber": lambda: np.clip(e, -huber_delta, huber_delta),
+        "absolute": lambda: np.sign(e),
+        "quantile": lambda: np.where(e > 0, 1 - quantile, -quantile) * (e != 0),
+    }
+    slope = slopes[loss]().astype(decision.dtype)
+    derived: FloatArray = slope * activation_derivative(output_activation, decision)
+    return derived
 
 
 def batch_loss(
@@ -231,10 +302,11 @@ def batch_loss(
     activation: str,
     output_activation: str,
     loss: str,
+    **settings: float,
 ) -> float:
     """Return (1 / B) sum_i w_i loss_i over the B samples; the weights w are not normalised."""
     decision = forward(parameters, X, activation, output_activation).decision
-    losses = sample_losses(decision, y, loss, output_activation)
+    losses = sample_losses(decision, y, loss, output_activation, **settings)
     return float((sample_weight.astype(np.float64) * losses).sum() / len(X))
 
 
@@ -247,19 +319,19 @@ def gradient(
     activation: str,
     output_activation: str,
     loss: str,
+    **settings: float,
 ) -> list[tuple[FloatArray, FloatArray]]:
     """Return the gradient (dW_l, db_l) of ``batch_loss``.
 
-    delta_L = w (p - onehot) for cross_entropy, w (o - t) phi'(z_L) for squared_error;
+    delta_L = w times ``output_deltas``;
     delta_l = (delta_{l+1} W_{l+1}^T) phi'(z_l);
     dW_l = a_{l-1}^T delta_l / B;   db_l = (sum of delta_l over the batch) / B.
     """
     check_loss(loss, output_activation, y)
     passed = forward(parameters, X, activation, output_activation)
-    targets = target_matrix(y, passed.output.shape[1], passed.output.dtype)
-    delta = sample_weight[:, None] * (passed.output - targets)
-    if loss == "squared_error":
-        delta = delta * activation_derivative(output_activation, passed.decision)
+    delta = sample_weight[:, None] * output_deltas(
+        passed.decision, y, loss, output_activation, **settings
+    )
 
     gradients: list[tuple[FloatArray, FloatArray]] = []
     for layer in range(len(parameters) - 1, -1, -1):

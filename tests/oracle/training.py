@@ -178,13 +178,19 @@ def train_replica(
     activation: str,
     output_activation: str,
     loss: str,
+    **settings: float,
 ) -> tuple[Parameters, float]:
     """Take one step for each batch (first position, size) of a replica's stream of samples.
 
     Returns the new parameters and the sum of sample_weight * loss over the samples, each taken
     before the step that uses it.
     """
-    network = {"activation": activation, "output_activation": output_activation, "loss": loss}
+    network: dict[str, Any] = {
+        "activation": activation,
+        "output_activation": output_activation,
+        "loss": loss,
+        **settings,
+    }
     loss_sum = 0.0
     for position, size in spans:
         i = stream[position : position + size]
@@ -240,6 +246,9 @@ def train_parallel(
     activation: str = "relu",
     output_activation: str,
     loss: str,
+    huber_delta: float = 1.0,
+    quantile: float = 0.5,
+    label_smoothing: float = 0.0,
     epochs: int,
     batch_size: int,
     learning_rate: float,
@@ -327,10 +336,13 @@ def train_parallel(
     trained: list[Parameters] = []
     losses: list[float] = []
     sample_counts: list[list[int]] = []
-    network = {
+    network: dict[str, Any] = {
         "activation": activation,
         "output_activation": output_activation,
         "loss": loss,
+        "huber_delta": huber_delta,
+        "quantile": quantile,
+        "label_smoothing": label_smoothing,
     }
 
     if warmup_samples > 0:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from omp_mlp import _core, cadence, checks
 from omp_mlp.costs.formulas import Costs, Table, Work, predict, work
+from omp_mlp.losses import LossKind
 from omp_mlp.options import Options, core_fields, core_options
 from omp_mlp.workers import available_cores
 
@@ -374,7 +375,9 @@ def _train(
     result = _core.train(
         network=network,
         samples=samples,
-        targets=_core.Targets(classes=y, values=None, weights=None),
+        targets=_core.Targets(
+            classes=y, values=None, weights=None, loss=LossKind("cross_entropy").core()
+        ),
         options=core_options(options),
         after_round=None,
         during_round=None,

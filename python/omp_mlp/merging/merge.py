@@ -44,6 +44,7 @@ def merge(
     activation: str = "relu",
     output_activation: str = "auto",
     classes: npt.ArrayLike | None = None,
+    multilabel: bool = False,
 ) -> Model | Any:  # noqa: ANN401 - an Ensemble for one method, else a Model
     """Merge networks of one shape into one.
 
@@ -77,7 +78,7 @@ def merge(
         What to do about models with parameters that are infinite or not a number. "raise": raise a
         ValueError. "skip": merge the others, with a :class:`omp_mlp.SkippedReplicaWarning`; this
         goes with methods whose ``may_skip`` is true.
-    activation, output_activation, classes
+    activation, output_activation, classes, multilabel
         What networks that are given as arrays have; as in :class:`Model`.
 
     Returns
@@ -105,6 +106,7 @@ def merge(
         "activation": activation,
         "output_activation": output_activation,
         "classes": classes,
+        "multilabel": multilabel,
     }
     networks = [as_model(model, f"models[{i}]", **kind) for i, model in enumerate(models)]
     start = None if base is None else as_model(base, "base", **kind)
@@ -165,8 +167,8 @@ def _data_of(
     )
     if y is None:
         return inputs, None
-    like = (model.classes, model.layer_sizes[-1])
-    return inputs, read_targets(y, inputs.n_samples, like=like, scaling=model.target_scaling)
+    kind, scaling = model._target_kind, model.target_scaling
+    return inputs, read_targets(y, inputs.n_samples, like=kind, scaling=scaling)
 
 
 def search_alpha(models: Sequence[Model], base: Model, loss: Callable[[Model], float]) -> Model:
@@ -210,6 +212,7 @@ def as_model(
     activation: str,
     output_activation: str,
     classes: npt.ArrayLike | None,
+    multilabel: bool,
 ) -> Model:
     """Return a network as a Model: one that it is already, or arrays."""
     if isinstance(network, Model):
@@ -234,6 +237,7 @@ def as_model(
             activation=activation,
             output_activation=output_activation,
             classes=classes,
+            multilabel=multilabel,
         )
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from omp_mlp.inputs import Inputs
+from omp_mlp.losses import OUTPUT_FUNCTIONS
 from omp_mlp.merging.layers import (
     BLOCK,
     Array,
@@ -16,18 +17,19 @@ from omp_mlp.merging.layers import (
     with_layers,
 )
 from omp_mlp.model import Model
-from omp_mlp.predictor import OUTPUT_FUNCTIONS
 from omp_mlp.targets import Targets
 
 # The derivative of the loss by the pre-activations z, from the outputs o and the targets t; and a
 # bound k of the second derivative: the loss is at most its parabola of that curvature.
 # Softmax with cross-entropy: the Hessian is at most 1/2 (Boehning 1992). Logistic with squared
 # error: the largest of s^2 (2 - 3 s) (1 - s), for targets in [0, 1]. Identity: the loss itself.
+# Logistic with binary cross-entropy: the largest of s (1 - s).
 _DERIVATIVES: dict[str, tuple[Callable[[Array, Array], Array], float]] = {
     "softmax": (lambda o, t: o - t, 0.5),
     "logistic": (lambda o, t: (o - t) * o * (1 - o), 0.0771),
     "identity": (lambda o, t: o - t, 1.0),
 }
+_OF_MULTILABEL: tuple[Callable[[Array, Array], Array], float] = (lambda o, t: o - t, 0.25)
 
 
 def refit_output(model: Model, inputs: Inputs, targets: Targets, ridge: float, steps: int) -> Model:
@@ -43,7 +45,14 @@ def refit_output(model: Model, inputs: Inputs, targets: Targets, ridge: float, s
     identity outputs k = 1, and the first step ends at the least squares solution itself. Directions
     that the data do not determine stay as they are.
     """
-    derivative, curvature = _DERIVATIVES[model.output_activation]
+    if model.output_activation not in _DERIVATIVES:
+        raise ValueError(
+            "merge method 'refit_output' needs outputs with a bounded curvature of the loss, which "
+            f"are {', '.join(_DERIVATIVES)}; got {model.output_activation} outputs"
+        )
+    derivative, curvature = (
+        _OF_MULTILABEL if model.multilabel else _DERIVATIVES[model.output_activation]
+    )
     output = OUTPUT_FUNCTIONS[model.output_activation]
     layers = layers_of(model)
     last = np.vstack(layers[-1])
