@@ -335,8 +335,8 @@ def test_the_types_of_the_table_are_those_of_the_signature() -> None:
     table = typing.get_type_hints(Options)
     differ = {name for name in ROWS if signature[name] != table[name]}
     decided = {"threads", "epochs", "batch_size", "learning_rate", "center_inputs"}
-    checked = {"hidden_layer_sizes", "validation_data", "sample_weight", "costs", "callback"}
-    assert differ == decided | checked
+    checked = {"hidden_layer_sizes", "dropout", "validation_data", "sample_weight"}
+    assert differ == decided | checked | {"costs", "callback"}
 
 
 def test_defaults_pass_their_own_checks() -> None:
@@ -405,6 +405,7 @@ def fields_of_the_core(options: Options) -> dict[str, Any]:
     return {
         **core_fields(dataclasses.replace(options, **left)),
         **merging.core_fields("delta_sum", ["1/n"]),
+        "dropout": [0.25, 0.5],
         "strategy": "replica",
         "threads": 3,
         "workers": 2,

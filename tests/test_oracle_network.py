@@ -360,3 +360,42 @@ def test_gradient_in_float32_is_the_one_in_double(
         for part, part_single in zip(arrays, arrays_single, strict=True):
             assert part_single.dtype == np.float32
             assert np.abs(part - part_single).max() < 1e-5 * np.abs(part).max()
+
+
+@pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
+def test_gradient_with_dropout_is_the_slope_of_the_loss(activation: str) -> None:
+    rng = np.random.default_rng(91)
+    sizes = [3, 6, 5, 2]
+    parameters: oracle.Parameters = [
+        (rng.normal(size=(fan_in, fan_out)), 0.5 * rng.normal(size=fan_out))
+        for fan_in, fan_out in itertools.pairwise(sizes)
+    ]
+    X, y, weight = rng.normal(size=(6, 3)), rng.integers(0, 2, size=6), rng.uniform(0, 3, size=6)
+    network: dict[str, Any] = {
+        "activation": activation,
+        "output_activation": "softmax",
+        "loss": "cross_entropy",
+        "dropout": [
+            oracle.dropout_factors(5, 0, range(6), layer, units, 0.4)
+            for layer, units in enumerate(sizes[1:-1])
+        ],
+    }
+    # As above: central differences, and no kink within their reach.
+    h = 1e-5
+    passed = oracle.forward(parameters, X, activation, "softmax", network["dropout"])
+    assert min(np.abs(z).min() for z in passed.z[:-1]) > 10 * h
+    gradients = oracle.gradient(parameters, X, y, weight, **network)
+    for layer, arrays in enumerate(gradients):
+        for part, exact in enumerate(arrays):
+            slopes = np.zeros_like(exact)
+            tested = parameters[layer][part]
+            for index in np.ndindex(exact.shape):
+                kept = tested[index]
+                tested[index] = kept + h
+                above = oracle.batch_loss(parameters, X, y, weight, **network)
+                tested[index] = kept - h
+                below = oracle.batch_loss(parameters, X, y, weight, **network)
+                tested[index] = kept
+                slopes[index] = (above - below) / (2 * h)
+            assert np.abs(slopes).max() > 1e-4
+            assert np.abs(exact - slopes).max() < 1e-6 * np.abs(slopes).max()

@@ -16,7 +16,7 @@ constexpr std::uint64_t derive(std::uint64_t key, std::uint64_t i) {
 }
 
 // The purpose of a stream. Streams of different purposes are independent.
-enum class Purpose : std::uint64_t { weights = 0, order = 1 };
+enum class Purpose : std::uint64_t { weights = 0, order = 1, dropout = 2 };
 
 constexpr std::uint64_t stream_key(std::uint64_t seed, Purpose purpose, std::uint64_t a,
                                    std::uint64_t b) {

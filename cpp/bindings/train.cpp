@@ -43,6 +43,7 @@ void bind_options(py::module_& m) {
                 field("merge", &TrainOptions::merge), field("optimizer", &TrainOptions::optimizer),
                 field("shuffle", &TrainOptions::shuffle), field("init", &TrainOptions::init),
                 field("shared_start", &TrainOptions::shared_start), field("seed", &TrainOptions::seed),
+                field("dropout", &TrainOptions::dropout),
                 field("keep_replicas", &TrainOptions::keep_replicas));
 }
 

@@ -5,14 +5,14 @@
 namespace omp_mlp {
 
 Workspace::Workspace(const Network& network, const Samples& X, Index samples, Reading reading,
-                     const Centering* centering, bool shifts)
-    : inputs_{X, samples, reading, centering} {
+                     const Centering* centering, bool shifts, const Dropout& dropout)
+    : inputs_{X, samples, reading, centering}, dropout_{dropout} {
     Index widest = 0;
     for (const LayerShape& layer : network.shape.layers()) {
         // The output's function is apply_output's; here, it keeps z.
         const bool is_hidden = units_.size() + 1 < network.shape.layers().size();
         units_.emplace_back(is_hidden ? network.activation : Activation::identity, samples,
-                            layer.fan_out);
+                            layer.fan_out, dropout.rate(units_.size()));
         // Zero, so that the padding of the deltas' rows is zero and stays so.
         deltas_.emplace_back(static_cast<std::size_t>(samples * layer.stride));
         strides_.push_back(layer.stride);
@@ -29,6 +29,20 @@ void Workspace::load(const Kernels& kernels, std::span<const Index> ids, std::sp
     begin_batch(0, loaded_);
     is_dropped_.clear();
     inputs_.load(kernels, 0, ids, next);
+}
+
+void Workspace::leave_out(Index epoch, std::span<const Index> ids) {
+    epoch_ = epoch;
+    ids_.assign(ids.begin(), ids.end());
+}
+
+void Workspace::activate(const Kernels& kernels, std::size_t l) {
+    units_[l].activate(kernels, first_, samples_);
+    if (dropout_.rate(l) > 0.0) {
+        for (Index s = first_; s < first_ + samples_; ++s) {
+            units_[l].leave_out(s, dropout_.key(epoch_, ids_[static_cast<std::size_t>(s)], l), 0);
+        }
+    }
 }
 
 void Workspace::begin_batch(Index first, Index count) {

@@ -14,6 +14,7 @@
 #include "data/reading.hpp"
 #include "data/samples.hpp"
 #include "kernels/kernels.hpp"
+#include "network/dropout.hpp"
 #include "network/first_layer.hpp"
 #include "network/loaded_samples.hpp"
 #include "network/loss.hpp"
@@ -30,12 +31,15 @@ class Workspace {
 public:
     // For stretches of up to `samples` samples of X. `centering`: null, or the means that are taken off the
     // inputs. `shifts`: whether steps then add to `shift`, where rows are not centered. See
-    // begin_centered.
+    // begin_centered. `dropout`: of hidden units, once leave_out has named the samples.
     Workspace(const Network& network, const Samples& X, Index samples, Reading reading,
-              const Centering* centering = nullptr, bool shifts = true);
+              const Centering* centering = nullptr, bool shifts = true, const Dropout& dropout = {});
 
     // Loads the samples `ids` as one batch. Prefetches the samples `next`, which will be loaded after them.
     void load(const Kernels& kernels, std::span<const Index> ids, std::span<const Index> next = {});
+
+    // From now on, hidden units are left out of the loaded samples, which are `ids` of an epoch.
+    void leave_out(Index epoch, std::span<const Index> ids);
 
     // The calls below concern the loaded samples [first, first + count) only.
     void begin_batch(Index first, Index count);
@@ -58,10 +62,8 @@ public:
     float* activations(std::size_t l) { return units_[l].row(first_); }
     float* deltas(std::size_t l) { return deltas_[l].data() + first_ * strides_[l]; }
     float* outputs() { return activations(units_.size() - 1); }
-    // Of the batch, in hidden layer l: z becomes a; and deltas(l) *= phi'(z).
-    void activate(const Kernels& kernels, std::size_t l) {
-        units_[l].activate(kernels, first_, samples_);
-    }
+    // Of the batch, in hidden layer l: z becomes a, with dropout; and deltas(l) *= phi'(z).
+    void activate(const Kernels& kernels, std::size_t l);
     void multiply_derivative(const Kernels& kernels, std::size_t l) {
         units_[l].multiply_derivative(kernels, first_, samples_, deltas(l));
     }
@@ -95,6 +97,9 @@ private:
     std::vector<Index> strides_;  // of each layer
     std::vector<Units> units_;    // of each layer
     std::vector<Buffer> deltas_;
+    Dropout dropout_;
+    std::vector<Index> ids_;  // of the loaded samples, with dropout
+    Index epoch_ = 0;
     Index loaded_ = 0;
     Index first_ = 0;
     Index samples_ = 0;

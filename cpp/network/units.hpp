@@ -2,6 +2,8 @@
 // a = phi(z).
 #pragma once
 
+#include <cstdint>
+
 #include "base/buffer.hpp"
 #include "kernels/kernels.hpp"
 
@@ -11,8 +13,8 @@ namespace omp_mlp {
 class Units {
 public:
     Units() = default;
-    // Room for `samples` rows of `units` numbers, all zero.
-    Units(Activation activation, Index samples, Index units);
+    // Room for `samples` rows of `units` numbers, all zero. `dropout`: the rate of leave_out.
+    Units(Activation activation, Index samples, Index units, double dropout = 0.0);
 
     float* row(Index sample) { return rows_.data() + sample * stride_; }
     const float* row(Index sample) const { return rows_.data() + sample * stride_; }
@@ -21,10 +23,13 @@ public:
     // In the rows [first, first + count), z becomes a. Threads may do this to different rows at the same
     // time.
     void activate(const Kernels& kernels, Index first, Index count);
-    // delta *= phi'(z), of those rows; delta: count x stride.
+    // Leaves units out of an activated row, by the draws [first_unit, first_unit + units) of the stream of `key`
+    // (dropout.hpp). Without a rate, nothing happens.
+    void leave_out(Index sample, std::uint64_t key, Index first_unit);
+    // delta *= phi'(z), of those rows, and the factors of dropout; delta: count x stride.
     void multiply_derivative(const Kernels& kernels, Index first, Index count, float* delta) const;
 
-    // Overwrites a row, and its z if that is kept, with another row.
+    // Overwrites a row, and all that is kept of it, with another row.
     void copy_row(Index from, Index to);
 
 private:
@@ -33,7 +38,12 @@ private:
     Index units_ = 0;
     Index stride_ = 0;
     Buffer rows_;
-    Buffer z_;  // of all rows, if the derivative needs it; else empty
+    bool needs_z_ = false;
+    double dropout_ = 0.0;
+    // What the derivative reads of all rows, where that is not the rows themselves: z, or with dropout phi(z) of all
+    // units. Else empty.
+    Buffer kept_;
+    Buffer factors_;  // of dropout: 0 or 1 / (1 - rate); empty without
 };
 
 }  // namespace omp_mlp

@@ -38,7 +38,7 @@ public:
         for (const LayerShape& layer : task.network.shape.layers()) {
             const bool is_hidden = units_.size() + 1 < task.network.shape.layers().size();
             units_.emplace_back(is_hidden ? task.network.activation : Activation::identity, batch_size_,
-                                layer.fan_out);
+                                layer.fan_out, task.dropout().rate(units_.size()));
             deltas_.emplace_back(static_cast<std::size_t>(batch_size_ * layer.stride));
         }
     }
@@ -57,7 +57,8 @@ public:
             batch_.load(task_.kernels, 0, std::span{ids_}.first(static_cast<std::size_t>(samples)));
             const double rate = task_.options.optimizer.learning_rate.at(
                 number * shard_.epoch_size() + begin, shard_.length());
-            trained.loss_sum += step(samples, static_cast<float>(-rate / static_cast<double>(samples)));
+            trained.loss_sum +=
+                step(number, samples, static_cast<float>(-rate / static_cast<double>(samples)));
             trained.samples += samples;
             reporter.report(trained.samples, trained.loss_sum);
         }
@@ -66,7 +67,7 @@ public:
     }
 
 private:
-    double step(Index samples, float scale) {
+    double step(Index epoch, Index samples, float scale) {
         const auto& layers = task_.network.shape.layers();
         const std::size_t last = layers.size() - 1;
         for (std::size_t l = 0; l <= last; ++l) {
@@ -74,6 +75,11 @@ private:
                 forward(l, s);
             }
             units_[l].activate(task_.kernels, 0, samples);
+            if (const Dropout dropout = task_.dropout(); dropout.rate(l) > 0.0) {
+                for (Index s = 0; s < samples; ++s) {
+                    units_[l].leave_out(s, dropout.key(epoch, ids_[static_cast<std::size_t>(s)], l), 0);
+                }
+            }
         }
         std::copy_n(units_[last].row(0), samples * layers[last].stride, outputs_.z());
         const double loss =

@@ -55,6 +55,7 @@ struct TrainOptions {
     Init init;
     bool shared_start;  // all replicas draw the same weights
     std::uint64_t seed;
+    std::vector<double> dropout;  // the rate of each hidden layer; empty: none
     bool keep_replicas;
 };
 

@@ -34,7 +34,9 @@ Replica::Replica(const Task& task, Reading reading, const OptimizerOptions& opti
                    : batch_size_},
       skip_confident_{static_cast<float>(task.options.batch.skip_confident)},
       bfloat16_forward_{task.options.batch.bfloat16_forward && steps_in_place(optimizer)},
-      workspace_{task.network, task.X, stretch_, reading, task.centering, steps_in_place(optimizer)},
+      workspace_{task.network,  task.X, stretch_, reading, task.centering, steps_in_place(optimizer),
+                 task.dropout()},
+      has_dropout_{task.dropout().drops()},
       touched_{task.network.shape[0]} {
     if (!steps_in_place(optimizer)) {
         accumulated_ =
@@ -112,6 +114,9 @@ void Replica::train_epoch(Index number, Index begin, Index end, Reporter& report
         const auto next = listed.subspan(count, std::min(count, listed.size() - count));
 
         workspace_.load(*kernels_, ids, next);
+        if (has_dropout_) {
+            workspace_.leave_out(number, ids);
+        }
         if (master_ != nullptr) {
             touched_.touch(workspace_.inputs().marks(workspace_.loaded()),
                            workspace_.inputs().words_a_sample(), master_, parameters.flat().data());

@@ -68,6 +68,7 @@ private:
     bool bfloat16_forward_;
     std::vector<bool> keep_;
     Workspace workspace_;
+    bool has_dropout_;
     // Null: steps are taken in place.
     struct Accumulated {
         Parameters gradient;

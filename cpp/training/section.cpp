@@ -102,7 +102,7 @@ struct Section {
             }
             if (!last) {
                 const Index rows = l == 0 ? stretch : task.batch_size;
-                piece.own = Units{task.network.activation, rows, own.size};
+                piece.own = Units{task.network.activation, rows, own.size, task.dropout().rate(l)};
                 piece.deltas.resize(static_cast<std::size_t>(rows * piece.width));
                 widest = std::max(widest, piece.width);
             }
@@ -256,6 +256,7 @@ private:
     // Some of a stretch's samples, which take one step.
     struct Batch {
         Stretch& stretch;
+        Index epoch;
         Index first;  // of the stretch's samples
         Index samples;
         std::size_t parity;
@@ -308,6 +309,7 @@ private:
                 const Index samples = std::min(task().batch_size, loaded - first);
                 const Batch batch{
                     .stretch = stretch,
+                    .epoch = epoch,
                     .first = first,
                     .samples = samples,
                     .parity = parity,
@@ -490,6 +492,13 @@ private:
                                        piece.width, own);
         }
         piece.own.activate(task().kernels, first_row(l, batch), batch.samples);
+        if (const Dropout dropout = task().dropout(); dropout.rate(l) > 0.0) {
+            for (Index s = 0; s < batch.samples; ++s) {
+                const Index id = batch.stretch.ids[static_cast<std::size_t>(batch.first + s)];
+                piece.own.leave_out(first_row(l, batch) + s, dropout.key(batch.epoch, id, l),
+                                    piece.begin);
+            }
+        }
     }
 
     // Own activations, for all to read.

@@ -123,7 +123,8 @@ public:
             }
         }
         for (const LayerShape& layer : task.network.shape.layers()) {
-            units_.emplace_back(task.network.activation, task.batch_size, layer.fan_out);
+            units_.emplace_back(task.network.activation, task.batch_size, layer.fan_out,
+                                task.dropout().rate(units_.size()));
             deltas_.emplace_back(static_cast<std::size_t>(task.batch_size * layer.stride));
         }
     }
@@ -146,7 +147,7 @@ private:
             const float scale = scale_of_deltas(task().options.optimizer, rate, samples);
             self.run([&] {
                 for (Index i = member; i < task().threads(); i += members) {
-                    pass(order, begin, block(samples, task().threads(), i), scale,
+                    pass(epoch, order, begin, block(samples, task().threads(), i), scale,
                          *parts_[static_cast<std::size_t>(i)]);
                 }
             });
@@ -184,7 +185,8 @@ private:
     }
 
     // Samples `own` of the batch, forward and back: leaves their activations and deltas for all to read.
-    void pass(const Shard::Epoch& order, Index begin, const Block& own, float scale, Part& part) {
+    void pass(Index epoch, const Shard::Epoch& order, Index begin, const Block& own, float scale,
+              Part& part) {
         part.loss = 0.0;
         if (own.size == 0) {
             return;
@@ -207,6 +209,12 @@ private:
         for (std::size_t l = 1; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
             units_[l - 1].activate(kernels, own.begin, own.size);
+            if (const Dropout dropout = task().dropout(); dropout.rate(l - 1) > 0.0) {
+                for (Index s = 0; s < own.size; ++s) {
+                    const Index id = ids[static_cast<std::size_t>(s)];
+                    units_[l - 1].leave_out(own.begin + s, dropout.key(epoch, id, l - 1), 0);
+                }
+            }
             kernels.dense_forward(activations(l - 1), layers[l - 1].stride, own.size, layer.fan_in,
                                   layer.weights, layer.biases, layer.stride, activations(l));
         }

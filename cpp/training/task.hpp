@@ -4,6 +4,7 @@
 #include "data/centering.hpp"
 #include "data/samples.hpp"
 #include "kernels/kernels.hpp"
+#include "network/dropout.hpp"
 #include "network/network.hpp"
 #include "training/options.hpp"
 
@@ -16,6 +17,8 @@ struct Task {
     const Targets& targets;
     const TrainOptions& options;
     const Centering* centering;  // null, or the means that are taken off the inputs
+
+    Dropout dropout() const { return {options.dropout, options.seed}; }
 };
 
 }  // namespace omp_mlp

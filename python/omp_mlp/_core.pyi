@@ -255,6 +255,7 @@ class TrainOptions:
         init: Init,
         shared_start: bool,
         seed: int,
+        dropout: list[float],
         keep_replicas: bool,
     ) -> None: ...
     @property
@@ -283,6 +284,8 @@ class TrainOptions:
     def shared_start(self) -> bool: ...
     @property
     def seed(self) -> int: ...
+    @property
+    def dropout(self) -> list[float]: ...
     @property
     def keep_replicas(self) -> bool: ...
 

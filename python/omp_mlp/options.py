@@ -126,6 +126,12 @@ def _sizes(name: str, value: object) -> tuple[int, ...]:
     return tuple(checks.integer(f"{name}[{k}]", size, 1) for k, size in enumerate(value))
 
 
+def _rates(name: str, value: object) -> float | tuple[float, ...]:
+    if not isinstance(value, (tuple, list)):
+        return checks.real(name, value, 0.0, below=1.0)
+    return tuple(checks.real(f"{name}[{k}]", rate, 0.0, below=1.0) for k, rate in enumerate(value))
+
+
 def _periods(name: str, value: object) -> int | tuple[int, int]:
     if not isinstance(value, (tuple, list)):
         return checks.integer(name, value, 1)
@@ -296,6 +302,7 @@ class Options:
     validation_fraction: float = _row(0.1, _fraction)
     patience: int | str = _row("auto", _words_or(_AUTO, _integer(1)))
     min_delta: float = _row(0.0, _real())
+    dropout: float | tuple[float, ...] = _row(0.0, _rates)
     first_layer: str = _row("auto", _one_of("auto", "sparse", "dense"))
     forward_precision: str = _row(
         "float32",
@@ -333,6 +340,14 @@ class Options:
         if isinstance(self.weight_decay, str):
             return 0.01 if self.optimizer == "adamw" else 0.0
         return self.weight_decay
+
+    @property
+    def dropout_rates(self) -> list[float]:
+        """The rate of each hidden layer; none if nothing is left out."""
+        rates = self.dropout
+        if not isinstance(rates, tuple):
+            rates = (rates,) * len(self.hidden_layer_sizes)
+        return list(rates) if any(rates) else []
 
     @property
     def searches(self) -> bool:
@@ -408,6 +423,7 @@ def check_options(given: Mapping[str, object]) -> Options:
     _check_optimizer(options)
     _check_schedule(options)
     _check_loss(options)
+    _check_dropout(options)
     skips(options.method, options.on_nonfinite)
     if options.searches and options.validation_data is None:
         raise ValueError(
@@ -447,6 +463,19 @@ def _check_loss(options: Options) -> None:
             "skip_confident skips samples whose p(correct) is near 1, which label_smoothing keeps "
             f"away from 1; got skip_confident={options.skip_confident:g} and "
             f"label_smoothing={options.label_smoothing:g}"
+        )
+
+
+def _check_dropout(options: Options) -> None:
+    rates, hidden = options.dropout, len(options.hidden_layer_sizes)
+    if isinstance(rates, tuple) and len(rates) != hidden:
+        raise ValueError(
+            f"dropout must be one rate, or one for each of the {hidden} hidden layer(s); "
+            f"got {len(rates)} rates"
+        )
+    if not isinstance(rates, tuple) and rates > 0 and hidden == 0:
+        raise ValueError(
+            f"dropout leaves out hidden units; got dropout={rates:g} and no hidden layer"
         )
 
 

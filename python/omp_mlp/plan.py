@@ -67,6 +67,7 @@ class Plan:
                 "batch.first_layer": options.reads,
                 "optimizer.learning_rate.retreats": self.retreats,
                 **_init_fields(options),
+                "dropout": options.dropout_rates,
                 "keep_replicas": options.keep_replicas or options.merges_in_python,
             }
         )

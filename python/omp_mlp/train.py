@@ -67,6 +67,7 @@ def train_parallel(
     validation_fraction: float = 0.1,
     patience: int | str = "auto",
     min_delta: float = 0.0,
+    dropout: float | Sequence[float] = 0.0,
     first_layer: str = "auto",
     forward_precision: str = "float32",
     skip_confident: float = 0.0,
@@ -370,6 +371,13 @@ def train_parallel(
     min_delta : float, default 0.0
         A loss must be lower than the least so far by more than this to count as an improvement. The
         master of the least loss is returned in any case.
+    dropout : float or sequence of float in [0, 1), default 0.0
+        The rate at which hidden units are left out of a sample's pass while the network trains
+        (Srivastava et al. 2014), for all hidden layers or one for each. The units that stay are
+        multiplied by 1 / (1 - rate), so that the returned network needs no change. Which units are
+        left out depends on ``seed``, the epoch, the sample's row in X, the layer and the unit
+        alone. So the strategies agree. The losses of the training in ``history`` are those with
+        dropout; those on validation data are without.
     first_layer : {"auto", "sparse", "dense"}, default "auto"
         How the first layer reads X. "sparse" touches only the weights of nonzero inputs, "dense"
         all weights. "auto" decides by the share of nonzeros in X. The choice changes the speed, and

@@ -33,6 +33,7 @@ from oracle.network import (
     activate,
     activation_derivative,
     batch_loss,
+    dropout_factors,
     flatten,
     forward,
     gradient,

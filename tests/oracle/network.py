@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from oracle.random import WEIGHTS, derive, derive_many
+from oracle.random import DROPOUT, WEIGHTS, derive, derive_many
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 Layer: TypeAlias = tuple[FloatArray, FloatArray]
@@ -165,19 +165,44 @@ class Forward:
         return self.a[-1]
 
 
+def dropout_factors(
+    seed: int, epoch: int, samples: Sequence[int], layer: int, units: int, rate: float
+) -> NDArray[np.float64]:
+    """Return what the activations of a hidden layer are multiplied by, (samples, units).
+
+    0 if u < rate, else 1 / (1 - rate), where u = (derive(key, unit) >> 40) 2^-24 and key =
+    derive(derive(derive(derive(seed, DROPOUT), epoch), sample), layer).
+    """
+    key_of_epoch = derive(derive(seed, DROPOUT), epoch)
+    factors = np.zeros((len(samples), units))
+    for row, sample in enumerate(samples):
+        draws = derive_many(derive(derive(key_of_epoch, int(sample)), layer), units)
+        u = (draws >> np.uint64(40)).astype(np.float64) * 2.0**-24
+        factors[row] = np.where(u < rate, 0, 1 / (1 - rate))
+    return factors
+
+
 def forward(
-    parameters: Parameters, X: FloatArray, activation: str, output_activation: str
+    parameters: Parameters,
+    X: FloatArray,
+    activation: str,
+    output_activation: str,
+    dropout: Sequence[NDArray[np.float64]] = (),
 ) -> Forward:
     """Compute z_l = a_{l-1} W_l + b_l and a_l = phi(z_l) for every layer l, with a_0 = X.
 
-    phi is the hidden activation, and in the last layer the output activation.
+    phi is the hidden activation, and in the last layer the output activation. With dropout, a_l of
+    hidden layer l is multiplied by its factors.
     """
     passed = Forward(z=[], a=[X])
     for layer, (weights, biases) in enumerate(parameters):
         is_output = layer == len(parameters) - 1
         z = passed.a[-1] @ weights + biases
         passed.z.append(z)
-        passed.a.append(activate(output_activation if is_output else activation, z))
+        a = activate(output_activation if is_output else activation, z)
+        if dropout and not is_output:
+            a = a * dropout[layer].astype(a.dtype)
+        passed.a.append(a)
     return passed
 
 
@@ -302,10 +327,11 @@ def batch_loss(
     activation: str,
     output_activation: str,
     loss: str,
+    dropout: Sequence[NDArray[np.float64]] = (),
     **settings: float,
 ) -> float:
     """Return (1 / B) sum_i w_i loss_i over the B samples; the weights w are not normalised."""
-    decision = forward(parameters, X, activation, output_activation).decision
+    decision = forward(parameters, X, activation, output_activation, dropout).decision
     losses = sample_losses(decision, y, loss, output_activation, **settings)
     return float((sample_weight.astype(np.float64) * losses).sum() / len(X))
 
@@ -319,16 +345,17 @@ def gradient(
     activation: str,
     output_activation: str,
     loss: str,
+    dropout: Sequence[NDArray[np.float64]] = (),
     **settings: float,
 ) -> list[tuple[FloatArray, FloatArray]]:
     """Return the gradient (dW_l, db_l) of ``batch_loss``.
 
     delta_L = w times ``output_deltas``;
-    delta_l = (delta_{l+1} W_{l+1}^T) phi'(z_l);
+    delta_l = (delta_{l+1} W_{l+1}^T) phi'(z_l), times the factors of dropout;
     dW_l = a_{l-1}^T delta_l / B;   db_l = (sum of delta_l over the batch) / B.
     """
     check_loss(loss, output_activation, y)
-    passed = forward(parameters, X, activation, output_activation)
+    passed = forward(parameters, X, activation, output_activation, dropout)
     delta = sample_weight[:, None] * output_deltas(
         passed.decision, y, loss, output_activation, **settings
     )
@@ -339,4 +366,6 @@ def gradient(
         if layer > 0:
             weights = parameters[layer][0]
             delta = (delta @ weights.T) * activation_derivative(activation, passed.z[layer - 1])
+            if dropout:
+                delta = delta * dropout[layer - 1].astype(delta.dtype)
     return gradients[::-1]

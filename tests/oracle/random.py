@@ -16,6 +16,7 @@ GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 # What a key derived from the user's seed is for.
 WEIGHTS = 0
 ORDER = 1
+DROPOUT = 2
 
 PERMUTATION_ROUNDS = 12
 

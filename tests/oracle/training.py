@@ -16,6 +16,7 @@ from oracle.network import (
     FloatArray,
     Parameters,
     batch_loss,
+    dropout_factors,
     flatten,
     gradient,
     initial_parameters,
@@ -178,12 +179,15 @@ def train_replica(
     activation: str,
     output_activation: str,
     loss: str,
+    epoch_length: int,
+    dropout: Sequence[float],
+    seed: int,
     **settings: float,
 ) -> tuple[Parameters, float]:
     """Take one step for each batch (first position, size) of a replica's stream of samples.
 
     Returns the new parameters and the sum of sample_weight * loss over the samples, each taken
-    before the step that uses it.
+    before the step that uses it. ``dropout`` has the rate of each hidden layer, or nothing.
     """
     network: dict[str, Any] = {
         "activation": activation,
@@ -194,6 +198,10 @@ def train_replica(
     loss_sum = 0.0
     for position, size in spans:
         i = stream[position : position + size]
+        network["dropout"] = [
+            dropout_factors(seed, position // epoch_length, i.tolist(), layer, len(biases), rate)
+            for layer, ((_, biases), rate) in enumerate(zip(parameters, dropout, strict=False))
+        ]
         loss_sum += size * batch_loss(parameters, X[i], y[i], sample_weight[i], **network)
         gradients = gradient(parameters, X[i], y[i], sample_weight[i], **network)
         rate = learning_rate_at(
@@ -270,6 +278,7 @@ def train_parallel(
     init_scale: str | float,
     shuffle: str | bool = "global",
     sample_weight: ArrayLike | None = None,
+    dropout: float | Sequence[float] = 0.0,
     seed: int = 0,
     dtype: DTypeLike = np.float32,
     **settings: float,
@@ -343,6 +352,10 @@ def train_parallel(
         "huber_delta": huber_delta,
         "quantile": quantile,
         "label_smoothing": label_smoothing,
+        "dropout": (
+            [dropout] * (len(layer_sizes) - 2) if isinstance(dropout, (int, float)) else dropout
+        ),
+        "seed": seed,
     }
 
     if warmup_samples > 0:
@@ -360,6 +373,7 @@ def train_parallel(
             learning_rate_schedule="constant",
             power_t=power_t,
             warmup_share=0.0,
+            epoch_length=n_samples,
             **network,
         )
         replicas = [master] * threads
@@ -387,6 +401,7 @@ def train_parallel(
                 learning_rate_schedule=learning_rate_schedule,
                 power_t=power_t,
                 warmup_share=warmup_share,
+                epoch_length=block_stop - block_start,
                 **network,
             )
             trained.append(parameters)

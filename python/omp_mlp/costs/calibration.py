@@ -370,6 +370,7 @@ def _train(
         "batch.first_layer": kind,
         "init.rule": "glorot",
         "init.scale": 0.0,
+        "dropout": [],
         "keep_replicas": False,
     }
     result = _core.train(
