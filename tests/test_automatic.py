@@ -54,6 +54,22 @@ def test_the_rate_is_in_proportion_to_one_over_the_curvature(hidden, curvature):
     assert wide == pytest.approx(8 / (4 + 1 + 500 + 1), rel=5e-3)
 
 
+def test_other_optimisers_have_rates_and_batches_of_their_own():
+    def rate(name, **given):
+        found = settled(SIGNS, VALUES, optimizer=name, hidden_layer_sizes=(60,), **given)
+        return found.learning_rate, found.batch_size
+
+    plain = 1.5 / (4 + 1 + 60 + 1)
+    assert rate("sgd") == (pytest.approx(plain, rel=5e-3), 2)
+    assert rate("momentum") == (pytest.approx(0.1 * 2 * plain, rel=5e-3), 32)
+    assert rate("nesterov", momentum=0.5) == (pytest.approx(0.5 * 2 * plain, rel=5e-3), 32)
+    for name in ("adam", "adamw", "rmsprop"):
+        assert rate(name) == (0.002, 32)
+        assert rate(name, batch_size=8) == (0.001, 8)
+    for decay in ({"weight_decay": 0.1}, {"l2": 0.1}, {"max_norm": 1.0}):
+        assert rate("sgd", **decay)[1] == 32
+
+
 def test_scales_and_formats_of_the_inputs_do_not_change_the_rate():
     sparse = SIGNS * (RNG.random(SIGNS.shape) < 0.1)
     scales = np.array([1e6, 1e-6, 1.0, 2.0])

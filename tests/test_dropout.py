@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 import oracle
 
@@ -55,7 +56,7 @@ def train(strategy: str, threads: int, y: Any = None, **changed: Any) -> omp_mlp
         changed = {"merge": "average", "merge_every": every, "outer_momentum": 0.0, **changed}
         changed = {"last_merge": None, **changed}
     y = classes() if y is None else y
-    model: omp_mlp.Model = omp_mlp.train_parallel(
+    model: omp_mlp.Model = fixed.train_parallel(
         inputs(), y, threads, strategy=strategy, **{**OPTIONS, **changed}
     )
     return model
@@ -170,7 +171,7 @@ def test_a_step_with_dropout_by_hand() -> None:
     start = omp_mlp.Model(
         [np.ones((1, 4)), np.ones((4, 1))], [np.zeros(4), np.zeros(1)], activation="identity"
     )
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         np.ones((1, 1)),
         np.zeros(1),
         1,

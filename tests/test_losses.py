@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 import oracle
 from omp_mlp.losses import LossKind
@@ -79,7 +80,7 @@ def test_every_strategy_is_the_oracle(
     # Hogwild is reproducible with one thread only.
     threads = 1 if strategy == "hogwild" else 3
     replica = {"merge": "average", "merge_every": 8, "outer_momentum": 0.0, "last_merge": None}
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         X,
         y,
         threads,
@@ -108,9 +109,7 @@ def test_validation_loss_is_the_training_loss(
     loss: str, output: str, settings: dict[str, float]
 ) -> None:
     X, y = inputs(), targets(loss)
-    model = omp_mlp.train_parallel(
-        X, y, 1, loss=loss, validation_data=(X, y), **OPTIONS, **settings
-    )
+    model = fixed.train_parallel(X, y, 1, loss=loss, validation_data=(X, y), **OPTIONS, **settings)
     z = oracle.forward(
         list(zip(model.weights, model.biases, strict=True)), X, "tanh", output
     ).decision
@@ -130,10 +129,8 @@ def test_losses_of_scaled_targets_are_in_the_units_of_y(loss: str, power: int) -
     std = y.astype(np.float64).std()
     scaled = (y - y.astype(np.float64).mean()) / std
     settings: dict[str, Any] = {**OPTIONS, "loss": loss, "epochs": 3}
-    model = omp_mlp.train_parallel(
-        X, y, 1, scale_targets="auto", validation_data=(X, y), **settings
-    )
-    of_scaled = omp_mlp.train_parallel(
+    model = fixed.train_parallel(X, y, 1, scale_targets="auto", validation_data=(X, y), **settings)
+    of_scaled = fixed.train_parallel(
         X, scaled, 1, scale_targets=False, validation_data=(X, scaled), **settings
     )
     for column in ("loss", "validation_loss"):
@@ -153,7 +150,7 @@ def test_losses_of_scaled_targets_are_in_the_units_of_y(loss: str, power: int) -
 def test_validation_loss_of_several_scaled_targets_is_exact() -> None:
     X = inputs()
     y = targets("huber") * [1, 10, 100] + [5, 0, 300]
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         X, y, 1, loss="absolute", scale_targets="auto", validation_data=(X, y), **OPTIONS
     )
     error = np.abs(model.predict(X) - y).sum(axis=1).mean()
@@ -162,8 +159,8 @@ def test_validation_loss_of_several_scaled_targets_is_exact() -> None:
 
 def test_poisson_leaves_its_targets_as_they_are() -> None:
     X, y = inputs(), targets("poisson")
-    plain = omp_mlp.train_parallel(X, y, 2, loss="poisson", scale_targets=False, **OPTIONS)
-    scaled = omp_mlp.train_parallel(X, y, 2, loss="poisson", scale_targets="auto", **OPTIONS)
+    plain = fixed.train_parallel(X, y, 2, loss="poisson", scale_targets=False, **OPTIONS)
+    scaled = fixed.train_parallel(X, y, 2, loss="poisson", scale_targets="auto", **OPTIONS)
     assert flat(plain).tobytes() == flat(scaled).tobytes()
     assert scaled.target_scaling is None
 
@@ -172,7 +169,7 @@ def test_poisson_predicts_rates() -> None:
     # Without inputs, the best rate is the mean of the counts.
     X = np.zeros((400, 1), np.float32)
     y = np.arange(400) % 5
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         X, y, 1, loss="poisson", hidden_layer_sizes=(), epochs=40, learning_rate=0.05, batch_size=20
     )
     assert model.classes is None
@@ -188,7 +185,7 @@ def test_poisson_predicts_rates() -> None:
 def test_quantile_loss_finds_the_quantile(quantile: float) -> None:
     X = np.zeros((1000, 1), np.float32)
     y = np.random.default_rng(4).exponential(size=1000)
-    model = omp_mlp.train_parallel(
+    model = fixed.train_parallel(
         X,
         y,
         1,
@@ -204,16 +201,16 @@ def test_quantile_loss_finds_the_quantile(quantile: float) -> None:
 
 def test_median_by_absolute_loss_is_twice_the_quantile_loss() -> None:
     X, y = inputs(), targets("absolute")
-    one = omp_mlp.train_parallel(X, y, 2, loss="absolute", **OPTIONS)
+    one = fixed.train_parallel(X, y, 2, loss="absolute", **OPTIONS)
     rate = 2 * OPTIONS["learning_rate"]
-    half = omp_mlp.train_parallel(X, y, 2, loss="quantile", **{**OPTIONS, "learning_rate": rate})
+    half = fixed.train_parallel(X, y, 2, loss="quantile", **{**OPTIONS, "learning_rate": rate})
     np.testing.assert_allclose(flat(one), flat(half), rtol=0, atol=1e-6)
 
 
 def test_a_rate_survives_files_merges_and_ensembles(tmp_path: Any) -> None:
     X, y = inputs(), targets("poisson")
     models = [
-        omp_mlp.train_parallel(X, y, 1, loss="poisson", **{**OPTIONS, "seed": seed})
+        fixed.train_parallel(X, y, 1, loss="poisson", **{**OPTIONS, "seed": seed})
         for seed in (1, 2)
     ]
     models[0].save(tmp_path / "rates.safetensors")
@@ -236,13 +233,13 @@ def test_class_weights_are_sample_weights() -> None:
     X, y = inputs(), np.array(["a", "b", "c"])[np.arange(ROWS) % 3]
     of_samples = np.random.default_rng(5).random(ROWS).astype(np.float32)
     weights = np.array([2.0, 1.0, 0.25], np.float32)[np.arange(ROWS) % 3]
-    expected = omp_mlp.train_parallel(X, y, 2, sample_weight=weights * of_samples, **OPTIONS)
-    got = omp_mlp.train_parallel(
+    expected = fixed.train_parallel(X, y, 2, sample_weight=weights * of_samples, **OPTIONS)
+    got = fixed.train_parallel(
         X, y, 2, sample_weight=of_samples, class_weight={"a": 2, "c": 0.25}, **OPTIONS
     )
     assert flat(got).tobytes() == flat(expected).tobytes()
-    alone = omp_mlp.train_parallel(X, y, 2, class_weight={"a": 2, "c": 0.25}, **OPTIONS)
-    expected = omp_mlp.train_parallel(X, y, 2, sample_weight=weights, **OPTIONS)
+    alone = fixed.train_parallel(X, y, 2, class_weight={"a": 2, "c": 0.25}, **OPTIONS)
+    expected = fixed.train_parallel(X, y, 2, sample_weight=weights, **OPTIONS)
     assert flat(alone).tobytes() == flat(expected).tobytes()
 
 
@@ -251,8 +248,8 @@ def test_balanced_classes_weigh_the_same() -> None:
     y = np.repeat([0, 1, 7], [41, 15, 5])
     # n_samples / (n_classes * samples of the class)
     weights = np.repeat(np.float32([61 / 123, 61 / 45, 61 / 15]), [41, 15, 5])
-    expected = omp_mlp.train_parallel(X, y, 2, sample_weight=weights, **OPTIONS)
-    got = omp_mlp.train_parallel(X, y, 2, class_weight="balanced", **OPTIONS)
+    expected = fixed.train_parallel(X, y, 2, sample_weight=weights, **OPTIONS)
+    got = fixed.train_parallel(X, y, 2, class_weight="balanced", **OPTIONS)
     assert flat(got).tobytes() == flat(expected).tobytes()
 
 
@@ -260,8 +257,8 @@ def test_class_weights_go_with_rows_that_are_held_out() -> None:
     X = inputs()
     y = np.arange(ROWS) % 2
     options = {**OPTIONS, "early_stopping": True, "merge_every": 16, "validation_fraction": 0.3}
-    got = omp_mlp.train_parallel(X, y, 1, class_weight={0: 3}, **options)
-    expected = omp_mlp.train_parallel(X, y, 1, sample_weight=np.where(y == 0, 3, 1), **options)
+    got = fixed.train_parallel(X, y, 1, class_weight={0: 3}, **options)
+    expected = fixed.train_parallel(X, y, 1, sample_weight=np.where(y == 0, 3, 1), **options)
     assert flat(got).tobytes() == flat(expected).tobytes()
 
 

@@ -993,9 +993,7 @@ def test_replicas_that_are_not_finite_may_be_left_out(method: str) -> None:
         model = fixed.train_parallel(
             X, y - 0.5, 2, method, on_nonfinite="skip", keep_replicas=True, **options
         )
-    replica = fixed.train_parallel(
-        X[:32], y[:32] - 0.5, 1, "average", merge_every=None, **options
-    )
+    replica = fixed.train_parallel(X[:32], y[:32] - 0.5, 1, "average", merge_every=None, **options)
     if method == "ensemble":
         assert [bits(m) for m in model.models] == [bits(replica)]
         return

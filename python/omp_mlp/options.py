@@ -78,13 +78,6 @@ def _fraction(name: str, value: object) -> float:
     return number
 
 
-def _positive(name: str, value: object) -> float:
-    number = checks.real(name, value, 0.0)
-    if number == 0.0:
-        raise ValueError(f"{name} must be greater than 0 and finite; got {value}")
-    return number
-
-
 def _weights_of_classes(name: str, value: object) -> object:
     if isinstance(value, Mapping):
         return value
@@ -363,6 +356,12 @@ class Options:
     def is_periodic(self) -> bool:
         """Whether it is best to merge in every round."""
         return self.method.cadence == "periodic" or self.outer_optimizer != "auto"
+
+    @property
+    def steps_in_place(self) -> bool:
+        """Whether a step is added to the weights without a gradient in memory of its own."""
+        plain = [row.name for row in _core.optimizers() if row.may_step_in_place]
+        return self.optimizer in plain and not (self.decay or self.l2 or self.max_norm)
 
     @property
     def starts_apart(self) -> bool:

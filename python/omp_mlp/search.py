@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from omp_mlp import _core
 from omp_mlp.data import TrainingData, Validation
+from omp_mlp.losses import OUTPUT_FUNCTIONS, LossKind
 from omp_mlp.options import ONE_NETWORK, Options
 from omp_mlp.plan import make_plan
-from omp_mlp.predictor import OUTPUT_FUNCTIONS, Predictor
+from omp_mlp.predictor import Predictor
 from omp_mlp.run import Run
 
 # Multiply-adds of a search: a second or two of one core.
@@ -108,18 +109,19 @@ def _split(data: TrainingData, held: npt.NDArray[np.bool_]) -> tuple[TrainingDat
 
 
 def _error(options: Options, kept: TrainingData, held: Validation) -> float:
-    model = Run(make_plan(options, kept), kept).train_unwatched()
-    return math.inf if model is None else _held_out_error(model, held)
+    plan = make_plan(options, kept)
+    model = Run(plan, kept).train_unwatched()
+    return math.inf if model is None else _held_out_error(model, held, plan.loss)
 
 
-def _held_out_error(model: Predictor, held: Validation) -> float:
+def _held_out_error(model: Predictor, held: Validation, loss: LossKind) -> float:
     """Return the loss; of softmax outputs, the squared error of the probabilities (Brier 1950).
 
     Cross-entropy would stop trainings early that still get more rows right, because networks become
     too sure of their answers before they become wrong.
     """
     if model.output_activation != "softmax":
-        return held.loss(model)
+        return held.evaluate(model, loss)[0]
     z = model._run(held.inputs, raw=True).astype(np.float64)
     one_hot = np.eye(z.shape[1])[held.targets.indices]
     return float(np.mean(np.sum((OUTPUT_FUNCTIONS["softmax"](z) - one_hot) ** 2, axis=1)))

@@ -176,15 +176,17 @@ def train_parallel(
     batch_size : int or "auto", default "auto"
         Samples of a step; 1 is online training. The gradient g of a step is that of the batch's
         mean loss. "auto": 8 for images and sparse matrices, else 2. It is also 8 for networks of
-        more than 100,000 parameters, and 32 for more than a million.
+        more than 100,000 parameters, and 32 for more than a million. For optimisers other than
+        plain descent, it is 32.
     learning_rate : float or "auto", default "auto"
         The rate that the schedule begins with, or the highest that it rises to. "auto": 8 / c with
         labels, and with values 1.5 / c for one replica and 1 / c for several. c is the curvature of
         the squared error of one sample at the start, which follows from the squares of the inputs
         and the numbers of units. The rate is at most 0.1. In batches of more than 8 samples, it
         grows with the square root of the batch size. If ``epochs`` is also "auto", the search tries
-        twice the rate, and half of it. A training that diverges at a rate found by "auto" goes on
-        with half the rate from its last good network, and warns with a
+        twice the rate, and half of it. "momentum" and "nesterov" have 1 - momentum times this rate.
+        "adam", "adamw" and "rmsprop" have 0.002 in batches of 32. A training that diverges at a
+        rate found by "auto" goes on with half the rate from its last good network, and warns with a
         :class:`omp_mlp.LearningRateWarning`.
     learning_rate_schedule : str, default "linear"
         The rate of each step, by the share x of a replica's samples that come before it:
@@ -240,12 +242,12 @@ def train_parallel(
             Tieleman & Hinton (2012), as PyTorch has it: V <- rho V + (1 - rho) g^2,
             W <- W - rate g / (sqrt(V) + epsilon).
 
-        ``learning_rate="auto"`` is meant for "sgd". Good rates of "adam", "adamw" and "rmsprop" are
-        about 0.001. Each replica has M and V of its own, and ``state_at_merge`` says what a merge
-        makes of them. After a warm-up, they are 0. A step of "sgd" visits the weights of nonzero
-        inputs only, while all other steps visit every weight. All go with every strategy, except
-        that "hogwild" and ``forward_precision="bfloat16"`` go with "sgd" alone. Predictions by
-        ``costs`` are those of "sgd".
+        Rates of "adam", "adamw" and "rmsprop" are about 0.001. Each replica has M and V of its own,
+        and ``state_at_merge`` says what a merge makes of them. After a warm-up, they are 0. A step
+        of "sgd" visits the weights of nonzero inputs only, while all other steps visit every
+        weight. All go with every strategy, except that "hogwild" and
+        ``forward_precision="bfloat16"`` go with "sgd" alone.
+        Predictions by ``costs`` are those of "sgd".
     momentum : float in [0, 1), default 0.9
         The factor of the last velocity, of "momentum" and "nesterov".
     beta_1 : float in [0, 1), default 0.9
