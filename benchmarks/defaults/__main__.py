@@ -61,7 +61,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             if problem is None or (arguments.quick and problem.X.shape[0] > _QUICK_ROWS):
                 continue
             results.take(name, lambda p=problem: measure.measure(p, arguments.seeds, progress))
-    results.write(verdict=measure.judge(results.content["pieces"]))
     return results.content
 
 
@@ -71,10 +70,11 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
     path = arguments.out / "defaults.json"
     content = read_json(path) if arguments.redraw else run(arguments)
     found = content["pieces"]
+    judged = measure.judge(found)
     made = {
         "scores": tables.scores(found),
         "seconds": tables.seconds(found),
-        "verdict": tables.verdict(content["verdict"]),
+        "verdict": tables.verdict(judged),
     }
     with pictures.style():
         drawn = drawing.all_pictures(found, machine_line(content["machine"]))
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
         written += documents.publish("defaults.md", "defaults", content, made, written)
     print(f"{stamp(content)}\n\n{made['scores']}\n\n{made['seconds']}\n\n{made['verdict']}\n")
     print("written:", *(str(file) for file in [path, *written]))
-    return content
+    return {**content, "verdict": judged}
 
 
 if __name__ == "__main__":

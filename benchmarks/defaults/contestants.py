@@ -20,6 +20,7 @@ import omp_mlp
 from .problems import Problem
 
 REPLICAS = (1, 8, 32)
+_MOST_ENTRIES = 20_000_000  # that trees look at
 _MANY_ROWS = 10_000  # from here on scikit-learn's MLP stops early, or it would take minutes
 
 
@@ -32,8 +33,10 @@ class Contestant:
     replicas: int = 0
 
     def takes(self, problem: Problem) -> bool:
-        """Whether it can be asked."""
-        return not (self.name == "trees" and scipy.sparse.issparse(problem.X))
+        """Whether it can be asked, and answers within minutes."""
+        if self.name != "trees":
+            return True
+        return not scipy.sparse.issparse(problem.X) and problem.X.size <= _MOST_ENTRIES
 
 
 OURS = [Contestant(f"omp_{n}", f"omp_mlp, n = {n}", n) for n in REPLICAS]
