@@ -163,13 +163,13 @@ def test_what_is_saved_is_in_the_units_of_the_user() -> None:
     rows, y = np.random.default_rng(1).normal(size=(75, 3)), np.arange(75) % 4 / 2.0
     weight = np.ones(75)
     weight[15 * 3 + 6 :][:3] = 3e38
-    given = (rows * 1e4 + 3e3, y * 100 + 40, 5, "average")
+    given = (rows * 1e4 + 3e3, y * 100 + 40.5, 5, "average")
     options = {**LINEAR, "scale_inputs": "auto", "scale_targets": "auto", "sample_weight": weight}
     error = diverge(*given, **options)
     assert error.round == 1
     assert_saved(error, stop_after(1, *given, **options))
     images = np.random.default_rng(1).integers(0, 256, (75, 3)).astype(np.uint8)
-    given = (images, y, 5, "average")
+    given = (images, y + 0.25, 5, "average")
     options = {**LINEAR, "sample_weight": weight}
     assert_saved(diverge(*given, **options), stop_after(1, *given, **options))
 

@@ -310,7 +310,7 @@ def signature_defaults() -> dict[str, Any]:
 
 def documented_options() -> dict[str, str]:
     """Return the lines `name : type, default` of the docstring, by the names that stand in them."""
-    text = inspect.getdoc(fixed.train_parallel) or ""
+    text = inspect.getdoc(omp_mlp.train_parallel) or ""
     text = text[text.index("Parameters\n") : text.index("Returns\n")]
     return dict(re.findall(r"^(\w+) : (.+)$", text, re.MULTILINE))
 
@@ -461,7 +461,7 @@ def test_a_name_that_the_core_does_not_know_is_an_error() -> None:
 
 
 def test_defaults_are_what_the_documentation_says() -> None:
-    text = inspect.getdoc(fixed.train_parallel) or ""
+    text = inspect.getdoc(omp_mlp.train_parallel) or ""
     documented = {
         name: ast.literal_eval(default)
         for name, default in re.findall(r"^(\w+) : .*, default (.+)$", text, re.MULTILINE)

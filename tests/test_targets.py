@@ -255,7 +255,7 @@ def test_a_doubtful_task_is_a_warning(y, doubt):
         fixed.train_parallel(X, y, 1, **options)  # a warning is an error
         return
     with pytest.warns(omp_mlp.TaskWarning, match=doubt) as caught:
-        fixed.train_parallel(X, y, 1, **options)
+        omp_mlp.train_parallel(X, y, 1, **options)
     assert caught[0].filename == __file__
     assert "task='values'" in str(caught[0].message)
     assert "task='classes'" in str(caught[0].message)
