@@ -941,7 +941,7 @@ def test_numpy_integers_are_integers():
 @pytest.mark.usefixtures("small")
 def test_missing_dependency_names_the_extra(monkeypatch, module, package, load):
     monkeypatch.setitem(sys.modules, module, None)  # makes its import fail
-    with pytest.raises(ImportError, match=re.escape("pip install omp_mlp[data]")) as caught:
+    with pytest.raises(ImportError, match=re.escape('pip install "omp_mlp[data]"')) as caught:
         load()
     assert f"needs {package}, which cannot be imported" in str(caught.value)
 

@@ -12,7 +12,7 @@ This module stands alone: it uses nothing else of the package. Every loader retu
 =========================  ==================================================================
 
 Only NumPy is needed to read files that are there. Downloading needs pooch; the other two sets need
-scikit-learn and SciPy: ``pip install omp_mlp[data]``.
+scikit-learn and SciPy: ``pip install "omp_mlp[data]"``.
 """
 
 from __future__ import annotations
@@ -659,7 +659,7 @@ def _optional_import(module: str, purpose: str) -> ModuleType:
         package = {"sklearn.datasets": "scikit-learn", "scipy.ndimage": "SciPy"}.get(module, module)
         raise ImportError(
             f"{purpose} needs {package}, which cannot be imported ({error}): "
-            "pip install omp_mlp[data]"
+            'pip install "omp_mlp[data]"'
         ) from error
 
 

@@ -74,7 +74,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     if count > 1:
         metadata["models"] = str(count)
     metadata["sha256"] = _digest(metadata, stored.layer_sizes, stored.packed, scalings)
-    _write_whole(Path(path), safetensors.numpy.save(tensors, metadata=metadata))
+    write_whole(Path(path), safetensors.numpy.save(tensors, metadata=metadata))
 
 
 def read(path: str | os.PathLike[str], formats: Container[str]) -> Stored:
@@ -151,7 +151,7 @@ def _prefix(index: int, count: int) -> str:
     return "" if count == 1 else f"models.{index}."
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears whole or not at all."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from omp_mlp import _core, checks, files
 from omp_mlp.activations import ACTIVATIONS
 from omp_mlp.checks import FloatArray
+from omp_mlp.convert import Conversions
+from omp_mlp.convert.parts import Parts
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS
@@ -27,7 +29,7 @@ OUTPUT_ACTIVATIONS = tuple(OUTPUT_FUNCTIONS)
 _WORK_PER_WORKER = 20_000_000
 
 
-class Model(Predictor):
+class Model(Predictor, Conversions):
     """A multilayer perceptron: layer sizes, parameters, and what its outputs mean.
 
     :func:`omp_mlp.train_parallel` returns a model. You may also build one from your own arrays, to
@@ -157,6 +159,33 @@ class Model(Predictor):
             multilabel,
         )
         return model
+
+    @classmethod
+    def _of_parts(cls, parts: Parts) -> Model:
+        """Build a model from what another library's network holds, with all checks."""
+        model = cls(
+            parts.weights,
+            parts.biases,
+            activation=parts.activation,
+            output_activation=parts.output_activation,
+            classes=parts.classes,
+            multilabel=parts.multilabel,
+        )
+        model.input_scaling = parts.input_scaling
+        model.target_scaling = parts.target_scaling
+        return model
+
+    def _parts(self) -> Parts:
+        return Parts(
+            self.weights,
+            self.biases,
+            self.activation,
+            self.output_activation,
+            self.classes,
+            self.multilabel,
+            self.input_scaling,
+            self.target_scaling,
+        )
 
     def _like(self, packed: FloatArray) -> Model:
         """Build a model that differs in its parameters only."""

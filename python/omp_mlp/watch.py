@@ -135,5 +135,5 @@ def _progress_bar(total_samples: int) -> Any:  # noqa: ANN401 - tqdm has no type
     try:
         from tqdm.auto import tqdm
     except ImportError as error:
-        raise ImportError("progress=True needs tqdm: pip install omp_mlp[progress]") from error
+        raise ImportError('progress=True needs tqdm: pip install "omp_mlp[progress]"') from error
     return tqdm(total=total_samples, unit=" samples", unit_scale=True)

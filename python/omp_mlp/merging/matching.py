@@ -27,7 +27,8 @@ def require_scipy() -> None:
         import scipy.optimize  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "matching hidden units (weight_matching, align) needs SciPy: pip install omp_mlp[merge]"
+            "matching hidden units (weight_matching, align) needs SciPy: "
+            'pip install "omp_mlp[merge]"'
         ) from error
 
 

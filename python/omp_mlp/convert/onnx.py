@@ -1,0 +1,268 @@
+"""Networks to and from ONNX graphs, with the scalings and the labels in the graph.
+
+The graphs need opset 17 of ONNX and run in float32. Only the scalings are computed in double.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp.convert.parts import Parts
+from omp_mlp.files import write_whole
+from omp_mlp.scaling import Scaling
+
+_OPSET = 17
+_IR_VERSION = 8  # of opset 17's time: runtimes of 2022 and later read it
+_LEAKY_SLOPE = 0.01
+
+_SIMPLE = {
+    "relu": "Relu",
+    "tanh": "Tanh",
+    "logistic": "Sigmoid",
+    "softmax": "Softmax",
+    "exponential": "Exp",
+}
+_PREFIX = "omp_mlp."  # of metadata
+
+
+def _onnx() -> Any:  # noqa: ANN401 - onnx need not be there
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError('onnx is needed: pip install "omp_mlp[onnx]"') from error
+    return onnx
+
+
+# ------------------------------------------------------------------------------------------ writing
+
+
+def to_onnx(parts: Parts, path: str | os.PathLike[str], version: str) -> None:
+    """Write the graph of :meth:`omp_mlp.Model.to_onnx`."""
+    onnx = _onnx()
+    model = _model(onnx, parts, version)
+    onnx.checker.check_model(model, full_check=True)
+    write_whole(Path(path), model.SerializeToString())
+
+
+def _model(onnx: Any, parts: Parts, version: str) -> Any:  # noqa: ANN401
+    labels = None if parts.classes is None else _graph_labels(parts.classes)
+    graph = _Graph(onnx)
+    types = onnx.TensorProto
+    inputs = ("X", types.FLOAT if parts.input_scaling is None else types.DOUBLE)
+    z = _hidden_part(graph, parts)
+    outputs = _outputs(graph, parts, z, labels)
+    n_features, n_outputs = parts.weights[0].shape[0], parts.weights[-1].shape[1]
+    shape_of = {"label": ["n"] if not parts.multilabel else ["n", n_outputs]}
+    info = onnx.helper.make_tensor_value_info
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            graph.nodes,
+            "omp_mlp",
+            [info(*inputs, ["n", n_features])],
+            [info(name, kind, shape_of.get(name, ["n", n_outputs])) for name, kind in outputs],
+            graph.constants,
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="omp_mlp",
+        producer_version=version,
+    )
+    about = {
+        "activation": parts.activation,
+        "output_activation": parts.output_activation,
+        "classes_dtype": "" if parts.classes is None else parts.classes.dtype.str,
+        "multilabel": str(int(parts.multilabel)),
+    }
+    onnx.helper.set_model_props(model, {_PREFIX + name: text for name, text in about.items()})
+    return model
+
+
+def _graph_labels(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the labels in a type that ONNX runtimes can pick from."""
+    kind = classes.dtype.kind
+    if kind in "iu":
+        if kind == "u" and classes.max() >= 2**63:
+            raise ValueError(f"ONNX labels are int64; got {classes.max()} among the classes")
+        return classes.astype(np.int64)
+    if kind == "S":
+        raise TypeError(f"ONNX has no labels of bytes; got classes of dtype {classes.dtype}")
+    return classes.astype({"b": np.bool_, "f": np.float64, "U": np.object_}[kind])
+
+
+class _Graph:
+    """Nodes and constants that are added up."""
+
+    def __init__(self, onnx: Any) -> None:  # noqa: ANN401
+        self._onnx = onnx
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def add(
+        self,
+        op: str,
+        *inputs: str,
+        output: str | None = None,
+        **attributes: Any,  # noqa: ANN401
+    ) -> str:
+        """Add a node, and return the name of its output."""
+        output = output or f"{op.lower()}_{len(self.nodes)}"
+        self.nodes.append(self._onnx.helper.make_node(op, list(inputs), [output], **attributes))
+        return output
+
+    def constant(self, name: str, values: npt.NDArray[Any]) -> str:
+        """Add a constant, and return its name."""
+        if values.dtype.kind == "O":
+            tensor = self._onnx.helper.make_tensor(
+                name,
+                self._onnx.TensorProto.STRING,
+                values.shape,
+                [text.encode() for text in values.ravel()],
+            )
+        else:
+            tensor = self._onnx.numpy_helper.from_array(values, name)
+        self.constants.append(tensor)
+        return name
+
+    def number(self, name: str, value: float) -> str:
+        """Add a float32 constant."""
+        return self.constant(name, np.array(value, np.float32))
+
+    def cast(self, name: str, kind: str, output: str | None = None) -> str:
+        """Add a change of type."""
+        return self.add("Cast", name, output=output, to=getattr(self._onnx.TensorProto, kind))
+
+
+def _hidden_part(graph: _Graph, parts: Parts) -> str:
+    """Add all layers, and return the name of the last pre-activations."""
+    a = "X"
+    if parts.input_scaling is not None:
+        offset = graph.constant("input_offset", parts.input_scaling.offset)
+        scale = graph.constant("input_scale", parts.input_scaling.scale)
+        a = graph.cast(graph.add("Div", graph.add("Sub", a, offset), scale), "FLOAT")
+    for index, (W, b) in enumerate(parts.layers):
+        if index:
+            a = _activate(graph, parts.activation, a, index)
+        names = (
+            graph.constant(f"weights.{index}", np.ascontiguousarray(W)),
+            graph.constant(f"biases.{index}", np.ascontiguousarray(b)),
+        )
+        a = graph.add("Gemm", a, *names)
+    return a
+
+
+def _activate(graph: _Graph, activation: str, z: str, layer: int) -> str:
+    if activation in _SIMPLE:
+        return graph.add(_SIMPLE[activation], z)
+    if activation == "leaky_relu":
+        return graph.add("LeakyRelu", z, alpha=_LEAKY_SLOPE)
+    if activation == "silu":
+        return graph.add("Mul", z, graph.add("Sigmoid", z))
+    if activation == "gelu":  # z (1 + erf(z / sqrt 2)) / 2; opset 17 has no Gelu
+        root = graph.number(f"root.{layer}", np.sqrt(0.5))
+        one, half = graph.number(f"one.{layer}", 1.0), graph.number(f"half.{layer}", 0.5)
+        erf = graph.add("Erf", graph.add("Mul", z, root))
+        return graph.add("Mul", graph.add("Mul", z, graph.add("Add", erf, one)), half)
+    return graph.add("Identity", z)
+
+
+def _outputs(
+    graph: _Graph, parts: Parts, z: str, labels: npt.NDArray[Any] | None
+) -> list[tuple[str, int]]:
+    """Add what follows on the last pre-activations; return names and types of the outputs."""
+    types = graph._onnx.TensorProto
+    if labels is not None:
+        picked = graph.add("ArgMax", z, axis=1, keepdims=0)
+        graph.add("Gather", graph.constant("classes", labels), picked, output="label")
+        kinds = {"i": types.INT64, "b": types.BOOL, "f": types.DOUBLE, "O": types.STRING}
+        kind = ("label", kinds[labels.dtype.kind])
+        if parts.output_activation == "identity":
+            graph.add("Identity", z, output="decision")
+            return [kind, ("decision", types.FLOAT)]
+        if parts.output_activation == "softmax":
+            graph.add("Softmax", z, axis=1, output="probabilities")
+        else:
+            least = graph.number("least", float(np.finfo(np.float32).tiny))
+            values = graph.add("Add", graph.add("Sigmoid", z), least)
+            total = graph.add("ReduceSum", values, graph.constant("axis", np.array([1])))
+            graph.add("Div", values, total, output="probabilities")
+        return [kind, ("probabilities", types.FLOAT)]
+    if parts.multilabel:
+        graph.cast(graph.add("Greater", z, graph.number("zero", 0.0)), "INT64", output="label")
+        graph.add("Sigmoid", z, output="probabilities")
+        return [("label", types.INT64), ("probabilities", types.FLOAT)]
+    values = _SIMPLE.get(parts.output_activation, "Identity")
+    attributes: dict[str, Any] = {"axis": 1} if parts.output_activation == "softmax" else {}
+    if parts.target_scaling is None:
+        graph.add(values, z, output="variable", **attributes)
+        return [("variable", types.FLOAT)]
+    o = graph.cast(graph.add(values, z, **attributes), "DOUBLE")
+    scale = graph.constant("target_scale", parts.target_scaling.scale)
+    offset = graph.constant("target_offset", parts.target_scaling.offset)
+    graph.add("Add", graph.add("Mul", o, scale), offset, output="variable")
+    return [("variable", types.DOUBLE)]
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+
+def from_onnx(path: str | os.PathLike[str]) -> Parts:
+    """Return the parts of a graph; see :meth:`omp_mlp.Model.from_onnx`."""
+    onnx = _onnx()
+    from google.protobuf.message import DecodeError  # onnx stands on protobuf
+
+    try:
+        model = onnx.load(os.fspath(path))
+    except DecodeError as error:
+        raise ValueError(f"{path}: not a readable ONNX file: {error}") from error
+    about = {
+        prop.key.removeprefix(_PREFIX): prop.value
+        for prop in model.metadata_props
+        if prop.key.startswith(_PREFIX)
+    }
+    constants = {
+        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer
+    }
+    try:
+        parts = _parts(about, constants)
+        # Whoever has changed the graph, or written another one, means another network.
+        is_ours = _model(onnx, parts, "").graph == model.graph
+    except (KeyError, ValueError, TypeError, IndexError):
+        is_ours = False
+    if not is_ours:
+        raise ValueError(
+            f"{path}: from_onnx reads the graphs that to_onnx writes, unchanged; got a graph of "
+            f"{model.producer_name or 'unknown origin'} with {len(model.graph.node)} nodes"
+        )
+    return parts
+
+
+def _parts(about: dict[str, str], constants: dict[str, npt.NDArray[Any]]) -> Parts:
+    depth = next(k for k in count() if f"weights.{k}" not in constants)
+    classes = constants.get("classes")
+    if classes is not None and classes.dtype.kind == "O":
+        # Older versions of onnx give bytes.
+        texts = [text.decode() if isinstance(text, bytes) else text for text in classes]
+        classes = np.array(texts, dtype=about["classes_dtype"])
+    elif classes is not None:
+        classes = classes.astype(about["classes_dtype"])
+    scalings = [
+        Scaling(constants[f"{of}_offset"].copy(), constants[f"{of}_scale"].copy())
+        if f"{of}_offset" in constants
+        else None
+        for of in ("input", "target")
+    ]
+    return Parts(
+        [constants[f"weights.{k}"] for k in range(depth)],
+        [constants[f"biases.{k}"] for k in range(depth)],
+        about["activation"],
+        about["output_activation"],
+        classes,
+        about["multilabel"] == "1",
+        *scalings,
+    )

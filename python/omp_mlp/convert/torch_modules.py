@@ -1,0 +1,47 @@
+"""Modules for what PyTorch has no module of its own for. Importing this needs PyTorch."""
+
+from __future__ import annotations
+
+import torch
+
+from omp_mlp.scaling import Scaling
+
+
+class ScaleInputs(torch.nn.Module):
+    """(x - offset) / scale in double precision, then float32."""
+
+    offset: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, scaling: Scaling) -> None:
+        super().__init__()
+        self.register_buffer("offset", torch.tensor(scaling.offset))
+        self.register_buffer("scale", torch.tensor(scaling.scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the network's side of x."""
+        return ((x.double() - self.offset) / self.scale).float()
+
+
+class ScaleTargets(torch.nn.Module):
+    """Offset + scale o, in double precision."""
+
+    offset: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, scaling: Scaling) -> None:
+        super().__init__()
+        self.register_buffer("offset", torch.tensor(scaling.offset))
+        self.register_buffer("scale", torch.tensor(scaling.scale))
+
+    def forward(self, o: torch.Tensor) -> torch.Tensor:
+        """Return the values in the units of y."""
+        return self.offset + self.scale * o.double()
+
+
+class Exponential(torch.nn.Module):
+    """exp(z): the rates of a network with Poisson loss."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Return exp(z)."""
+        return torch.exp(z)
