@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp.summary import history_facts, html_table
+
 Column = npt.NDArray[np.float64]
 
 
@@ -118,6 +120,9 @@ class History:
         if not np.isnan(self.validation_score[-1]):
             text += f", last validation score {self.validation_score[-1]:.4g}"
         return text + f", {self.train_seconds.sum() + self.merge_seconds.sum():.3g} s)"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self), history_facts(self))
 
     def first(self, rounds: int) -> History:
         """Return the history of the first rounds alone."""

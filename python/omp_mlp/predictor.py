@@ -11,6 +11,7 @@ from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS, LossKind, own_loss
 from omp_mlp.scaling import Scaling
+from omp_mlp.summary import model_html, model_text
 from omp_mlp.targets import TargetKind, Targets, read_targets
 
 
@@ -44,6 +45,18 @@ class Predictor:
         ``target_scaling``.
         """
         raise NotImplementedError
+
+    def summary(self) -> str:
+        """Return a description in some lines: layers, parameters, classes, the training.
+
+        Returns
+        -------
+        str
+        """
+        return model_text(self)
+
+    def _repr_html_(self) -> str:
+        return model_html(self)
 
     def decision_function(self, X: Matrix) -> npt.NDArray[Any]:
         """Return the pre-activations of the last layer (logits, where softmax follows).

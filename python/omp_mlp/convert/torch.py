@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from omp_mlp.convert.parts import Parts, from_layers, only_activation
+from omp_mlp.files import write_whole
 from omp_mlp.scaling import Doubles, Layers, Scaling
 
 LEAKY_SLOPE = 0.01
@@ -58,6 +62,13 @@ def to_torch(parts: Parts, *, logits: bool) -> Any:  # noqa: ANN401
     if parts.target_scaling is not None:
         modules.append(ScaleTargets(parts.target_scaling))
     return nn.Sequential(*modules)
+
+
+def save_state(module: Any, path: str | os.PathLike[str]) -> None:  # noqa: ANN401
+    """Write the ``state_dict`` of a module; the file appears whole or not at all."""
+    state = io.BytesIO()
+    _torch().save(module.state_dict(), state)
+    write_whole(Path(path), state.getvalue())
 
 
 def from_torch(

@@ -17,6 +17,7 @@ from omp_mlp.merging.matching import match, require_scipy
 from omp_mlp.merging.refit import refit_output
 from omp_mlp.merging.regmean import regmean
 from omp_mlp.model import Model
+from omp_mlp.summary import html_table
 from omp_mlp.targets import Targets
 
 
@@ -67,6 +68,18 @@ class MergeMethod:
     may_skip: bool
     options: tuple[MergeOption, ...]
     needs_data: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        needs = ["base"] * self.needs_base + list(self.needs_data)
+        facts = [
+            ("summary", self.summary),
+            ("formula", self.formula),
+            ("reference", self.reference),
+            ("cadence", self.cadence),
+            ("needs", ", ".join(needs) or "the networks alone"),
+        ]
+        options = [[option.name, option.summary] for option in self.options]
+        return html_table(self.name, facts, ["option", "summary"] if options else [], options)
 
 
 @dataclass(frozen=True)

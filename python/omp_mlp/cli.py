@@ -1,0 +1,407 @@
+"""The command line: ``omp-mlp`` and ``python -m omp_mlp``."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import inspect
+import json
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp import _core, config, convert, errors
+from omp_mlp.ensemble import Ensemble
+from omp_mlp.merging.merge import merge
+from omp_mlp.merging.methods import merge_methods
+from omp_mlp.model import Model, load
+from omp_mlp.options import DEFAULTS, ROWS
+from omp_mlp.tables import SUFFIXES, Table, read_table
+from omp_mlp.train import train_parallel
+
+_FAILED, _INTERRUPTED, _PIPE_CLOSED = 1, 130, 141  # the last two as shells have them
+
+# Options of train_parallel that are no text: objects, or what the command line decides itself.
+_NOT_TEXT = ("callback", "progress", "keep_replicas")
+# Those whose text names a file or a column.
+_NAMES = {
+    "validation_data": ("FILE", "Score this table, which has the same columns, as it trains."),
+    "sample_weight": ("COLUMN", "The column that has the weight of each row."),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+
+    Returns
+    -------
+    int
+        0; 1 if the command failed, with one line on standard error; 130 after Ctrl-C. Wrong
+        arguments exit with 2.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            given.run(given)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _complain(f"error: {named}")
+        return _FAILED
+    except (ValueError, TypeError, ImportError, errors.TrainingDivergedError) as error:
+        _complain(f"error: {error}")
+        return _FAILED
+    return 0
+
+
+def _complain(text: str) -> None:
+    print(f"omp-mlp: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:  # noqa: ANN401
+    _complain(f"warning: {message}")
+
+
+# ------------------------------------------------------------------------------------ the arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="omp-mlp",
+        description="Train multilayer perceptrons in parallel on CPU cores.",
+        epilog=f"DATA is a file {', '.join(SUFFIXES)}, or - for CSV from standard input.",
+    )
+    version = _core.build_config()["version"]
+    parser.add_argument("--version", action="version", version=f"omp-mlp {version}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], None], summary: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        added.add_argument("--json", action="store_true", help="print one JSON object")
+        added.set_defaults(run=run)
+        return added
+
+    train = command("train", _train, "Train a network on a table.")
+    train.add_argument("data", metavar="DATA")
+    train.add_argument("--target", required=True, metavar="COLUMN", help="what to learn")
+    train.add_argument("-o", "--output", required=True, metavar="MODEL", help="the file to write")
+    train.add_argument("--quiet", action="store_true", help="show no progress")
+    _add_options(train.add_argument_group("options of train_parallel"))
+
+    predict = command("predict", _predict, "Print a label, or values, for each row.")
+    _add_model_and_data(predict, target_is_needed=False)
+    predict.add_argument("--proba", action="store_true", help="print probabilities")
+    predict.add_argument("-o", "--output", metavar="FILE", help="a CSV file instead of the screen")
+
+    score = command("score", _score, "Print loss and accuracy, or R^2, on a table.")
+    _add_model_and_data(score, target_is_needed=True)
+
+    merging = command("merge", _merge, "Merge networks that are trained.")
+    merging.add_argument("models", nargs="+", metavar="MODEL")
+    merging.add_argument("-o", "--output", required=True, metavar="MODEL")
+    names = [method.name for method in merge_methods()]
+    merging.add_argument(
+        "--method", default="average", choices=names, metavar="METHOD", help=", ".join(names)
+    )
+    merging.add_argument("--base", metavar="MODEL", help="the network that all started from")
+    merging.add_argument("--data", metavar="DATA", help="samples for the methods that need them")
+    merging.add_argument("--target", metavar="COLUMN", help="the target in DATA")
+    merging.add_argument(
+        "--merge-options", type=_value, metavar="DICT", help="such as \"{'alpha': '1/n'}\""
+    )
+
+    converting = command("convert", _convert, "Convert a network by the ends of the names.")
+    converting.add_argument("source", metavar="FROM", help=".safetensors or .onnx")
+    converting.add_argument(
+        "output", metavar="TO", help=".safetensors, .onnx, or .pt (state_dict of to_torch)"
+    )
+
+    info = command("info", _info, "Describe a network, or this installation.")
+    info.add_argument("model", nargs="?", metavar="MODEL")
+
+    bench = command("bench", _bench, "Measure how fast this machine trains.")
+    bench.add_argument("data", nargs="?", metavar="DATA", help="default: made-up images")
+    bench.add_argument("--target", metavar="COLUMN")
+    bench.add_argument("--repeat", type=int, default=3, metavar="N", help="default: 3")
+    return parser
+
+
+def _add_model_and_data(parser: argparse.ArgumentParser, *, target_is_needed: bool) -> None:
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("data", metavar="DATA")
+    parser.add_argument(
+        "--target",
+        required=target_is_needed,
+        metavar="COLUMN",
+        help="what the network has learned" if target_is_needed else "a column to leave out",
+    )
+
+
+def _add_options(group: Any) -> None:  # noqa: ANN401 - argparse's group has no public type
+    """Add an option for each row of the table of options."""
+    described = _descriptions()
+    for name in ROWS:
+        if name in _NOT_TEXT:
+            continue
+        metavar, text = _NAMES.get(name, ("VALUE", described.get(name, "")))
+        reading: dict[str, Any] = {"type": str if name in _NAMES else _value, "metavar": metavar}
+        if isinstance(DEFAULTS[name], bool):
+            reading = {"action": argparse.BooleanOptionalAction}
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=f"option_{name}",
+            default=argparse.SUPPRESS,
+            help=text.replace("%", "%%"),
+            **reading,
+        )
+
+
+def _descriptions() -> dict[str, str]:
+    """Return the type and the first sentence of each parameter, from the docstring."""
+    text = (inspect.getdoc(train_parallel) or "").partition("Returns\n-------")[0]
+    found = re.findall(r"^(\w+) : (.+)\n((?:    .*\n|\n)*)", text, re.MULTILINE)
+    described = {}
+    for name, kind, body in found:
+        text = re.sub(r":\w+:`([^`]*)`", r"\1", " ".join(body.split()))
+        sentence = re.split(r"(?<=[.:])\s", text, maxsplit=1)[0]
+        described[name] = f"{kind}. {sentence.rstrip(':')}"
+    return described
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - the table of options checks it
+    """Return what a text means: a Python literal, true, false or none, else the text itself."""
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+# ------------------------------------------------------------------------------------- the commands
+
+
+def _train(given: argparse.Namespace) -> None:
+    options = {
+        name.removeprefix("option_"): value
+        for name, value in vars(given).items()
+        if name.startswith("option_")
+    }
+    for name, value in options.items():
+        if isinstance(DEFAULTS[name], tuple) and not isinstance(value, (tuple, list)):
+            options[name] = (value,)  # a single layer
+    _needs_suffix(given.output, (".safetensors", ".onnx"))
+    if isinstance(options.get("init"), str) and options["init"].endswith(".safetensors"):
+        options["init"] = load(options["init"])
+    weight = options.pop("sample_weight", None)
+    besides = [given.target] + ([weight] if weight is not None else [])
+    table = read_table(given.data)
+    X, y = _data(table, given.target, besides)
+    if weight is not None:
+        options["sample_weight"] = table.column(weight)
+    if "validation_data" in options:
+        options["validation_data"] = _data(
+            read_table(options["validation_data"]), given.target, besides
+        )
+    shows = sys.stderr.isatty() and not given.quiet and importlib.util.find_spec("tqdm") is not None
+    model = train_parallel(X, y, progress=shows, **options)
+    _write(model, given.output)
+    history = model.history
+    scores = history.validation_score[~np.isnan(history.validation_score)]
+    _report(
+        given,
+        {
+            "model": given.output,
+            "layer_sizes": list(model.layer_sizes),
+            "threads": history.threads,
+            "rounds": len(history),
+            "samples": int(history.samples[-1]) if len(history) else 0,
+            "loss": float(history.loss[-1]) if len(history) else None,
+            "validation_score": float(scores[-1]) if len(scores) else None,
+            "seconds": float(history.train_seconds.sum() + history.merge_seconds.sum()),
+        },
+        f"{model!r}\n{history!r}\n{given.output}",
+    )
+
+
+def _predict(given: argparse.Namespace) -> None:
+    model = _load(given.model)
+    table = read_table(given.data)
+    X = table.matrix([given.target] if given.target is not None else [])
+    answers = model.predict_proba(X) if given.proba else model.predict(X)
+    columns = answers.reshape(len(answers), -1)
+    if given.proba and model.classes is not None:
+        names = [str(label) for label in model.classes.tolist()]
+    else:
+        names = ["prediction"] if columns.shape[1] == 1 else list(map(str, range(columns.shape[1])))
+    if given.json:
+        text = json.dumps({"columns": names, "rows": columns.tolist()}) + "\n"
+    else:
+        text = "".join(f"{','.join(map(_cell, row))}\n" for row in [names, *columns.tolist()])
+    if given.output is None:
+        sys.stdout.write(text)
+    else:
+        with open(given.output, "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _cell(value: object) -> str:
+    """Return a cell of CSV."""
+    text = f"{value:.9g}" if isinstance(value, float) else str(value)
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n]', text) else text
+
+
+def _score(given: argparse.Namespace) -> None:
+    model = _load(given.model)
+    loss, score = model.evaluate(*_data(read_table(given.data), given.target, [given.target]))
+    what = "accuracy" if model.classes is not None or model.multilabel else "r2"
+    _report(given, {"loss": loss, what: score}, f"loss: {loss:.6g}\n{what}: {score:.6g}")
+
+
+def _merge(given: argparse.Namespace) -> None:
+    _needs_suffix(given.output, (".safetensors", ".onnx"))
+    X, y = None, None
+    if given.data is not None:
+        table = read_table(given.data)
+        if given.target is None:
+            X = table.matrix([])
+        else:
+            X, y = _data(table, given.target, [given.target])
+    merged = merge(
+        [_load(path) for path in given.models],
+        given.method,
+        base=None if given.base is None else _load(given.base),
+        X=X,
+        y=y,
+        merge_options=given.merge_options,
+    )
+    _write(merged, given.output)
+    _report(
+        given,
+        {"model": given.output, "method": given.method, "models": given.models},
+        f"{merged!r}\n{given.output}",
+    )
+
+
+def _convert(given: argparse.Namespace) -> None:
+    _needs_suffix(given.output, (".safetensors", ".onnx", ".pt"))
+    model = _load(given.source)
+    _write(model, given.output)
+    _report(given, {"model": given.output}, f"{model!r}\n{given.output}")
+
+
+def _info(given: argparse.Namespace) -> None:
+    if given.model is None:
+        built = config.build_config()
+        _report(given, built, None)
+        if not given.json:
+            config.show_config()
+        return
+    model = _load(given.model)
+    about = {
+        "kind": type(model).__name__,
+        "layer_sizes": list(model.layer_sizes),
+        "activation": model.activation,
+        "output_activation": model.output_activation,
+        "multilabel": model.multilabel,
+        "classes": None if model.classes is None else model.classes.tolist(),
+        "scaled_inputs": model.input_scaling is not None,
+        "scaled_targets": model.target_scaling is not None,
+        "rounds": len(model.history),
+    }
+    _report(given, about, model.summary())
+
+
+def _bench(given: argparse.Namespace) -> None:
+    if given.repeat < 1:
+        raise ValueError(f"--repeat must be at least 1; got {given.repeat}")
+    if given.data is None:
+        X, y = _made_up()
+    elif given.target is None:
+        raise ValueError("bench DATA needs --target; got none")
+    else:
+        X, y = _data(read_table(given.data), given.target, [given.target])
+    cores = config.build_config()["workers"]
+    assert isinstance(cores, int)
+    rates = {}
+    for workers in sorted({1, cores}):
+        times = []
+        for _ in range(given.repeat):
+            begin = time.perf_counter()
+            train_parallel(X, y, cores, epochs=1, batch_size=8, learning_rate=0.01, workers=workers)
+            times.append(time.perf_counter() - begin)
+        rates[workers] = len(X) / min(times)
+    _report(
+        given,
+        {"rows": len(X), "features": X.shape[1], "samples_per_second": rates},
+        "\n".join(f"workers={workers}: {rate:,.0f} samples/s" for workers, rate in rates.items()),
+    )
+
+
+def _made_up() -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return bytes with the shape and the density of MNIST, 19 % of them not zero."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(1, 256, size=(20_000, 784), dtype=np.uint8)
+    X[rng.random(X.shape, dtype=np.float32) > 0.19] = 0
+    return X, rng.integers(0, 10, len(X))
+
+
+# --------------------------------------------------------------------------- files and what is said
+
+
+def _data(
+    table: Table, target: str, besides: Sequence[str]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return X and y."""
+    y = table.column(target)
+    return table.matrix(besides), y
+
+
+def _needs_suffix(path: str, suffixes: Sequence[str]) -> None:
+    if not path.endswith(tuple(suffixes)):
+        raise ValueError(f"the file to write must end in {' or '.join(suffixes)}; got {path}")
+
+
+def _load(path: str) -> Any:  # noqa: ANN401 - a Model or an Ensemble
+    return Model.from_onnx(path) if path.endswith(".onnx") else load(path)
+
+
+def _write(model: Any, path: str) -> None:  # noqa: ANN401 - a Model or an Ensemble
+    if path.endswith(".safetensors"):
+        model.save(path)
+    elif isinstance(model, Ensemble):
+        raise TypeError(f"an ensemble goes into a file .safetensors; got {path}")
+    elif path.endswith(".onnx"):
+        model.to_onnx(path)
+    else:
+        convert.torch.save_state(model.to_torch(), path)
+
+
+def _report(given: argparse.Namespace, facts: dict[str, Any], text: str | None) -> None:
+    if given.json:
+        print(json.dumps(facts))
+    elif text is not None:
+        print(text)

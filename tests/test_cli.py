@@ -1,0 +1,213 @@
+"""The command line: what it prints and writes, exit codes, and errors in one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import omp_mlp
+from omp_mlp import cli
+from omp_mlp.options import ROWS
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(80, 3))
+Y = np.where(X[:, 0] > 0, "yes", "no")
+QUICK = ["--epochs", "2", "--batch-size", "4", "--learning-rate", "0.05", "--threads", "2"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with data.csv, in which the command runs."""
+    monkeypatch.chdir(tmp_path)
+    rows = [",".join([*map(repr, row.tolist()), label]) for row, label in zip(X, Y, strict=True)]
+    (tmp_path / "data.csv").write_text("\n".join(["a,b,c,y", *rows]) + "\n")
+    return tmp_path
+
+
+def run(capsys, *arguments, code=0):
+    """Run a command, and return what it printed."""
+    assert cli.main(list(arguments)) == code
+    printed = capsys.readouterr()
+    if code == 0:
+        assert printed.err == ""
+        return printed.out
+    assert printed.out == ""
+    assert printed.err.startswith("omp-mlp: ")
+    assert printed.err.count("\n") == 1
+    return printed.err
+
+
+def train(capsys, *more, output="m.safetensors"):
+    return run(capsys, "train", "data.csv", "--target", "y", "-o", output, *QUICK, *more)
+
+
+def expected(**options):
+    given = {"epochs": 2, "batch_size": 4, "learning_rate": 0.05, **options}
+    return omp_mlp.train_parallel(X, Y, 2, **given)
+
+
+def test_train_predict_and_score_do_what_the_library_does(folder, capsys):
+    said = train(capsys, "--hidden-layer-sizes", "7,5", "--activation", "tanh", "--seed", "3")
+    model = omp_mlp.load("m.safetensors")
+    twin = expected(hidden_layer_sizes=(7, 5), activation="tanh", seed=3)
+    np.testing.assert_array_equal(model._packed, twin._packed)
+    assert said.splitlines()[0] == repr(model)
+
+    lines = run(capsys, "predict", "m.safetensors", "data.csv", "--target", "y").splitlines()
+    assert lines == ["prediction", *model.predict(X)]
+    run(capsys, "predict", "m.safetensors", "data.csv", "--target", "y", "--proba", "-o", "p.csv")
+    header, *rows = (folder / "p.csv").read_text().splitlines()
+    assert header == "no,yes"
+    got = [[float(cell) for cell in row.split(",")] for row in rows]
+    np.testing.assert_allclose(got, model.predict_proba(X), rtol=1e-7)  # nine digits
+
+    scored = json.loads(
+        run(capsys, "score", "m.safetensors", "data.csv", "--target", "y", "--json")
+    )
+    assert scored == {"loss": pytest.approx(model.evaluate(X, Y)[0]), "accuracy": model.score(X, Y)}
+
+
+def test_options_come_from_the_table():
+    text = cli._parser().parse_args(
+        ["train", "d.csv", "--target", "y", "-o", "m.safetensors", "--merge-every", "8,32"]
+    )
+    assert text.option_merge_every == (8, 32)
+    described = cli._descriptions()
+    for name in set(ROWS) - set(cli._NOT_TEXT):
+        assert described[name], name
+    assert cli._value("none") is None
+    assert cli._value("False") is False
+    assert cli._value("1e-3") == 0.001
+    assert cli._value("cosine") == "cosine"
+    assert cli._value("{'a': 2}") == {"a": 2}
+
+
+def test_flags_weights_start_and_validation(folder, capsys):
+    np.savez(folder / "data.npz", X=X, y=Y, w=np.arange(80.0))
+    arguments = ["train", "data.npz", "--target", "y", "-o", "m.safetensors", *QUICK]
+    run(capsys, *arguments, "--sample-weight", "w", "--no-early-stopping")
+    twin = expected(sample_weight=np.arange(80.0))
+    np.testing.assert_array_equal(omp_mlp.load("m.safetensors")._packed, twin._packed)
+    np.savez(folder / "plain.npz", X=X, y=Y)
+    arguments[1], arguments[5] = "plain.npz", "n.safetensors"
+    arguments += ["--init", "m.safetensors", "--validation-data", "plain.npz", "--json"]
+    report = json.loads(run(capsys, *arguments))
+    again = expected(init=omp_mlp.load("m.safetensors"), validation_data=(X, Y))
+    np.testing.assert_array_equal(omp_mlp.load("n.safetensors")._packed, again._packed)
+    assert report["validation_score"] == again.history.validation_score[-1]
+    assert report["threads"] == 2
+
+
+@pytest.mark.usefixtures("folder")
+def test_merge_convert_and_info(capsys):
+    train(capsys)
+    train(capsys, "--seed", "1", output="other.safetensors")
+    run(capsys, "merge", "m.safetensors", "other.safetensors", "-o", "merged.safetensors")
+    networks = [omp_mlp.load(name) for name in ("m.safetensors", "other.safetensors")]
+    merged = omp_mlp.merge(networks)
+    np.testing.assert_array_equal(omp_mlp.load("merged.safetensors")._packed, merged._packed)
+    run(
+        capsys,
+        *("merge", "m.safetensors", "other.safetensors", "-o", "merged.safetensors"),
+        *("--method", "refit_output", "--data", "data.csv", "--target", "y"),
+    )
+    refitted = omp_mlp.merge(networks, "refit_output", X=X, y=Y)
+    np.testing.assert_array_equal(omp_mlp.load("merged.safetensors")._packed, refitted._packed)
+
+    pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
+    run(capsys, "convert", "m.safetensors", "m.onnx")
+    run(capsys, "convert", "m.onnx", "back.safetensors")
+    np.testing.assert_array_equal(omp_mlp.load("back.safetensors")._packed, networks[0]._packed)
+    assert run(capsys, "info", "m.safetensors") == networks[0].summary() + "\n"
+    about = json.loads(run(capsys, "info", "m.onnx", "--json"))
+    assert about["layer_sizes"] == [3, 128, 2]
+    assert about["classes"] == ["no", "yes"]
+    assert json.loads(run(capsys, "info", "--json"))["version"] == omp_mlp.__version__
+
+
+@pytest.mark.usefixtures("folder")
+def test_bench_prints_a_rate_for_each_number_of_workers(capsys):
+    report = json.loads(
+        run(capsys, "bench", "data.csv", "--target", "y", "--repeat", "1", "--json")
+    )
+    assert (report["rows"], report["features"]) == (80, 3)
+    assert all(rate > 0 for rate in report["samples_per_second"].values())
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["train", "data.csv", "--target", "z", "-o", "m.safetensors"], "no column 'z'"),
+        (["train", "absent.csv", "--target", "y", "-o", "m.safetensors"], "absent.csv: No such"),
+        (["train", "data.csv", "--target", "y", "-o", "m.h5"], "must end in .safetensors or .onnx"),
+        (
+            ["train", "data.csv", "--target", "y", "-o", "m.safetensors", "--epochs", "-1"],
+            "epochs must be at least 0; got -1",
+        ),
+        (
+            ["train", "data.csv", "--target", "a", "-o", "m.safetensors"],
+            "must hold numbers; in data.csv, 'y' hold text",
+        ),
+        (["info", "data.csv"], "not a readable safetensors file"),
+        (["bench", "data.csv"], "needs --target"),
+        (["merge", "absent.safetensors", "-o", "m.safetensors"], "absent.safetensors"),
+    ],
+)
+def test_errors_are_one_line_and_leave_no_file(folder, capsys, arguments, message):
+    assert message in run(capsys, *arguments, code=1)
+    assert [path.name for path in folder.iterdir()] == ["data.csv"]
+
+
+def test_wrong_arguments_exit_with_2(capsys):
+    for arguments in ([], ["train"], ["merge", "a", "-o", "b", "--method", "none"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 2
+    capsys.readouterr()
+
+
+def test_module_runs_with_standard_input_and_stops_at_ctrl_c(folder):
+    command = [sys.executable, "-m", "omp_mlp"]
+    data = (folder / "data.csv").read_bytes()
+    done = subprocess.run(
+        [*command, "train", "-", "--target", "y", "-o", "m.safetensors", *QUICK, "--json"],
+        input=data,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr == b""  # no terminal, no progress
+    assert json.loads(done.stdout)["layer_sizes"] == [3, 128, 2]
+    if os.name != "posix":
+        return
+    # Standard input stays open: the process waits for it until the signal comes.
+    with subprocess.Popen(
+        [*command, "predict", "m.safetensors", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as waiting:
+        assert waiting.stdin is not None
+        waiting.stdin.write(data[: 1 << 10])
+        waiting.stdin.flush()
+        # Reading has begun when the pipe is empty; before that, Python has its own handler already.
+        while _unread(waiting.stdin.fileno()):
+            pass
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.stderr is not None
+        said = waiting.stderr.read()
+        assert waiting.wait() == 130
+    assert said == b"omp-mlp: interrupted\n"
+
+
+def _unread(pipe):
+    import array
+    import fcntl
+    import termios
+
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
