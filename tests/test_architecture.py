@@ -115,7 +115,7 @@ MODULES = {
 # What a training is put together from, in this order: each knows those before it, and all modules
 # that are not listed, which know none of these.
 ORDER = ["merging", "cadence", "options", "costs", "data", "network", "plan", "run", "search"]
-ORDER += ["automatic", "train", "cli", "__main__"]
+ORDER += ["automatic", "train", "plot", "cli", "__main__"]
 REQUIRED = {"numpy", "safetensors"}
 OPTIONAL = {"google", "matplotlib", "onnx", "pooch", "pyarrow", "scipy", "sklearn"}
 OPTIONAL |= {"threadpoolctl", "torch", "tqdm"}

@@ -6,6 +6,8 @@
 """
 
 import os as _os
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from omp_mlp import _core, costs, datasets
 from omp_mlp.config import build_config, show_config
@@ -22,6 +24,9 @@ from omp_mlp.merging.methods import MergeMethod, MergeOption, merge_methods
 from omp_mlp.model import Model, load
 from omp_mlp.options import PAPER
 from omp_mlp.train import train_parallel
+
+if _TYPE_CHECKING:
+    from omp_mlp import plot
 
 __version__ = _core.build_config()["version"]
 
@@ -44,9 +49,26 @@ __all__ = [
     "load",
     "merge",
     "merge_methods",
+    "plot",
     "show_config",
     "train_parallel",
 ]
+
+# What few programs need is imported when it is asked for.
+_ON_DEMAND = ("plot",)
+
+
+def __getattr__(name: str) -> _Any:  # noqa: ANN401
+    if name in _ON_DEMAND:
+        import importlib
+
+        return importlib.import_module(f"omp_mlp.{name}")
+    raise AttributeError(f"module 'omp_mlp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})
+
 
 # GCC's OpenMP runtime keeps a pool of threads, and hangs in a forked child that inherits one.
 if hasattr(_os, "register_at_fork"):
