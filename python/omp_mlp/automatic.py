@@ -14,6 +14,7 @@ import numpy as np
 from omp_mlp.cadence import ENOUGH_MERGES, count_parameters, work_a_sample
 from omp_mlp.data import TrainingData
 from omp_mlp.inputs import Inputs
+from omp_mlp.network import layer_sizes_for
 from omp_mlp.options import Options
 from omp_mlp.search import is_worth_a_search, search
 from omp_mlp.sparse import Csr
@@ -79,16 +80,8 @@ def _center_inputs(_: Options, data: TrainingData) -> bool:
     return data.inputs.is_image
 
 
-def _layer_sizes(options: Options, data: TrainingData) -> tuple[int, ...]:
-    return (
-        data.inputs.n_features,
-        *options.hidden_layer_sizes,
-        data.targets.kind.n_outputs,
-    )
-
-
 def _batch_size(options: Options, data: TrainingData) -> int:
-    parameters = count_parameters(_layer_sizes(options, data))
+    parameters = count_parameters(layer_sizes_for(options, data.inputs, data.targets))
     if parameters > _LARGE_NETWORK or not options.steps_in_place:
         return _BATCH_OF_WHOLE_STEPS
     is_small = parameters <= _SMALL_NETWORK and not data.inputs.is_sparse
@@ -162,7 +155,7 @@ def _with_epochs(options: Options, data: TrainingData, *, changes_rate: bool) ->
     most = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _SAMPLES // n_samples)) * longer
     candidates = [most // 16, most // 4, most]
     nonzeros = data.inputs.nonzeros_a_sample()
-    layer_sizes = _layer_sizes(options, data)
+    layer_sizes = layer_sizes_for(options, data.inputs, data.targets)
     work = sum(candidates) * n_samples * work_a_sample(nonzeros, layer_sizes)
     work += len(candidates) * _work_of_merges(options.threads, layer_sizes)
     if options.early_stopping:

@@ -154,6 +154,11 @@ class NetworkKind:
         return packed[: self.layer_sizes[0] * self.layer_sizes[1]]
 
 
+def layer_sizes_for(options: Options, inputs: Inputs, targets: Targets) -> tuple[int, ...]:
+    """Return the number of features, of hidden units of each layer, and of outputs."""
+    return (inputs.n_features, *options.hidden_layer_sizes, targets.kind.n_outputs)
+
+
 def network_kind(options: Options, inputs: Inputs, targets: Targets, loss: LossKind) -> NetworkKind:
     """Return the kind of network for these options and data."""
     output = _output_function(options, targets, loss)
@@ -162,9 +167,8 @@ def network_kind(options: Options, inputs: Inputs, targets: Targets, loss: LossK
             "skip_confident goes with loss='cross_entropy' on softmax outputs; "
             f"got output_activation={output!r}"
         )
-    layer_sizes = (inputs.n_features, *options.hidden_layer_sizes, targets.kind.n_outputs)
     return NetworkKind(
-        layer_sizes,
+        layer_sizes_for(options, inputs, targets),
         options.activation,
         output,
         targets.labels,

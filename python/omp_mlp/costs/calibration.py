@@ -10,7 +10,6 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +343,7 @@ def _train(
     samples = _core.Samples.dense_float32(X=X)
     y = (np.arange(total) % layers[-1]).astype(np.int32)
     # Millions of random weights take longer than what is measured with them.
-    size = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layers))
+    size = cadence.count_parameters(layers)
     network = _core.Network(
         layer_sizes=list(layers),
         activation="relu",
