@@ -44,14 +44,7 @@ class NetworkKind:
     def model(self, packed: FloatArray) -> Model:
         """Return a Model in the training's units; it takes over parameters of the core."""
         self._first_weights(packed)[...] *= np.float32(self.scale)
-        return Model._of(
-            self.layer_sizes,
-            packed,
-            self.activation,
-            self.output,
-            self.labels,
-            multilabel=self.is_multilabel,
-        )
+        return self._model(packed)
 
     def as_given(self, model: Model | Ensemble) -> Model | Ensemble:
         """Return the network on X and y as the user gave them.
@@ -76,14 +69,22 @@ class NetworkKind:
                 change_outputs(layers, targets, None)
                 targets = None
             packed = pack(layers).astype(np.float32)
+        return self._model(packed, inputs, targets)
+
+    def _model(
+        self,
+        packed: FloatArray,
+        input_scaling: Scaling | None = None,
+        target_scaling: Scaling | None = None,
+    ) -> Model:
         return Model._of(
             self.layer_sizes,
             packed,
             self.activation,
             self.output,
             self.labels,
-            input_scaling=inputs,
-            target_scaling=targets,
+            input_scaling=input_scaling,
+            target_scaling=target_scaling,
             multilabel=self.is_multilabel,
         )
 
