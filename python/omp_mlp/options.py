@@ -31,6 +31,8 @@ ONE_NETWORK = ("section", "synchronous", "hogwild")
 """The strategies that train one network with several threads, without replicas to merge."""
 STRATEGIES = ("replica", *ONE_NETWORK, "pattern", "auto")
 OPTIMIZERS = tuple(row.name for row in _core.optimizers())
+PLAIN_OPTIMIZERS = tuple(row.name for row in _core.optimizers() if row.may_step_in_place)
+"""The optimizers that keep no gradient in memory, where nothing else asks for one."""
 SCHEDULES = ("linear", "constant", "cosine", "one_cycle", "inverse_scaling", "adaptive", "coslog4")
 OUTPUTS_OF_LOSS = {name: tuple(row.outputs) for name, row in LOSSES.items()}
 _LOSSES_OF_SETTING = {
@@ -358,10 +360,14 @@ class Options:
         return self.method.cadence == "periodic" or self.outer_optimizer != "auto"
 
     @property
+    def changes_of_gradients(self) -> dict[str, Any]:
+        """What else a step makes of a gradient, by the names of options; falsy if nothing."""
+        return {"weight_decay": self.decay, "l2": self.l2, "max_norm": self.max_norm}
+
+    @property
     def steps_in_place(self) -> bool:
         """Whether a step is added to the weights without a gradient in memory of its own."""
-        plain = [row.name for row in _core.optimizers() if row.may_step_in_place]
-        return self.optimizer in plain and not (self.decay or self.l2 or self.max_norm)
+        return not self.asked_of_gradients()
 
     @property
     def starts_apart(self) -> bool:
@@ -376,6 +382,13 @@ class Options:
     def asked_of_replicas(self) -> list[str]:
         """Return the names of options that only a training with replicas can have."""
         return [name for name in ROWS if _is_refused(self, name, "section")]
+
+    def asked_of_gradients(self) -> list[str]:
+        """Return the options, as "name=value", that need a gradient in memory of its own."""
+        plain = self.optimizer in PLAIN_OPTIMIZERS
+        asked = {} if plain else {"optimizer": self.optimizer}
+        asked |= {name: value for name, value in self.changes_of_gradients.items() if value}
+        return [f"{name}={value!r}" for name, value in asked.items()]
 
 
 ROWS: Mapping[str, Row] = MappingProxyType(
@@ -536,17 +549,13 @@ def _check_optimizer(options: Options) -> None:
                 f"{name} goes with optimizer={' or '.join(map(repr, row.optimizers))}; "
                 f"got {name}={value!r} and optimizer={options.optimizer!r}"
             )
-    plain = [row.name for row in _core.optimizers() if row.may_step_in_place]
-    without = {"weight_decay": options.decay, "l2": options.l2, "max_norm": options.max_norm}
-    got = [f"{name}={value!r}" for name, value in without.items() if value]
-    if options.optimizer not in plain:
-        got.insert(0, f"optimizer={options.optimizer!r}")
+    got = options.asked_of_gradients()
     for name, value in (("strategy", "hogwild"), ("forward_precision", "bfloat16")):
         if getattr(options, name) == value and got:
             raise ValueError(
                 f"{name}={value!r} adds its steps to the weights in place and goes with "
-                f"optimizer={' or '.join(map(repr, plain))} without {', '.join(without)}; "
-                f"got {', '.join(got)}"
+                f"optimizer={' or '.join(map(repr, PLAIN_OPTIMIZERS))} without "
+                f"{', '.join(options.changes_of_gradients)}; got {', '.join(got)}"
             )
 
 
