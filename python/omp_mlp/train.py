@@ -246,8 +246,8 @@ def train_parallel(
         and ``state_at_merge`` says what a merge makes of them. After a warm-up, they are 0. A step
         of "sgd" visits the weights of nonzero inputs only, while all other steps visit every
         weight. All go with every strategy, except that "hogwild" and
-        ``forward_precision="bfloat16"`` go with "sgd" alone.
-        Predictions by ``costs`` are those of "sgd".
+        ``forward_precision="bfloat16"`` go with "sgd" alone. Predictions by ``costs`` are those of
+        "sgd".
     momentum : float in [0, 1), default 0.9
         The factor of the last velocity, of "momentum" and "nesterov".
     beta_1 : float in [0, 1), default 0.9
