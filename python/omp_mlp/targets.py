@@ -113,8 +113,9 @@ def doubtful_task(y: object, targets: Targets) -> str | None:
     array = np.asarray(y)
     if not _is_whole(array[:1000]) or not _is_whole(array):
         return None
-    kinds, rows = len(np.unique(array)), len(array)
-    is_indicator = array.ndim == 2 and array.shape[1] > 1 and set(np.unique(array)) == {0, 1}
+    found = np.unique(array)
+    kinds, rows = len(found), len(array)
+    is_indicator = array.ndim == 2 and array.shape[1] > 1 and found.tolist() == [0, 1]
     if array.ndim != 1 and not is_indicator:
         return None
     if 2 <= kinds <= _FEW_KINDS and rows >= _MANY_ROWS * kinds:
