@@ -294,6 +294,40 @@ OUTPUTS = [
 ]
 
 
+STEP = 1e-5
+
+
+def assert_gradient_is_the_slope(
+    parameters: oracle.Parameters,
+    X: NDArray[np.float64],
+    y: NDArray[Any],
+    weight: NDArray[np.float64],
+    **network: Any,
+) -> None:
+    """Compare the gradient of a batch with central differences.
+
+    These are off by STEP^2 / 6 times the third derivative and by the rounding of the loss over STEP
+    (1e-16 / 1e-5, times a loss of up to 10): both of order 1e-11 to 1e-10. Every layer's gradient
+    has an entry above 1e-4, hence 1e-6 relative to its largest; a forgotten factor or transposition
+    shows at 1e-2 and above.
+    """
+    gradients = oracle.gradient(parameters, X, y, weight, **network)
+    for layer, arrays in enumerate(gradients):
+        for part, exact in enumerate(arrays):
+            slopes = np.zeros_like(exact)
+            tested = parameters[layer][part]
+            for index in np.ndindex(exact.shape):
+                kept = tested[index]
+                tested[index] = kept + STEP
+                above = oracle.batch_loss(parameters, X, y, weight, **network)
+                tested[index] = kept - STEP
+                below = oracle.batch_loss(parameters, X, y, weight, **network)
+                tested[index] = kept
+                slopes[index] = (above - below) / (2 * STEP)
+            assert np.abs(slopes).max() > 1e-4
+            assert np.abs(exact - slopes).max() < 1e-6 * np.abs(slopes).max()
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize(("loss", "output_activation", "targets"), OUTPUTS)
 @pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
@@ -311,31 +345,12 @@ def test_gradient_is_the_slope_of_the_loss(
     weight = rng.uniform(0, 3, size=6)
     network = {"activation": activation, "output_activation": output_activation, "loss": loss}
 
-    # A central difference is off by h^2 / 6 times the third derivative and by the rounding of the
-    # loss over h (1e-16 / 1e-5, times a loss of up to 10): both of order 1e-11 to 1e-10. Every
-    # layer's gradient has an entry above 1e-4, hence 1e-6 relative to its largest; a forgotten
-    # factor or transposition shows at 1e-2 and above. A relu's kink within reach of h would spoil
-    # it: the closest is 1e-2 away.
-    h = 1e-5
+    # A relu's kink within reach of STEP would spoil the difference: the closest is 1e-2 away.
     if activation in ("relu", "leaky_relu"):
         hidden = oracle.forward(parameters, X, activation, output_activation).z[:-1]
         assert min(np.abs(z).min() for z in hidden) > 1e-2
 
-    gradients = oracle.gradient(parameters, X, y, weight, **network)
-    for layer, arrays in enumerate(gradients):
-        for part, exact in enumerate(arrays):
-            slopes = np.zeros_like(exact)
-            tested = parameters[layer][part]
-            for index in np.ndindex(exact.shape):
-                kept = tested[index]
-                tested[index] = kept + h
-                above = oracle.batch_loss(parameters, X, y, weight, **network)
-                tested[index] = kept - h
-                below = oracle.batch_loss(parameters, X, y, weight, **network)
-                tested[index] = kept
-                slopes[index] = (above - below) / (2 * h)
-            assert np.abs(slopes).max() > 1e-4
-            assert np.abs(exact - slopes).max() < 1e-6 * np.abs(slopes).max()
+    assert_gradient_is_the_slope(parameters, X, y, weight, **network)
 
 
 @pytest.mark.parametrize(("loss", "output_activation", "targets"), OUTPUTS)
@@ -380,22 +395,7 @@ def test_gradient_with_dropout_is_the_slope_of_the_loss(activation: str) -> None
             for layer, units in enumerate(sizes[1:-1])
         ],
     }
-    # As above: central differences, and no kink within their reach.
-    h = 1e-5
+    # As above: no kink within reach of STEP.
     passed = oracle.forward(parameters, X, activation, "softmax", network["dropout"])
-    assert min(np.abs(z).min() for z in passed.z[:-1]) > 10 * h
-    gradients = oracle.gradient(parameters, X, y, weight, **network)
-    for layer, arrays in enumerate(gradients):
-        for part, exact in enumerate(arrays):
-            slopes = np.zeros_like(exact)
-            tested = parameters[layer][part]
-            for index in np.ndindex(exact.shape):
-                kept = tested[index]
-                tested[index] = kept + h
-                above = oracle.batch_loss(parameters, X, y, weight, **network)
-                tested[index] = kept - h
-                below = oracle.batch_loss(parameters, X, y, weight, **network)
-                tested[index] = kept
-                slopes[index] = (above - below) / (2 * h)
-            assert np.abs(slopes).max() > 1e-4
-            assert np.abs(exact - slopes).max() < 1e-6 * np.abs(slopes).max()
+    assert min(np.abs(z).min() for z in passed.z[:-1]) > 10 * STEP
+    assert_gradient_is_the_slope(parameters, X, y, weight, **network)
