@@ -127,3 +127,8 @@ def save(fig: Figure, stem: Path, title: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, metadata={"Title": title})
     return path
+
+
+def save_all(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Save figures under their names, which are their titles too; return the paths."""
+    return [save(figure, folder / name, name) for name, figure in figures.items()]

@@ -78,9 +78,7 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
     }
     with pictures.style():
         drawn = drawing.all_pictures(found, machine_line(content["machine"]))
-        written = [
-            pictures.save(figure, arguments.out / name, name) for name, figure in drawn.items()
-        ]
+        written = pictures.save_all(drawn, arguments.out)
     if arguments.docs:
         written += documents.publish("defaults.md", "defaults", content, made, written)
     print(f"{stamp(content)}\n\n{made['scores']}\n\n{made['seconds']}\n\n{made['verdict']}\n")

@@ -85,10 +85,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     made = laid_out.all_tables(content)
     print("", stamp(content), *(f"{name}\n\n{table}" for name, table in made.items()), sep="\n\n")
     with pictures.style():
-        written = [
-            pictures.save(figure, arguments.out / name, name)
-            for name, figure in drawings.all_pictures(content).items()
-        ]
+        written = pictures.save_all(drawings.all_pictures(content), arguments.out)
     if arguments.docs:
         text = (DOCS / "frontier.md").read_text(encoding="utf-8")
         blocks = {block.name for block in documents.blocks_of(text)}

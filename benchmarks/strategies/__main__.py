@@ -102,9 +102,7 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
     made = tables.all_tables(content, entries)
     with pictures.style():
         drawn = {**drawing.all_pictures(content, entries), **drawings.all_drawings()}
-        written = [
-            pictures.save(figure, arguments.out / name, name) for name, figure in drawn.items()
-        ]
+        written = pictures.save_all(drawn, arguments.out)
     if arguments.docs:
         written += documents.publish("strategies.md", "strategies", content, made, written)
     print(f"{stamp(content)}\n\n{made['errors']}\n\n{made['targets']}\n")
