@@ -755,7 +755,12 @@ def rewritten(path, change):
 
 def test_other_version(saved):
     rewritten(saved, lambda _, metadata: metadata.update(format_version="4"))
-    refuses(saved, "format version '4'; this omp_mlp reads versions '1', '2', '3'")
+    version = omp_mlp.__version__
+    refuses(
+        saved,
+        f"format version '4', written by omp_mlp {version}; this omp_mlp, {version}, reads "
+        "versions '1', '2', '3'",
+    )
 
 
 @pytest.mark.parametrize("name", ["weights.1", "biases.0", "weights.0"])

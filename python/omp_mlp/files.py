@@ -16,6 +16,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
+from omp_mlp import _core
 from omp_mlp.checks import FloatArray
 from omp_mlp.history import History
 from omp_mlp.packed import layer_sizes_of, pack, views
@@ -57,6 +58,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     history = stored.history
     metadata = {
         "format": stored.file_format,
+        "omp_mlp_version": _core.build_config()["version"],
         "format_version": (_MULTILABEL if stored.multilabel else _SCALED if scalings else _PLAIN),
         "activation": stored.activation,
         "output_activation": stored.output_activation,
@@ -89,8 +91,9 @@ def read(path: str | os.PathLike[str], formats: Container[str]) -> Stored:
         raise ValueError(f"{path}: not a network saved by omp_mlp (metadata: {sorted(metadata)})")
     if metadata.get("format_version") not in _VERSIONS:
         raise ValueError(
-            f"{path}: format version {metadata.get('format_version')!r}; this omp_mlp reads "
-            f"versions {', '.join(map(repr, _VERSIONS))}"
+            f"{path}: format version {metadata.get('format_version')!r}, written by omp_mlp "
+            f"{metadata.get('omp_mlp_version', 'of unknown version')}; this omp_mlp, "
+            f"{_core.build_config()['version']}, reads versions {', '.join(map(repr, _VERSIONS))}"
         )
     try:
         scalings = {name: tensors.pop(name) for name in list(tensors) if name in _SCALING_NAMES}
