@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help figures benchmark frontier strategies defaults cards test explore lint format sanitize clean
+.PHONY: help figures benchmark frontier strategies defaults cards notebooks docs test explore lint format sanitize clean
 
 PYTHON ?=
 ARGS ?=
@@ -34,7 +34,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 # Built without isolation, with the build requirements in .venv too: then only what changed is compiled again.
 BUILD_REQUIRES := $(shell sed -n '/^requires = \[/{ s/.*\[//; s/\].*//; s/,/ /g; p; }' pyproject.toml)
 $(VENV)/.installed-%: $(SOURCES) | $(VENV)/.created
-	@echo 'Installing omp_mlp with its extra "$*" into $(VENV) ...'
+	@echo 'Installing omp_mlp with its extra "$*" into $(VENV); compiling takes a minute or two ...'
 	@$(PIP) install $(BUILD_REQUIRES) cmake ninja
 	@$(PIP) install --no-build-isolation '.[$*]'
 	@touch $@
@@ -88,6 +88,17 @@ defaults: $(BENCH)  ## measure what a training with no option set makes of many 
 
 cards: $(BENCH)  ## write the cards of docs/merge_methods.md; ARGS=--measure measures them first
 	$(BIN)/python -m benchmarks.merging.cards $(ARGS)
+
+# Not in the chain of extras either.
+DOCS := $(VENV)/.installed-docs
+
+notebooks: $(DOCS)  ## run docs/notebooks and keep the outputs; names in ARGS, or --check to keep none
+	$(BIN)/python docs/notebooks/run.py $(ARGS)
+
+docs: $(DOCS)  ## build the site into build/site; every warning is an error
+	$(BIN)/python docs/site/stage.py build/site-source
+	$(BIN)/python -m sphinx -W --keep-going --quiet -c docs/site build/site-source build/site
+	@echo 'build/site/index.html'
 
 test: $(TEST)  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)

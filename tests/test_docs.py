@@ -1,10 +1,12 @@
 """The documents: what is measured in them says where, and figures quoted by hand are measured."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+import omp_mlp
 from benchmarks.common import documents, quotes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +42,38 @@ def test_every_measured_block_names_its_commit_and_machine(page):
 
 def test_figures_quoted_by_hand_are_in_the_json_beside_their_document():
     assert quotes.problems(ROOT) == []
+
+
+# ---- the site and its notebooks ----
+
+
+def test_api_reference_has_all_that_is_public():
+    pages = (ROOT / "docs/site/api").glob("*.md")
+    text = "\n".join(page.read_text() for page in pages)
+    listed = set(re.findall(r"^\.\. auto\w+:: (?:[\w.]*\.)?(\w+)", text, re.MULTILINE))
+    modules = {"costs", "datasets", "plot"}  # pages of their own
+    for module in (omp_mlp, omp_mlp.costs, omp_mlp.plot):
+        assert set(module.__all__) - modules - {"__version__"} - listed == set(), module.__name__
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs/notebooks").glob("*.ipynb")), ids=lambda path: path.stem
+)
+def test_notebooks_have_their_outputs_and_no_traces_of_a_machine(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text) < 200_000
+    assert not re.search(r"(?<![\w.\-])/(?:home|root|Users|tmp|work)/\w", text)
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert {output["output_type"] for output in outputs} <= {
+        "display_data",
+        "execute_result",
+        "stream",
+    }
+    # Nothing but results: no warnings, no errors.
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
 # ---- the check itself, on a small document ----

@@ -49,7 +49,7 @@ class Table:
         without = set(without)
         names = [name for name in self.columns if name not in without]
         if not names:
-            raise ValueError(f"{self.source} has no columns but {_listed(without)}")
+            raise ValueError(f"{self.source} has no columns but {_listed(sorted(without))}")
         text = [name for name in names if self.columns[name].dtype.kind not in "biuf"]
         if text:
             raise TypeError(

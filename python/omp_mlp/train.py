@@ -139,10 +139,10 @@ def train_parallel(
             (o - t)^2 / 2, with values. With labels, t is 1 for the right class and 0 for the
             others.
         "huber"
-            (o - t)^2 / 2 up to |o - t| = ``huber_delta``, and linear beyond (Huber 1964), with
+            (o - t)^2 / 2 up to ``|o - t|`` = ``huber_delta``, and linear beyond (Huber 1964), with
             values; as ``torch.nn.HuberLoss``.
         "absolute"
-            |o - t|, with values. The derivative at 0 is 0.
+            ``|o - t|``, with values. The derivative at 0 is 0.
         "quantile"
             ``quantile`` (t - o) where o is below t, else (1 - ``quantile``) (o - t): the pinball
             loss (Koenker & Bassett 1978), with values. The outputs become this quantile of y.
