@@ -163,7 +163,7 @@ class Model(Predictor, Conversions):
     @classmethod
     def _of_parts(cls, parts: Parts) -> Model:
         """Build a model from what another library's network holds, with all checks."""
-        model = cls(
+        plain = cls(
             parts.weights,
             parts.biases,
             activation=parts.activation,
@@ -171,9 +171,16 @@ class Model(Predictor, Conversions):
             classes=parts.classes,
             multilabel=parts.multilabel,
         )
-        model.input_scaling = parts.input_scaling
-        model.target_scaling = parts.target_scaling
-        return model
+        return cls._of(
+            plain.layer_sizes,
+            plain._packed,
+            plain.activation,
+            plain.output_activation,
+            plain.classes,
+            input_scaling=parts.input_scaling,
+            target_scaling=parts.target_scaling,
+            multilabel=plain.multilabel,
+        )
 
     def _parts(self) -> Parts:
         return Parts(

@@ -96,6 +96,8 @@ class HistoryDisplay(Display):
             This display.
         """
         ax = self._on(ax)
+        from matplotlib.ticker import EngFormatter
+
         history = self.history
         curves = {"score": {"validation": history.validation_score}}.get(
             self.metric, {"training": history.loss, "validation": history.validation_loss}
@@ -110,6 +112,7 @@ class HistoryDisplay(Display):
         best = history.best_round
         if best is not None and not np.isnan(column[best]):
             ax.plot(history.samples[best], column[best], "*", color="black", label="best round")
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))  # 50k
         ax.set_xlabel("samples, of all replicas together")
         ax.set_ylabel("validation score" if self.metric == "score" else "mean loss")
         self._mark_merges(ax)
