@@ -9,8 +9,8 @@ version = release = omp_mlp.__version__
 
 extensions = [
     "myst_nb",
+    "numpydoc",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx_design",
 ]
 root_doc = "index"
@@ -34,6 +34,4 @@ autodoc_typehints = "none"  # the docstrings say types, shapes and defaults
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "inherited-members": True}
 autodoc_mock_imports = ["torch"]
-napoleon_google_docstring = False
-napoleon_use_rtype = False
-napoleon_use_ivar = True
+numpydoc_show_class_members = False  # autodoc lists them
