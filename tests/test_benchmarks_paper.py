@@ -14,6 +14,7 @@ from benchmarks.common import documents, files
 from benchmarks.common.data import Data
 from benchmarks.paper import ANSWERS, PRESETS, judge, measure, tables
 from benchmarks.paper import __main__ as script
+from benchmarks.paper import pictures as drawing
 from omp_mlp import datasets
 
 THREADS = [1, 2, 3]
@@ -288,6 +289,21 @@ def test_spearman_with_ties() -> None:
     assert judge.spearman([1, 2, 3, 4], [1, 5, 5, 9]) == pytest.approx(4.5 / np.sqrt(22.5))
     assert judge.spearman([1, 2, 3], [9, 5, 1]) == pytest.approx(-1)
     assert judge.spearman([1, 2, 3], [7, 7, 7]) == 0
+
+
+# ---- the figures ----
+
+
+def test_figures_fit_the_bands_and_shade_what_passes_for_about_ten() -> None:
+    def entry(n: int) -> dict[str, Any]:
+        of_one = {"mean": 50.0, "sd": 20.0, "runs": [45.0, 55.0]}
+        return {"threads": n, **dict.fromkeys(ANSWERS, of_one), "gain": of_one}
+
+    top, bottom = drawing.draw_sum([entry(1), entry(2)], "a subtitle", []).axes
+    low, high = top.get_ylim()
+    assert (low, high) == (28, 72)  # the bands, and a twentieth of them
+    assert bottom.patches[0].get_y() == judge.ABOUT_TEN[0]
+    assert "(5 to 15 pass)" in bottom.texts[0].get_text()
 
 
 # ---- the command ----

@@ -23,6 +23,7 @@ history.merge_seconds``: loading the data and checking the arguments are not in 
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -118,8 +119,6 @@ def draw(results: Mapping[str, Any], out: Path, suffix: str, share: float) -> li
         "Modelled: CPU time of the slowest replica plus the merge, from the runs with as many "
         "workers as cores; no such machine was measured."
     )
-    if share < judge.QUIET:
-        time_note += f" Other work left training only {share:.0%} of its cores: measure again."
     seeds = options["seeds"]
     spread_note = (
         f"Mean over {seeds} seeds; bands: one standard deviation; dots: single seeds."
@@ -127,9 +126,12 @@ def draw(results: Mapping[str, Any], out: Path, suffix: str, share: float) -> li
         else "One seed: no spread."
     )
     subtitle = f"{images.line(results['data'])}. Preset “{options['preset']}”."
+    of_times = subtitle
+    if share < judge.QUIET:
+        of_times += f" Other work left training only {share:.0%} of its cores: measure again."
     with pictures.style():
         figures = {
-            "figure3": drawing.draw_time(time, subtitle, [time_note, *about]),
+            "figure3": drawing.draw_time(time, of_times, [time_note, *about]),
             "figure4": drawing.draw_average(accuracy, subtitle, [spread_note, *about]),
             "figure5": drawing.draw_sum(accuracy, subtitle, [spread_note, *about]),
         }
@@ -145,6 +147,9 @@ def print_results(results: Mapping[str, Any]) -> None:
     print(tables.as_text(*laying_out.numbers(results), numeric=True), "\n")
     print(tables.as_text(*laying_out.shared_start(results)), "\n")
     print(tables.as_text(*laying_out.claims(results), widths=(26, 52, 30)))
+    print("\nThe criteria of the verdicts:")
+    for claim in results["claims"]:
+        print(textwrap.fill(f"Figure {claim['figure']}, {claim['criterion']}", 110))
     accuracy, test_samples = results["pieces"]["accuracy"], results["data"]["test_samples"]
     print(f"\n{laying_out.identity(accuracy, test_samples)}")
 

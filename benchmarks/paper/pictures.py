@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from ..common import pictures
 from ..common.pictures import COLOURS, REFERENCE, curve_look
 from . import ANSWERS, TIMES
+from .judge import ABOUT_TEN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,9 +116,16 @@ def _draw_answers(ax: Axes, accuracy: Entries, names: Sequence[str]) -> None:
             ax.plot([n] * len(runs), runs, ".", color=look["color"], alpha=0.45, markersize=4)
         ax.plot(threads, mean, **look)
     # The same limits for Figures 4 and 5: those that fit all curves.
-    runs = [run for entry in accuracy for name in ANSWERS for run in entry[name]["runs"]]
-    room = max(1.0, 0.05 * (max(runs) - min(runs)))
-    ax.set_ylim(max(0.0, min(runs) - room), min(100.0, max(runs) + room))
+    # A band may go further than its runs, of which there may be two.
+    edges = [
+        edge
+        for entry in accuracy
+        for name in ANSWERS
+        for mean, sd in [(entry[name]["mean"], entry[name]["sd"] or 0.0)]
+        for edge in (*entry[name]["runs"], mean - sd, mean + sd)
+    ]
+    room = max(1.0, 0.05 * (max(edges) - min(edges)))
+    ax.set_ylim(max(0.0, min(edges) - room), min(100.0, max(edges) + room))
     _label_ends(ax, accuracy[-1], names)
     ax.set_ylabel("test accuracy (%)")
 
@@ -140,8 +148,10 @@ def draw_sum(accuracy: Entries, subtitle: str, notes: Sequence[str]) -> Figure:
     _draw_answers(top, accuracy, ["average", "sum"])
     bottom.axhline(0, color=COLOURS["grey"], linewidth=0.8, zorder=1)
     bottom.axhline(10, color=COLOURS["grey"], linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
+    low, high = ABOUT_TEN
+    bottom.axhspan(low, high, color=COLOURS["grey"], alpha=0.12, linewidth=0, zorder=0)
     bottom.annotate(
-        "the note:\nabout ten",
+        f"the note: about ten\n({low:g} to {high:g} pass)",
         (1.0, 10),
         xycoords=("axes fraction", "data"),
         xytext=(5, 0),
