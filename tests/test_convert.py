@@ -304,6 +304,11 @@ def test_onnx_reads_its_own_graphs_alone(tmp_path):
     onnx.save(graph, tmp_path / "changed.onnx")
     with pytest.raises(ValueError, match=r"changed.onnx: from_onnx reads the graphs that to_onnx"):
         Model.from_onnx(tmp_path / "changed.onnx")
+    graph = onnx.load(path)
+    graph.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    (tmp_path / "elsewhere.onnx").write_bytes(graph.SerializeToString())
+    with pytest.raises(ValueError, match=r"elsewhere.onnx: from_onnx reads the graphs"):
+        Model.from_onnx(tmp_path / "elsewhere.onnx")
     (tmp_path / "text.onnx").write_text("no graph")
     with pytest.raises(ValueError, match=r"text.onnx: not a readable ONNX file"):
         Model.from_onnx(tmp_path / "text.onnx")

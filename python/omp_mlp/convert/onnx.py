@@ -217,18 +217,17 @@ def from_onnx(path: str | os.PathLike[str]) -> Parts:
     from google.protobuf.message import DecodeError  # onnx stands on protobuf
 
     try:
-        model = onnx.load(os.fspath(path))
+        # What other files hold is not read: to_onnx writes one file.
+        model = onnx.load(os.fspath(path), load_external_data=False)
     except DecodeError as error:
         raise ValueError(f"{path}: not a readable ONNX file: {error}") from error
-    about = {
-        prop.key.removeprefix(_PREFIX): prop.value
-        for prop in model.metadata_props
-        if prop.key.startswith(_PREFIX)
-    }
-    constants = {
-        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer
-    }
     try:
+        about = {
+            prop.key.removeprefix(_PREFIX): prop.value
+            for prop in model.metadata_props
+            if prop.key.startswith(_PREFIX)
+        }
+        constants = {tensor.name: _array(onnx, tensor) for tensor in model.graph.initializer}
         parts = _parts(about, constants)
         # Whoever has changed the graph, or written another one, means another network.
         is_ours = _model(onnx, parts, "").graph == model.graph
@@ -240,6 +239,13 @@ def from_onnx(path: str | os.PathLike[str]) -> Parts:
             f"{model.producer_name or 'unknown origin'} with {len(model.graph.node)} nodes"
         )
     return parts
+
+
+def _array(onnx: Any, tensor: Any) -> npt.NDArray[Any]:  # noqa: ANN401
+    if tensor.data_location != onnx.TensorProto.DEFAULT:
+        raise ValueError("the numbers are in another file")
+    array: npt.NDArray[Any] = onnx.numpy_helper.to_array(tensor)
+    return array
 
 
 def _parts(about: dict[str, str], constants: dict[str, npt.NDArray[Any]]) -> Parts:
