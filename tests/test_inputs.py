@@ -22,18 +22,18 @@ def spoiled(value, row=7, column=1, dtype=np.float64):
 
 
 BAD_X = [
-    ("nan", spoiled(np.nan), ValueError, "X must be finite in float32; got nan in row 7, column 1"),
+    ("nan", spoiled(np.nan), ValueError, "X must be finite in float32; got NaN in row 7, column 1"),
     ("inf", spoiled(np.inf), ValueError, "X must be finite in float32; got inf in row 7, column 1"),
     ("-inf", spoiled(-np.inf, 0, 0), ValueError, "got -inf in row 0, column 0"),
-    ("float32", spoiled(np.nan, 11, 2, np.float32), ValueError, "got nan in row 11, column 2"),
+    ("float32", spoiled(np.nan, 11, 2, np.float32), ValueError, "got NaN in row 11, column 2"),
     ("float16", spoiled(np.inf, 3, 0, np.float16), ValueError, "got inf in row 3, column 0"),
     ("large", spoiled(1e39), ValueError, "finite in float32; got 1e+39 in row 7, column 1"),
-    ("fortran", np.asfortranarray(spoiled(np.nan)), ValueError, "got nan in row 7, column 1"),
-    ("list", spoiled(np.nan).tolist(), ValueError, "got nan in row 7, column 1"),
-    ("csr", scipy.sparse.csr_array(spoiled(np.nan)), ValueError, "got nan in row 7, column 1"),
+    ("fortran", np.asfortranarray(spoiled(np.nan)), ValueError, "got NaN in row 7, column 1"),
+    ("list", spoiled(np.nan).tolist(), ValueError, "got NaN in row 7, column 1"),
+    ("csr", scipy.sparse.csr_array(spoiled(np.nan)), ValueError, "got NaN in row 7, column 1"),
     ("csc", scipy.sparse.csc_matrix(spoiled(np.inf)), ValueError, "got inf in row 7, column 1"),
     ("coo", scipy.sparse.coo_array(spoiled(-np.inf)), ValueError, "got -inf in row 7, column 1"),
-    ("bsr", scipy.sparse.bsr_array(spoiled(np.nan)), ValueError, "got nan in row 7, column 1"),
+    ("bsr", scipy.sparse.bsr_array(spoiled(np.nan)), ValueError, "got NaN in row 7, column 1"),
     ("vector", X[0], ValueError, "shape (n_samples, n_features); got 1 dimension(s), shape (3,)"),
     (
         "cube",

@@ -875,7 +875,7 @@ FINE = [np.ones((2, 2)), np.ones(2)]
             [alike()],
             {"method": "refit_output", "X": X_4, "y": Y_2 + 1},
             ValueError,
-            "labels that the training did not have: 2",
+            "labels that are not among the classes: 2",
         ),
         (
             [alike()],

@@ -242,13 +242,13 @@ BAD_OPTIONS = [
         "validation_data",
         (X, Y + 1),
         ValueError,
-        "validation_data[1] has labels that the training did not have: 3; expected some of [0,",
+        "validation_data[1] has labels that are not among the classes: 3; expected some of [0,",
     ),
     (
         "validation_data",
         (np.where(np.arange(36).reshape(12, 3) == 17, np.nan, X), Y),
         ValueError,
-        "validation_data[0] must be finite in float32; got nan in row 5, column 2",
+        "validation_data[0] must be finite in float32; got NaN in row 5, column 2",
     ),
 ]
 
@@ -335,7 +335,7 @@ def test_the_types_of_the_table_are_those_of_the_signature() -> None:
     table = typing.get_type_hints(Options)
     differ = {name for name in ROWS if signature[name] != table[name]}
     decided = {"threads", "epochs", "batch_size", "learning_rate", "center_inputs"}
-    checked = {"hidden_layer_sizes", "dropout", "validation_data", "sample_weight"}
+    checked = {"hidden_layer_sizes", "dropout", "validation_data", "sample_weight", "classes"}
     assert differ == decided | checked | {"costs", "callback"}
 
 

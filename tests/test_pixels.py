@@ -110,7 +110,7 @@ def test_an_entry_that_is_not_finite_is_still_named() -> None:
     X = thin_bytes(60, 37) / np.float32(255)
     X[41, 5] = np.nan
     with pytest.raises(
-        ValueError, match="X must be finite in float32; got nan in row 41, column 5"
+        ValueError, match="X must be finite in float32; got NaN in row 41, column 5"
     ):
         train(X)
 

@@ -132,17 +132,17 @@ BAD_SCORES = [
         INTEGERS,
         Y,
         ValueError,
-        "y has labels that the training did not have: 1; expected some of [0, 2, 5]",
+        "y has labels that are not among the classes: 1; expected some of [0, 2, 5]",
     ),
     (
         INTEGERS,
         np.arange(12),
         ValueError,
-        "did not have: 1, 3, 4, 6, 7, ...; expected some of [0, 2, 5]",
+        "not among the classes: 1, 3, 4, 6, 7, ...; expected some of [0, 2, 5]",
     ),
-    (INTEGERS, Y * 0 - 1, ValueError, "did not have: -1; expected"),
-    (INTEGERS, np.full(12, np.nan), ValueError, "did not have: nan"),
-    (INTEGERS, np.full(12, 0.5), ValueError, "did not have: 0.5"),
+    (INTEGERS, Y * 0 - 1, ValueError, "not among the classes: -1; expected"),
+    (INTEGERS, np.full(12, np.nan), ValueError, "not among the classes: nan"),
+    (INTEGERS, np.full(12, 0.5), ValueError, "not among the classes: 0.5"),
     (
         INTEGERS,
         ["no"] * 12,
@@ -150,15 +150,20 @@ BAD_SCORES = [
         "labels like those of the training, of dtype int64; got dtype <U2",
     ),
     (INTEGERS, Y[:5], ValueError, "one entry for each of the 12 samples in X; got 5"),
-    (INTEGERS, Y[:, None], ValueError, "one dimension for a classification; got shape (12, 1)"),
+    (
+        INTEGERS,
+        np.stack([Y, Y], 1),
+        ValueError,
+        "one dimension for a classification; got shape (12, 2)",
+    ),
     (
         STRINGS,
         ["maybe", "no"] * 6,
         ValueError,
-        "did not have: 'maybe'; expected some of ['no', 'yes']",
+        "not among the classes: 'maybe'; expected some of ['no', 'yes']",
     ),
-    (STRINGS, ["n"] * 12, ValueError, "did not have: 'n'"),
-    (STRINGS, ["yes!"] * 12, ValueError, "did not have: 'yes!'"),
+    (STRINGS, ["n"] * 12, ValueError, "not among the classes: 'n'"),
+    (STRINGS, ["yes!"] * 12, ValueError, "not among the classes: 'yes!'"),
     (STRINGS, Y, TypeError, "labels like those of the training, of dtype <U3; got dtype int64"),
     (VALUES, np.zeros(12), ValueError, "y must have 2 column(s); got shape (12,)"),
     (VALUES, np.zeros((12, 3)), ValueError, "y must have 2 column(s); got shape (12, 3)"),
@@ -278,3 +283,80 @@ BAD_TASKS = [
 def test_bad_task(train_without_work, bad, task, error, message):
     with pytest.raises(error, match=re.escape(message)):
         train_without_work(y=bad, task=task)
+
+
+# ------------------------------------------------------- classes that y lacks, weights of a score
+
+
+def test_classes_that_y_lacks_are_classes_of_the_network():
+    few = np.where(Y == 2, 1, Y)
+    model = fixed.train_parallel(X, few, 2, classes=[2, 0, 1], epochs=1, batch_size=4)
+    assert model.classes.tolist() == [0, 1, 2]
+    assert model.layer_sizes[-1] == 3
+    # The labels go to the outputs that they have in a training with all of them: the same bits.
+    as_strings = fixed.train_parallel(
+        X, np.array(["a", "b"])[few], 2, classes=["b", "c", "a"], epochs=1, batch_size=4
+    )
+    np.testing.assert_array_equal(as_strings.weights[0], model.weights[0])
+    assert as_strings.classes.tolist() == ["a", "b", "c"]
+    # A start of three classes may be trained further with two of them, or one.
+    for y in (few, Y * 0 + 2):
+        further = fixed.train_parallel(X, y, 2, init=model, epochs=1, batch_size=4)
+        assert further.classes.tolist() == [0, 1, 2]
+    only = np.full(12, 2)
+    balanced = fixed.train_parallel(
+        X, only, 2, init=model, class_weight="balanced", epochs=1, batch_size=4
+    )
+    np.testing.assert_array_equal(balanced.weights[0], further.weights[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"classes": [0, 1]},
+            ValueError,
+            "y has labels that are not among the classes: 2; expected",
+        ),
+        ({"classes": [0, 1, 1, 2]}, ValueError, "one or more different labels; got 0, 1, 1, 2"),
+        ({"classes": []}, ValueError, "classes must be one or more different labels"),
+        ({"classes": [0.0, np.nan]}, ValueError, "classes must be finite; got 0.0, nan"),
+        ({"classes": ["a", "b"]}, TypeError, "labels like those of the training, of dtype <U1"),
+        (
+            {"classes": [0, 1, 2], "task": "values"},
+            ValueError,
+            "classes goes with task='auto' or 'classes'; got task='values'",
+        ),
+        (
+            {"sample_weight": np.zeros(12)},
+            ValueError,
+            "sample_weight must have a weight above zero; got zero for every sample",
+        ),
+    ],
+)
+def test_bad_classes_and_weights(train_without_work, options, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        train_without_work(**options)
+
+
+def test_labels_in_one_column_are_labels():
+    options = {"epochs": 1, "batch_size": 4}
+    expected = fixed.train_parallel(X, Y, 2, **options)
+    model = fixed.train_parallel(X, Y[:, None], 2, **options)
+    np.testing.assert_array_equal(model.weights[0], expected.weights[0])
+    assert model.classes.tolist() == [0, 1, 2]
+    assert model.score(X, Y[:, None]) == model.score(X, Y)
+
+
+@pytest.mark.parametrize("y", [Y, X[:, :2], X[:, 0], np.stack([Y > 0, Y > 1], 1)])
+def test_weights_of_a_score_are_repeated_rows(y):
+    model = fixed.train_parallel(X, y, 2, epochs=2, batch_size=4)
+    weight = np.arange(12) % 4
+    rows = np.repeat(np.arange(12), weight)
+    expected = model.evaluate(X[rows], y[rows])
+    # Sums of at most 18 terms in double precision.
+    np.testing.assert_allclose(model.evaluate(X, y, weight), expected, rtol=1e-12)
+    assert model.score(X, y, sample_weight=weight) == model.evaluate(X, y, weight)[1]
+    assert model.evaluate(X, y)[0] != pytest.approx(expected[0])
+    with pytest.raises(ValueError, match="got zero for every sample"):
+        model.score(X, y, np.zeros(12))

@@ -556,7 +556,7 @@ def test_sparse_X(first_layer: str, batch_size: int, convert: Any) -> None:
 def test_what_is_not_finite_is_found_in_every_sparse_form(form: str) -> None:
     X = inputs(31)
     X[5, 2] = np.nan
-    with pytest.raises(ValueError, match="got nan in row 5, column 2"):
+    with pytest.raises(ValueError, match="got NaN in row 5, column 2"):
         train(getattr(scipy.sparse, form)(X), classes(31), 2)
 
 

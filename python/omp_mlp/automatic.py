@@ -6,6 +6,7 @@ Nothing here reads a clock. The numbers were chosen on tables and images of many
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ _BATCH_OF_STEP = 8
 _ADAPTIVE_RATE = 0.002
 _ADAPTIVE = ("adam", "adamw", "rmsprop")
 # Of optimisers whose steps visit every weight, however few samples the batch has.
-_BATCH_OF_WHOLE_STEPS = 32
+BATCH_OF_WHOLE_STEPS = 32
 
 # Batches grow with the network: its weights pass through the caches once a batch.
 _SMALL_NETWORK, _LARGE_NETWORK = 100_000, 1_000_000  # parameters
@@ -57,14 +58,19 @@ def retreats(options: Options) -> int:
     return _MOST_RETREATS if _is_open(options, "learning_rate") else 0
 
 
-def settle(options: Options, data: TrainingData) -> Options:
-    """Return the options with a decision in the place of all that is left to be decided here."""
+def settle(options: Options, data: TrainingData, *, most_epochs: int | None = None) -> Options:
+    """Return the options with a decision in the place of all that is left to be decided here.
+
+    ``most_epochs``: what "auto" of the epochs is at most.
+    """
     finds_rate, finds_epochs = (_is_open(options, name) for name in ("learning_rate", "epochs"))
     # In this order: each decision may look at those before it.
     for name, decide in _DECISIONS.items():
         if _is_open(options, name):
             options = dataclasses.replace(options, **{name: decide(options, data)})
-    return _with_epochs(options, data, changes_rate=finds_rate) if finds_epochs else options
+    if not finds_epochs:
+        return options
+    return _with_epochs(options, data, most_epochs or math.inf, changes_rate=finds_rate)
 
 
 def _is_open(options: Options, name: str) -> bool:
@@ -83,7 +89,7 @@ def _center_inputs(_: Options, data: TrainingData) -> bool:
 def _batch_size(options: Options, data: TrainingData) -> int:
     parameters = count_parameters(layer_sizes_for(options, data.inputs, data.targets))
     if parameters > _LARGE_NETWORK or not options.steps_in_place:
-        return _BATCH_OF_WHOLE_STEPS
+        return BATCH_OF_WHOLE_STEPS
     is_small = parameters <= _SMALL_NETWORK and not data.inputs.is_sparse
     return 2 if is_small and not data.inputs.is_image else 8
 
@@ -97,7 +103,7 @@ def _learning_rate(options: Options, data: TrainingData) -> float:
     Larger batches have less noise, so that longer steps pay; they grow with the square root.
     """
     if options.optimizer in _ADAPTIVE:
-        batches = options.batch_size / _BATCH_OF_WHOLE_STEPS
+        batches = options.batch_size / BATCH_OF_WHOLE_STEPS
         return float(f"{_ADAPTIVE_RATE * batches**0.5:.3g}")
     if data.targets.labels is not None or data.targets.is_multilabel:
         step = _STEP_OF_CLASSES
@@ -149,22 +155,23 @@ def _work_of_merges(threads: int, layer_sizes: Sequence[int]) -> float:
     return ENOUGH_MERGES * threads * count_parameters(layer_sizes) if threads > 1 else 0.0
 
 
-def _with_epochs(options: Options, data: TrainingData, *, changes_rate: bool) -> Options:
+def _with_epochs(
+    options: Options, data: TrainingData, limit: float, *, changes_rate: bool
+) -> Options:
     n_samples = data.inputs.n_samples
     longer = 2 if options.threads > _FEW_REPLICAS else 1
     most = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _SAMPLES // n_samples)) * longer
-    candidates = [most // 16, most // 4, most]
+    most = int(min(most, limit))
+    candidates = sorted({max(epochs, 1) for epochs in (most // 16, most // 4, most)})
     nonzeros = data.inputs.nonzeros_a_sample()
     layer_sizes = layer_sizes_for(options, data.inputs, data.targets)
     work = sum(candidates) * n_samples * work_a_sample(nonzeros, layer_sizes)
     work += len(candidates) * _work_of_merges(options.threads, layer_sizes)
     if options.early_stopping:
         return dataclasses.replace(options, epochs=most)
-    if not is_worth_a_search(options, work):
-        return dataclasses.replace(options, epochs=max(most // 2, _FEWEST_EPOCHS))
-    epochs, rate = search(
-        options, data, [max(epochs, 1) for epochs in candidates], work, changes_rate=changes_rate
-    )
+    if not is_worth_a_search(options, n_samples, work):
+        return dataclasses.replace(options, epochs=int(min(max(most // 2, _FEWEST_EPOCHS), limit)))
+    epochs, rate = search(options, data, candidates, work, changes_rate=changes_rate)
     return dataclasses.replace(options, epochs=epochs, learning_rate=rate)
 
 

@@ -10,13 +10,18 @@ from omp_mlp.early_stopping import split
 from omp_mlp.errors import TaskWarning
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.losses import OF_VALUES, LossKind
+from omp_mlp.model import Model
 from omp_mlp.options import ONE_NETWORK, Options
 from omp_mlp.predictor import Predictor
+from omp_mlp.scaling import Scaling
 from omp_mlp.targets import (
+    TargetKind,
     Targets,
+    among,
     check_not_negative,
     doubtful_task,
     read_class_weight,
+    read_classes,
     read_sample_weight,
     read_targets,
 )
@@ -60,7 +65,8 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
         for_training=True,
         for_replicas=for_replicas and not holds_out,
         workers=workers,
-        scaling="auto" if options.scale_inputs == "auto" else None,
+        n_features=_columns_of(options.scale_inputs),
+        scaling=_scaling_of(options.scale_inputs),
     )
     if options.forward_precision == "bfloat16" and inputs.is_sparse:
         raise ValueError(
@@ -69,15 +75,28 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
     # Logistic outputs are between 0 and 1: the values have to be, too, and stay as they are.
     # A rate has no shift.
     scales = (
-        options.scale_targets == "auto"
+        options.scale_targets is not False
         and options.output_activation in ("auto", "identity")
         and options.loss != "poisson"
     )
     task = "values" if options.task == "auto" and options.loss in OF_VALUES else options.task
-    targets = read_targets(y, inputs.n_samples, scaling="auto" if scales else None, task=task)
+    if options.classes is not None:
+        labels = read_classes(options.classes)
+        targets = read_targets(y, inputs.n_samples, like=TargetKind(labels, len(labels)))
+    else:
+        scaling = _scaling_of(options.scale_targets) if scales else None
+        targets = read_targets(y, inputs.n_samples, scaling=scaling, task=task)
+        if targets.scaling is not None:
+            _check_outputs(targets, scaling)
+        if isinstance(options.init, Model):
+            targets = among(targets, options.init.classes)
     if options.loss == "poisson":
         check_not_negative(targets, "y")
-    if task == "auto" and (doubt := doubtful_task(y, targets)) is not None:
+    if (
+        task == "auto"
+        and options.classes is None
+        and (doubt := doubtful_task(y, targets)) is not None
+    ):
         warnings.warn(doubt, TaskWarning, stacklevel=3)  # of train_parallel's caller
     weight = read_sample_weight(options.sample_weight, inputs.n_samples)
     if options.class_weight is not None:
@@ -89,6 +108,22 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
     if for_replicas:
         data.inputs.core.keep_pixels(workers=workers)
     return data
+
+
+def _scaling_of(option: Scaling | str | bool) -> Scaling | str | None:
+    return None if isinstance(option, bool) else option
+
+
+def _columns_of(option: Scaling | str | bool) -> int | None:
+    return len(option.scale) if isinstance(option, Scaling) else None
+
+
+def _check_outputs(targets: Targets, scaling: Scaling | str | None) -> None:
+    n_outputs = targets.kind.n_outputs
+    if isinstance(scaling, Scaling) and len(scaling.scale) != n_outputs:
+        raise ValueError(
+            f"scale_targets is for {len(scaling.scale)} column(s) of y; got {n_outputs}"
+        )
 
 
 def _held_out(

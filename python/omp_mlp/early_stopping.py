@@ -79,7 +79,8 @@ def _check_sides(
     fraction: float,
     labels: npt.NDArray[Any] | None,
 ) -> None:
-    bad = np.flatnonzero((held == 0) | (held == rows))
+    # A class without rows needs none.
+    bad = np.flatnonzero(((held == 0) | (held == rows)) & (rows > 0))
     if not len(bad):
         return
     kind = bad[0]

@@ -19,7 +19,7 @@ from omp_mlp.predictor import Predictor
 _FORMAT = "omp_mlp ensemble"
 # Of train_parallel; the targets and what goes with them are set by the ensemble.
 _NOT_FOR_DISTILL = (
-    *("y", "task", "loss", "huber_delta", "quantile", "label_smoothing", "class_weight"),
+    *("y", "task", "classes", "loss", "huber_delta", "quantile", "label_smoothing", "class_weight"),
     *("output_activation", "validation_data", "scale_targets"),
 )
 

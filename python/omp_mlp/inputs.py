@@ -115,7 +115,8 @@ def read_inputs(
         value = given.stored(row, column) if isinstance(given, Csr) else given[row, column]
         scaled = "" if scaling is None else " after it is scaled as the training's"
         raise ValueError(
-            f"{name} must be finite in float32{scaled}; got {value} in row {row}, column {column}"
+            f"{name} must be finite in float32{scaled}; got {_shown(value)} in row {row}, "
+            f"column {column}"
         )
     return inputs
 
@@ -145,9 +146,14 @@ def _check_magnitudes(given: Rows, name: str) -> None:
     else:
         row, column = place
     raise ValueError(
-        f"{name} must be finite and less than 2^512 in magnitude; got {value} in row {row}, "
-        f"column {column}"
+        f"{name} must be finite and less than 2^512 in magnitude; got {_shown(value)} in row "
+        f"{row}, column {column}"
     )
+
+
+def _shown(value: float) -> str:
+    """Spell NaN as scikit-learn and pandas do, who look for it in messages."""
+    return "NaN" if np.isnan(value) else str(value)
 
 
 def _scaled(given: Rows, scaling: Scaling | str) -> tuple[Rows, Scaling | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,18 +47,25 @@ class LossKind:
         """Return what a loss of 1 of each scaled output is in the units of y."""
         return 1.0 if scaling is None else scaling.scale ** _POWER[self.name]
 
-    def mean(self, output_activation: str, z: Doubles, targets: Targets) -> float:
-        """Return the mean loss of samples, from the pre-activations z, in the units of y."""
+    def mean(
+        self,
+        output_activation: str,
+        z: Doubles,
+        targets: Targets,
+        weight: npt.NDArray[Any] | None = None,
+    ) -> float:
+        """Return the (weighted) mean loss of samples, from the pre-activations z, in units of y."""
         if self.name == "cross_entropy":
             assert targets.indices is not None
-            return float(np.mean(_cross_entropy(z, targets.indices, self.label_smoothing)))
+            losses = _cross_entropy(z, targets.indices, self.label_smoothing)
+            return float(np.average(losses, weights=weight))
         if targets.indices is None:
             assert targets.values is not None
             wanted = targets.values
         else:
             wanted = np.eye(z.shape[1], dtype=np.float32)[targets.indices]
         losses = self._of_values(output_activation, z, wanted, targets.scaling)
-        return float(np.mean(np.sum(losses, axis=1)))
+        return float(np.average(np.sum(losses, axis=1), weights=weight))
 
     def _of_values(
         self,
@@ -102,6 +110,11 @@ def _cross_entropy(z: Doubles, correct: npt.NDArray[np.int32], smoothing: float)
     return losses - smoothing * z.mean(axis=1) if smoothing > 0 else losses
 
 
+def log_softmax(z: Doubles) -> Doubles:
+    """Return the logarithms of the probabilities of softmax outputs."""
+    return z - _log_sum_exp(z)
+
+
 def _log_sum_exp(z: Doubles) -> Doubles:
     largest = z.max(axis=1, keepdims=True)
     result: Doubles = largest + np.log(np.exp(z - largest).sum(axis=1, keepdims=True))
@@ -114,7 +127,7 @@ def _exponential(z: Doubles) -> Doubles:
 
 
 OUTPUT_FUNCTIONS: dict[str, Callable[[Doubles], Doubles]] = {
-    "softmax": lambda z: np.exp(z - _log_sum_exp(z)),
+    "softmax": lambda z: np.exp(log_softmax(z)),
     "identity": lambda z: z,
     "logistic": lambda z: 0.5 + 0.5 * np.tanh(0.5 * z),
     "exponential": _exponential,

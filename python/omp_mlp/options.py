@@ -26,6 +26,7 @@ from omp_mlp.merging.methods import (
     skips,
 )
 from omp_mlp.model import OUTPUT_ACTIVATIONS, Model
+from omp_mlp.scaling import Scaling
 
 ONE_NETWORK = ("section", "synchronous", "hogwild")
 """The strategies that train one network with several threads, without replicas to merge."""
@@ -93,6 +94,12 @@ def _weights_of_classes(name: str, value: object) -> object:
 
 def _one_of(*choices: object) -> Check:
     return lambda name, value: checks.choice(name, value, choices)
+
+
+def _scaling_or(*choices: object) -> Check:
+    return lambda name, value: (
+        value if isinstance(value, Scaling) else checks.choice(name, value, choices)
+    )
 
 
 def _words_or(words: Iterable[str], check: Check) -> Check:
@@ -212,6 +219,7 @@ class Options:
     activation: str = _row("relu", _one_of(*ACTIVATIONS))
     output_activation: str = _row("auto", _one_of("auto", *OUTPUT_ACTIVATIONS))
     task: str = _row("auto", _one_of("auto", "classes", "values"))
+    classes: Any = _row(None, _as_it_is)
     loss: str = _row("auto", _one_of("auto", *OUTPUTS_OF_LOSS))
     huber_delta: float = _row(1.0, _positive)
     quantile: float = _row(0.5, _fraction)
@@ -309,8 +317,8 @@ class Options:
     )
     skip_confident: float = _row(0.0, _real(below=1.0), field="batch.skip_confident")
     center_inputs: bool = _row("auto", _one_of(False, True, "auto"), field="center_inputs")
-    scale_inputs: str | bool = _row("auto", _one_of(False, "auto"))
-    scale_targets: str | bool = _row("auto", _one_of(False, "auto"))
+    scale_inputs: Scaling | str | bool = _row("auto", _scaling_or(False, "auto"))
+    scale_targets: Scaling | str | bool = _row("auto", _scaling_or(False, "auto"))
     strategy: str = _row("replica", _one_of(*STRATEGIES))
     costs: Any = _row(None, _as_it_is)
     workers: int | None = _row(None, _none_or(_integer(1)))
@@ -437,6 +445,8 @@ def check_options(given: Mapping[str, object]) -> Options:
     _check_loss(options)
     _check_dropout(options)
     skips(options.method, options.on_nonfinite)
+    if options.classes is not None and options.task == "values":
+        raise ValueError("classes goes with task='auto' or 'classes'; got task='values'")
     if options.searches and options.validation_data is None:
         raise ValueError(
             "merge_options={'alpha': 'line_search'} looks for the least loss on validation_data; "

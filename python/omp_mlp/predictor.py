@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.inputs import Inputs, read_inputs
-from omp_mlp.losses import OUTPUT_FUNCTIONS, LossKind, own_loss
+from omp_mlp.losses import OUTPUT_FUNCTIONS, Doubles, LossKind, own_loss
 from omp_mlp.scaling import Scaling
 from omp_mlp.summary import model_html, model_text
-from omp_mlp.targets import TargetKind, Targets, read_targets
+from omp_mlp.targets import TargetKind, Targets, read_sample_weight, read_targets
 
 
 class Predictor:
@@ -143,7 +143,7 @@ class Predictor:
             outputs /= outputs.sum(axis=1, keepdims=True)
         return outputs
 
-    def score(self, X: Matrix, y: object) -> float:
+    def score(self, X: Matrix, y: object, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the accuracy of a classifier, or R^2 of a regression (mean over the outputs).
 
         The accuracy of a multilabel classifier is the share of samples of which all labels are
@@ -154,16 +154,20 @@ class Predictor:
         X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels, each of which the training had; or values; or 0 and 1 of each label.
+        sample_weight : array-like of shape (n_samples,), optional
+            How much each sample counts: not negative, and not all 0.
 
         Raises
         ------
         ValueError, TypeError
             If X or y do not fit the network, or y has labels that the training did not have.
         """
-        return self.evaluate(X, y)[1]
+        return self.evaluate(X, y, sample_weight)[1]
 
-    def evaluate(self, X: Matrix, y: object) -> tuple[float, float]:
-        """Return the mean loss and the score of :meth:`score`.
+    def evaluate(
+        self, X: Matrix, y: object, sample_weight: npt.ArrayLike | None = None
+    ) -> tuple[float, float]:
+        """Return the mean loss and the score of :meth:`score`, which has the parameters.
 
         The loss is cross-entropy for softmax outputs, binary cross-entropy for a multilabel
         classifier, and the Poisson loss for exponential outputs. Otherwise it is half the squared
@@ -174,21 +178,28 @@ class Predictor:
         targets = read_targets(
             y, inputs.n_samples, like=self._target_kind, scaling=self.target_scaling
         )
-        return self._evaluate(inputs, targets)
+        weight = read_sample_weight(sample_weight, inputs.n_samples)
+        return self._evaluate(inputs, targets, weight=weight)
 
     @property
     def _target_kind(self) -> TargetKind:
         return TargetKind(self.classes, self.layer_sizes[-1], self.multilabel)
 
     def _evaluate(
-        self, inputs: Inputs, targets: Targets, loss: LossKind | None = None
+        self,
+        inputs: Inputs,
+        targets: Targets,
+        loss: LossKind | None = None,
+        *,
+        weight: FloatArray | None = None,
     ) -> tuple[float, float]:
         """Return a loss, by default the network's own, and the score."""
         loss = loss or own_loss(self.output_activation, self._target_kind)
         z = self._run(inputs, raw=True).astype(np.float64)
+        weights = None if weight is None else weight.astype(np.float64)
         return (
-            loss.mean(self.output_activation, z, targets),
-            _score(z, self.output_activation, targets),
+            loss.mean(self.output_activation, z, targets, weights),
+            _score(z, self.output_activation, targets, weights),
         )
 
     def _read(self, X: Matrix) -> Inputs:
@@ -199,21 +210,24 @@ class Predictor:
         return outputs if self.target_scaling is None else self.target_scaling.undo(outputs)
 
 
-def _score(z: npt.NDArray[np.float64], output_activation: str, targets: Targets) -> float:
+def _score(z: Doubles, output_activation: str, targets: Targets, weights: Doubles | None) -> float:
     # Like predict, from the pre-activations: where outputs saturate, they are still different.
     if targets.indices is not None:
-        return float(np.mean(z.argmax(axis=1) == targets.indices))
+        return float(np.average(z.argmax(axis=1) == targets.indices, weights=weights))
     assert targets.values is not None
     if targets.is_multilabel:
-        return float(np.mean(((z > 0) == (targets.values > 0)).all(axis=1)))
+        is_right = ((z > 0) == (targets.values > 0)).all(axis=1)
+        return float(np.average(is_right, weights=weights))
     # R^2 does not depend on the units of y.
-    return _r2(OUTPUT_FUNCTIONS[output_activation](z), targets.values)
+    return _r2(OUTPUT_FUNCTIONS[output_activation](z), targets.values, weights)
 
 
-def _r2(outputs: npt.NDArray[Any], values: npt.NDArray[Any]) -> float:
-    values = values.astype(np.float64)
-    residual = np.sum((values - outputs) ** 2, axis=0)
-    total = np.sum((values - values.mean(axis=0)) ** 2, axis=0)
+def _r2(outputs: Doubles, values: FloatArray, weights: Doubles | None) -> float:
+    wanted = values.astype(np.float64)
+    weight = np.ones((len(wanted), 1)) if weights is None else weights[:, None]
+    residual = np.sum(weight * (wanted - outputs) ** 2, axis=0)
+    mean = np.average(wanted, axis=0, weights=weights)
+    total = np.sum(weight * (wanted - mean) ** 2, axis=0)
     # A constant output has no variance to explain: 1 if it is met, else 0, as scikit-learn has it.
     constant = total == 0
     explained = np.where(constant, residual == 0, 1 - residual / np.where(constant, 1, total))

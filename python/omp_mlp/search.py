@@ -24,7 +24,7 @@ _MOST_HALVINGS = 6
 _SMALL = 2000  # rows; fewer make all five folds, because one of them alone is too small to tell
 
 
-def is_worth_a_search(options: Options, work: float) -> bool:
+def is_worth_a_search(options: Options, n_samples: int, work: float) -> bool:
     """Tell whether the trainings of a search, which take so much work, are few and alike.
 
     A search needs trainings that depend on nothing but the data, and whose held-out rows are new to
@@ -32,6 +32,7 @@ def is_worth_a_search(options: Options, work: float) -> bool:
     """
     return (
         work <= _MOST_WORK
+        and n_samples >= _FOLDS  # each fold has a row at least
         and options.strategy != "hogwild"
         and isinstance(options.init, str)
         and (options.is_periodic or options.strategy in ONE_NETWORK or options.threads == 1)

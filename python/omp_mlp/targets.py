@@ -212,6 +212,8 @@ def _indicator_targets(array: npt.NDArray[Any], name: str, n_outputs: int | None
 
 
 def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] | None) -> Targets:
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
     if array.ndim != 1:
         raise ValueError(
             f"{name} must have one dimension for a classification; got shape {array.shape}"
@@ -230,10 +232,21 @@ def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] 
     if len(unseen):
         shown = ", ".join(repr(label) for label in unseen[:5].tolist())
         raise ValueError(
-            f"{name} has labels that the training did not have: {shown}"
+            f"{name} has labels that are not among the classes: {shown}"
             f"{', ...' if len(unseen) > 5 else ''}; expected some of {labels.tolist()}"
         )
     return Targets(labels, indices.astype(np.int32), None)
+
+
+def among(targets: Targets, labels: npt.NDArray[Any] | None) -> Targets:
+    """Return labels as some of more labels; as they are, if they are others or no labels."""
+    own = targets.labels
+    if own is None or labels is None or targets.indices is None:
+        return targets
+    if _text_kind(own) != _text_kind(labels) or not np.isin(own, labels).all():
+        return targets
+    place = np.searchsorted(labels, own).astype(np.int32)
+    return Targets(labels, place[targets.indices], None)
 
 
 def _small_integers(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
@@ -262,13 +275,31 @@ def same_labels(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None) ->
     return _text_kind(one) == _text_kind(other) and np.array_equal(one, other)
 
 
-def read_class_labels(classes: object, n_outputs: int) -> npt.NDArray[Any]:
-    """Check the labels of a network's outputs, and return a copy of them."""
+def read_classes(classes: object) -> npt.NDArray[Any]:
+    """Check the labels that y may have, and return them in ascending order."""
+    labels = _label_array(classes)
+    unique = np.unique(labels)
+    if labels.ndim != 1 or not len(labels) or len(unique) != len(labels):
+        raise ValueError(
+            f"classes must be one or more different labels; got {_shown(labels.tolist())}"
+        )
+    return unique
+
+
+def _label_array(classes: object) -> npt.NDArray[Any]:
     labels = _text_if_objects(np.array(classes), "classes")
     if labels.dtype.kind not in "biufUS":
         raise TypeError(
             f"classes must be integers, strings, booleans or floats; got dtype {labels.dtype}"
         )
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError(f"classes must be finite; got {_shown(labels.tolist())}")
+    return labels
+
+
+def read_class_labels(classes: object, n_outputs: int) -> npt.NDArray[Any]:
+    """Check the labels of a network's outputs, and return a copy of them."""
+    labels = _label_array(classes)
     if labels.shape != (n_outputs,) or not np.array_equal(labels, np.unique(labels)):
         raise ValueError(
             f"classes must be {n_outputs} different labels in ascending order, one for each "
@@ -290,6 +321,8 @@ def read_sample_weight(weight: object, n_samples: int) -> FloatArray | None:
             f"sample_weight must be finite and not negative; got {array[bad[0]]} "
             f"for sample {bad[0]}"
         )
+    if not array.any():
+        raise ValueError("sample_weight must have a weight above zero; got zero for every sample")
     return array
 
 
@@ -320,7 +353,9 @@ def read_class_weight(weight: object, targets: Targets) -> FloatArray:
     labels = targets.labels.tolist()
     if isinstance(weight, str):
         rows = np.bincount(targets.indices, minlength=len(labels))
-        return (len(targets.indices) / (len(labels) * rows)).astype(np.float32)[targets.indices]
+        n_classes = np.count_nonzero(rows)  # y may lack some of the labels
+        of_class = len(targets.indices) / (n_classes * np.maximum(rows, 1))
+        return of_class.astype(np.float32)[targets.indices]
     assert isinstance(weight, Mapping)
     unknown = [label for label in weight if label not in labels]
     if unknown:

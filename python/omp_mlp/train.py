@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy.typing as npt
+
 from omp_mlp.automatic import retreats, settle
 from omp_mlp.checks import Matrix
 from omp_mlp.costs import Costs
@@ -14,6 +16,7 @@ from omp_mlp.model import Model
 from omp_mlp.options import check_options
 from omp_mlp.plan import make_plan
 from omp_mlp.run import Run
+from omp_mlp.scaling import Scaling
 from omp_mlp.watch import Callback
 
 
@@ -27,6 +30,7 @@ def train_parallel(
     activation: str = "relu",
     output_activation: str = "auto",
     task: str = "auto",
+    classes: npt.ArrayLike | None = None,
     loss: str = "auto",
     huber_delta: float = 1.0,
     quantile: float = 0.5,
@@ -72,8 +76,8 @@ def train_parallel(
     forward_precision: str = "float32",
     skip_confident: float = 0.0,
     center_inputs: bool | str = "auto",
-    scale_inputs: str | bool = "auto",
-    scale_targets: str | bool = "auto",
+    scale_inputs: Scaling | str | bool = "auto",
+    scale_targets: Scaling | str | bool = "auto",
     strategy: str = "replica",
     costs: Costs | bool | None = None,
     workers: int | None = None,
@@ -129,6 +133,10 @@ def train_parallel(
         whole numbers of 2 to 20 kinds, with ten rows a kind or more; integers of more than 20
         kinds, with fewer than ten rows a kind. "classes" trains floats as labels, too, if they are
         whole numbers. "values" trains any numbers as values.
+    classes : array-like of shape (n_classes,), optional
+        All labels that the network is to know, in any order. y has some of them, and nothing else.
+        Default: the labels in y; or, from a Model as ``init``, the classes of that model, if they
+        include the labels in y.
     loss : str, default "auto"
         The loss of a sample, with outputs o and targets t. All but the first are summed over the
         outputs.
@@ -341,7 +349,7 @@ def train_parallel(
         keeps block i of ``numpy.array_split(X, threads)``, and shuffles within the block. False:
         the same blocks, in order.
     sample_weight : array-like of shape (n_samples,), optional
-        Factors of the samples' losses. They are not negative, and are not normalised.
+        Factors of the samples' losses. They are not negative, not all 0, and are not normalised.
     class_weight : mapping, "balanced" or None, default None
         Factors of the samples' losses by their class, on top of ``sample_weight``. A mapping has
         weights by labels; classes that it does not name have weight 1. "balanced" weighs a class by
@@ -397,7 +405,7 @@ def train_parallel(
         Train on X minus the mean of each feature over X. The problem is then better conditioned and
         needs fewer epochs. Inputs do not become dense, and the returned network applies to X as it
         is. The result equals that of training on centred inputs, up to float32 rounding.
-    scale_inputs : {False, "auto"}, default "auto"
+    scale_inputs : {False, "auto"} or Scaling, default "auto"
         "auto" scales X for the training. The returned network applies to X as it is given: the
         scaling is folded into its weights, or, where that would lose digits, kept beside them as
         ``model.input_scaling``. Constant columns become 0. ``sample_weight`` does not change the
@@ -412,8 +420,8 @@ def train_parallel(
         largest magnitude, if that is more. So are the columns that are at least half zero in an
         array that is at least half zero. All other columns are standardised: x becomes
         (x - mean) / scale, where scale is the standard deviation or a tenth of the largest distance
-        from the mean, if that is more.
-    scale_targets : {False, "auto"}, default "auto"
+        from the mean, if that is more. A Scaling is taken instead of one that is found in X.
+    scale_targets : {False, "auto"} or Scaling, default "auto"
         "auto" trains a regression with identity outputs on (y - mean) / std of each output, and has
         no effect on others. The returned network gives values in the units of y. Losses in
         ``history`` are in these units. But with several outputs, the training's loss is the one of
