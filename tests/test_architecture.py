@@ -115,12 +115,12 @@ MODULES = {
 # What a training is put together from, in this order: each knows those before it, and all modules
 # that are not listed, which know none of these.
 ORDER = ["merging", "cadence", "options", "costs", "data", "network", "plan", "run", "search"]
-ORDER += ["automatic", "train", "plot", "cli", "__main__"]
+ORDER += ["automatic", "train", "sklearn", "plot", "cli", "__main__"]
 REQUIRED = {"numpy", "safetensors"}
-OPTIONAL = {"google", "matplotlib", "onnx", "pooch", "pyarrow", "scipy", "sklearn"}
+OPTIONAL = {"google", "joblib", "matplotlib", "onnx", "pooch", "pyarrow", "scipy", "sklearn"}
 OPTIONAL |= {"threadpoolctl", "torch", "tqdm"}
 # Classes that are made of another library's: these modules are imported where they are used.
-MADE_OF = {"convert.torch_modules": {"torch"}}
+MADE_OF = {"convert.torch_modules": {"torch"}, "sklearn": {"joblib", "sklearn"}}
 
 
 def imported(tree):

@@ -1,6 +1,5 @@
 """Networks to and from other libraries: the same numbers, the same labels, clear refusals."""
 
-import importlib.util
 import subprocess
 import sys
 import warnings
@@ -236,11 +235,6 @@ def test_sklearn_refuses_what_it_cannot_be():
 # --------------------------------------------------------------------------------------------- ONNX
 
 
-needs_onnx = pytest.mark.skipif(
-    importlib.util.find_spec("onnx") is None, reason="onnx is not installed (extra onnx)"
-)
-
-
 def run(path, given):
     """Return the outputs of a graph by their names."""
     onnxruntime = pytest.importorskip(
@@ -251,7 +245,6 @@ def run(path, given):
     return dict(zip(names, session.run(names, {"X": given}), strict=True))
 
 
-@needs_onnx
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("labels", CLASSIFIERS)
 def test_onnx_classifiers(tmp_path, activation, labels):
@@ -268,7 +261,6 @@ def test_onnx_classifiers(tmp_path, activation, labels):
     np.testing.assert_array_equal(back.decision_function(X), model.decision_function(X))
 
 
-@needs_onnx
 @pytest.mark.parametrize("n_outputs", [1, 3])
 @pytest.mark.parametrize("options", [*REGRESSIONS.values(), *MULTILABEL.values()])
 def test_onnx_values_and_labels_of_their_own(tmp_path, n_outputs, options):
@@ -285,7 +277,6 @@ def test_onnx_values_and_labels_of_their_own(tmp_path, n_outputs, options):
     assert repr(Model.from_onnx(path)) == repr(model)
 
 
-@needs_onnx
 def test_onnx_of_a_classifier_without_probabilities(tmp_path):
     model = network(classes=["a", "b", "c"], output_activation="identity")
     model.to_onnx(tmp_path / "network.onnx")
@@ -294,7 +285,6 @@ def test_onnx_of_a_classifier_without_probabilities(tmp_path):
     np.testing.assert_allclose(got["decision"], model.decision_function(X), **CLOSE)
 
 
-@needs_onnx
 def test_onnx_keeps_scalings_in_double(tmp_path, scaled):
     model, given = scaled
     path = tmp_path / "network.onnx"
@@ -305,10 +295,8 @@ def test_onnx_keeps_scalings_in_double(tmp_path, scaled):
     np.testing.assert_array_equal(Model.from_onnx(path).predict(given), model.predict(given))
 
 
-@needs_onnx
 def test_onnx_reads_its_own_graphs_alone(tmp_path):
-    import onnx
-
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
     path = tmp_path / "network.onnx"
     network(classes=[1, 2, 3]).to_onnx(path)
     graph = onnx.load(path)
@@ -394,7 +382,6 @@ for extra, use in {
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-@needs_onnx
 def test_a_trained_network_goes_through_onnx_and_sklearn(tmp_path):
     y = np.where(X[:, 0] > 0, "yes", "no")
     model = fixed.train_parallel(X, y, 2, epochs=2)

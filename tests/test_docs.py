@@ -1,6 +1,5 @@
 """The documents: what is measured in them says where, and figures quoted by hand are measured."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -75,46 +74,6 @@ def test_notebooks_have_their_outputs_and_no_traces_of_a_machine(path):
     # Nothing but results: no warnings, no errors.
     assert not [output for output in outputs if output.get("name") == "stderr"]
     assert any("image/png" in output.get("data", {}) for output in outputs)
-
-
-@pytest.fixture
-def stage():
-    path = ROOT / "docs/site/stage.py"
-    spec = importlib.util.spec_from_file_location("stage", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_site_has_every_page_and_a_card_for_every_notebook(stage, tmp_path):
-    # It ends at a link to a file that is not there.
-    stage.stage(tmp_path / "site")
-    contents = "".join(
-        (tmp_path / "site" / page).read_text()
-        for page in ("index.md", "guide.md", "api/index.md", "notebooks.md")
-    )
-    for path in (tmp_path / "site").rglob("*.md"):
-        page = path.relative_to(tmp_path / "site").with_suffix("").as_posix()
-        names = f"{page}|{page.removeprefix('api/')}"
-        listed = re.search(rf"^(.*<)?({names})>?$", contents, re.MULTILINE)
-        assert listed or page in ("index", "README"), page
-    for path in (ROOT / "docs/notebooks").glob("*.ipynb"):
-        assert f":link: docs/notebooks/{path.stem}\n" in contents
-        picture = tmp_path / "site/thumbnails" / f"{path.stem}.png"
-        assert picture.read_bytes().startswith(b"\x89PNG")
-
-
-def test_links_to_what_is_not_on_the_site_become_text(stage, tmp_path, monkeypatch):
-    monkeypatch.setattr(stage, "ROOT", tmp_path)
-    page = tmp_path / "page.md"
-    (tmp_path / "folder").mkdir()
-    page.write_text("[a](folder), [b](page.md#top), [c](https://x.org), ![d](folder)")
-    assert stage._on_the_site(page, [page]) == (
-        "a, [b](page.md#top), [c](https://x.org), ![d](folder)"
-    )
-    page.write_text("[a](absent.md)")
-    with pytest.raises(SystemExit, match=r"page.md: there is no absent\.md"):
-        stage._on_the_site(page, [page])
 
 
 # ---- the check itself, on a small document ----

@@ -56,6 +56,7 @@ __all__ = [
 
 # What few programs need is imported when it is asked for.
 _ON_DEMAND = ("plot",)
+_OF_SKLEARN = ("OmpMLPClassifier", "OmpMLPRegressor")
 
 
 def __getattr__(name: str) -> _Any:  # noqa: ANN401
@@ -63,11 +64,15 @@ def __getattr__(name: str) -> _Any:  # noqa: ANN401
         import importlib
 
         return importlib.import_module(f"omp_mlp.{name}")
+    if name in _OF_SKLEARN:
+        import importlib
+
+        return getattr(importlib.import_module("omp_mlp.sklearn"), name)
     raise AttributeError(f"module 'omp_mlp' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_DEMAND})
+    return sorted({*globals(), *_ON_DEMAND, *_OF_SKLEARN})
 
 
 # GCC's OpenMP runtime keeps a pool of threads, and hangs in a forked child that inherits one.

@@ -1,0 +1,521 @@
+"""The estimators: scikit-learn's checks, its names, and the training that stands behind them."""
+
+import inspect
+import pickle
+import re
+import subprocess
+import sys
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+import omp_mlp
+from omp_mlp.options import ROWS
+from omp_mlp.sklearn import RENAMED, OmpMLPClassifier, OmpMLPRegressor
+from omp_mlp.workers import available_cores
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(120, 4))
+LABELS = np.array(["a", "b", "c"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0)]
+VALUES = 100 + 5 * X[:, 0] - X[:, 1]
+MANY = (X[:, :3] > 0).astype(int)
+ESTIMATORS = (OmpMLPClassifier, OmpMLPRegressor)
+
+# Trainings with nothing left to decide but the start.
+FIXED = {"hidden_layer_sizes": (8,), "batch_size": 4, "learning_rate_init": 0.05, "threads": 2}
+QUICK = {**FIXED, "max_iter": 3, "tol": 0, "n_iter_no_change": np.inf, "random_state": 5}
+TRAINED = {"hidden_layer_sizes": (8,), "batch_size": 4, "learning_rate": 0.05, "seed": 5}
+TRAINED |= {"epochs": 3, "learning_rate_schedule": "constant"}
+
+pytestmark = pytest.mark.filterwarnings("ignore:the training ended:Warning")
+
+
+def target(estimator):
+    return LABELS if estimator is OmpMLPClassifier else VALUES
+
+
+def same(one, other):
+    """Tell whether two networks have the same bits."""
+    pairs = zip([*one.weights, *one.biases], [*other.weights, *other.biases], strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+# --------------------------------------------------------------------------- scikit-learn's checks
+
+# scikit-learn grants the same two to SGDClassifier and SGDRegressor: a row of weight 2 is not two
+# rows for shuffled batches.
+GRANTED = {
+    f"check_sample_weight_equivalence_on_{kind}_data": "a weight is not a repetition"
+    for kind in ("dense", "sparse")
+}
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_check_estimator(estimator):
+    # Of few units and without a search, which takes a tenth of the time.
+    candidate = estimator(hidden_layer_sizes=(16,), max_iter=20, tol=0, batch_size=2, threads=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = check_estimator(
+            candidate, expected_failed_checks=GRANTED, on_skip=None, on_fail=None
+        )
+    failed = {row["check_name"] for row in results if row["status"] in ("failed", "xfail")}
+    assert failed == set(GRANTED)
+    assert len(results) > 55
+
+
+# ----------------------------------------------------------------------------------- the parameters
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_option_of_a_training_is_a_parameter(estimator):
+    of_labels = {"class_weight", "label_smoothing", "skip_confident"}
+    of_values = {"huber_delta", "quantile", "scale_targets"}
+    others = of_values if estimator is OmpMLPClassifier else of_labels
+    of_fit = {"task", "classes", "sample_weight", "validation_data"}
+    options = set(ROWS) - set(RENAMED.values()) - of_fit - others
+    parameters = set(inspect.signature(estimator).parameters)
+    assert parameters == options | set(RENAMED) | {
+        *("max_fun", "nesterovs_momentum", "verbose", "warm_start")
+    }
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(OmpMLPClassifier, MLPClassifier), (OmpMLPRegressor, MLPRegressor)]
+)
+def test_every_parameter_of_scikit_learns_is_one_in_the_same_place(ours, theirs):
+    own = inspect.signature(ours).parameters
+    scikit_learns = inspect.signature(theirs).parameters
+    assert set(scikit_learns) <= set(own)
+
+    def positional(parameters):
+        return [name for name, one in parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
+
+    assert positional(own) == positional(scikit_learns)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_without_options_it_is_the_training_without_options(estimator):
+    fitted = estimator(random_state=3).fit(X[:60], target(estimator)[:60])
+    model = omp_mlp.train_parallel(X[:60], target(estimator)[:60], seed=3)
+    assert same(fitted.model_, model)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "options"),
+    [
+        ({}, {}),
+        ({"solver": "sgd"}, {"optimizer": "nesterov"}),
+        ({"solver": "sgd", "nesterovs_momentum": False}, {"optimizer": "momentum"}),
+        ({"solver": "sgd", "momentum": 0}, {"optimizer": "sgd"}),
+        (
+            {"solver": "adam", "beta_1": 0.8, "momentum": 0.1, "rho": 0.5},
+            {"optimizer": "adam", "beta_1": 0.8},
+        ),
+        ({"alpha": 0.01}, {"l2": 0.01 / 4}),
+        ({"alpha": 0.01, "batch_size": "auto"}, {"l2": 0.01 / 32, "batch_size": 32}),
+        ({"alpha": 0.01, "batch_size": 500}, {"l2": 0.01 / 120, "batch_size": 500}),
+        ({"hidden_layer_sizes": 8, "shuffle": False}, {"shuffle": False}),
+        (
+            {"learning_rate": "invscaling", "power_t": 0.25},
+            {"learning_rate_schedule": "inverse_scaling", "power_t": 0.25},
+        ),
+        ({"learning_rate": "cosine", "power_t": 0.25}, {"learning_rate_schedule": "cosine"}),
+        (
+            {"learning_rate": "adaptive", "tol": 0.5},
+            {"learning_rate_schedule": "adaptive", "tol": 0.5},
+        ),
+        ({"merge": "average", "merge_every": 20}, {"merge": "average", "merge_every": 20}),
+        ({"dropout": 0.5, "n_jobs": 1}, {"dropout": 0.5, "workers": 1}),
+    ],
+)
+def test_parameters_become_options(parameters, options):
+    fitted = OmpMLPClassifier(**{**QUICK, **parameters}).fit(X, LABELS)
+    model = omp_mlp.train_parallel(X, LABELS, 2, **{**TRAINED, **options})
+    assert same(fitted.model_, model)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"learning_rate": 0.1}, TypeError, "learning_rate must be the name of a schedule"),
+        (
+            {"learning_rate": "slow"},
+            ValueError,
+            "learning_rate must be one of 'auto', 'invsca",
+        ),
+        ({"learning_rate_init": -1}, ValueError, "learning_rate_init must be at least 0"),
+        ({"solver": "newton"}, ValueError, "solver must be one of 'auto', "),
+        ({"alpha": -1}, ValueError, "alpha must be at least 0"),
+        ({"max_iter": 0}, ValueError, "max_iter must be at least 1; got 0"),
+        ({"max_iter": "many"}, ValueError, "max_iter must be one of 'auto'; got 'many'"),
+        ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change must be at least 1; got 0"),
+        ({"tol": None}, TypeError, "tol must be a number; got None"),
+        ({"random_state": -1}, ValueError, "random_state must be at least 0; got -1"),
+        ({"random_state": "x"}, ValueError, "'x' cannot be used to seed"),
+        ({"n_jobs": 0}, ValueError, "n_jobs must be a number of workers, or negative"),
+        ({"class_weight": {"z": 1}}, ValueError, "which are ['a' 'b' 'c']; got a weight for 'z'"),
+        ({"hidden_layer_sizes": (0,)}, ValueError, "hidden_layer_sizes[0] must be at least 1"),
+        ({"merge": "mean"}, ValueError, "merge must be one of"),
+    ],
+)
+def test_bad_parameters(parameters, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        OmpMLPClassifier(**parameters).fit(X, LABELS)
+
+
+def test_random_state_is_a_seed_or_draws_one():
+    def fitted(state):
+        return OmpMLPClassifier(**{**QUICK, "random_state": state}).fit(X, LABELS).model_
+
+    assert same(fitted(7), omp_mlp.train_parallel(X, LABELS, 2, **{**TRAINED, "seed": 7}))
+    state = np.random.RandomState(1)
+    first, second = fitted(state), fitted(state)
+    assert not same(first, second)
+    assert same(fitted(np.random.RandomState(1)), first)
+    np.random.seed(0)  # noqa: NPY002 - what random_state=None draws from
+    first = fitted(None)
+    np.random.seed(0)  # noqa: NPY002
+    assert same(fitted(None), first)
+
+
+# --------------------------------------------------------------------------- how long a training is
+
+
+def test_max_iter_is_a_limit_of_the_search():
+    free = OmpMLPClassifier(random_state=0, threads=1).fit(X, LABELS)
+    assert free.n_iter_ > 4
+    limited = OmpMLPClassifier(random_state=0, threads=1, max_iter=4).fit(X, LABELS)
+    assert limited.n_iter_ <= 4
+    wide = OmpMLPClassifier(random_state=0, threads=1, max_iter=10_000).fit(X, LABELS)
+    assert same(wide.model_, free.model_)
+
+
+@pytest.mark.parametrize("patience", [2, 5])
+def test_training_stops_when_the_loss_no_longer_falls_by_tol(patience):
+    stopped = OmpMLPClassifier(
+        **{**QUICK, "tol": 0.05, "max_iter": 500, "n_iter_no_change": patience}
+    ).fit(X, LABELS)
+    curve = stopped.loss_curve_
+    assert len(curve) == stopped.n_iter_ < 500
+    least = np.minimum.accumulate(curve)
+    fails = [False, *(now > before - 0.05 for before, now in zip(least, curve[1:], strict=False))]
+    # It stops at the first epoch that ends more than n_iter_no_change failures in turn.
+    runs = [all(fails[end - patience : end + 1]) for end in range(patience, len(fails))]
+    assert runs == [False] * (len(runs) - 1) + [True]
+    assert stopped.best_loss_ == min(curve)
+    assert stopped.loss_ == curve[-1]
+    assert stopped.t_ == stopped.history_.samples[-1] >= stopped.n_iter_ * len(X)
+
+
+def test_a_loss_that_still_falls_warns():
+    with pytest.warns(ConvergenceWarning, match="ended after max_iter=3 epochs, and its loss"):
+        OmpMLPClassifier(**QUICK).fit(X, LABELS)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_early_stopping_keeps_the_best(estimator):
+    y = target(estimator)
+    params = {**FIXED, "early_stopping": True, "random_state": 0, "max_iter": 200}
+    fitted = estimator(**params, n_iter_no_change=3, tol=0.01).fit(X, y)
+    assert fitted.best_loss_ is None
+    assert len(fitted.validation_scores_) == fitted.n_iter_ < 200
+    assert fitted.best_validation_score_ == max(fitted.validation_scores_)
+    assert fitted.history_.best_round is not None
+    # Data of the user's own in place of held-out rows.
+    given = estimator(**params, n_iter_no_change=3).fit(X[20:], y[20:], X_val=X[:20], y_val=y[:20])
+    best = given.best_validation_score_
+    assert best + 1e-6 > given.score(X[:20], y[:20]) > 0.5  # rounded when scales are folded
+    scored = estimator(**QUICK).fit(X[20:], y[20:], X_val=X[:20], y_val=y[:20])
+    assert scored.validation_scores_[-1] == pytest.approx(scored.score(X[:20], y[:20]))
+    assert estimator(**QUICK).fit(X, y).validation_scores_ is None
+    with pytest.raises(ValueError, match="X_val and y_val go together; got y_val alone"):
+        scored.fit(X, y, y_val=y)
+
+
+def test_verbose_prints_epochs_and_callbacks_are_called(capsys):
+    seen = []
+    fitted = OmpMLPClassifier(**QUICK, verbose=True, callback=seen.append).fit(X, LABELS)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"Iteration {k + 1}, loss = {loss:.8f}" for k, loss in enumerate(fitted.loss_curve_)
+    ]
+    assert sum(progress.merged for progress in seen) == len(fitted.history_)
+    one = OmpMLPClassifier(**QUICK, callback=lambda progress: progress.merged).fit(X, LABELS)
+    assert len(one.history_) == 1
+
+
+# -------------------------------------------------------------------------------- going on further
+
+
+def test_warm_start_goes_on_from_the_network():
+    warm = OmpMLPClassifier(**QUICK, warm_start=True).fit(X, LABELS)
+    first = warm.model_
+    warm.fit(X, LABELS)
+    again = omp_mlp.train_parallel(X, LABELS, 2, **TRAINED, init=first)
+    assert same(warm.model_, again)
+    few = np.where(LABELS == "c", "b", LABELS)
+    assert warm.fit(X, few).classes_.tolist() == ["a", "b", "c"]
+    with pytest.raises(ValueError, match=r"Previously got \['a' 'b' 'c'\], `y` has \['x'\]"):
+        warm.fit(X, np.full(len(X), "x"))
+
+
+def test_partial_fit_of_batches_that_lack_classes():
+    order = np.argsort(LABELS, kind="stable")
+    learner = OmpMLPClassifier(hidden_layer_sizes=(16,), random_state=0)
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        learner.partial_fit(X, LABELS)
+    with pytest.raises(ValueError, match=r"labels among the classes \['a' 'b'\]; got"):
+        learner.partial_fit(X, LABELS, classes=["a", "b"])
+    for epoch in range(12):
+        for rows in np.array_split(order if epoch == 0 else np.arange(120), 6):
+            learner.partial_fit(X[rows], LABELS[rows], classes=["c", "a", "b"])
+    assert learner.classes_.tolist() == ["a", "b", "c"]
+    assert learner.score(X, LABELS) > 0.9
+    assert learner.n_iter_ == len(learner.loss_curve_) == 72
+    assert learner.t_ == 12 * 120
+    with pytest.raises(ValueError, match=r"classes=\['a' 'b'\] are not those of the first call"):
+        learner.partial_fit(X, LABELS, classes=["a", "b"])
+    for bad in ({"early_stopping": True}, {"class_weight": "balanced"}):
+        with pytest.raises(ValueError, match="partial_fit"):
+            OmpMLPClassifier(**bad).partial_fit(X, LABELS, classes=["a", "b", "c"])
+
+
+def test_partial_fit_of_values_keeps_the_scales_of_the_first_call():
+    learner = OmpMLPRegressor(hidden_layer_sizes=(16,), random_state=0)
+    learner.partial_fit(X[:1], VALUES[:1])  # of which nothing is known but one value
+    for _ in range(30):
+        for rows in np.array_split(np.arange(120), 4):
+            learner.partial_fit(X[rows], VALUES[rows])
+    assert learner.score(X, VALUES) > 0.9
+    # fit, then some more of it, from a file
+    fitted = pickle.loads(pickle.dumps(OmpMLPRegressor(**QUICK).fit(X, VALUES)))
+    before = fitted.predict(X)
+    fitted.partial_fit(X, VALUES)
+    assert not np.array_equal(fitted.predict(X), before)
+    assert fitted.n_iter_ == 4
+
+
+# ----------------------------------------------------------------------------------------- answers
+
+
+def test_answers_are_those_of_the_network():
+    fitted = OmpMLPClassifier(**QUICK).fit(X, LABELS)
+    z = fitted.model_.decision_function(X).astype(float)
+    exact = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(fitted.predict_proba(X), exact, rtol=1e-12)
+    np.testing.assert_allclose(fitted.predict_log_proba(X), np.log(exact), rtol=1e-12)
+    np.testing.assert_array_equal(fitted.predict(X), fitted.model_.predict(X))
+    np.testing.assert_array_equal(fitted.decision_function(X), fitted.model_.decision_function(X))
+    weight = np.arange(120)
+    expected = accuracy_score(LABELS, fitted.predict(X), sample_weight=weight)
+    assert fitted.score(X, LABELS, weight) == expected
+    assert fitted.coefs_[0].shape == (4, 8)
+    assert fitted.intercepts_[1].shape == (3,)
+    assert (fitted.n_layers_, fitted.n_outputs_, fitted.out_activation_) == (3, 3, "softmax")
+    with pytest.raises(NotFittedError):
+        OmpMLPClassifier().predict(X)
+
+
+@pytest.mark.parametrize(
+    ("y", "dtype"),
+    [
+        (np.array(["no", "yes"], object)[(X[:, 0] > 0).astype(int)], object),
+        (X[:, 0] > 0, bool),
+        (np.where(X[:, 0] > 0, 7, -3).astype(object), int),
+        (np.where(X[:, 0] > 0, 2.0, 0.0), float),
+    ],
+)
+def test_two_classes_of_any_dtype(y, dtype):
+    fitted = OmpMLPClassifier(hidden_layer_sizes=(8,), max_iter=20, random_state=0).fit(X, y)
+    assert fitted.classes_.dtype == dtype
+    np.testing.assert_array_equal(fitted.classes_, np.unique(y))
+    assert fitted.predict(X).dtype == dtype
+    assert fitted.score(X, y) > 0.9
+    z = fitted.decision_function(X)
+    assert z.shape == (120,)
+    np.testing.assert_array_equal(fitted.classes_[(z > 0).astype(int)], fitted.predict(X))
+    np.testing.assert_allclose(fitted.predict_proba(X)[:, 1], 1 / (1 + np.exp(-z.astype(float))))
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.where(np.arange(120) == 7, None, LABELS.astype(object)), "got None in row 7"),
+        (np.where(np.arange(120) == 7, np.nan, VALUES), "contains NaN"),
+        (np.array(["a", 1] * 60, object), "labels of one type; got int, str"),
+        (VALUES, "Unknown label type: continuous"),
+        (np.stack([LABELS, LABELS], axis=1), "0 and 1 of each of several labels; got y of the"),
+    ],
+)
+def test_labels_that_are_none(y, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        OmpMLPClassifier(**QUICK).fit(X, y)
+
+
+def test_several_labels_a_sample():
+    fitted = OmpMLPClassifier(hidden_layer_sizes=(16,), random_state=0, max_iter=40).fit(X, MANY)
+    assert fitted.score(X, MANY) > 0.8
+    assert fitted.classes_.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(fitted.predict(X), fitted.predict_proba(X) > 0.5)
+    np.testing.assert_allclose(np.exp(fitted.predict_log_proba(X)), fitted.predict_proba(X))
+    sparse = OmpMLPClassifier(**QUICK).fit(X, scipy.sparse.csr_array(MANY))
+    assert same(sparse.model_, OmpMLPClassifier(**QUICK).fit(X, MANY.tolist()).model_)
+    online = OmpMLPClassifier(**FIXED, random_state=0)
+    for _ in range(2):
+        online.partial_fit(X, MANY, classes=[0, 1, 2])
+    assert online.predict(X).shape == (120, 3)
+
+
+def test_values_of_one_and_of_several_outputs():
+    with pytest.warns(DataConversionWarning):
+        column = OmpMLPRegressor(**QUICK).fit(X, VALUES[:, None])
+    assert same(column.model_, OmpMLPRegressor(**QUICK).fit(X, VALUES).model_)
+    assert column.predict(X).shape == (120,)
+    several = OmpMLPRegressor(hidden_layer_sizes=(16,), max_iter=40, random_state=0)
+    assert several.fit(X, X[:, :2]).score(X, X[:, :2]) > 0.9
+    counts = np.round(np.exp(X[:, 0]))
+    rates = OmpMLPRegressor("poisson", hidden_layer_sizes=(16,), max_iter=40, random_state=0)
+    assert (rates.fit(X, counts).predict(X) > 0).all()
+    whole = OmpMLPRegressor(**QUICK).fit(X, counts.astype(int))  # values, although integers
+    assert same(whole.model_, OmpMLPRegressor(**QUICK).fit(X, counts).model_)
+
+
+def test_weights_count_by_their_ratios():
+    weight = RNG.uniform(0.5, 2, 120)
+    one = OmpMLPClassifier(**QUICK).fit(X, LABELS, weight)
+    model = omp_mlp.train_parallel(
+        X, LABELS, 2, **TRAINED, sample_weight=1000 * weight / (1000 * weight).mean()
+    )
+    assert same(one.model_, model)
+    equal = OmpMLPClassifier(**QUICK).fit(X, LABELS, np.full(120, 3.0))
+    assert same(equal.model_, OmpMLPClassifier(**QUICK).fit(X, LABELS).model_)
+    of_class = np.where(LABELS == "a", 4.0, 1.0)
+    by_class = OmpMLPClassifier(**QUICK, class_weight={"a": 4}).fit(X, LABELS, weight)
+    assert same(by_class.model_, OmpMLPClassifier(**QUICK).fit(X, LABELS, weight * of_class).model_)
+    balanced = OmpMLPClassifier(**QUICK, class_weight="balanced").fit(X, LABELS)
+    assert not same(balanced.model_, equal.model_)
+    with pytest.raises(ValueError, match="got zero for every sample"):
+        OmpMLPClassifier().fit(X, LABELS, np.zeros(120))
+
+
+def test_sparse_and_dense_inputs_agree():
+    thin = np.where(X > 0.8, X, 0)
+    options = {**QUICK, "scale_inputs": False, "center_inputs": False}
+    dense = OmpMLPClassifier(**options).fit(thin, LABELS)
+    sparse = OmpMLPClassifier(**options).fit(scipy.sparse.csc_matrix(thin), LABELS)
+    # Sums of float32 in another order, over some hundred steps.
+    np.testing.assert_allclose(sparse.coefs_[0], dense.coefs_[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(
+        sparse.predict(scipy.sparse.coo_array(thin)), sparse.predict(thin)
+    )
+
+
+def test_an_ensemble_answers_too():
+    fitted = OmpMLPClassifier(**QUICK, merge="ensemble").fit(X, LABELS)
+    assert isinstance(fitted.model_, omp_mlp.Ensemble)
+    assert fitted.predict_proba(X).shape == (120, 3)
+    assert not hasattr(fitted, "coefs_")
+
+
+# -------------------------------------------------------------------------- in scikit-learn's tools
+
+
+def test_in_pipelines_searches_and_other_tools():
+    data, y = load_iris(return_X_y=True)
+    # 12 epochs of 150 flowers; a training that follows the labels is far above a guess of 0.33.
+    network = OmpMLPClassifier(**{**QUICK, "max_iter": 12, "threads": 1})
+    pipeline = make_pipeline(StandardScaler(), network)
+    grid = {"ompmlpclassifier__alpha": [0.0, 1e-3]}
+    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=2, error_score="raise").fit(data, y)
+    assert search.best_score_ > 0.8
+    assert same(
+        search.best_estimator_[-1].model_,
+        clone(search.best_estimator_).fit(data, y)[-1].model_,
+    )
+    calibrated = CalibratedClassifierCV(network, cv=2).fit(data, y)
+    assert calibrated.score(data, y) > 0.8
+    importance = permutation_importance(
+        network.fit(data, y), data, y, n_repeats=1, random_state=0
+    ).importances_mean
+    assert importance.shape == (4,)
+    assert importance.max() > 0.1
+
+
+def test_jobs_share_the_cores():
+    """Processes have their share by OMP_NUM_THREADS, and threads one worker each."""
+    share = max(1, available_cores() // 2)
+    assert max(joblib.Parallel(n_jobs=2)([joblib.delayed(available_cores)()] * 2)) <= share
+    with joblib.parallel_backend("threading", n_jobs=2):
+        models = joblib.Parallel()([joblib.delayed(_fit_and_count)()] * 2)
+    assert models == [1, 1]
+
+
+def _fit_and_count():
+    from omp_mlp.sklearn import _workers
+
+    OmpMLPClassifier(**QUICK).fit(X, LABELS)
+    return _workers(None)
+
+
+def test_negative_n_jobs_count_from_the_cores():
+    from omp_mlp.sklearn import _workers
+
+    assert _workers(-1) == available_cores()
+    assert _workers(-(10**6)) == 1
+    assert _workers(3) == 3
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_pickle_answers_alike(estimator, tmp_path):
+    fitted = estimator(**QUICK).fit(X, target(estimator))
+    joblib.dump(fitted, tmp_path / "fitted.joblib")
+    loaded = joblib.load(tmp_path / "fitted.joblib")
+    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
+    assert loaded.loss_curve_ == fitted.loss_curve_
+    assert clone(fitted).get_params() == fitted.get_params()
+
+
+# ---------------------------------------------------------------------------------------- importing
+
+
+def test_importing_the_package_imports_no_other_library():
+    program = """
+import sys
+import omp_mlp
+assert {"OmpMLPClassifier", "OmpMLPRegressor"} <= set(dir(omp_mlp))
+heavy = {"sklearn", "scipy", "pandas", "polars", "pyarrow", "torch", "joblib"} & set(sys.modules)
+assert not heavy, heavy
+omp_mlp.OmpMLPClassifier
+assert "sklearn" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_absence_of_scikit_learn_is_one_sentence():
+    program = """
+import sys
+sys.modules["sklearn"] = None
+import omp_mlp
+try:
+    omp_mlp.OmpMLPRegressor
+except ImportError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said == 'scikit-learn 1.6 or later is needed: pip install "omp_mlp[sklearn]"\n'
