@@ -162,6 +162,24 @@ def test_errors_are_one_line_and_leave_no_file(folder, capsys, arguments, messag
     assert [path.name for path in folder.iterdir()] == ["data.csv"]
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "is_terminal, more, shows", [(True, [], True), (True, ["--quiet"], False), (False, [], False)]
+)
+def test_progress_is_for_terminals(monkeypatch, is_terminal, more, shows):
+    asked = []
+
+    def train_parallel(X, y, *, progress, **options):
+        asked.append(progress)
+        return omp_mlp.train_parallel(X, y, **options)
+
+    monkeypatch.setattr(cli, "train_parallel", train_parallel)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    arguments = ["train", "data.csv", "--target", "y", "-o", "m.safetensors", *QUICK, *more]
+    assert cli.main(arguments) == 0
+    assert asked == [shows]
+
+
 def test_wrong_arguments_exit_with_2(capsys):
     for arguments in ([], ["train"], ["merge", "a", "-o", "b", "--method", "none"]):
         with pytest.raises(SystemExit) as caught:
