@@ -100,8 +100,10 @@ docs: $(DOCS)  ## build the site into build/site; every warning is an error
 	$(BIN)/python -m sphinx -W --keep-going --quiet -c docs/site build/site-source build/site
 	@echo 'build/site/index.html'
 
+# A process a core, each with a run of neighbours, which share fixtures and what they cache; one that is
+# done takes half of what another has left. ARGS=-n0 runs all in one process, for a debugger.
 test: $(TEST)  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 # Other examples in every run, thousands of each. One that fails is printed with its blob, is kept in
 # .hypothesis to be tried first in the next run, and becomes an @example of its test.
