@@ -1,4 +1,4 @@
-"""What holds for every test: the environment, how property tests draw, shared fixtures."""
+"""What holds for every test: environment, property tests, which cases run, shared fixtures."""
 
 import copy
 import os
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import fixed
+from covering import covering
 
 # Limits of the user's own for OpenMP and for workers. OpenMP reads them once, when it is loaded.
 for _name in list(os.environ):
@@ -48,6 +49,39 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("XDG_")] + ["OMP_MLP_CACHE"]:
         os.environ.pop(name, None)
     os.environ["XDG_CACHE_HOME"] = os.path.join(home.name, ".cache")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that runs products of parameters whole."""
+    parser.addoption(
+        "--all-cases", action="store_true", help="run all cases of tests marked `covering`, too"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before a random order, so that it runs the same cases
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the cases that a test marked ``covering`` can do without."""
+    if config.getoption("all_cases"):
+        return
+    tests: dict[str, list[Any]] = {}
+    for item in items:
+        if item.get_closest_marker("covering"):
+            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    chosen = {id(case) for cases in tests.values() for case in _covering_cases(cases)}
+    for item in items:
+        is_kept = item.get_closest_marker("covering") is None or id(item) in chosen
+        (kept if is_kept else left_out).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _covering_cases(cases: list[Any]) -> list[Any]:
+    (strength,) = cases[0].get_closest_marker("covering").args
+    # An id for each parametrize of the test, and for each of its fixtures with parameters.
+    ids = [tuple(case.callspec._idlist) for case in cases]
+    return [cases[k] for k in covering(ids, strength)]
 
 
 # All that this machine can run, or the one that is forced.
