@@ -63,6 +63,7 @@ def run(script: str, **environment: str) -> Any:
 # ------------------------------------------------------------------------------------ the same bits
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("merge_every", [None, 16], ids="every_{}".format)
 @pytest.mark.parametrize("batch_size", [1, 4], ids="batch_{}".format)
 @pytest.mark.parametrize("threads", [1, 2, 7, 16])

@@ -342,6 +342,7 @@ def X_of_type(request: pytest.FixtureRequest) -> Any:
     }[request.param]()
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("depth", [1, 2, 3], ids="{}_hidden".format)
 @pytest.mark.parametrize("batch_size", [1, 7, 32], ids="batch_{}".format)
 @pytest.mark.parametrize("loss, output_activation", LOSS_AND_OUTPUT)
@@ -366,6 +367,7 @@ def test_weights_after_hundreds_of_steps(
     assert_agrees(model, expected, scale=1 / 256 if is_bytes else 1.0)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("depth", [1, 2, 3], ids="{}_hidden".format)
 @pytest.mark.parametrize("batch_size", [1, 7], ids="batch_{}".format)
 @pytest.mark.parametrize("loss, output_activation", LOSS_AND_OUTPUT)
@@ -378,6 +380,7 @@ def test_weights_after_hundreds_of_steps_on_booleans(
     assert_agrees(model, grid_oracle("tanh", loss, output_activation, batch_size, depth, True))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("depth", [1, 2, 3], ids="{}_hidden".format)
 @pytest.mark.parametrize("loss, output_activation", LOSS_AND_OUTPUT)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -571,6 +574,7 @@ def test_sparse_bytes_are_not_scaled() -> None:
 # --------------------------------------------------------------- threads, rounds and merge methods
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("batch_size", [1, 3], ids="batch_{}".format)
 @pytest.mark.parametrize("merge_every", [None, 4, 5, 13, 50], ids="every_{}".format)
 @pytest.mark.parametrize("threads", [1, 2, 3, 7, 16])
@@ -597,6 +601,7 @@ def test_threads_and_rounds(
     assert len(model.history) == -(-shard // period)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("merge", sorted(oracle.MERGES))
 @pytest.mark.parametrize("merge_every", [None, 1, 2], ids="every_{}".format)
 @pytest.mark.parametrize("shuffle", ["global", "shards", False], ids="shuffle_{}".format)
@@ -680,6 +685,7 @@ def test_outer_momentum(merge: str, threads: int, outer_momentum: float) -> None
     check(X, y, threads, merge, **options)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("learning_rate_schedule", ["linear", "constant"])
 @pytest.mark.parametrize("outer_learning_rate", [0.7, 1.0])
 @pytest.mark.parametrize("outer_momentum", [0.0, 0.6])
@@ -1123,6 +1129,7 @@ def test_linear_model(threads: int, loss: str, output_activation: str) -> None:
     assert model.layer_sizes == (7, 3)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(
     "hidden", [(1,), (1, 1), (2, 1, 3), (65, 3), (3, 200), [4, 4, 4, 4, 4, 4]], ids=str
 )
