@@ -121,6 +121,7 @@ def stepper(name: str, weights: int, biases: int = 0, **changed: float) -> Any:
     )
 
 
+@pytest.mark.covering(2)
 @pytest.mark.usefixtures("table")
 @pytest.mark.parametrize("size", [1, 3, 15, 16, 17, 100, 1003])
 @pytest.mark.parametrize("decay", [PLAIN, DECAYED], ids=["plain", "decayed"])
@@ -293,6 +294,7 @@ def check(model: Any, expected: oracle.TrainingResult) -> None:
     assert model.history.samples.tolist()[-1] == expected.sample_counts.sum()
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("batch_size", [1, 8, 33, N])
 @pytest.mark.parametrize("hidden", [(), (37,), (50, 33), (17, 48, 5)], ids=str)
 @pytest.mark.parametrize("threads", [1, 2, 7])
@@ -308,6 +310,7 @@ def test_one_network_is_the_oracle(
     check(train(strategy, threads, **changed), expected_of(1, **changed))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("merge", ["average", "gradient_diversity"])
 @pytest.mark.parametrize("batch_size", [1, 8, N])
 @pytest.mark.parametrize("hidden", [(), (37,), (17, 48, 5)], ids=str)
@@ -330,6 +333,7 @@ def test_replicas_are_the_oracle(
     check(train("replica", threads, **changed), expected_of(threads, **changed))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("loss, output", LOSS_AND_OUTPUT)
 @pytest.mark.parametrize("strategy", ["replica", "pattern", *IN_ORDER])
@@ -400,6 +404,7 @@ def both(
         return in_place, train(strategy, threads, **changed)
 
 
+@pytest.mark.covering(3)
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("center_inputs", [False, True], ids=["raw", "centered"])
 @pytest.mark.parametrize("kind", ["float32", "pixels", "uint8", "csr", "thin csr", "dense"])
@@ -484,6 +489,7 @@ def centered(X: Any, parameters: oracle.Parameters, sign: int) -> oracle.Paramet
     return [(W, (b + sign * (mean @ W)).astype(np.float32)), *rest]
 
 
+@pytest.mark.covering(3)
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("name", ["momentum", "sgd, decayed", "adam, clipped"])
 @pytest.mark.parametrize("kind", ["float32", "csr", "dense"])
