@@ -24,6 +24,7 @@ def thin_inputs(rows: int, columns: int) -> np.ndarray:
     return (X / 256).astype(np.float32)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 40])
 @pytest.mark.parametrize("kind", ["float32", "pixels", "uint8", "csr", "thin csr"])

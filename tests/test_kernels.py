@@ -49,6 +49,7 @@ def evaluate(sizes: list[int], X: np.ndarray, *, activation: str, first_layer: s
     return loss, gradient, network.predict(samples=samples, raw=True, workers=1)
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("first_layer", ["sparse", "dense"])
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 32, 33, 70])
 @pytest.mark.parametrize(
@@ -72,6 +73,7 @@ def test_same_as_the_plain_loops(
                 np.testing.assert_allclose(a, b, rtol=0, atol=2e-5 * (1e-2 + np.abs(b).max()))
 
 
+@pytest.mark.covering(3)
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("kind", ["float32", "pixels", "uint8", "csr", "thin csr"])
 @pytest.mark.parametrize("first_layer", ["sparse", "dense"])
@@ -172,6 +174,7 @@ def to_bfloat16(values: np.ndarray) -> np.ndarray:
     return rounded.astype(np.uint32).view(np.float32)
 
 
+@pytest.mark.covering(3)
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("batch_size", [1, 5, 40])
 @pytest.mark.parametrize("skip", [0.0, 0.6])

@@ -200,6 +200,7 @@ def test_bad_models(arrays, options, error, message):
 # --------------------------------------------------------------------------- outputs, by the oracle
 
 
+@pytest.mark.covering(2)
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize(("output", "labelled"), OUTPUTS)

@@ -136,6 +136,7 @@ def central_differences(
 # ----------------------------------------------------------------------------------------- gradient
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("hidden", DEPTHS)
 @pytest.mark.parametrize("loss, output_activation", LOSS_AND_OUTPUT)

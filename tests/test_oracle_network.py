@@ -328,6 +328,7 @@ def assert_gradient_is_the_slope(
             assert np.abs(exact - slopes).max() < 1e-6 * np.abs(slopes).max()
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize(("loss", "output_activation", "targets"), OUTPUTS)
 @pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
