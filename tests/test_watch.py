@@ -13,7 +13,7 @@ from omp_mlp.watch import Watcher
 def test_progress_bar_without_tqdm(train_without_work, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with pytest.raises(
-        ImportError, match=r"progress=True needs tqdm: pip install omp_mlp\[progress\]"
+        ImportError, match=r'progress=True needs tqdm: pip install "omp_mlp\[progress\]"'
     ):
         train_without_work(progress=True)
 
