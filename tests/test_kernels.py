@@ -73,6 +73,20 @@ def test_same_as_the_plain_loops(
                 np.testing.assert_allclose(a, b, rtol=0, atol=2e-5 * (1e-2 + np.abs(b).max()))
 
 
+@pytest.mark.parametrize("rows", [1, 3, 17, 33, 257])
+def test_wide_layers(kernels: str, rows: int) -> None:
+    """Blocks of every size, of rows, columns and depth, and what is left after the last."""
+    for sizes in ([17, 257, 300, 5], [515, 33, 1030, 255]):
+        X = sparse_rows(rows, sizes[0], seed=rows)
+        got = evaluate(sizes, X, activation="tanh", first_layer="dense")
+        _core.select_kernels("plain")
+        expected = evaluate(sizes, X, activation="tanh", first_layer="dense")
+        _core.select_kernels(kernels)
+        for a, b in zip(got, expected, strict=True):
+            # Units sum hundreds of terms of about 1, and every layer hands its roundings on.
+            np.testing.assert_allclose(a, b, rtol=0, atol=5e-5 * (1e-2 + np.abs(b).max()))
+
+
 @pytest.mark.covering(3)
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("kind", ["float32", "pixels", "uint8", "csr", "thin csr"])

@@ -46,6 +46,15 @@ struct BatchTranspose {
     std::int32_t* inputs;    // the inputs that occur; room for one more than there are inputs
 };
 
+// Memory that the products of dense layers copy blocks of their factors to: as much as should stay in a core's
+// second cache (product_memory.hpp). How much it is makes no difference to any bit of a result.
+struct Scratch {
+    static constexpr Index least = Index{1} << 14;
+
+    float* floats;  // on a cache line
+    Index count;    // at least `least`, unless there is one sample
+};
+
 // What the units make of z; network/activation.hpp has the table of them.
 enum class Activation { relu, leaky_relu, tanh, logistic, gelu, silu, identity };
 
@@ -126,14 +135,14 @@ struct Kernels {
 
     // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride, z: samples x width.
     void (*dense_forward)(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
-                          const float* bias, Index width, float* z);
+                          const float* bias, Index width, float* z, const Scratch& scratch);
     // below[s][k] = delta[s] . W[k] for k < fan_in; below: samples x below_stride, its padding becomes
-    // 0. scratch: 64 x width floats.
+    // 0.
     void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in, Index width,
-                           float* below, Index below_stride, float* scratch);
+                           float* below, Index below_stride, const Scratch& scratch);
     // W[k] += sum over s of a[s][k] step[s], bias as above.
     void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
-                         float* W, float* bias, Index width);
+                         float* W, float* bias, Index width, const Scratch& scratch);
 
     // c[m] += sum over d < depth of a[d + m * a_row] b[d]; b: depth x width, c: rows x width.
     void (*add_product)(const float* a, Index a_row, Index rows, Index depth, const float* b,

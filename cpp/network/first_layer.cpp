@@ -130,7 +130,7 @@ void copy_to_bfloat16(const Kernels& kernels, const float* weights, Index inputs
 }
 
 void first_forward(const Kernels& kernels, const LoadedSamples& samples, Index begin, Index end,
-                   const FirstWeights<const float>& layer, float* z) {
+                   const FirstWeights<const float>& layer, float* z, const Scratch& products) {
     const float* biases = layer.biases;
     if (layer.raw_biases != nullptr) {
         take_mean_off_biases(kernels, samples.centering()->mean, layer.weights, layer.biases,
@@ -147,7 +147,7 @@ void first_forward(const Kernels& kernels, const LoadedSamples& samples, Index b
             break;
         case Reading::dense:
             kernels.dense_forward(samples.row(begin), samples.row_stride(), end - begin,
-                                  samples.features(), layer.weights, biases, layer.width, z);
+                                  samples.features(), layer.weights, biases, layer.width, z, products);
             break;
     }
     if (layer.shift != nullptr) {
@@ -158,7 +158,7 @@ void first_forward(const Kernels& kernels, const LoadedSamples& samples, Index b
 
 void add_first_gradient(const Kernels& kernels, const LoadedSamples& samples, Index count,
                         const float* delta, const FirstWeights<float>& layer, Index first, Index last,
-                        FirstScratch& scratch) {
+                        FirstScratch& scratch, const Scratch& products) {
     switch (samples.reading()) {
         case Reading::lists:
             update_lists(kernels, samples, count, delta, layer, first, last, scratch);
@@ -168,7 +168,8 @@ void add_first_gradient(const Kernels& kernels, const LoadedSamples& samples, In
             break;
         case Reading::dense:
             kernels.dense_update(samples.row(0) + first, samples.row_stride(), count, last - first,
-                                 delta, layer.weights + first * layer.width, layer.biases, layer.width);
+                                 delta, layer.weights + first * layer.width, layer.biases, layer.width,
+                                 products);
             break;
     }
     if (layer.raw_biases != nullptr) {

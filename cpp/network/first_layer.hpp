@@ -53,13 +53,13 @@ void copy_to_bfloat16(const Kernels& kernels, const float* weights, Index inputs
 
 // z of the samples in places [begin, end), (end - begin) x width.
 void first_forward(const Kernels& kernels, const LoadedSamples& samples, Index begin, Index end,
-                   const FirstWeights<const float>& layer, float* z);
+                   const FirstWeights<const float>& layer, float* z, const Scratch& products);
 
 // Adds the gradient of the first `count` samples to the rows [first, last) of W, to the biases, and to the shift if
 // there is one: W[k] += sum over s < count of x[s][k] delta[s]; delta: count x width.
 void add_first_gradient(const Kernels& kernels, const LoadedSamples& samples, Index count,
                         const float* delta, const FirstWeights<float>& layer, Index first, Index last,
-                        FirstScratch& scratch);
+                        FirstScratch& scratch, const Scratch& products);
 
 // What the columns [first, last) add to x[s] . x[t], for all t in an earlier batch than s < count, in the layout of
 // Kernels::gram_float32. Not for lists.

@@ -7,7 +7,6 @@ namespace omp_mlp {
 Workspace::Workspace(const Network& network, const Samples& X, Index samples, Reading reading,
                      const Centering* centering, bool shifts, const Dropout& dropout)
     : inputs_{X, samples, reading, centering}, dropout_{dropout} {
-    Index widest = 0;
     for (const LayerShape& layer : network.shape.layers()) {
         // The output's function is apply_output's; here, it keeps z.
         const bool is_hidden = units_.size() + 1 < network.shape.layers().size();
@@ -16,9 +15,10 @@ Workspace::Workspace(const Network& network, const Samples& X, Index samples, Re
         // Zero, so that the padding of the deltas' rows is zero and stays so.
         deltas_.emplace_back(static_cast<std::size_t>(samples * layer.stride));
         strides_.push_back(layer.stride);
-        widest = std::max(widest, layer.stride);
+        if (deltas_.size() > 1 || reading == Reading::dense) {
+            product_memory.make_room(samples, layer.fan_in, layer.stride);
+        }
     }
-    panel.resize(static_cast<std::size_t>(64 * widest));
     if (centering != nullptr && reading != Reading::dense) {
         (shifts ? shift : raw_biases).resize(static_cast<std::size_t>(strides_.front()));
     }
@@ -139,7 +139,7 @@ void first_forward(const Kernels& kernels, const Network& network, const Paramet
                    Workspace& workspace) {
     first_forward(kernels, workspace.inputs(), 0, workspace.loaded(),
                   workspace.first_weights(parameters.layer(network.shape[0])),
-                  workspace.all_activations());
+                  workspace.all_activations(), workspace.product_memory.scratch());
 }
 
 void multiply_samples(const Kernels& kernels, const Network& network, Index batch,
@@ -179,7 +179,8 @@ void upper_forward(const Kernels& kernels, const Network& network, const Paramet
             return;
         }
         kernels.dense_forward(below, layers[l - 1].stride, samples, layer.fan_in, layer.weights,
-                              layer.biases, layer.stride, workspace.activations(l));
+                              layer.biases, layer.stride, workspace.activations(l),
+                              workspace.product_memory.scratch());
     }
 }
 
@@ -241,10 +242,10 @@ void add_upper_gradient(const Kernels& kernels, const Network& network, const Pa
             continue;
         }
         kernels.dense_backward(delta, samples, layer.weights, layer.fan_in, layer.stride, delta_below,
-                               below_stride, workspace.panel.data());
+                               below_stride, workspace.product_memory.scratch());
         workspace.multiply_derivative(kernels, l - 1);
         kernels.dense_update(below, below_stride, samples, layer.fan_in, delta, change.weights,
-                             change.biases, layer.stride);
+                             change.biases, layer.stride, workspace.product_memory.scratch());
     }
 }
 
@@ -252,7 +253,8 @@ void add_first_gradient(const Kernels& kernels, const Network& network, Workspac
                         Parameters& target) {
     const auto layer = target.layer(network.shape[0]);
     add_first_gradient(kernels, workspace.inputs(), workspace.loaded(), workspace.all_deltas(),
-                       workspace.first_weights(layer), 0, layer.fan_in, workspace.first_scratch);
+                       workspace.first_weights(layer), 0, layer.fan_in, workspace.first_scratch,
+                       workspace.product_memory.scratch());
 }
 
 }  // namespace omp_mlp

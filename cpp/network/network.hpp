@@ -14,6 +14,7 @@
 #include "data/reading.hpp"
 #include "data/samples.hpp"
 #include "kernels/kernels.hpp"
+#include "kernels/product_memory.hpp"
 #include "network/dropout.hpp"
 #include "network/first_layer.hpp"
 #include "network/loaded_samples.hpp"
@@ -89,7 +90,7 @@ public:
     // The weights of a narrow output layer, transposed (outputs x padded fan_in), or empty. While they
     // are here, they replace those in the parameters, which take no steps.
     Buffer output_weights;
-    Buffer panel;     // scratch of dense_backward
+    ProductMemory product_memory;
     Buffer products;  // of the loaded samples with each other, MarkedRows::most x MarkedRows::most
 
 private:

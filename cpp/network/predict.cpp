@@ -13,8 +13,11 @@ namespace omp_mlp {
 void predict(const Network& network, const Parameters& parameters, const Samples& X, bool raw,
              int workers, float* out) {
     // Samples a batch: enough to read the weights from cache, few enough for the activations to stay
-    // there.
-    constexpr Index batch_size = 64;
+    // there. A wide layer is copied in blocks, which takes less of the time the more samples there are.
+    const auto& layers = network.shape.layers();
+    const bool is_wide = std::ranges::any_of(
+        layers, [](const LayerShape& layer) { return layer.size() > (Index{1} << 18); });
+    const Index batch_size = is_wide ? 128 : 64;
     const Kernels& table = kernels();
     const Index outputs = network.shape.outputs();
     const Index stride = network.shape.layers().back().stride;

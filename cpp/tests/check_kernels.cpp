@@ -134,6 +134,78 @@ bool is_right(const Kernels& kernels, const ActivationRow& row) {
     return true;
 }
 
+std::vector<float> random_floats(std::size_t count, std::uint64_t key) {
+    std::vector<float> found(count);
+    for (std::size_t i = 0; i < count; ++i) {
+        found[i] = static_cast<float>(uniform(key, i)) - 0.5F;
+    }
+    return found;
+}
+
+// The products of a dense layer: z, the deltas below and W after a step.
+struct Products {
+    Buffer z;
+    Buffer below;
+    Buffer W;
+
+    friend bool operator==(const Products& a, const Products& b) = default;
+};
+
+Products products(const Kernels& kernels, Index samples, Index fan_in, Index fan_out,
+                  Index scratch_floats) {
+    const Index width = padded(fan_out);
+    const Index below_stride = padded(fan_in);
+    const auto rows = [&](Index count, Index own, Index stride, std::uint64_t key) {
+        Buffer found(static_cast<std::size_t>(count * stride));
+        for (Index s = 0; s < count; ++s) {
+            const auto row =
+                random_floats(static_cast<std::size_t>(own), key + static_cast<std::uint64_t>(s));
+            std::ranges::copy(row, found.begin() + s * stride);
+        }
+        return found;
+    };
+    const Buffer a = rows(samples, fan_in, below_stride, 1000);
+    const Buffer delta = rows(samples, fan_out, width, 5000);
+    Buffer scratch(static_cast<std::size_t>(scratch_floats));
+    const Scratch memory{scratch.data(), scratch_floats};
+    // W and, as its last row, the biases.
+    Products found{.z = Buffer(static_cast<std::size_t>(samples * width)),
+                   .below = Buffer(static_cast<std::size_t>(samples * below_stride), 1.0F),
+                   .W = rows(fan_in + 1, fan_out, width, 9000)};
+    float* bias = found.W.data() + fan_in * width;
+    kernels.dense_forward(a.data(), below_stride, samples, fan_in, found.W.data(), bias, width,
+                          found.z.data(), memory);
+    kernels.dense_backward(delta.data(), samples, found.W.data(), fan_in, width, found.below.data(),
+                           below_stride, memory);
+    kernels.dense_update(a.data(), below_stride, samples, fan_in, delta.data(), found.W.data(), bias,
+                         width, memory);
+    return found;
+}
+
+// A sum of n products, each of at most 1/4, is wrong by less than n roundings of n / 4, mostly of far less.
+bool are_close(const Buffer& got, const Buffer& expected, Index terms) {
+    const auto tolerance = 2e-7F * static_cast<float>(terms);
+    return std::ranges::equal(got, expected,
+                              [tolerance](float a, float b) { return std::abs(a - b) <= tolerance; });
+}
+
+// The same as the plain loops up to rounding, and the same bits with any scratch memory and, of a sample, however many
+// others there are.
+bool multiplies_rightly(const Kernels& kernels, const Kernels& plain, Index samples, Index fan_in,
+                        Index fan_out) {
+    const Products expected = products(plain, samples, fan_in, fan_out, Scratch::least);
+    const Products got = products(kernels, samples, fan_in, fan_out, Scratch::least);
+    bool right = are_close(got.z, expected.z, fan_in) && are_close(got.below, expected.below, fan_out) &&
+                 are_close(got.W, expected.W, samples) &&
+                 products(kernels, samples, fan_in, fan_out, 8 * Scratch::least) == got;
+    if (samples > 8) {
+        const Products fewer = products(kernels, samples - 4, fan_in, fan_out, Scratch::least);
+        right = right && std::equal(fewer.z.begin(), fewer.z.end(), got.z.begin()) &&
+                std::equal(fewer.below.begin(), fewer.below.end(), got.below.begin());
+    }
+    return right;
+}
+
 }  // namespace
 
 int main() {
@@ -167,6 +239,18 @@ int main() {
                                         kernels->name, hidden, samples, row.name, static_cast<int>(way));
                         }
                     }
+                }
+            }
+        }
+        constexpr Index sizes[][2] = {{1, 1},    {3, 17},    {255, 15},  {257, 257}, {33, 1030},
+                                      {1030, 2}, {512, 144}, {300, 272}, {17, 4100}};
+        for (const auto& [fan_in, fan_out] : sizes) {
+            for (const Index samples : {1, 2, 3, 4, 5, 15, 17, 33, 130, 257}) {
+                ++checked;
+                if (!multiplies_rightly(*kernels, plain, samples, fan_in, fan_out)) {
+                    ++failed;
+                    std::printf("%s multiplies wrongly: samples %td, %td x %td\n", kernels->name,
+                                samples, fan_in, fan_out);
                 }
             }
         }

@@ -77,7 +77,6 @@ struct Section {
           outputs{task.network, task.batch_size, task.options.batch.skip_confident},
           no_bias(static_cast<std::size_t>(task.network.shape.layers().back().stride)) {
         const auto& layers = task.network.shape.layers();
-        Index widest = layers.back().stride;
         for (std::size_t l = 0; l < layers.size(); ++l) {
             const bool last = l + 1 == layers.size();
             const Block own =
@@ -104,7 +103,9 @@ struct Section {
                 const Index rows = l == 0 ? stretch : task.batch_size;
                 piece.own = Units{task.network.activation, rows, own.size, task.dropout().rate(l)};
                 piece.deltas.resize(static_cast<std::size_t>(rows * piece.width));
-                widest = std::max(widest, piece.width);
+            }
+            if (l > 0 || task.reading == Reading::dense) {
+                product_memory.make_room(l == 0 ? stretch : task.batch_size, piece.fan_in, piece.width);
             }
             pieces.push_back(std::move(piece));
             // What this layer's deltas add to those below, for all units below.
@@ -112,7 +113,6 @@ struct Section {
             below.emplace_back(inner ? static_cast<std::size_t>(task.batch_size * layers[l - 1].stride)
                                      : 0);
         }
-        panel.resize(static_cast<std::size_t>(64 * widest));
         if (task.has_shift()) {
             shift.resize(static_cast<std::size_t>(pieces.front().width));
         }
@@ -179,7 +179,7 @@ struct Section {
     Buffer raw_biases;  // as FirstWeights has them
     FirstScratch scratch;
     OutputStage outputs;
-    Buffer panel;
+    ProductMemory product_memory;
     Buffer no_bias;
     // The own part of the outputs' z; two, in turn, for a section may be one batch ahead of another that
     // still reads.
@@ -301,7 +301,7 @@ private:
                     if (Piece& piece = section.pieces.front(); piece.units > 0) {
                         first_forward(task().kernels, stretch.samples, 0, loaded,
                                       section.first<const float>(piece.weights(), piece.biases()),
-                                      piece.own.row(0));
+                                      piece.own.row(0), section.product_memory.scratch());
                     }
                 });
             });
@@ -352,7 +352,7 @@ private:
                     piece.add([&](float* weights, float* biases) {
                         add_first_gradient(task().kernels, stretch.samples, loaded, piece.deltas.data(),
                                            section.first(weights, biases), 0, task().X.columns,
-                                           section.scratch);
+                                           section.scratch, section.product_memory.scratch());
                     });
                 }
                 section.squared_norm = clips_ ? section.measure_gradient() : 0.0;
@@ -485,7 +485,7 @@ private:
         if (l > 0) {
             task().kernels.dense_forward(activations_[l - 1].data(), task().network.shape[l - 1].stride,
                                          batch.samples, piece.fan_in, piece.weights(), piece.biases(),
-                                         piece.width, own);
+                                         piece.width, own, section.product_memory.scratch());
         } else if (batch.first > 0) {
             task().kernels.add_product(section.products.data() + batch.first * MarkedRows::most,
                                        MarkedRows::most, batch.samples, batch.first, piece.deltas.data(),
@@ -528,7 +528,8 @@ private:
                                           task().network.shape.outputs(), piece.width, z);
         } else {
             task().kernels.dense_forward(below, below_width, batch.samples, piece.fan_in,
-                                         piece.weights(), biases, piece.width, z);
+                                         piece.weights(), biases, piece.width, z,
+                                         section.product_memory.scratch());
         }
     }
 
@@ -564,10 +565,12 @@ private:
                                        below_delta);
         } else {
             task().kernels.dense_backward(delta, batch.samples, piece.weights(), piece.fan_in,
-                                          piece.width, below_delta, below_width, section.panel.data());
+                                          piece.width, below_delta, below_width,
+                                          section.product_memory.scratch());
             piece.add([&](float* weights, float* biases) {
                 task().kernels.dense_update(below, below_width, batch.samples, piece.fan_in, delta,
-                                            weights, biases, piece.width);
+                                            weights, biases, piece.width,
+                                            section.product_memory.scratch());
             });
         }
         multiply_derivative(section, last - 1, batch);
@@ -582,10 +585,11 @@ private:
         const Index stride = task().network.shape[l - 1].stride;
         task().kernels.dense_backward(piece.deltas.data(), batch.samples, piece.weights(), piece.fan_in,
                                       piece.width, section.below[l].data(), stride,
-                                      section.panel.data());
+                                      section.product_memory.scratch());
         piece.add([&](float* weights, float* biases) {
             task().kernels.dense_update(activations_[l - 1].data(), stride, batch.samples, piece.fan_in,
-                                        piece.deltas.data(), weights, biases, piece.width);
+                                        piece.deltas.data(), weights, biases, piece.width,
+                                        section.product_memory.scratch());
         });
     }
 

@@ -72,8 +72,10 @@ struct Part {
         Index widest = 0;
         for (const LayerShape& layer : task.network.shape.layers()) {
             widest = std::max(widest, layer.stride);
+            if (layer.begin > 0 || task.reading == Reading::dense) {
+                product_memory.make_room(task.batch_size, layer.fan_in, layer.stride);
+            }
         }
-        panel.resize(static_cast<std::size_t>(64 * widest));
         no_biases.resize(static_cast<std::size_t>(widest));
         if (task.takes_means_off()) {
             raw_biases.resize(static_cast<std::size_t>(task.network.shape[0].stride));
@@ -84,7 +86,7 @@ struct Part {
 
     FirstScratch scratch;
     OutputStage outputs;
-    Buffer panel;
+    ProductMemory product_memory;
     Buffer no_biases;               // where the steps of the biases go that another part takes
     Buffer raw_biases;              // as FirstWeights has them
     std::vector<Stepper> steppers;  // of the own rows of each layer; none where steps are taken in place
@@ -205,7 +207,7 @@ private:
         const auto first = parameters_.layer(layers[0]);
         first_forward(kernels, batch_, own.begin, own.begin + own.size,
                       {first.weights, first.biases, shift(), part.raw_first_biases(), first.stride},
-                      activations(0));
+                      activations(0), part.product_memory.scratch());
         for (std::size_t l = 1; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
             units_[l - 1].activate(kernels, own.begin, own.size);
@@ -216,7 +218,8 @@ private:
                 }
             }
             kernels.dense_forward(activations(l - 1), layers[l - 1].stride, own.size, layer.fan_in,
-                                  layer.weights, layer.biases, layer.stride, activations(l));
+                                  layer.weights, layer.biases, layer.stride, activations(l),
+                                  part.product_memory.scratch());
         }
         part.loss = part.outputs.run(kernels, task().targets, ids, scale);
         const Index stride = layers.back().stride;
@@ -227,7 +230,8 @@ private:
             const Index below_stride = layers[l - 1].stride;
             float* below = deltas_[l - 1].data() + own.begin * below_stride;
             kernels.dense_backward(deltas_[l].data() + own.begin * layer.stride, own.size, layer.weights,
-                                   layer.fan_in, layer.stride, below, below_stride, part.panel.data());
+                                   layer.fan_in, layer.stride, below, below_stride,
+                                   part.product_memory.scratch());
             units_[l - 1].multiply_derivative(kernels, own.begin, own.size, below);
         }
     }
@@ -291,12 +295,14 @@ private:
             add_first_gradient(task().kernels, batch_, samples, deltas_[0].data(),
                                {target.weights, biases, i == 0 ? shift() : nullptr,
                                 part.raw_first_biases(), target.stride},
-                               rows.begin, rows.begin + rows.size, part.scratch);
+                               rows.begin, rows.begin + rows.size, part.scratch,
+                               part.product_memory.scratch());
             return;
         }
-        task().kernels.dense_update(
-            units_[l - 1].row(0) + rows.begin, task().network.shape[l - 1].stride, samples, rows.size,
-            deltas_[l].data(), target.weights + rows.begin * target.stride, biases, target.stride);
+        task().kernels.dense_update(units_[l - 1].row(0) + rows.begin,
+                                    task().network.shape[l - 1].stride, samples, rows.size,
+                                    deltas_[l].data(), target.weights + rows.begin * target.stride,
+                                    biases, target.stride, part.product_memory.scratch());
     }
 
     float* shift() { return shift_.empty() ? nullptr : shift_.data(); }

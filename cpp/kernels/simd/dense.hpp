@@ -8,45 +8,117 @@
 namespace omp_mlp {
 namespace {
 
-void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
-                   const float* bias, Index width, float* z) {
-    for (Index s = 0; s < samples; ++s) {
-        memcpy(z + s * width, bias, static_cast<std::size_t>(width) * sizeof(float));
-    }
-    if (samples == 1) {
-        // One row of W has too few sums to keep the multipliers busy, so this takes four rows at a time.
-        for_each_tile(width, [&]<Index N>(Index column) {
-            constexpr Index chains = N >= 4 ? 1 : 4;
-            V sum[chains][N] = {};
-            Index k = 0;
-            const auto add = [&](Index row, Index chain) {
-                const float value = a[row];
-                const float* w = W + row * width + column;
-#pragma GCC unroll 16
-                for (Index v = 0; v < N; ++v) {
-                    sum[chain][v] += value * load(w + v * lanes);
-                }
-            };
-            for (; k + chains <= fan_in; k += chains) {
-#pragma GCC unroll 16
-                for (Index chain = 0; chain < chains; ++chain) {
-                    add(k + chain, chain);
-                }
-            }
-            for (; k < fan_in; ++k) {
-                add(k, 0);
-            }
+// Samples whose rows fit a tile, and the first cache.
+constexpr Index most_few = smaller(product_rows, 8);
+
+// Whether W has so few and so short rows that a product had better read them where they are.
+bool is_small(Index fan_in, Index width) {
+    return width <= 256 && fan_in * width <= (Index{1} << 16);
+}
+
+// z = bias + a W, for one sample. One row of W has too few sums to keep the multipliers busy, so a narrow tile takes
+// four rows at a time.
+void forward_one(const float* a, Index fan_in, const float* W, const float* bias, Index width,
+                 float* z) {
+    for_each_tile(width, [&]<Index N>(Index column) {
+        constexpr Index chains = N >= 4 ? 1 : 4;
+        V sum[chains][N] = {};
+        Index k = 0;
+        const auto add = [&](Index row, Index chain) {
+            const float value = a[row];
+            const float* w = W + row * width + column;
 #pragma GCC unroll 16
             for (Index v = 0; v < N; ++v) {
-                V total = load(z + column + v * lanes);
+                sum[chain][v] += value * load(w + v * lanes);
+            }
+        };
+        for (; k + chains <= fan_in; k += chains) {
 #pragma GCC unroll 16
-                for (Index chain = 0; chain < chains; ++chain) {
-                    total += sum[chain][v];
+            for (Index chain = 0; chain < chains; ++chain) {
+                add(k + chain, chain);
+            }
+        }
+        for (; k < fan_in; ++k) {
+            add(k, 0);
+        }
+#pragma GCC unroll 16
+        for (Index v = 0; v < N; ++v) {
+            V total = load(bias + column + v * lanes);
+#pragma GCC unroll 16
+            for (Index chain = 0; chain < chains; ++chain) {
+                total += sum[chain][v];
+            }
+            store(z + column + v * lanes, total);
+        }
+    });
+}
+
+void forward_in_blocks(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
+                       const float* bias, Index width, float* z, const Scratch& scratch) {
+    for_each_block(fan_in, block_depth, 1, [&](Index k, Index depth) {
+        for_each_block(samples, scratch.count / 2 / copied_row, 1, [&](Index s, Index rows) {
+            float* panels = scratch.floats + rows * copied_row;
+            const Index most_columns = (scratch.count - rows * copied_row) / block_depth /
+                                       cache_line_floats * cache_line_floats;
+            copy_rows(a + s * a_stride + k, a_stride, rows, depth, scratch.floats);
+            for_each_block(width, most_columns, cache_line_floats, [&](Index j, Index columns) {
+                copy_panels(W + k * width + j, width, depth, columns, panels);
+                for_each_panel(columns, [&]<Index N>(Index column) {
+                    for_each_group(rows, [&]<Index M>(Index m) {
+                        float* to = z + (s + m) * width + j + column;
+                        multiply_rows<M, N>(
+                            scratch.floats + m * copied_row, depth, panels + column * depth,
+                            {k == 0 ? bias + j + column : to, k == 0 ? 0 : width, to, width});
+                    });
+                });
+            });
+        });
+    });
+}
+
+// The same for few samples, where a copy of W would take as long as the product: some rows of W at a time, from their
+// beginning to their end, as memory likes best, with the sums in the first cache.
+void forward_few(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
+                 const float* bias, Index width, float* z, const Scratch& scratch) {
+    constexpr Index rows_together = 8;
+    constexpr Index most_columns = 1024;
+    float* sums = scratch.floats;
+    for_each_block(width, most_columns, cache_line_floats, [&](Index j, Index columns) {
+        for_each_block(fan_in, block_depth, 1, [&](Index k, Index depth) {
+            memset(sums, 0, static_cast<std::size_t>(samples * columns) * sizeof(float));
+            for (Index d = 0; d < depth; d += rows_together) {
+                for_each_panel(columns, [&]<Index N>(Index column) {
+                    with_rows(samples, 0, [&]<Index M>(Index /*first*/) {
+                        continue_tile<M, N>(a + k + d, a_stride, smaller(rows_together, depth - d),
+                                            W + (k + d) * width + j + column, width, sums + column,
+                                            columns);
+                    });
+                });
+            }
+            for (Index s = 0; s < samples; ++s) {
+                float* to = z + s * width + j;
+                const float* from = k == 0 ? bias + j : to;
+                for (Index column = 0; column < columns; column += lanes) {
+                    store(to + column, load(from + column) + load(sums + s * columns + column));
                 }
-                store(z + column + v * lanes, total);
             }
         });
+    });
+}
+
+void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
+                   const float* bias, Index width, float* z, const Scratch& scratch) {
+    if (samples == 1) {
+        forward_one(a, fan_in, W, bias, width, z);
         return;
+    }
+    if (!is_small(fan_in, width)) {
+        const auto forward = samples <= most_few ? forward_few : forward_in_blocks;
+        forward(a, a_stride, samples, fan_in, W, bias, width, z, scratch);
+        return;
+    }
+    for (Index s = 0; s < samples; ++s) {
+        memcpy(z + s * width, bias, static_cast<std::size_t>(width) * sizeof(float));
     }
     multiply({a, a_stride, 1, fan_in, W, width, z, width, samples}, width);
 }
@@ -67,58 +139,144 @@ template <bool all>
     return sum_each(sum);
 }
 
-// below[k] = delta . W[k], for one sample. This takes as many rows of W at a time as a vector has lanes.
-void dense_backward_one(const float* delta, const float* W, Index fan_in, Index width, float* below) {
-    Index k = 0;
-    for (; k + lanes <= fan_in; k += lanes) {
-        store(below + k, dot_rows<true>(delta, W + k * width, lanes, width));
-    }
-    if (k < fan_in) {
-        store(below + k, dot_rows<false>(delta, W + k * width, fan_in - k, width));
-    }
-}
-
-// scratch[j][i] = W[k + i][j] for a panel of up to `panel` rows of W. The product with W transposed then
-// runs over contiguous rows.
-constexpr Index panel = 64;
-
-void transpose_panel(const float* W, Index rows, Index width, float* scratch) {
-    for (Index j = 0; j < width; j += cache_line_floats) {
-        for (Index i = 0; i < rows; ++i) {
-            const float* w = W + i * width + j;
-            for (Index lane = 0; lane < cache_line_floats; ++lane) {
-                scratch[(j + lane) * panel + i] = w[lane];
+// below[s][k] = delta[s] . W[k], for few samples: W is read once, as many rows at a time as a vector has lanes.
+void backward_few(const float* delta, Index samples, const float* W, Index fan_in, Index width,
+                  float* below, Index below_stride) {
+    for (Index k = 0; k < padded(fan_in); k += lanes) {
+        for (Index s = 0; s < samples; ++s) {
+            const float* own = delta + s * width;
+            float* to = below + s * below_stride + k;
+            if (k + lanes <= fan_in) {
+                store(to, dot_rows<true>(own, W + k * width, lanes, width));
+            } else {
+                store(to, dot_rows<false>(own, W + k * width, fan_in - k, width));
             }
         }
     }
 }
 
+alignas(cache_line_bytes) constexpr float zeros[product_columns] = {};
+
+// below = delta W transposed, as W delta transposed: rows of W are copied as they are, and delta is transposed, which
+// is smaller. What comes out is transposed back.
+void backward_in_blocks(const float* delta, Index samples, const float* W, Index fan_in, Index width,
+                        float* below, Index below_stride, const Scratch& scratch) {
+    float* rows_of_W = scratch.floats;
+    float* deltas = rows_of_W + product_rows * copied_row;
+    const Index half = (scratch.count - product_rows * copied_row) / 2;
+    const Index most_samples = half / block_depth / lanes * lanes;
+    for_each_block(samples, most_samples, lanes, [&](Index s, Index together) {
+        const Index filled = (together + lanes - 1) / lanes * lanes;
+        float* sums = deltas + block_depth * filled;
+        const Index most_rows =
+            (scratch.count - (sums - scratch.floats)) / filled / cache_line_floats * cache_line_floats;
+        for_each_block(fan_in, most_rows, cache_line_floats, [&](Index k, Index rows) {
+            for_each_block(width, block_depth, cache_line_floats, [&](Index j, Index depth) {
+                copy_panels_transposed(delta + s * width + j, width, depth, together, filled, deltas);
+                for_each_group(rows, [&]<Index M>(Index m) {
+                    copy_rows(W + (k + m) * width + j, width, M, depth, rows_of_W);
+                    for_each_panel(filled, [&]<Index N>(Index column) {
+                        float* to = sums + m * filled + column;
+                        multiply_rows<M, N>(rows_of_W, depth, deltas + column * depth,
+                                            {j == 0 ? zeros : to, j == 0 ? 0 : filled, to, filled});
+                    });
+                });
+            });
+            const Index padding = padded(rows) - rows;
+            memset(sums + rows * filled, 0, static_cast<std::size_t>(padding * filled) * sizeof(float));
+            for (Index column = 0; column < filled; column += lanes) {
+                for (Index m = 0; m < padded(rows); m += lanes) {
+                    V v[lanes];
+#pragma GCC unroll 16
+                    for (Index i = 0; i < lanes; ++i) {
+                        v[i] = load(sums + (m + i) * filled + column);
+                    }
+                    transpose(v);
+#pragma GCC unroll 16
+                    for (Index i = 0; i < lanes; ++i) {
+                        if (column + i < together) {
+                            store(below + (s + column + i) * below_stride + k + m, v[i]);
+                        }
+                    }
+                }
+            }
+        });
+    });
+}
+
+// below = delta W transposed, panel by panel of W transposed.
+void backward_in_place(const float* delta, Index samples, const float* W, Index fan_in, Index width,
+                       float* below, Index below_stride, const Scratch& scratch) {
+    for_each_panel(padded(fan_in), [&]<Index N>(Index k) {
+        copy_panels_transposed(W + k * width, width, width, smaller(fan_in - k, N * lanes), N * lanes,
+                               scratch.floats);
+        for_each_group(samples, [&]<Index M>(Index s) {
+            multiply_tile<M, N>(delta + s * width, width, 1, width, scratch.floats, N * lanes,
+                                {zeros, 0, below + s * below_stride + k, below_stride});
+        });
+    });
+}
+
 void dense_backward(const float* delta, Index samples, const float* W, Index fan_in, Index width,
-                    float* below, Index below_stride, float* scratch) {
-    if (samples < 4) {
-        for (Index s = 0; s < samples; ++s) {
-            dense_backward_one(delta + s * width, W, fan_in, width, below + s * below_stride);
-        }
+                    float* below, Index below_stride, const Scratch& scratch) {
+    if (samples <= most_few) {
+        backward_few(delta, samples, W, fan_in, width, below, below_stride);
         return;
     }
-    for (Index s = 0; s < samples; ++s) {
-        memset(below + s * below_stride, 0, static_cast<std::size_t>(below_stride) * sizeof(float));
+    // What is transposed takes time: W in place, and in blocks delta and what comes out.
+    if (is_small(fan_in, width) && fan_in * width <= samples * (fan_in + width)) {
+        backward_in_place(delta, samples, W, fan_in, width, below, below_stride, scratch);
+    } else {
+        backward_in_blocks(delta, samples, W, fan_in, width, below, below_stride, scratch);
     }
-    for (Index k = 0; k < fan_in; k += panel) {
-        const Index rows = fan_in - k < panel ? fan_in - k : panel;
-        if (rows < panel) {
-            memset(scratch, 0, static_cast<std::size_t>(width * panel) * sizeof(float));
+}
+
+void update_in_blocks(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
+                      float* W, Index width, const Scratch& scratch) {
+    float* columns_of_a = scratch.floats;
+    float* panels = columns_of_a + product_rows * copied_row;
+    const Index left = scratch.count - product_rows * copied_row;
+    for_each_block(samples, block_depth, 1, [&](Index s, Index depth) {
+        for_each_block(width, left / 2 / depth / cache_line_floats * cache_line_floats,
+                       cache_line_floats, [&](Index j, Index columns) {
+                           copy_panels(step + s * width + j, width, depth, columns, panels);
+                           for_each_group(fan_in, [&]<Index M>(Index k) {
+                               copy_columns<M>(a + s * a_stride + k, a_stride, depth, columns_of_a);
+                               float* rows = W + k * width + j;
+                               for_each_panel(columns, [&]<Index N>(Index column) {
+                                   prefetch_rows<M>(rows + column + 2 * product_columns, width);
+                                   multiply_columns<M, N>(columns_of_a, depth, panels + column * depth,
+                                                          {rows + column, width, rows + column, width});
+                               });
+                           });
+                       });
+    });
+}
+
+// W[k] += a[k] step, for one sample: W is read and written once, row by row.
+void update_one(const float* a, Index fan_in, const float* step, float* W, Index width) {
+    for (Index k = 0; k < fan_in; ++k) {
+        const float value = a[k];
+        float* row = W + k * width;
+        for (Index j = 0; j < width; j += cache_line_floats) {
+#pragma GCC unroll 16
+            for (Index i = 0; i < cache_line_floats; i += lanes) {
+                store(row + j + i, load(row + j + i) + value * load(step + j + i));
+            }
         }
-        transpose_panel(W + k * width, rows, width, scratch);
-        const Index filled = padded(rows);
-        multiply({delta, width, 1, width, scratch, panel, below + k, below_stride, samples}, filled);
     }
 }
 
 void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
-                  float* W, float* bias, Index width) {
+                  float* W, float* bias, Index width, const Scratch& scratch) {
     update_bias(step, samples, bias, width);
-    multiply({a, 1, a_stride, samples, step, width, W, width, fan_in}, width);
+    if (samples == 1) {
+        update_one(a, fan_in, step, W, width);
+    } else if (is_small(fan_in, width)) {
+        multiply({a, 1, a_stride, samples, step, width, W, width, fan_in}, width);
+    } else {
+        update_in_blocks(a, a_stride, samples, fan_in, step, W, width, scratch);
+    }
 }
 
 // c[m] += A b, for the rows m of c.

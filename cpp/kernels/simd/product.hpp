@@ -1,4 +1,13 @@
-// The matrix product that dense layers are made of.
+// The matrix products that dense layers are made of.
+//
+// C = C_0 + A B, where a tile of C stays in registers while a loop runs over the depth of the product. A small
+// product reads A and B where they are. A large one is cut into blocks that stay in the caches, and copies them
+// first, so that rows which lie a power of two apart do not share a place in the cache, and a block needs few
+// pages (Goto & van de Geijn 2008, Anatomy of high-performance matrix multiplication): panels of B, as wide as a
+// tile, for the first cache, and as much as the scratch memory holds for the second.
+//
+// Every entry is a sum over up to block_depth terms in their order, which is then added to what was there. So an
+// entry's bits depend on the depth alone: not on the tile, the scratch memory, or the number of rows and columns.
 #pragma once
 
 #include "kernels/simd/tiles.hpp"
@@ -7,11 +16,91 @@
 namespace omp_mlp {
 namespace {
 
-// The one matrix product that the three dense loops are made of: C[m][:] += sum_d A(m, d) B[d][:]
-// for M rows and N vectors of columns, with M x N sums in registers. A(m, d) = a[m * a_row + d * a_step].
+// A tile: 12 x 2 vectors of 16 floats, 6 x 4 vectors of 4 floats in 32 registers, 6 x 2 in 16. More rows and fewer
+// vectors would load less of B, and more of A.
+constexpr Index product_rows = registers == 32 && lanes == cache_line_floats ? 12 : 6;
+constexpr Index product_vectors = registers == 32 && lanes < cache_line_floats ? 4 : 2;
+constexpr Index product_columns = product_vectors * lanes;
+
+// Terms that are added up in registers.
+constexpr Index block_depth = 256;
+// From one row of A to the next in a copy: a line more than the rows have, against rows that share a place in the
+// first cache.
+constexpr Index copied_row = block_depth + cache_line_floats;
+
+constexpr Index smaller(Index a, Index b) {
+    return a < b ? a : b;
+}
+
+// Calls fn(begin, size) for blocks of at most `most` that cover n, of about equal sizes that are multiples of
+// `unit`, but for the last.
+template <typename Fn>
+[[gnu::always_inline]] inline void for_each_block(Index n, Index most, Index unit, const Fn& fn) {
+    const Index blocks = (n + most - 1) / most;
+    const Index size = ((n + blocks - 1) / blocks + unit - 1) / unit * unit;
+    for (Index begin = 0; begin < n; begin += size) {
+        fn(begin, smaller(size, n - begin));
+    }
+}
+
+// Calls fn.template operator()<M>(first row) for groups of up to product_rows rows. The last two are about equally
+// large: a group of one row takes as long as one of three.
+template <Index M = product_rows, typename Fn>
+[[gnu::always_inline]] inline void with_rows(Index rows, Index first, const Fn& fn) {
+    if (rows == M) {
+        fn.template operator()<M>(first);
+    } else if constexpr (M > 1) {
+        with_rows<M - 1>(rows, first, fn);
+    }
+}
+
+template <typename Fn>
+[[gnu::always_inline]] inline void for_each_group(Index rows, const Fn& fn) {
+    Index first = 0;
+    for (; rows - first >= 2 * product_rows || rows - first == product_rows; first += product_rows) {
+        fn.template operator()<product_rows>(first);
+    }
+    if (rows - first > product_rows) {
+        const Index half = (rows - first) / 2;
+        with_rows(half, first, fn);
+        first += half;
+    }
+    if (rows > first) {
+        with_rows(rows - first, first, fn);
+    }
+}
+
+// Calls fn.template operator()<N>(first column) for panels of N vectors that cover the columns, a multiple of
+// `lanes`.
+template <typename Fn>
+[[gnu::always_inline]] inline void for_each_panel(Index columns, const Fn& fn) {
+    Index column = 0;
+    for (; column + product_columns <= columns; column += product_columns) {
+        fn.template operator()<product_vectors>(column);
+    }
+    if constexpr (product_vectors == 4) {
+        if (column + 2 * lanes <= columns) {
+            fn.template operator()<2>(column);
+            column += 2 * lanes;
+        }
+    }
+    if (column < columns) {
+        fn.template operator()<1>(column);
+    }
+}
+
+// What is added to a product, and where the sum goes: the row m of each starts m times the stride further on.
+struct Sum {
+    const float* from;
+    Index from_stride;
+    float* to;
+    Index to_stride;
+};
+
+// A(m, d) = a[m * a_row + d * a_step], for M rows and N vectors of columns.
 template <Index M, Index N>
-void multiply_tile(const float* a, Index a_row, Index a_step, Index depth, const float* b,
-                   Index b_stride, float* c, Index c_stride) {
+[[gnu::always_inline]] inline void multiply_tile(const float* a, Index a_row, Index a_step, Index depth,
+                                                 const float* b, Index b_stride, Sum c) {
     V sum[M][N] = {};
     for (Index d = 0; d < depth; ++d) {
         V row[N];
@@ -32,19 +121,44 @@ void multiply_tile(const float* a, Index a_row, Index a_step, Index depth, const
     }
 #pragma GCC unroll 16
     for (Index m = 0; m < M; ++m) {
+        const float* from = c.from + m * c.from_stride;
+        float* to = c.to + m * c.to_stride;
 #pragma GCC unroll 16
         for (Index n = 0; n < N; ++n) {
-            float* entry = c + m * c_stride + n * lanes;
-            store(entry, load(entry) + sum[m][n]);
+            store(to + n * lanes, load(from + n * lanes) + sum[m][n]);
         }
     }
 }
 
-// 6 x 4 sums in 32 registers, 6 x 2 in 16.
-constexpr Index block_rows = 6;
-constexpr Index block_vectors = registers == 32 ? 4 : 2;
-// Rows of B that are used again for every block of rows while they are in the cache.
-constexpr Index block_depth = 256;
+// The same, with sums that have begun already, of rows of A where they are.
+template <Index M, Index N>
+[[gnu::always_inline]] inline void continue_tile(const float* a, Index a_stride, Index depth,
+                                                 const float* b, Index b_stride, float* sums,
+                                                 Index sums_stride) {
+    V sum[M][N];
+#pragma GCC unroll 16
+    for (Index m = 0; m < M; ++m) {
+        load_tile<N>(sums + m * sums_stride, sum[m]);
+    }
+    for (Index d = 0; d < depth; ++d) {
+        V row[N];
+        load_tile<N>(b + d * b_stride, row);
+#pragma GCC unroll 16
+        for (Index m = 0; m < M; ++m) {
+            const float value = a[m * a_stride + d];
+#pragma GCC unroll 16
+            for (Index n = 0; n < N; ++n) {
+                sum[m][n] += value * row[n];
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (Index m = 0; m < M; ++m) {
+        store_tile<N>(sums + m * sums_stride, sum[m]);
+    }
+}
+
+// ---- Small products ----
 
 struct Product {
     const float* a;
@@ -58,55 +172,124 @@ struct Product {
     Index rows;
 };
 
-template <Index N>
-void multiply_columns(const Product& p, Index column) {
-    for (Index d = 0; d < p.depth; d += block_depth) {
-        const Index depth = p.depth - d < block_depth ? p.depth - d : block_depth;
-        const float* a = p.a + d * p.a_step;
-        const float* b = p.b + d * p.b_stride + column;
-        const auto tile = [&]<Index M>(Index m) {
-            multiply_tile<M, N>(a + m * p.a_row, p.a_row, p.a_step, depth, b, p.b_stride,
-                                p.c + m * p.c_stride + column, p.c_stride);
-        };
-        Index m = 0;
-        for (; m + block_rows <= p.rows; m += block_rows) {
-            tile.template operator()<block_rows>(m);
-        }
-        switch (p.rows - m) {
-            case 5:
-                tile.template operator()<5>(m);
-                break;
-            case 4:
-                tile.template operator()<4>(m);
-                break;
-            case 3:
-                tile.template operator()<3>(m);
-                break;
-            case 2:
-                tile.template operator()<2>(m);
-                break;
-            case 1:
-                tile.template operator()<1>(m);
-                break;
-            default:
-                break;
-        }
+template <Index M, Index N>
+[[gnu::noinline]] void add_tile(const float* a, Index a_row, Index a_step, Index depth, const float* b,
+                                Index b_stride, float* c, Index c_stride) {
+    multiply_tile<M, N>(a, a_row, a_step, depth, b, b_stride, {c, c_stride, c, c_stride});
+}
+
+// C (rows x width) += A B, from where A and B are.
+void multiply(const Product& p, Index width) {
+    for_each_panel(width, [&]<Index N>(Index column) {
+        for_each_block(p.depth, block_depth, 1, [&](Index d, Index depth) {
+            for_each_group(p.rows, [&]<Index M>(Index m) {
+                add_tile<M, N>(p.a + m * p.a_row + d * p.a_step, p.a_row, p.a_step, depth,
+                               p.b + d * p.b_stride + column, p.b_stride, p.c + m * p.c_stride + column,
+                               p.c_stride);
+            });
+        });
+    });
+}
+
+// ---- Large products ----
+
+// Tiles of blocks that are copied: A by rows (copy_rows) or by columns (copy_columns), B as panels.
+template <Index M, Index N>
+[[gnu::noinline]] void multiply_rows(const float* a, Index depth, const float* b, Sum c) {
+    multiply_tile<M, N>(a, copied_row, 1, depth, b, N * lanes, c);
+}
+
+template <Index M, Index N>
+[[gnu::noinline]] void multiply_columns(const float* a, Index depth, const float* b, Sum c) {
+    multiply_tile<M, N>(a, 1, M, depth, b, N * lanes, c);
+}
+
+// Asks for the lines of M rows that a tile will need.
+template <Index M>
+[[gnu::always_inline]] inline void prefetch_rows(const float* rows, Index stride) {
+#pragma GCC unroll 16
+    for (Index m = 0; m < M; ++m) {
+        __builtin_prefetch(rows + m * stride, 1);
     }
 }
 
-// C (rows x width) += A B.
-void multiply(const Product& p, Index width) {
-    constexpr Index step = block_vectors * lanes;
-    Index column = 0;
-    for (; column + step <= width; column += step) {
-        multiply_columns<block_vectors>(p, column);
+// Copies rows of up to block_depth floats, copied_row apart.
+void copy_rows(const float* a, Index a_stride, Index rows, Index depth, float* copy) {
+    for (Index m = 0; m < rows; ++m) {
+        memcpy(copy + m * copied_row, a + m * a_stride, static_cast<std::size_t>(depth) * sizeof(float));
     }
-    for (; column < width; column += cache_line_floats) {
-        multiply_columns < vectors_per_line<block_vectors ? vectors_per_line : block_vectors>(p, column);
-        if constexpr (vectors_per_line > block_vectors) {
-            multiply_columns<block_vectors>(p, column + step);
+}
+
+// copy[d][m] = a[d * a_stride + m], for M columns.
+template <Index M>
+void copy_columns(const float* a, Index a_stride, Index depth, float* copy) {
+    for (Index d = 0; d < depth; ++d) {
+        memcpy(copy + d * M, a + d * a_stride, M * sizeof(float));
+    }
+}
+
+// Copies b (depth x columns) panel by panel: that of column j starts at panels + j * depth.
+void copy_panels(const float* b, Index b_stride, Index depth, Index columns, float* panels) {
+    constexpr Index ahead = 8;
+    for (Index d = 0; d < depth; ++d) {
+        const float* row = b + d * b_stride;
+        for (Index j = 0; j < columns; j += cache_line_floats) {
+            __builtin_prefetch(row + ahead * b_stride + j);
         }
+        for_each_panel(columns, [&]<Index N>(Index column) {
+            float* to = panels + column * depth + d * N * lanes;
+#pragma GCC unroll 16
+            for (Index n = 0; n < N; ++n) {
+                store(to + n * lanes, load(row + column + n * lanes));
+            }
+        });
     }
+}
+
+template <int h, int... l>
+[[gnu::always_inline]] inline void exchange(V& a, V& b,
+                                            const std::integer_sequence<int, l...>& /*lanes*/) {
+    const V first = __builtin_shufflevector(a, b, ((l & h) == 0 ? l : lanes + (l ^ h))...);
+    b = __builtin_shufflevector(a, b, ((l & h) == 0 ? (l ^ h) : lanes + l)...);
+    a = first;
+}
+
+// Lane j of v[i] becomes lane i of v[j].
+template <int h = lanes / 2>
+[[gnu::always_inline]] inline void transpose(V* v) {
+    if constexpr (h > 0) {
+#pragma GCC unroll 16
+        for (Index i = 0; i < lanes; ++i) {
+            if ((i & h) == 0) {
+                exchange<h>(v[i], v[i + h], std::make_integer_sequence<int, lanes>{});
+            }
+        }
+        transpose<h / 2>(v);
+    }
+}
+
+// The same as copy_panels, of b transposed: b has `columns` rows, of which `depth` floats are copied, a multiple of
+// `lanes`. Further columns, up to `filled`, become zero.
+void copy_panels_transposed(const float* b, Index b_stride, Index depth, Index columns, Index filled,
+                            float* panels) {
+    for_each_panel(filled, [&]<Index N>(Index first) {
+        for (Index n = 0; n < N; ++n) {
+            const Index column = first + n * lanes;
+            float* to = panels + first * depth + n * lanes;
+            for (Index d = 0; d < depth; d += lanes) {
+                V v[lanes];
+#pragma GCC unroll 16
+                for (Index i = 0; i < lanes; ++i) {
+                    v[i] = column + i < columns ? load(b + (column + i) * b_stride + d) : V{};
+                }
+                transpose(v);
+#pragma GCC unroll 16
+                for (Index i = 0; i < lanes; ++i) {
+                    store(to + (d + i) * N * lanes, v[i]);
+                }
+            }
+        }
+    });
 }
 
 }  // namespace
