@@ -20,6 +20,17 @@ NAMES = tuple(ACTIVATIONS)
 SMALLEST = float(np.finfo(np.float32).tiny)
 
 
+def selu(z: NDArray[Any]) -> NDArray[np.float64]:
+    scale, alpha = 1.0507009873554804934193, 1.6732632423543772848170
+    return scale * np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
+
+
+def mish(z: NDArray[Any]) -> NDArray[np.float64]:
+    """Return z tanh(ln(1 + e^z)), without a difference that cancels."""
+    e = np.exp(np.minimum(z, 40))
+    return z * (e * (e + 2) / (e * (e + 2) + 2))
+
+
 def exact(name: str, z: NDArray[Any]) -> NDArray[np.float64]:
     """Return phi(z) in double, with its limits at the infinities."""
     z = z.astype(np.float64)
@@ -30,11 +41,15 @@ def exact(name: str, z: NDArray[Any]) -> NDArray[np.float64]:
         "logistic": scipy.special.expit,
         "gelu": lambda z: z * scipy.special.erfc(-z / np.sqrt(2)) / 2,  # 1 + erf would cancel
         "silu": lambda z: z * scipy.special.expit(z),
+        "selu": selu,
+        "mish": mish,
         "identity": lambda z: z,
     }
     with np.errstate(invalid="ignore"):  # minus infinity times 0
         values: NDArray[np.float64] = functions[name](z)
-    return np.where(np.isneginf(z), {"gelu": 0.0, "silu": 0.0}.get(name, values), values)
+    return np.where(
+        np.isneginf(z), {"gelu": 0.0, "silu": 0.0, "mish": 0.0}.get(name, values), values
+    )
 
 
 def run(name: str, z: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -59,12 +74,12 @@ def test_every_activation_has_a_row_and_an_oracle() -> None:
         assert row.name == name
         assert name.isidentifier()
         assert row.formula
-        assert row.init in ("he", "glorot")
+        assert row.init in ("he", "glorot", "lecun")
 
 
 # Relative to the result, above what is lost to float32's smallest number. GELU's tail falls as
 # e^(-z^2 / 2): where z^2 = 170, the roundings of z^2, or of z / sqrt(2), count 85 and 170 times.
-BOUNDS = {"relu": 0, "identity": 0, "leaky_relu": 1e-7, "gelu": 2e-5}
+BOUNDS = {"relu": 0, "identity": 0, "leaky_relu": 1e-7, "gelu": 2e-5, "selu": 6e-7, "mish": 6e-7}
 
 
 @pytest.mark.usefixtures("kernels")
@@ -102,7 +117,7 @@ def test_derivative_by_central_differences(name: str) -> None:
     h = 1e-4
     wide = z.astype(np.float64)
     slopes = (exact(name, wide + h) - exact(name, wide - h)) / (2 * h)
-    away = np.abs(wide) > 2 * h if "relu" in name else np.ones(len(z), bool)
+    away = np.abs(wide) > 2 * h if "relu" in name or name == "selu" else np.ones(len(z), bool)
     # h^2 / 6 times the third derivative, which is at most 2; the rest is rounding in float32.
     np.testing.assert_allclose(run(name, z)[1][away], slopes[away], rtol=0, atol=5e-7)
 
@@ -168,6 +183,9 @@ def test_default_scale_fits_what_the_units_let_through(name: str) -> None:
     z = scipy.special.ndtri((np.arange(10_000) + 0.5) / 10_000)
     second_moment = np.mean(exact(name, z) ** 2)
     expected = "he" if second_moment < 0.55 and not ACTIVATIONS[name].is_odd else "glorot"
+    if name == "selu":  # made to let through all of it, with weights of variance 1 / fan_in
+        assert second_moment == pytest.approx(1, abs=1e-3)
+        expected = "lecun"
     assert ACTIVATIONS[name].init == expected
 
 

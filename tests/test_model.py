@@ -173,7 +173,7 @@ BAD_MODELS = [
         {"activation": "sigmoid"},
         ValueError,
         "activation must be one of 'relu', 'leaky_relu', 'tanh', 'logistic', 'gelu', 'silu', "
-        "'identity'; got 'sigmoid'",
+        "'selu', 'mish', 'identity'; got 'sigmoid'",
     ),
     (
         ([W], [B]),

@@ -60,7 +60,7 @@ BAD_OPTIONS = [
         "sigmoid",
         ValueError,
         "activation must be one of 'relu', 'leaky_relu', 'tanh', 'logistic', 'gelu', 'silu', "
-        "'identity'; got 'sigmoid'",
+        "'selu', 'mish', 'identity'; got 'sigmoid'",
     ),
     ("activation", None, ValueError, "'identity'; got None"),
     (
@@ -152,7 +152,7 @@ BAD_OPTIONS = [
         "init_scale",
         "xavier",
         ValueError,
-        "init_scale must be one of 'auto', 'glorot', 'he'; got 'xavier'",
+        "init_scale must be one of 'auto', 'glorot', 'he', 'lecun'; got 'xavier'",
     ),
     ("init_scale", None, TypeError, "init_scale must be a number; got None of type NoneType"),
     ("shuffle", True, ValueError, "shuffle must be one of 'global', 'shards', False; got True"),

@@ -46,9 +46,10 @@ def test_initial_weights_entry_by_entry() -> None:
 def test_initial_scale() -> None:
     assert oracle.uniform_scale("he", 24, 8) == 0.5
     assert oracle.uniform_scale("glorot", 20, 4) == 0.5
+    assert oracle.uniform_scale("lecun", 12, 4) == 0.5
     assert oracle.uniform_scale(0.25, 20, 4) == 0.25
-    with pytest.raises(ValueError, match="lecun"):
-        oracle.uniform_scale("lecun", 1, 1)
+    with pytest.raises(ValueError, match="xavier"):
+        oracle.uniform_scale("xavier", 1, 1)
 
 
 def test_initial_weights_are_uniform() -> None:
@@ -347,7 +348,7 @@ def test_gradient_is_the_slope_of_the_loss(
     network = {"activation": activation, "output_activation": output_activation, "loss": loss}
 
     # A relu's kink within reach of STEP would spoil the difference: the closest is 1e-2 away.
-    if activation in ("relu", "leaky_relu"):
+    if activation in ("relu", "leaky_relu", "selu"):
         hidden = oracle.forward(parameters, X, activation, output_activation).z[:-1]
         assert min(np.abs(z).min() for z in hidden) > 1e-2
 

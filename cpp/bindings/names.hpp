@@ -49,9 +49,9 @@ inline constexpr std::array names_of<StateAtMerge>{std::pair{"keep", StateAtMerg
                                                    std::pair{"average", StateAtMerge::average},
                                                    std::pair{"reset", StateAtMerge::reset}};
 template <>
-inline constexpr std::array names_of<InitScale>{std::pair{"fixed", InitScale::fixed},
-                                                std::pair{"glorot", InitScale::glorot},
-                                                std::pair{"he", InitScale::he}};
+inline constexpr std::array names_of<InitScale>{
+    std::pair{"fixed", InitScale::fixed}, std::pair{"glorot", InitScale::glorot},
+    std::pair{"he", InitScale::he}, std::pair{"lecun", InitScale::lecun}};
 
 template <>
 inline constexpr std::array names_of<Cadence>{std::pair{"once", Cadence::once},

@@ -56,10 +56,13 @@ struct Scratch {
 };
 
 // What the units make of z; network/activation.hpp has the table of them.
-enum class Activation { relu, leaky_relu, tanh, logistic, gelu, silu, identity };
+enum class Activation { relu, leaky_relu, tanh, logistic, gelu, silu, selu, mish, identity };
 
 // What leaky_relu multiplies negative z by.
 inline constexpr float leaky_slope = 0.01F;
+// lambda and lambda alpha of selu.
+inline constexpr float selu_scale = 1.05070098735548049342F;
+inline constexpr float selu_depth = 1.75809934084737685995F;
 
 // Outputs of a layer that the narrow_ kernels take.
 inline constexpr Index most_narrow = 16;

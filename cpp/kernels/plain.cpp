@@ -304,6 +304,24 @@ float silu_derivative(float z) {
     return logistic(x) * (1.0F + x * logistic(-x));
 }
 
+float selu(float z) {
+    return z > 0.0F ? selu_scale * z : selu_depth * std::expm1(z);
+}
+
+float mish(float z) {
+    const float e = std::exp(z > 20.0F ? 20.0F : z);  // beyond, phi(z) is z
+    const float n = e * (e + 2.0F);
+    return (z > 0.0F ? z : at_most(100.0F, z)) * (n / (n + 2.0F));
+}
+
+float mish_derivative(float z) {
+    const float x = z < 0.0F ? at_most(100.0F, z) : at_most(20.0F, z);
+    const float e = std::exp(x);
+    const float n = e * (e + 2.0F);
+    const float slope = 4.0F * e * (1.0F + e) / (n + 2.0F) / (n + 2.0F);
+    return n / (n + 2.0F) + x * slope;
+}
+
 void activate(Activation activation, float* a, Index n) {
     const auto each = [&](const auto& phi) { std::transform(a, a + n, a, phi); };
     switch (activation) {
@@ -326,6 +344,12 @@ void activate(Activation activation, float* a, Index n) {
             break;
         case Activation::silu:
             each(silu);
+            break;
+        case Activation::selu:
+            each(selu);
+            break;
+        case Activation::mish:
+            each(mish);
             break;
         case Activation::identity:
             break;
@@ -354,6 +378,12 @@ void multiply_derivative(Activation activation, const float* kept, float* delta,
             break;
         case Activation::silu:
             each([](float z, float d) { return d * silu_derivative(z); });
+            break;
+        case Activation::selu:
+            each([](float a, float d) { return d * (a > 0.0F ? selu_scale : a + selu_depth); });
+            break;
+        case Activation::mish:
+            each([](float z, float d) { return d * mish_derivative(z); });
             break;
         case Activation::identity:
             break;

@@ -17,7 +17,8 @@ double logistic(double z) {
 //
 // He et al. (2015) derive their scale for rectifiers, the leaky one too: half of what the variance of z brings
 // is lost. GELU and SiLU lose about as much: of z of variance 1, the mean of phi(z)^2 is 0.5 for ReLU, 0.43 for
-// GELU and 0.36 for SiLU. Glorot & Bengio (2010) take phi for the identity, for which it is 1.
+// GELU, 0.36 for SiLU and 0.43 for Mish. Glorot & Bengio (2010) take phi for the identity, for which it is 1. SELU is made
+// for weights of variance 1 / fan_in (LeCun et al. 1998): then it is 1, too, and stays 1 from layer to layer.
 constexpr std::array rows{
     ActivationRow{.activation = Activation::relu,
                   .name = "relu",
@@ -74,6 +75,35 @@ constexpr std::array rows{
                   .formula = "z / (1 + exp(-z))",
                   .reference = "Elfwing, Uchibe & Doya 2018",
                   .value = [](double z) { return (z < -800.0 ? -800.0 : z) * logistic(z); },
+                  .needs_z = true,
+                  .is_odd = false,
+                  .keeps_zero = true,
+                  .init = InitScale::he},
+    ActivationRow{.activation = Activation::selu,
+                  .name = "selu",
+                  .formula = "1.0507 z for z > 0, else 1.7581 (exp(z) - 1)",
+                  .reference = "Klambauer et al. 2017",
+                  .value =
+                      [](double z) {
+                          constexpr double scale = 1.05070098735548049342;
+                          constexpr double alpha = 1.67326324235437728481;
+                          return scale * (z > 0.0 ? z : alpha * std::expm1(z));
+                      },
+                  .needs_z = false,
+                  .is_odd = false,
+                  .keeps_zero = true,
+                  .init = InitScale::lecun},
+    ActivationRow{.activation = Activation::mish,
+                  .name = "mish",
+                  .formula = "z tanh(ln(1 + exp(z)))",
+                  .reference = "Misra 2019",
+                  .value =
+                      [](double z) {
+                          // Beyond 40, tanh is 1 in double; below -800, exp(z) is 0.
+                          const double e = std::exp(z < 40.0 ? z : 40.0);
+                          const double n = e * (e + 2.0);
+                          return (z < -800.0 ? -800.0 : z) * (n / (n + 2.0));
+                      },
                   .needs_z = true,
                   .is_odd = false,
                   .keeps_zero = true,

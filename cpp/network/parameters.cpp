@@ -69,6 +69,8 @@ double weight_scale(const LayerShape& layer, const Init& init) {
             return std::sqrt(6.0 / (fan_in + fan_out));
         case InitScale::he:
             return std::sqrt(6.0 / fan_in);
+        case InitScale::lecun:
+            return std::sqrt(3.0 / fan_in);
         case InitScale::fixed:
             break;
     }

@@ -68,7 +68,7 @@ private:
 void pack(const Shape& shape, const Parameters& parameters, std::span<float> packed);
 void unpack(const Shape& shape, std::span<const float> packed, Parameters& parameters);
 
-enum class InitScale { fixed, glorot, he };
+enum class InitScale { fixed, glorot, he, lecun };
 
 struct Init {
     InitScale rule;
@@ -76,7 +76,7 @@ struct Init {
 };
 
 // Uniform weights from the stream of `replica`, biases zero. Glorot & Bengio (2010): scale
-// sqrt(6 / (fan_in + fan_out)); He et al. (2015): sqrt(6 / fan_in).
+// sqrt(6 / (fan_in + fan_out)); He et al. (2015): sqrt(6 / fan_in); LeCun et al. (1998): sqrt(3 / fan_in).
 void initialize(const Shape& shape, const Init& init, std::uint64_t seed, Index replica,
                 Parameters& parameters);
 

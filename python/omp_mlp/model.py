@@ -45,7 +45,7 @@ class Model(Predictor, Conversions):
     activation : str, default "relu"
         The activation of every hidden layer: "relu", "leaky_relu" (0.01 z for negative z), "tanh",
         "logistic", "gelu" (the exact one, z Phi(z) with Phi the normal distribution), "silu"
-        (z times the logistic of z) or "identity".
+        (z times the logistic of z), "selu", "mish" (z tanh(ln(1 + exp(z)))) or "identity".
     output_activation : {"auto", "softmax", "identity", "logistic", "exponential"}, default "auto"
         The activation of the last layer. "auto" is "softmax" with ``classes``, "logistic" with
         ``multilabel``, else "identity". "exponential" is exp(z), for rates.

@@ -290,7 +290,16 @@ class Options:
         field="shared_start",
         to_core=lambda value: isinstance(value, Model) or value == "shared",
     )
-    init_scale: float | str = _row("auto", _words_or(("auto", "glorot", "he"), _real()))
+    parametrization: str = _row(
+        "standard",
+        _one_of("standard", "ntk"),
+        field="optimizer.ntk",
+        to_core=lambda value: value == "ntk",
+    )
+    input_gain_rate: float = _row(
+        0.0, _real(), ("replica", "synchronous", "pattern", "auto"), field="optimizer.gain_rate"
+    )
+    init_scale: float | str = _row("auto", _words_or(("auto", "glorot", "he", "lecun"), _real()))
     shuffle: str | bool = _row(
         "global",
         _one_of("global", "shards", False),

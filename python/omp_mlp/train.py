@@ -121,7 +121,8 @@ def train_parallel(
     activation : str, default "relu"
         The activation phi of the hidden layers: "relu", "leaky_relu" (0.01 z for negative z),
         "tanh", "logistic", "gelu" (the exact one, z Phi(z) with Phi the normal distribution, as
-        ``torch.nn.GELU()``), "silu" (z times the logistic of z) or "identity".
+        ``torch.nn.GELU()``), "silu" (z times the logistic of z), "selu" (1.0507 z for positive z,
+        else 1.7581 (exp(z) - 1)), "mish" (z tanh(ln(1 + exp(z)))) or "identity".
     output_activation : {"auto", "softmax", "identity", "logistic", "exponential"}, default "auto"
         "softmax" goes with cross-entropy, "exponential", exp(z), with the Poisson loss. "logistic"
         goes with binary cross-entropy and with squared error, "identity" with squared error and all

@@ -51,14 +51,19 @@ def layer_sizes_of(parameters: Parameters) -> list[int]:
 def uniform_scale(init_scale: str | float, fan_in: int, fan_out: int) -> float:
     """Return the s of the initial weights' range [-s, s).
 
-    "glorot": sqrt(6 / (fan_in + fan_out)); "he": sqrt(6 / fan_in); a number: itself.
+    "glorot": sqrt(6 / (fan_in + fan_out)); "he": sqrt(6 / fan_in); "lecun":
+    sqrt(3 / fan_in); a number: itself.
     """
     if init_scale == "glorot":
         return math.sqrt(6 / (fan_in + fan_out))
     if init_scale == "he":
         return math.sqrt(6 / fan_in)
+    if init_scale == "lecun":
+        return math.sqrt(3 / fan_in)
     if isinstance(init_scale, str):
-        raise ValueError(f"init_scale must be 'glorot', 'he' or a number, got {init_scale!r}")
+        raise ValueError(
+            f"init_scale must be 'glorot', 'he', 'lecun' or a number, got {init_scale!r}"
+        )
     return float(init_scale)
 
 
@@ -119,6 +124,28 @@ def silu_derivative(z: FloatArray) -> FloatArray:
     return s + z * s * (1 - s)
 
 
+def selu_scale(z: FloatArray) -> np.floating[Any]:
+    """Return lambda of SELU (Klambauer et al. 2017) in the type of z."""
+    return z.dtype.type(1.0507009873554805)
+
+
+def selu_depth(z: FloatArray) -> np.floating[Any]:
+    """Return lambda alpha of SELU in the type of z."""
+    return z.dtype.type(1.7580993408473768)
+
+
+def tanh_of_softplus(z: FloatArray) -> FloatArray:
+    """Return tanh(ln(1 + exp(z)))."""
+    result: FloatArray = np.tanh(np.logaddexp(z.dtype.type(0), z))
+    return result
+
+
+def mish_derivative(z: FloatArray) -> FloatArray:
+    """Return t + z s (1 - t^2) with t = tanh(ln(1 + exp(z))) and s = logistic(z)."""
+    t = tanh_of_softplus(z)
+    return t + z * logistic(z) * (1 - t) * (1 + t)
+
+
 # Of hidden units: phi(z) and phi'(z). Where z = 0 is a kink, its derivative is that of negative z.
 ACTIVATIONS: dict[str, tuple[Callable[[FloatArray], FloatArray], ...]] = {
     "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(z.dtype)),
@@ -130,6 +157,11 @@ ACTIVATIONS: dict[str, tuple[Callable[[FloatArray], FloatArray], ...]] = {
     "logistic": (logistic, lambda z: logistic(z) * (1 - logistic(z))),
     "gelu": (lambda z: z * normal_below(z), gelu_derivative),
     "silu": (lambda z: z * logistic(z), silu_derivative),
+    "selu": (
+        lambda z: selu_depth(z) * np.expm1(np.minimum(z, 0)) + selu_scale(z) * np.maximum(z, 0),
+        lambda z: np.where(z > 0, selu_scale(z), selu_depth(z) * np.exp(np.minimum(z, 0))),
+    ),
+    "mish": (lambda z: z * tanh_of_softplus(z), mish_derivative),
     "identity": (lambda z: z, np.ones_like),
 }
 

@@ -60,6 +60,41 @@ struct Silu {
     }
 };
 
+struct Selu {
+    static V value(V z) {
+        const V below = broadcast(selu_depth) * exponential_minus_one(z < V{} ? z : V{});
+        return z > V{} ? broadcast(selu_scale) * z : z == z ? below : z;
+    }
+    // Below 0, the slope is lambda alpha e^z = a + lambda alpha.
+    static V backward(V a, V delta) {
+        return delta * (a > V{} ? broadcast(selu_scale) : a + broadcast(selu_depth));
+    }
+};
+
+// With e = e^z and n = e (e + 2), tanh(ln(1 + e)) is n / (n + 2): nothing cancels.
+struct Mish {
+    static V value(V z) {
+        const V e = exponential(z > most() ? most() : z);
+        const V n = e * (e + broadcast(2.0F));
+        // Below, e^z is 0 in float32, and minus infinity times 0 would be NaN.
+        const V least = broadcast(-100.0F);
+        return (z < least ? least : z) * (n / (n + broadcast(2.0F)));
+    }
+    static V backward(V z, V delta) {
+        const V upper = z > most() ? most() : z;
+        const V x = upper < broadcast(-100.0F) ? broadcast(-100.0F) : upper;
+        const V e = exponential(x);
+        const V n = e * (e + broadcast(2.0F));
+        const V inverse = broadcast(1.0F) / (n + broadcast(2.0F));
+        const V slope = broadcast(4.0F) * e * (broadcast(1.0F) + e) * inverse * inverse;
+        return delta * (n * inverse + x * slope);
+    }
+
+private:
+    // Beyond, phi(z) is z in float32; up to it, the squares of n are finite.
+    static V most() { return broadcast(20.0F); }
+};
+
 // Calls fn with the activation's type. The identity has nothing to do, forward or back.
 template <typename Fn>
 void with_activation(Activation activation, const Fn& fn) {
@@ -81,6 +116,12 @@ void with_activation(Activation activation, const Fn& fn) {
             break;
         case Activation::silu:
             fn(Silu{});
+            break;
+        case Activation::selu:
+            fn(Selu{});
+            break;
+        case Activation::mish:
+            fn(Mish{});
             break;
         case Activation::identity:
             break;

@@ -33,6 +33,18 @@ V exponential(V x) {
     return x == x ? result : x;
 }
 
+// e^x - 1 for x up to 0, relative error below 6e-7: the same polynomial near 0, where the difference would cancel.
+V exponential_minus_one(V x) {
+    V p = broadcast(1.9875691500e-4F);
+    p = p * x + broadcast(1.3981999507e-3F);
+    p = p * x + broadcast(8.3334519073e-3F);
+    p = p * x + broadcast(4.1665795894e-2F);
+    p = p * x + broadcast(1.6666665459e-1F);
+    p = p * x + broadcast(5.0000001201e-1F);
+    const V near_zero = p * x * x + x;
+    return x > broadcast(-0.35F) ? near_zero : exponential(x) - broadcast(1.0F);
+}
+
 V logistic(V x) {
     return broadcast(1.0F) / (broadcast(1.0F) + exponential(-x));
 }
