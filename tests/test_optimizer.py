@@ -44,6 +44,14 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.01,
     },
     "rmsprop": {"optimizer": "rmsprop", "rho": 0.9, "epsilon": 0.01, "learning_rate": 0.003},
+    "ntk": {
+        "optimizer": "adam",
+        "epsilon": 0.01,
+        "parametrization": "ntk",
+        "weight_decay": 0.3,
+        "l2": 0.1,
+        "learning_rate": 0.03,
+    },
     "sgd, decayed": {"weight_decay": 0.3, "l2": 0.1, "max_norm": 0.5, "learning_rate": 0.03},
     "adam, clipped": {
         "optimizer": "adam",
@@ -106,7 +114,7 @@ PLAIN = {"weight_decay": 0.0, "l2": 0.0}
 DECAYED = {"weight_decay": 0.5, "l2": 0.2}
 
 
-def stepper(name: str, weights: int, biases: int = 0, **changed: float) -> Any:
+def stepper(name: str, weights: int, biases: int = 0, rows: int = 1, **changed: float) -> Any:
     return _core.Stepper(
         options=_core.OptimizerOptions(
             method=_core.optimizer(name),
@@ -114,10 +122,11 @@ def stepper(name: str, weights: int, biases: int = 0, **changed: float) -> Any:
                 start=1.0, schedule="constant", power_t=0.5, tol=0.0, warmup_share=0.0, retreats=0
             ),
             accumulates=True,
-            **{**SETTINGS, **PLAIN, "max_norm": np.inf, **changed},
+            **{**SETTINGS, **PLAIN, "max_norm": np.inf, "ntk": False, "gain_rate": 0.0, **changed},
         ),
         weights=weights,
         biases=biases,
+        rows=rows,
     )
 
 
@@ -628,6 +637,74 @@ def test_velocity_lives_through_merges_but_not_through_a_warm_up() -> None:
     )
 
 
+# ---------------------------------------------------------- parametrisation and factors of inputs
+
+GAINS: dict[str, Any] = {"optimizer": "adam", "epsilon": 0.01, "learning_rate": 0.01}
+GAINS |= {"input_gain_rate": 5.0, "weight_decay": 0.1, "l2": 0.05, "max_norm": 0.4}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ntk_steps_are_those_of_weights_times_the_root_of_their_fan_in(name: str) -> None:
+    """With V = sqrt(n) W, the step of V by dW / sqrt(n) is the step of W."""
+    rng = np.random.default_rng(2)
+    fan_in, outputs = 16, 3
+    w = rng.normal(size=fan_in * outputs + outputs).astype(np.float32)
+    size = fan_in * outputs
+    v = np.concatenate([4 * w[:size], w[size:]])
+    of_w = stepper(name, size, outputs, rows=fan_in, ntk=True, **DECAYED)
+    of_v = stepper(name, size, outputs, weight_decay=0.5, l2=0.2 / 16)
+    for _ in range(20):
+        g = rng.normal(size=w.size).astype(np.float32)
+        of_w.step(rate=0.01, scale=1.0, gradient=g.copy(), parameters=w)
+        scaled = np.concatenate([g[:size] / 4, g[size:]]).astype(np.float32)
+        of_v.step(rate=0.01, scale=1.0, gradient=scaled, parameters=v)
+    np.testing.assert_allclose(4 * w[:size], v[:size], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(w[size:], v[size:], rtol=0, atol=TOLERANCE)
+
+
+def test_a_gain_that_would_become_zero_keeps_its_row() -> None:
+    w = np.array([2.0, -3.0, 0.5], dtype=np.float32)
+    steps = stepper("sgd", 3, 0, rows=1, gain_rate=1.0)
+    # ds is the product of V and dW: 1 from 2, so that the step of rate 1 makes s = 0.
+    steps.step(rate=1.0, scale=1.0, gradient=np.float32([0.5, 0, 0]), parameters=w)
+    np.testing.assert_allclose(w, np.array([1.5, -3.0, 0.5]) * 2.0**-20)
+    # V is found again: the gradient of V is 0 to rounding, and dW brings s to about 1.
+    steps.step(rate=1.0, scale=1.0, gradient=np.float32([0, 1 / 3, 0]), parameters=w)
+    np.testing.assert_allclose(w, [1.5, -3.0, 0.5], rtol=1e-5)
+
+
+@pytest.mark.parametrize("parametrization", ["standard", "ntk"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("strategy, threads", [("replica", 1), ("replica", 3), ("synchronous", 3)])
+def test_gains_are_the_oracles(
+    strategy: str, threads: int, optimizer: str, parametrization: str
+) -> None:
+    changed = {**GAINS, "optimizer": optimizer, "parametrization": parametrization}
+    if optimizer == "sgd":
+        del changed["epsilon"]
+        changed["learning_rate"] = 0.1
+    if strategy == "replica":
+        changed |= {"merge": "average", "merge_every": 11}
+    expected = expected_of(threads if strategy == "replica" else 1, **changed)
+    model = train(strategy, threads, **changed)
+    check(model, expected)
+    without = train(strategy, threads, **{**changed, "input_gain_rate": 0.0})
+    assert np.abs(flat(model) - flat(without)).max() > 1e-3
+
+
+@pytest.mark.parametrize("how", ["average", "reset"])
+def test_gains_at_a_merge_are_treated_as_the_state(how: str) -> None:
+    changed = {**GAINS, "merge": "average", "merge_every": 8, "state_at_merge": how}
+    check(train("replica", 3, **changed), expected_of(3, **changed))
+
+
+def test_gains_give_the_same_bits_for_any_number_of_workers() -> None:
+    found = {
+        flat(train("synchronous", 5, workers=workers, **GAINS)).tobytes() for workers in (1, 2, 5)
+    }
+    assert len(found) == 1
+
+
 # ------------------------------------------------------------------------------------------ errors
 
 
@@ -673,17 +750,20 @@ def test_velocity_lives_through_merges_but_not_through_a_warm_up() -> None:
         (
             {"optimizer": "momentum", "strategy": "hogwild"},
             "strategy='hogwild' adds its steps to the weights in place and goes with "
-            "optimizer='sgd' without weight_decay, l2, max_norm; got optimizer='momentum'",
+            "optimizer='sgd' without weight_decay, l2, max_norm, parametrization, "
+            "input_gain_rate; got optimizer='momentum'",
         ),
         (
             {"l2": 0.1, "max_norm": 1, "strategy": "hogwild"},
             "strategy='hogwild' adds its steps to the weights in place and goes with "
-            "optimizer='sgd' without weight_decay, l2, max_norm; got l2=0.1, max_norm=1.0",
+            "optimizer='sgd' without weight_decay, l2, max_norm, parametrization, "
+            "input_gain_rate; got l2=0.1, max_norm=1.0",
         ),
         (
             {"optimizer": "adamw", "forward_precision": "bfloat16"},
             "forward_precision='bfloat16' adds its steps to the weights in place and goes with "
-            "optimizer='sgd' without weight_decay, l2, max_norm; got optimizer='adamw', "
+            "optimizer='sgd' without weight_decay, l2, max_norm, parametrization, "
+            "input_gain_rate; got optimizer='adamw', "
             "weight_decay=0.01",
         ),
         (
@@ -695,13 +775,25 @@ def test_velocity_lives_through_merges_but_not_through_a_warm_up() -> None:
             {"optimizer": "adam", "state_at_merge": "sum"},
             "state_at_merge must be one of 'keep', 'average', 'reset'; got 'sum'",
         ),
+        (
+            {"parametrization": "ntk", "input_gain_rate": 2, "forward_precision": "bfloat16"},
+            "forward_precision='bfloat16' adds its steps to the weights in place and goes with "
+            "optimizer='sgd' without weight_decay, l2, max_norm, parametrization, "
+            "input_gain_rate; got parametrization='ntk', input_gain_rate=2.0",
+        ),
+        (
+            {"parametrization": "mup"},
+            "parametrization must be one of 'standard', 'ntk'; got 'mup'",
+        ),
+        ({"input_gain_rate": -1}, "input_gain_rate must be at least 0 and finite; got -1"),
         ({"max_norm": 0.0}, "max_norm must be greater than 0 and finite; got 0.0"),
         ({"weight_decay": "none"}, "weight_decay must be one of 'auto'; got 'none'"),
         ({"l2": -1.0}, "l2 must be at least 0 and finite; got -1.0"),
         (
             {"optimizer": "momentum", "forward_precision": "bfloat16"},
             "forward_precision='bfloat16' adds its steps to the weights in place and goes with "
-            "optimizer='sgd' without weight_decay, l2, max_norm; got optimizer='momentum'",
+            "optimizer='sgd' without weight_decay, l2, max_norm, parametrization, "
+            "input_gain_rate; got optimizer='momentum'",
         ),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",

@@ -352,6 +352,7 @@ ONE_VALUE_EACH = {
     "outer_learning_rate": 0.5,
     "outer_momentum": 0.5,
     "state_at_merge": "average",
+    "input_gain_rate": 6.0,
     "last_merge": None,
     "on_nonfinite": "skip",
     "warmup_samples": 5,

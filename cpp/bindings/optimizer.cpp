@@ -31,7 +31,8 @@ void bind_optimizer(py::module_& m) {
                 field("rho", &OptimizerOptions::rho), field("epsilon", &OptimizerOptions::epsilon),
                 field("weight_decay", &OptimizerOptions::weight_decay),
                 field("l2", &OptimizerOptions::l2), field("max_norm", &OptimizerOptions::max_norm),
-                field("accumulates", &OptimizerOptions::accumulates));
+                field("accumulates", &OptimizerOptions::accumulates),
+                field("ntk", &OptimizerOptions::ntk), field("gain_rate", &OptimizerOptions::gain_rate));
 
     m.def(
         "learning_rate_at",
@@ -54,10 +55,10 @@ void bind_optimizer(py::module_& m) {
 
     // For tests: the steps of flat arrays of the weights and then the biases.
     py::class_<Stepper>(m, "Stepper")
-        .def(py::init([](const OptimizerOptions& options, Index weights, Index biases) {
-                 return Stepper{options, {{weights, true}, {biases, false}}};
+        .def(py::init([](const OptimizerOptions& options, Index weights, Index biases, Index rows) {
+                 return Stepper{options, {{weights, rows, rows}, {biases, 0, 0}}};
              }),
-             py::kw_only(), "options"_a, "weights"_a, "biases"_a)
+             py::kw_only(), "options"_a, "weights"_a, "biases"_a, "rows"_a)
         .def(
             "step",
             [](Stepper& stepper, double rate, double scale, Array<float>& gradient,

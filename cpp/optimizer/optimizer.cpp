@@ -113,30 +113,79 @@ void average(std::span<OptimizerState* const> from, std::span<OptimizerState* co
 Stepper::Stepper(const OptimizerOptions& options, std::vector<Run> runs)
     : options_{options}, runs_{std::move(runs)} {
     Index size = 0;
-    for (const Run& run : runs_) {
-        size += run.size;
+    for (Run& run : runs_) {
+        run.rows = options.gain_rate > 0.0 ? run.rows : 0;
+        size += options.method->state * (run.size + run.rows) + run.rows;
+        gain_gradient_.resize(static_cast<std::size_t>(std::max(run.rows, std::ssize(gain_gradient_))));
     }
-    state.values.resize(static_cast<std::size_t>(options.method->state * size));
+    state.values.resize(static_cast<std::size_t>(size));
+}
+
+namespace {
+
+// A gain is kept as its distance from 1, so that a state of zeros is the start. It is never 0: its row would be lost.
+float gain(float distance) {
+    constexpr float least = 0x1p-20F;
+    const float s = 1.0F + distance;
+    return std::abs(s) < least ? std::copysign(least, s) : s;
+}
+
+}  // namespace
+
+void Stepper::take_gains_out(const Run& run, const float* gains, float* gradient, float* parameters) {
+    const Index width = run.size / run.rows;
+    for (Index j = 0; j < run.rows; ++j, gradient += width, parameters += width) {
+        const float s = gain(gains[j]);
+        const float inverse = 1.0F / s;
+        double sum = 0.0;
+        for (Index k = 0; k < width; ++k) {
+            parameters[k] *= inverse;
+            sum += static_cast<double>(parameters[k]) * static_cast<double>(gradient[k]);
+            gradient[k] *= s;
+        }
+        gain_gradient_[static_cast<std::size_t>(j)] = static_cast<float>(sum);
+    }
 }
 
 void Stepper::step(double rate, double scale, float* gradient, float* parameters) {
     const auto number = static_cast<double>(++state.steps);
     const FlushToZero flush;
-    Step step{.rate = rate,
+    Step step{.rate = 0.0,
               .correction_1 = 1.0 - std::pow(options_.beta_1, number),
               .correction_2 = 1.0 - std::pow(options_.beta_2, number),
-              .scale = scale,
+              .scale = 0.0,
               .l2 = 0.0,
               .weight_decay = 0.0,
               .options = options_};
     float* values = state.values.data();
     for (const Run& run : runs_) {
-        step.l2 = run.decays ? options_.l2 : 0.0;
-        step.weight_decay = run.decays ? options_.weight_decay : 0.0;
+        const bool decays = run.fan_in > 0;
+        const double factor =
+            decays && options_.ntk ? 1.0 / std::sqrt(static_cast<double>(run.fan_in)) : 1.0;
+        step.rate = factor * rate;
+        step.scale = factor * scale;
+        step.l2 = decays ? factor * options_.l2 : 0.0;
+        step.weight_decay = decays ? options_.weight_decay / factor : 0.0;
+        float* gains = values + options_.method->state * run.size;
+        if (run.rows > 0) {
+            take_gains_out(run, gains, gradient, parameters);
+        }
         options_.method->step(parameters, gradient, values, run.size, step);
+        if (run.rows > 0) {
+            step.rate = options_.gain_rate * rate;
+            step.scale = scale;
+            step.l2 = step.weight_decay = 0.0;
+            options_.method->step(gains, gain_gradient_.data(), gains + run.rows, run.rows, step);
+            const Index width = run.size / run.rows;
+            for (Index j = 0; j < run.rows; ++j) {
+                const float s = gain(gains[j]);
+                float* row = parameters + j * width;
+                std::transform(row, row + width, row, [s](float w) { return s * w; });
+            }
+        }
         parameters += run.size;
         gradient += run.size;
-        values += options_.method->state * run.size;
+        values = gains + (run.rows > 0 ? (options_.method->state + 1) * run.rows : 0);
     }
 }
 

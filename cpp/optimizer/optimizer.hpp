@@ -11,6 +11,13 @@
 // Before a step of the second path, the gradient may be clipped and weights may decay: g <- scale g + l2 w,
 // w <- w - rate weight_decay w, both with the w before the step. Biases do not decay.
 //
+// In the neural tangent parametrisation (Jacot, Gabriel & Hongler 2018), a layer of fan-in n has z = V^T x / sqrt(n) + b, and the
+// optimiser steps V. The weights here are W = V / sqrt(n): so their gradient and their step both have the factor
+// 1 / sqrt(n), and decay is as in W.
+//
+// With gains of the inputs (the scaling layer of Holzmueller, Grinsztajn & Steinwart 2024), the first layer's row of input j is
+// s_j V_j, and the optimiser steps the gain s_j, from 1 on, and V_j. Only the product is kept: V_j is the row over s_j.
+//
 // To add an optimiser: write its function and its row in flat_step.cpp, its settings in OptimizerOptions,
 // and its oracle in tests/oracle/optimizer.py.
 #pragma once
@@ -40,6 +47,8 @@ struct OptimizerOptions {
     double l2;            // coupled: the gradient gets l2 W
     double max_norm;      // of a batch's gradient, before l2; infinity: it is not clipped
     bool accumulates;     // accumulate, then step, even where the step could be taken in place
+    bool ntk;             // the neural tangent parametrisation
+    double gain_rate;     // of the gains of the inputs, in units of the learning rate; 0: there are none
 };
 
 // One step. Every optimiser reads the options that it needs.
@@ -90,7 +99,8 @@ inline bool clips(const OptimizerOptions& options) {
 
 inline bool steps_in_place(const OptimizerOptions& options) {
     const bool is_plain = options.weight_decay == 0.0 && options.l2 == 0.0 && !clips(options);
-    return options.method->may_step_in_place && is_plain && !options.accumulates;
+    const bool is_standard = !options.ntk && options.gain_rate == 0.0;
+    return options.method->may_step_in_place && is_plain && !options.accumulates && is_standard;
 }
 
 // The factor of a batch's deltas before they are added to the parameters, if the step is taken in place,
@@ -105,10 +115,11 @@ double squared_norm(const float* gradient, Index n);
 // The factor that brings a gradient to a norm of at most max_norm, as torch.nn.utils.clip_grad_norm_ has it.
 double clipping(const OptimizerOptions& options, double squared_norm);
 
-// Parameters that follow each other and decay alike: weights do, biases do not.
+// The weights or the biases of a layer, or a part of them, which follow each other.
 struct Run {
     Index size;
-    bool decays;
+    Index fan_in;    // of the layer; 0 for biases, which do not decay
+    Index rows = 0;  // of weights that may have gains, which are those of the first layer
 };
 
 // What an optimiser remembers of some parameters.
@@ -134,6 +145,10 @@ public:
     OptimizerState state;
 
 private:
+    // Brings rows s_j V_j and their gradient to those of V_j, and finds the gradient of the gains.
+    void take_gains_out(const Run& run, const float* gains, float* gradient, float* parameters);
+
+    Buffer gain_gradient_;
     OptimizerOptions options_;
     std::vector<Run> runs_;
 };

@@ -12,8 +12,9 @@ namespace {
 std::vector<Run> runs_of(const Shape& shape) {
     std::vector<Run> runs;
     for (const LayerShape& layer : shape.layers()) {
-        runs.push_back({.size = layer.fan_in * layer.stride, .decays = true});
-        runs.push_back({.size = layer.stride, .decays = false});
+        const Index rows = runs.empty() ? layer.fan_in : 0;
+        runs.push_back({.size = layer.fan_in * layer.stride, .fan_in = layer.fan_in, .rows = rows});
+        runs.push_back({.size = layer.stride, .fan_in = 0});
     }
     return runs;
 }

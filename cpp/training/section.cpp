@@ -96,8 +96,8 @@ struct Section {
             if (!steps_in_place(task.options.optimizer)) {
                 piece.gradient.resize(piece.parameters.size());
                 piece.stepper.emplace(task.options.optimizer,
-                                      std::vector<Run>{{.size = weights, .decays = true},
-                                                       {.size = piece.width, .decays = false}});
+                                      std::vector<Run>{{.size = weights, .fan_in = layers[l].fan_in},
+                                                       {.size = piece.width, .fan_in = 0}});
             }
             if (!last) {
                 const Index rows = l == 0 ? stretch : task.batch_size;

@@ -113,7 +113,9 @@ public:
             for (std::size_t l = 0; l < layers.size() && !in_place; ++l) {
                 part->steppers.emplace_back(
                     task.options.optimizer,
-                    std::vector<Run>{{.size = rows_of(l, i).size * layers[l].stride, .decays = true}});
+                    std::vector<Run>{{.size = rows_of(l, i).size * layers[l].stride,
+                                      .fan_in = layers[l].fan_in,
+                                      .rows = l == 0 ? rows_of(l, i).size : 0}});
             }
             parts_[static_cast<std::size_t>(i)] = std::move(part);
         });
@@ -121,7 +123,7 @@ public:
             gradient_.emplace(task.network.shape);
             for (const LayerShape& layer : layers) {
                 bias_steppers_.emplace_back(task.options.optimizer,
-                                            std::vector<Run>{{.size = layer.stride, .decays = false}});
+                                            std::vector<Run>{{.size = layer.stride, .fan_in = 0}});
             }
         }
         for (const LayerShape& layer : task.network.shape.layers()) {

@@ -35,6 +35,9 @@ _BATCH_OF_STEP = 8
 
 # Of adaptive optimisers, whose steps do not depend on the size of the gradient, in batches of 32.
 _ADAPTIVE_RATE = 0.002
+# The same in the neural tangent parametrisation, in batches of 256 that all replicas take together.
+_ADAPTIVE_RATE_OF_NTK = 0.04
+_BATCH_OF_NTK = 256
 _ADAPTIVE = ("adam", "adamw", "rmsprop")
 # Of optimisers whose steps visit every weight, however few samples the batch has.
 BATCH_OF_WHOLE_STEPS = 32
@@ -87,6 +90,8 @@ def _center_inputs(_: Options, data: TrainingData) -> bool:
 
 
 def _batch_size(options: Options, data: TrainingData) -> int:
+    if options.parametrization == "ntk":
+        return max(BATCH_OF_WHOLE_STEPS, _BATCH_OF_NTK // options.threads)
     parameters = count_parameters(layer_sizes_for(options, data.inputs, data.targets))
     if parameters > _LARGE_NETWORK or not options.steps_in_place:
         return BATCH_OF_WHOLE_STEPS
@@ -103,6 +108,9 @@ def _learning_rate(options: Options, data: TrainingData) -> float:
     Larger batches have less noise, so that longer steps pay; they grow with the square root.
     """
     if options.optimizer in _ADAPTIVE:
+        if options.parametrization == "ntk":
+            batches = options.batch_size / _BATCH_OF_NTK
+            return float(f"{_ADAPTIVE_RATE_OF_NTK * batches**0.5:.3g}")
         batches = options.batch_size / BATCH_OF_WHOLE_STEPS
         return float(f"{_ADAPTIVE_RATE * batches**0.5:.3g}")
     if data.targets.labels is not None or data.targets.is_multilabel:
@@ -127,6 +135,9 @@ def _curvature(options: Options, inputs: Inputs) -> float:
     square m.
     """
     square_norm = _mean_square_norm(inputs, centered=options.center_inputs)
+    if options.parametrization == "ntk":
+        # The squared norm of what a layer reads is divided by its length, as its weights are.
+        return (square_norm / inputs.n_features + 1.0) * (len(options.hidden_layer_sizes) + 1.0)
     hidden = sum(options.hidden_layer_sizes) * square_norm / inputs.n_features
     return square_norm + hidden + len(options.hidden_layer_sizes) + 1.0
 

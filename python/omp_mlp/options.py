@@ -379,7 +379,13 @@ class Options:
     @property
     def changes_of_gradients(self) -> dict[str, Any]:
         """What else a step makes of a gradient, by the names of options; falsy if nothing."""
-        return {"weight_decay": self.decay, "l2": self.l2, "max_norm": self.max_norm}
+        return {
+            "weight_decay": self.decay,
+            "l2": self.l2,
+            "max_norm": self.max_norm,
+            "parametrization": None if self.parametrization == "standard" else self.parametrization,
+            "input_gain_rate": self.input_gain_rate,
+        }
 
     @property
     def steps_in_place(self) -> bool:

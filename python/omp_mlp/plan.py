@@ -281,6 +281,7 @@ def _costs(options: Options) -> Costs | None:
 def _init_fields(options: Options) -> dict[str, Any]:
     scale = options.init_scale
     if scale == "auto":
-        scale = ACTIVATIONS[options.activation].init
+        is_ntk = options.parametrization == "ntk"
+        scale = "lecun" if is_ntk else ACTIVATIONS[options.activation].init
     is_fixed = not isinstance(scale, str)
     return {"init.rule": "fixed" if is_fixed else scale, "init.scale": scale if is_fixed else 0.0}

@@ -61,6 +61,8 @@ def train_parallel(
     on_nonfinite: str = "raise",
     warmup_samples: int = 0,
     init: str | Model = "shared",
+    parametrization: str = "standard",
+    input_gain_rate: float = 0.0,
     init_scale: float | str = "auto",
     shuffle: str | bool = "global",
     sample_weight: object = None,
@@ -186,7 +188,8 @@ def train_parallel(
         Samples of a step; 1 is online training. The gradient g of a step is that of the batch's
         mean loss. "auto": 8 for images and sparse matrices, else 2. It is also 8 for networks of
         more than 100,000 parameters, and 32 for more than a million. For optimisers other than
-        plain descent, it is 32.
+        plain descent, it is 32. For ``parametrization="ntk"``, it is 256 over the number of
+        replicas, but at least 32.
     learning_rate : float or "auto", default "auto"
         The rate that the schedule begins with, or the highest that it rises to. "auto": 8 / c with
         labels, and with values 1.5 / c for one replica and 1 / c for several. c is the curvature of
@@ -341,9 +344,26 @@ def train_parallel(
         "shared": all replicas start from the same random weights. "independent": each replica
         starts from its own. A Model: all start from the parameters of that network, which has the
         same shape.
-    init_scale : {"auto", "glorot", "he"} or float, default "auto"
+    parametrization : {"standard", "ntk"}, default "standard"
+        What the optimiser steps. "ntk" is the neural tangent parametrisation (Jacot et al. 2018): a
+        layer of fan_in inputs is V / sqrt(fan_in), and the optimiser steps V. So the gradient of
+        the weights W has a factor 1 / sqrt(fan_in), and so has their step. Biases step as always.
+        The weights of adaptive optimisers then move by about rate / sqrt(fan_in), so that one
+        rate fits layers of all widths. "auto" rates of these optimisers are 0.04 in batches of
+        256. ``weight_decay`` and ``l2`` are those of W. All optimisers go with it, and all
+        strategies but "hogwild".
+    input_gain_rate : float, default 0.0
+        Train a factor of each input, too: the scaling layer of RealMLP (Holzmueller et al. 2024).
+        The weights of input j are s_j V_j, and the optimiser steps V_j, and s_j from 1 on with
+        ``input_gain_rate`` times the learning rate. Inputs that help get large weights soon, and
+        those that do not, small ones. The returned network has the products as its weights. 0:
+        there are no factors. It goes with ``strategy`` "replica", "pattern" and "synchronous".
+        Each replica has factors of its own, which ``state_at_merge`` treats as the optimiser's
+        state.
+    init_scale : {"auto", "glorot", "he", "lecun"} or float, default "auto"
         Initial weights are uniform in [-scale, scale). "glorot" is sqrt(6 / (fan_in + fan_out)),
-        "he" is sqrt(6 / fan_in). "auto": "he" for relu, leaky_relu, gelu and silu, else "glorot".
+        "he" is sqrt(6 / fan_in), "lecun" is sqrt(3 / fan_in). "auto": "he" for relu, leaky_relu,
+        gelu, silu and mish, "lecun" for selu and for ``parametrization="ntk"``, else "glorot".
         Biases start at 0.
     shuffle : {"global", "shards", False}, default "global"
         "global": every epoch deals all samples out to the replicas afresh. "shards": replica i

@@ -27,6 +27,8 @@ class Settings:
     weight_decay: float = 0.0
     l2: float = 0.0
     max_norm: float | None = None
+    parametrization: str = "standard"
+    input_gain_rate: float = 0.0
 
 
 # (parameters w, gradient g, state, rate, settings, number of the step, from 1 on)
@@ -117,12 +119,18 @@ class Optimizer:
     state : tuple of (size,) arrays
     number : int
         Steps that were taken.
+    gains : (n_features,) array, optional
+        s of the first layer's weights, of which row j is s_j V_j; None before the first step.
+    gain_state : tuple of (n_features,) arrays
+        What the optimiser remembers of the gains.
     """
 
     name: str = "sgd"
     settings: Settings = Settings()
     state: State = ()
     number: int = 0
+    gains: FloatArray | None = None
+    gain_state: State = ()
 
     def step(
         self, parameters: Parameters, gradients: Parameters, learning_rate: float
@@ -132,6 +140,11 @@ class Optimizer:
         Before the step, the gradient g of all parameters together is scaled to a norm of at most
         max_norm (by max_norm / (norm + 1e-6), as PyTorch does), and for weights, not for biases,
         g <- g + l2 w and w <- w - rate weight_decay w.
+
+        With input_gain_rate, row j of the first weights W is s_j V_j, and V and s take the steps,
+        s with input_gain_rate times the rate: dV_j = s_j dW_j, and ds_j is the product of V_j and
+        dW_j. With parametrization "ntk", weights of fan-in n are W = V / sqrt(n), and V takes the
+        step: dV = dW / sqrt(n).
         """
         settings = self.settings
         real = parameters[0][0].dtype.type
@@ -139,6 +152,9 @@ class Optimizer:
             norm = math.sqrt(float((flatten(gradients).astype(np.float64) ** 2).sum()))
             scale = real(min(1.0, settings.max_norm / (norm + 1e-6)))
             gradients = [(scale * W, scale * b) for W, b in gradients]
+        self.number += 1
+        if settings.input_gain_rate:
+            parameters, gradients = self._step_of_gains(parameters, gradients, learning_rate)
         if settings.l2:
             l2 = real(settings.l2)
             gradients = [
@@ -147,12 +163,33 @@ class Optimizer:
         if settings.weight_decay:
             kept = real(1 - learning_rate * settings.weight_decay)
             parameters = [(kept * W, b) for W, b in parameters]
-        w = flatten(parameters)
-        self.number += 1
+        sizes = layer_sizes_of(parameters)
+        roots = [real(1)] * len(parameters)
+        if settings.parametrization == "ntk":
+            roots = [real(math.sqrt(len(W))) for W, _ in parameters]
         w, self.state = OPTIMIZERS[self.name](
-            w, flatten(gradients), self.state, learning_rate, self.settings, self.number
-        )
-        return unflatten(w, layer_sizes_of(parameters))
+            flatten([(root * W, b) for root, (W, b) in zip(roots, parameters, strict=True)]),
+            flatten([(G / root, g) for root, (G, g) in zip(roots, gradients, strict=True)]),
+            self.state, learning_rate, self.settings, self.number,
+        )  # fmt: skip
+        stepped = [(W / root, b) for root, (W, b) in zip(roots, unflatten(w, sizes), strict=True)]
+        if self.gains is not None:
+            W, b = stepped[0]
+            stepped[0] = (self.gains[:, None] * W, b)
+        return stepped
+
+    def _step_of_gains(
+        self, parameters: Parameters, gradients: Parameters, learning_rate: float
+    ) -> tuple[Parameters, Parameters]:
+        """Take the step of the gains; return the parameters and gradients without the gains."""
+        (W, b), (G, g) = parameters[0], gradients[0]
+        s = np.ones(len(W), W.dtype) if self.gains is None else self.gains
+        V = W / s[:, None]
+        self.gains, self.gain_state = OPTIMIZERS[self.name](
+            s, (V * G).sum(axis=1), self.gain_state,
+            learning_rate * self.settings.input_gain_rate, self.settings, self.number,
+        )  # fmt: skip
+        return [(V, b), *parameters[1:]], [(s[:, None] * G, g), *gradients[1:]]
 
 
 def merge_states(optimizers: Sequence[Optimizer], how: str) -> None:
@@ -163,17 +200,27 @@ def merge_states(optimizers: Sequence[Optimizer], how: str) -> None:
     """
     if how == "keep":
         return
-    states = [optimizer.state for optimizer in optimizers if optimizer.state]
-    merged: list[FloatArray] = []
-    if how == "average" and states:
-        for arrays in zip(*states, strict=True):
-            total = sum(array.astype(np.float64) for array in arrays)
-            merged.append((total / len(optimizers)).astype(arrays[0].dtype))
-    elif how not in ("average", "reset"):
+    if how not in ("average", "reset"):
         raise ValueError(f"how must be 'keep', 'average' or 'reset', got {how!r}")
+
+    def merged(states: Sequence[State]) -> State:
+        if how == "reset" or not any(states):
+            return ()
+        sums = (
+            sum(array.astype(np.float64) for array in arrays)
+            for arrays in zip(*filter(None, states), strict=True)
+        )
+        real = next(filter(None, states))[0].dtype
+        return tuple((total / len(optimizers)).astype(real) for total in sums)
+
+    state = merged([optimizer.state for optimizer in optimizers])
+    gain_state = merged([optimizer.gain_state for optimizer in optimizers])
     number = max(optimizer.number for optimizer in optimizers) if how == "average" else 0
+    gains = [optimizer.gains for optimizer in optimizers if optimizer.gains is not None]
+    mean = merged([(s - 1,) for s in gains])  # those that have none have gains of 1
     for optimizer in optimizers:
-        optimizer.state, optimizer.number = tuple(merged), number
+        optimizer.state, optimizer.gain_state, optimizer.number = state, gain_state, number
+        optimizer.gains = 1 + mean[0] if mean else None
 
 
 def sgd_step(parameters: Parameters, gradients: Parameters, learning_rate: float) -> Parameters:
