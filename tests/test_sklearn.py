@@ -94,6 +94,22 @@ def test_every_option_of_a_training_is_a_parameter(estimator):
     }
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_preset_stands_for_parameters_that_have_their_defaults(estimator):
+    X = np.random.default_rng(3).normal(size=(200, 5))
+    y = X[:, 0] > 0 if estimator is OmpMLPClassifier else X[:, 0]
+    for given in ({}, {"beta_2": 0.99}, {"max_norm": 1.0}):
+        fitted = estimator(preset="tabular", threads=1, random_state=1, **given).fit(X, y)
+        model = omp_mlp.train_parallel(X, y, 1, preset="tabular", seed=1, **given)
+        for got, expected in zip(fitted.model_.weights, model.weights, strict=True):
+            np.testing.assert_array_equal(got, expected)
+    fitted = estimator(preset="tabular", threads=1, random_state=1, solver="rmsprop").fit(X, y)
+    model = omp_mlp.train_parallel(X, y, 1, preset="tabular", seed=1, optimizer="rmsprop")
+    np.testing.assert_array_equal(fitted.model_.weights[0], model.weights[0])
+    with pytest.raises(ValueError, match="preset must be one of None, 'tabular'; got 'images'"):
+        estimator(preset="images").fit(X, y)
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs"), [(OmpMLPClassifier, MLPClassifier), (OmpMLPRegressor, MLPRegressor)]
 )

@@ -16,7 +16,7 @@ from omp_mlp.cadence import ENOUGH_MERGES, count_parameters, work_a_sample
 from omp_mlp.data import TrainingData
 from omp_mlp.inputs import Inputs
 from omp_mlp.network import layer_sizes_for
-from omp_mlp.options import Options
+from omp_mlp.options import ONE_NETWORK, Options
 from omp_mlp.search import is_worth_a_search, search
 from omp_mlp.sparse import Csr
 from omp_mlp.workers import available_cores
@@ -91,7 +91,8 @@ def _center_inputs(_: Options, data: TrainingData) -> bool:
 
 def _batch_size(options: Options, data: TrainingData) -> int:
     if options.parametrization == "ntk":
-        return max(BATCH_OF_WHOLE_STEPS, _BATCH_OF_NTK // options.threads)
+        replicas = 1 if options.strategy in ONE_NETWORK else options.threads
+        return max(BATCH_OF_WHOLE_STEPS, _BATCH_OF_NTK // replicas)
     parameters = count_parameters(layer_sizes_for(options, data.inputs, data.targets))
     if parameters > _LARGE_NETWORK or not options.steps_in_place:
         return BATCH_OF_WHOLE_STEPS

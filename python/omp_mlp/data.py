@@ -97,7 +97,7 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
         and options.classes is None
         and (doubt := doubtful_task(y, targets)) is not None
     ):
-        warnings.warn(doubt, TaskWarning, stacklevel=3)  # of train_parallel's caller
+        warnings.warn(doubt, TaskWarning, stacklevel=4)  # of train_parallel's caller
     weight = read_sample_weight(options.sample_weight, inputs.n_samples)
     if options.class_weight is not None:
         of_classes = read_class_weight(options.class_weight, targets)

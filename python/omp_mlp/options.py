@@ -26,6 +26,7 @@ from omp_mlp.merging.methods import (
     skips,
 )
 from omp_mlp.model import OUTPUT_ACTIVATIONS, Model
+from omp_mlp.presets import PRESETS
 from omp_mlp.scaling import Scaling
 
 ONE_NETWORK = ("section", "synchronous", "hogwild")
@@ -215,6 +216,7 @@ class Options:
 
     threads: int = _row(None, _none_or(_integer(1)))
     merge: str = _row("gradient_diversity", _method_name, _REPLICAS)
+    preset: str | None = _row(None, _one_of(None, *PRESETS))
     hidden_layer_sizes: tuple[int, ...] = _row((128,), _sizes)
     activation: str = _row("relu", _one_of(*ACTIVATIONS))
     output_activation: str = _row("auto", _one_of("auto", *OUTPUT_ACTIVATIONS))

@@ -185,7 +185,7 @@ def _warn_of_retreats(rate: float, retreats: list[tuple[int, float]]) -> None:
         "the training diverged, and went on from the last good master with half the learning "
         f"rate: {rate:.3g} {rates}",
         LearningRateWarning,
-        stacklevel=4,  # of train_parallel's caller
+        stacklevel=5,  # of train_parallel's caller
     )
 
 
@@ -196,5 +196,5 @@ def _warn_of(skipped: list[tuple[int, int]]) -> None:
         f"left out of the merge, with an infinite loss or weight, or one that is not a number: "
         f"{shown}{more}",
         SkippedReplicaWarning,
-        stacklevel=4,  # of train_parallel's caller
+        stacklevel=5,  # of train_parallel's caller
     )

@@ -37,6 +37,7 @@ from omp_mlp.losses import log_softmax
 from omp_mlp.model import Model
 from omp_mlp.options import DEFAULTS, OPTIMIZERS, ROWS, SCHEDULES, Options, check_options
 from omp_mlp.plan import make_plan
+from omp_mlp.presets import PRESETS
 from omp_mlp.run import Run
 from omp_mlp.scaling import Scaling
 from omp_mlp.targets import read_classes
@@ -190,6 +191,12 @@ class _Estimator(BaseEstimator):
             "workers": _workers(self.n_jobs),
             **of_this_training,
         }
+        # A parameter that has its default counts as not given.
+        preset = ROWS["preset"].check("preset", self.preset)
+        for name, value in PRESETS.get(preset, {}).items():
+            if options[name] == DEFAULTS[name]:
+                options[name] = value
+        optimizer = options["optimizer"]
         if options["learning_rate_schedule"] == "adaptive":
             options["tol"] = self._tolerance()
         # scikit-learn overlooks settings of what is not in use, and so may a grid of parameters.
@@ -638,6 +645,9 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
     class_weight : mapping, "balanced" or None, default None
     power_t, momentum, nesterovs_momentum, validation_fraction, beta_1, beta_2, epsilon
         As in scikit-learn.
+    preset : {"tabular"}, optional
+        Other defaults, as in :func:`omp_mlp.train_parallel`. Here, a parameter that has its default
+        counts as not given.
     loss, label_smoothing, skip_confident, and all others
         As in :func:`omp_mlp.train_parallel`.
 
@@ -713,6 +723,7 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         n_jobs: int | None = None,
         threads: int | None = None,
         merge: str = "gradient_diversity",
+        preset: str | None = None,
         merge_every: int | tuple[int, int] | str | None = "auto",
         merge_options: Mapping[str, Any] | None = None,
         outer_optimizer: str = "auto",
@@ -1056,6 +1067,9 @@ class OmpMLPRegressor(RegressorMixin, _Estimator):
         For scikit-learn's "lbfgs" only.
     power_t, momentum, nesterovs_momentum, validation_fraction, beta_1, beta_2, epsilon
         As in scikit-learn.
+    preset : {"tabular"}, optional
+        Other defaults, as in :func:`omp_mlp.train_parallel`. Here, a parameter that has its default
+        counts as not given.
     huber_delta, quantile, scale_targets, and all others
         As in :func:`omp_mlp.train_parallel`.
 
@@ -1126,6 +1140,7 @@ class OmpMLPRegressor(RegressorMixin, _Estimator):
         n_jobs: int | None = None,
         threads: int | None = None,
         merge: str = "gradient_diversity",
+        preset: str | None = None,
         merge_every: int | tuple[int, int] | str | None = "auto",
         merge_options: Mapping[str, Any] | None = None,
         outer_optimizer: str = "auto",

@@ -15,17 +15,20 @@ from omp_mlp.ensemble import Ensemble
 from omp_mlp.model import Model
 from omp_mlp.options import check_options
 from omp_mlp.plan import make_plan
+from omp_mlp.presets import with_presets
 from omp_mlp.run import Run
 from omp_mlp.scaling import Scaling
 from omp_mlp.watch import Callback
 
 
+@with_presets
 def train_parallel(
     X: Matrix,
     y: object,
     threads: int | None = None,
     merge: str = "gradient_diversity",
     *,
+    preset: str | None = None,
     hidden_layer_sizes: Sequence[int] = (128,),
     activation: str = "relu",
     output_activation: str = "auto",
@@ -118,6 +121,14 @@ def train_parallel(
         gives another result on a machine with another number of cores.
     merge : str, default "gradient_diversity"
         A name from :func:`omp_mlp.merge_methods`.
+    preset : {"tabular"}, optional
+        Other defaults for options that the call does not give. What the call gives counts, even if
+        it gives the default. "tabular" is for tables, and has parts of RealMLP (Holzmueller et al.
+        2024): ``hidden_layer_sizes=(128, 128)``, ``parametrization="ntk"``,
+        ``input_gain_rate=6.0``, ``optimizer="adam"``, ``beta_2=0.95``, ``weight_decay=0.1`` and
+        ``learning_rate_schedule="coslog4"``, and ``strategy="synchronous"``, so that ``threads``
+        changes the speed alone. docs/defaults.md says what each part is worth. The search for the
+        epochs and the rate stays.
     hidden_layer_sizes : sequence of int, default (128,)
         Units of each hidden layer. An empty sequence gives a linear model.
     activation : str, default "relu"
