@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.common.files import read_json
 from benchmarks.defaults import __main__ as script
-from benchmarks.defaults import contestants, measure, problems, tables
+from benchmarks.defaults import ablation, contestants, measure, peers, problems, settings, tables
 from benchmarks.defaults.problems import Problem
 
 
@@ -78,6 +78,7 @@ FOUND = {
         "omp_32_rescaled": answers(None, 0.74),
     },
     "lost": {
+        "searched_1": answers(0.8),
         "rows": 20, "inputs": 3, "trivial": 0.6, "mlp": answers(0.8), "trees": answers(0.9),
         "omp_1": answers(0.785), "omp_8": answers(0.6), "omp_32": answers(None),
     },
@@ -90,6 +91,9 @@ def test_the_verdict_names_what_is_lost():
     assert verdict["omp_1"]["mean_difference"] == pytest.approx((0.1 - 0.015) / 2)
     assert verdict["omp_1"]["changed_by_scales"] == {}
     assert verdict["omp_8"]["trivial"] == ["lost"]
+    assert verdict["omp_1"]["largest_loss_on"] == "lost"
+    assert verdict["omp_1"]["mean_loss"] == pytest.approx(0.015)
+    assert verdict["omp_8"]["mean_loss"] is None
     assert verdict["omp_8"]["changed_by_scales"] == {"won": pytest.approx(0.01)}
     assert verdict["omp_32"]["diverged"] == ["lost"]
     assert verdict["omp_32"]["changed_by_scales"] == {"won": None}
@@ -97,6 +101,72 @@ def test_the_verdict_names_what_is_lost():
     lines = tables.scores(FOUND).splitlines()
     assert lines[2].startswith("| won | 30 x 2 | 0.500 | 0.850 ± 0.071 | 0.750 ± 0.000 | 0.740")
     assert "| **0.785 ± 0.000** | **0.600 ± 0.000** | diverges |" in lines[3]
+
+
+def test_searched_settings_are_those_that_score_best_on_rows_of_their_own(monkeypatch):
+    given = problem(300)
+    tried = []
+
+    class Answer:
+        def score(self, _, y):
+            tried[-1] = (*tried[-1], len(y))
+            return 0.9 if tried[-1][0] == 80 else 0.5
+
+    def train(_, y, *__, epochs=None, **___):
+        tried.append((epochs, len(y)))
+        return Answer()
+
+    monkeypatch.setattr(settings.omp_mlp, "train_parallel", train)
+    settings.searched(given, 2, seed=0)
+    assert len(tried) == len(settings.CANDIDATES) + 1
+    assert {of[1:] for of in tried[:-1]} == {(232, 58)}
+    assert tried[-1] == (80, 290)
+
+
+def test_robust_scales_and_the_smooth_clip():
+    X = np.column_stack([np.arange(5.0), np.full(5, 5.0), [0.0, 0, 0, 0, 8]])
+    # The first column has quartiles 1 and 3; the second is constant; the third has a range of 8.
+    expected = np.array([[-1, 0, 0], [-0.5, 0, 0], [0, 0, 0], [0.5, 0, 0], [1, 0, 2]])
+    np.testing.assert_allclose(ablation.robust(X, clips=False)(X), expected)
+    clipped = ablation.robust(X, clips=True)(X)
+    np.testing.assert_allclose(clipped, expected / np.sqrt(1 + expected**2 / 9), rtol=1e-6)
+
+
+def test_every_part_of_the_preset_trains_and_scores():
+    found = measure.measure_parts(problem(120), 1, lambda _: None)
+    assert set(ablation.PARTS) <= set(found)
+    for part in ablation.PARTS:
+        assert 0.6 <= found[part]["score"][0] <= 1.0
+    lines = tables.parts({"half planes": found}).splitlines()
+    assert len(lines) == 2 + len(ablation.PARTS)
+    kept = {"half planes": {"realmlp_td_s": answers(0.1), "tabm": answers(0.2)}}
+    ranked = tables.against_peers({"half planes": found}, kept).splitlines()
+    assert ranked[-2].startswith("| RealMLP-TD-S | 0.1000 | 4.00 |")
+    assert ranked[-1].startswith("| TabM | 0.2000 | 3.00 |")
+
+
+def test_equal_scores_share_their_places():
+    scores = {"one": {"a": 1.0, "b": 0.5, "c": 0.5}, "two": {"a": 0.1, "b": 0.3, "c": 0.2}}
+    assert measure.mean_ranks(scores) == {"a": 2.0, "b": 1.75, "c": 2.25}
+
+
+def test_a_peer_is_asked_on_the_first_rows_and_its_answers_are_kept(tmp_path, monkeypatch):
+    asked = []
+
+    def fit(peer, few, seed):
+        asked.append((peer, len(few.y), seed))
+        return lambda X: np.zeros(len(X), dtype=int)
+
+    monkeypatch.setattr(peers, "_fit", fit)
+    monkeypatch.setattr(peers, "ROWS", 20)
+    monkeypatch.setattr(peers, "KEPT", tmp_path / "peers.json")
+    monkeypatch.setattr(problems, "load", lambda *_: problem(200))
+    for peer in ("tabm", "torch"):
+        script.main(["--peers", peer, "--seeds", "2", "--only", "half planes"])
+    kept = peers.kept()["half planes"]
+    assert asked == [("tabm", 20, 0), ("tabm", 20, 1), ("torch", 20, 0), ("torch", 20, 1)]
+    assert kept["tabm"]["score"] == [np.mean(problem(200).y_test == 0)] * 2
+    assert set(kept) == {"tabm", "torch"}
 
 
 def test_the_whole_script(tmp_path, monkeypatch):
@@ -107,5 +177,5 @@ def test_the_whole_script(tmp_path, monkeypatch):
     assert len(stored["pieces"]["half planes"]["omp_8_rescaled"]["score"]) == 2
     again = script.main(["--redraw", "--out", str(tmp_path)])
     assert again["verdict"] == content["verdict"]
-    for name in ("defaults", "defaults-time"):
+    for name in ("defaults", "defaults-searched", "defaults-time"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000

@@ -4,6 +4,8 @@
     make defaults ARGS=--quick              small data and one seed, to see that all works
     make defaults ARGS=--docs               and put tables, pictures and JSON into docs/
     make defaults ARGS="--redraw --docs"    without measuring, from the JSON in --out
+    make defaults ARGS=--parts              the parts of preset="tabular" alone, and its peers
+    make defaults ARGS=--peers              ask the slow peers alone; needs the extra "peers"
 
 A quarter of the rows of each set is held out; it is scored once, after the training. Each training
 has one core. Seconds are CPU seconds of the whole call, the search for epochs and the scoring
@@ -14,7 +16,7 @@ here, and not what other data will give.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from ..common import documents, pictures
 from ..common.files import Results, read_json
 from ..common.machine import describe_run, machine_line, stamp
 from ..common.progress import Progress
-from . import measure, problems, tables
+from . import measure, peers, problems, tables
 from . import pictures as drawing
 
 COMMAND = "make defaults"
@@ -42,6 +44,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--mnist", metavar="FOLDER", help="MNIST's files, if not in OMP_MLP_DATA")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these data only")
+    parser.add_argument(
+        "--parts", action="store_true", help='measure the parts of preset="tabular" alone'
+    )
+    parser.add_argument(
+        "--peers", nargs="*", choices=list(peers.LABELS), metavar="NAME",
+        help="ask these peers alone, or all, and keep their answers in peers.json",
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.seeds = 1
@@ -64,9 +73,63 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return results.content
 
 
+def judge_parts(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure the parts of the preset on the first rows of the tables; return the results."""
+    path = arguments.out / "defaults-parts.json"
+    if arguments.redraw:
+        content = read_json(path)
+    else:
+        progress = Progress()
+        decided = {key: getattr(arguments, key) for key in ("seeds", "only")}
+        about = describe_run(f"{COMMAND} ARGS=--parts", decided)
+        results = Results(path, about, resume=arguments.resume)
+        with threadpool_limits(1):
+            for problem in _tables(arguments):
+                results.take(
+                    problem.name,
+                    lambda p=problem: measure.measure_parts(p, arguments.seeds, progress),
+                )
+        content = results.content
+    made = {
+        "parts": tables.parts(content["pieces"]),
+        "peers": tables.against_peers(content["pieces"], peers.kept()),
+    }
+    if arguments.docs:
+        documents.publish("defaults.md", "parts", content, made)
+    print(f"{stamp(content)}\n\n{made['parts']}\n\n{made['peers']}\n")
+    return content
+
+
+def ask_peers(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Ask slow peers for all tables; keep what they answer."""
+    progress = Progress()
+    decided = {key: getattr(arguments, key) for key in ("seeds", "only")}
+    results = Results(peers.KEPT, describe_run(f"{COMMAND} ARGS=--peers", decided))
+    answers = dict(peers.kept())
+    with threadpool_limits(1):
+        for peer in arguments.peers or peers.LABELS:
+            for problem in _tables(arguments):
+                answer = measure.measure_peer(peer, problem, arguments.seeds, progress)
+                answers[problem.name] = {**answers.get(problem.name, {}), peer: answer}
+                results.write(pieces=answers)
+    return results.content
+
+
+def _tables(arguments: argparse.Namespace) -> Iterator[problems.Problem]:
+    """Yield the tables that come from files."""
+    for name in arguments.only or problems.of_folder(arguments.tables):
+        problem = problems.load(name, arguments.tables, arguments.mnist)
+        if problem is not None and problem.is_table:
+            yield problem
+
+
 def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
     """Measure, judge, write; return the results."""
     arguments = parse_arguments(argv)
+    if arguments.peers is not None:
+        return ask_peers(arguments)
+    if arguments.parts:
+        return judge_parts(arguments)
     path = arguments.out / "defaults.json"
     content = read_json(path) if arguments.redraw else run(arguments)
     found = content["pieces"]

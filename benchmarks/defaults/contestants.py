@@ -1,9 +1,10 @@
-"""Who is asked: omp_mlp with no option set but the number of replicas, and scikit-learn."""
+"""Who is asked: omp_mlp with and without options, and scikit-learn."""
 
 from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,31 +19,51 @@ from sklearn.preprocessing import StandardScaler
 import omp_mlp
 
 from .problems import Problem
+from .settings import searched
 
 REPLICAS = (1, 8, 32)
-_MOST_ENTRIES = 20_000_000  # that trees look at
+_MOST_ENTRIES = 20_000_000  # that trees look at, and that settings are searched on
 _MANY_ROWS = 10_000  # from here on scikit-learn's MLP stops early, or it would take minutes
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """``replicas``: of omp_mlp; 0 for scikit-learn's estimators."""
+    """Someone who trains on a problem, and answers.
+
+    ``replicas``: of omp_mlp; 0 for scikit-learn's estimators. ``searches``: whether the settings
+    are searched on rows of their own.
+    """
 
     name: str
     label: str
     replicas: int = 0
+    preset: str | None = None
+    searches: bool = False
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is omp_mlp with no option set but the number of replicas."""
+        return self.replicas > 0 and self.preset is None and not self.searches
 
     def takes(self, problem: Problem) -> bool:
         """Whether it can be asked, and answers within minutes."""
-        if self.name != "trees":
+        if self.preset is not None:
+            return problem.is_table
+        if not self.searches and self.name != "trees":
             return True
         return not scipy.sparse.issparse(problem.X) and problem.X.size <= _MOST_ENTRIES
 
 
 OURS = [Contestant(f"omp_{n}", f"omp_mlp, n = {n}", n) for n in REPLICAS]
+PRESETS = [
+    Contestant(f"tabular_{n}", f'preset="tabular", n = {n}', n, preset="tabular") for n in REPLICAS
+]
+SEARCHED = [
+    Contestant(f"searched_{n}", f"searched settings, n = {n}", n, searches=True) for n in REPLICAS
+]
 MLP = Contestant("mlp", "scikit-learn's MLP, scaled")
 TREES = Contestant("trees", "scikit-learn's boosted trees")
-ALL = [*OURS, MLP, TREES]
+ALL = [*OURS, *PRESETS, *SEARCHED, MLP, TREES]
 
 
 def ask(contestant: Contestant, problem: Problem, seed: int) -> dict[str, float | None]:
@@ -50,21 +71,29 @@ def ask(contestant: Contestant, problem: Problem, seed: int) -> dict[str, float 
 
     The score is None if the training diverged.
     """
+    return timed(lambda: _score(contestant, problem, seed))
+
+
+def timed(score: Callable[[], float]) -> dict[str, float | None]:
+    """Return a score, or None if the training diverged, and the CPU seconds that it took."""
     begin = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of scikit-learn's MLP, that it did not converge
         try:
-            score = _score(contestant, problem, seed)
+            found: float | None = score()
         except omp_mlp.TrainingDivergedError:
-            score = None
-    return {"score": score, "seconds": time.process_time() - begin}
+            found = None
+    return {"score": found, "seconds": time.process_time() - begin}
 
 
 def _score(contestant: Contestant, problem: Problem, seed: int) -> float:
-    if contestant.replicas:
-        model: Any = omp_mlp.train_parallel(
-            problem.X, problem.y, contestant.replicas, seed=seed, workers=1
-        )
+    if contestant.searches:
+        model: Any = searched(problem, contestant.replicas, seed)
+    elif contestant.replicas:
+        model = omp_mlp.train_parallel(
+            problem.X, problem.y, contestant.replicas,
+            preset=contestant.preset, seed=seed, workers=1,
+        )  # fmt: skip
     else:
         model = _estimator(contestant, problem, seed).fit(problem.X, problem.y)
     return float(model.score(problem.X_test, problem.y_test))

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from .contestants import ALL, MLP, OURS, ask, trivial
+from . import peers
+from .ablation import PARTS, ask_part
+from .contestants import ALL, MLP, OURS, SEARCHED, ask, trivial
 from .problems import Problem
 
 # How far below scikit-learn's scaled MLP the score of n replicas may be.
@@ -25,7 +27,9 @@ def measure(problem: Problem, seeds: int, say: Callable[[str], None]) -> dict[st
     for contestant in ALL:
         if contestant.takes(problem):
             say(f"{problem.name}: {contestant.label}")
-            found[contestant.name] = _over_seeds(contestant, problem, seeds)
+            # Searched settings are many trainings.
+            count = 1 if contestant.searches else seeds
+            found[contestant.name] = _over_seeds(contestant, problem, count)
     rescaled = problem.rescaled()
     if rescaled is not None:
         for contestant in OURS:
@@ -35,8 +39,32 @@ def measure(problem: Problem, seeds: int, say: Callable[[str], None]) -> dict[st
 
 
 def _over_seeds(contestant: Any, problem: Problem, seeds: int) -> dict[str, Any]:  # noqa: ANN401
-    answers = [ask(contestant, problem, seed) for seed in range(seeds)]
+    return _listed([ask(contestant, problem, seed) for seed in range(seeds)])
+
+
+def _listed(answers: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
     return {key: [answer[key] for answer in answers] for key in ("score", "seconds")}
+
+
+def measure_parts(problem: Problem, seeds: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the same of no option and of each part of the preset, on the first rows of a table."""
+    few = problem.limited(peers.ROWS)
+    found: dict[str, Any] = {"rows": few.X.shape[0], "is_regression": problem.is_regression}
+    say(f"{problem.name}, {peers.ROWS:,} rows: {OURS[0].label}")
+    found[OURS[0].name] = _over_seeds(OURS[0], few, seeds)
+    for part in PARTS:
+        say(f"{problem.name}, {peers.ROWS:,} rows: {part}")
+        found[part] = _listed([ask_part(part, few, seed) for seed in range(seeds)])
+    return found
+
+
+def measure_peer(
+    peer: str, problem: Problem, seeds: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return scores and seconds of a peer on the first rows, a list over the seeds."""
+    say(f"{problem.name}, {peers.ROWS:,} rows: {peers.LABELS[peer]}")
+    few = problem.limited(peers.ROWS)
+    return _listed([peers.ask(peer, few, seed) for seed in range(seeds)])
 
 
 def mean_score(answers: Mapping[str, Any]) -> float | None:
@@ -80,6 +108,7 @@ def judge(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 if (mean_score(problem[ours.name]) or 0) <= problem["trivial"] + 1e-9
                 and (mean_score(problem[MLP.name]) or 0) > problem["trivial"] + 0.02
             ],
+            **_against_searched(ours.replicas, found),
             "changed_by_scales": {
                 name: change
                 for name, change in changes.items()
@@ -87,3 +116,39 @@ def judge(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             },
         }
     return verdict
+
+
+def _against_searched(
+    replicas: int, found: Mapping[str, Mapping[str, Any]]
+) -> dict[str, float | str | None]:
+    """Return the mean loss and the largest against the settings that were searched."""
+    searched = next(one.name for one in SEARCHED if one.replicas == replicas)
+    ours = next(one.name for one in OURS if one.replicas == replicas)
+    losses = {}
+    for name, problem in found.items():
+        if searched in problem:
+            best, score = mean_score(problem[searched]), mean_score(problem[ours])
+            losses[name] = None if best is None or score is None else best - score
+    known = {name: loss for name, loss in losses.items() if loss is not None}
+    if not known:
+        return {"mean_loss": None, "largest_loss": None, "largest_loss_on": None}
+    worst = max(known, key=lambda name: known[name])
+    return {
+        "mean_loss": fmean(known.values()),
+        "largest_loss": known[worst],
+        "largest_loss_on": worst,
+    }
+
+
+def mean_ranks(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean rank of each contestant, 1 for the best, from scores by problem and name.
+
+    Those that are equal share the mean of their places.
+    """
+    places: dict[str, list[float]] = {}
+    for of_problem in scores.values():
+        for name, score in of_problem.items():
+            better = sum(other > score for other in of_problem.values())
+            equal = sum(other == score for other in of_problem.values())
+            places.setdefault(name, []).append(better + (equal + 1) / 2)
+    return {name: fmean(of_name) for name, of_name in places.items()}

@@ -45,12 +45,21 @@ class Problem:
         """Whether the score is R^2 and not the accuracy."""
         return self.y.dtype.kind == "f"
 
+    @property
+    def is_table(self) -> bool:
+        """Whether X has columns of their own, and is no image and no sparse matrix."""
+        return not scipy.sparse.issparse(self.X) and self.X.dtype != np.uint8
+
+    def limited(self, rows: int) -> Problem:
+        """Return the problem with the first rows to train on, and all that are held out."""
+        return Problem(self.name, self.X[:rows], self.y[:rows], self.X_test, self.y_test)
+
     def rescaled(self) -> Problem | None:
         """Return the problem with columns times 1e6, 1 and 1e-6 in turn, and shifted.
 
         None for images and sparse matrices, whose columns have one scale.
         """
-        if scipy.sparse.issparse(self.X) or self.X.dtype == np.uint8:
+        if not self.is_table:
             return None
         factor = np.resize([1e6, 1.0, 1e-6], self.X.shape[1])
         shift = factor * np.resize([3.0, 0.0, -20.0], self.X.shape[1])
@@ -60,8 +69,12 @@ class Problem:
 
 def names(tables: Path | None) -> list[str]:
     """Return the names of the problems that can be had: tables only from their folder."""
-    found = [] if tables is None else sorted(path.name[:-7] for path in tables.glob("*.csv.gz"))
-    return [*found, *_MADE]
+    return [*of_folder(tables), *_MADE]
+
+
+def of_folder(tables: Path | None) -> list[str]:
+    """Return the names of the tables in a folder."""
+    return [] if tables is None else sorted(path.name[:-7] for path in tables.glob("*.csv.gz"))
 
 
 @cache

@@ -7,8 +7,10 @@ from statistics import fmean
 from typing import Any
 
 from ..common.tables import as_markdown
-from .contestants import ALL, MLP, OURS, TREES
-from .measure import ALLOWED, mean_score, spread
+from . import peers
+from .ablation import PARTS, WHOLE
+from .contestants import ALL, MLP, OURS, PRESETS
+from .measure import ALLOWED, mean_ranks, mean_score, spread
 
 
 def scores(found: Mapping[str, Mapping[str, Any]]) -> str:
@@ -19,11 +21,22 @@ def scores(found: Mapping[str, Mapping[str, Any]]) -> str:
         cells = [_cell(problem, c.name) for c in ALL]
         size = f"{problem['rows']:,} x {problem['inputs']:,}"
         rows.append([name, size, f"{problem['trivial']:.3f}", *cells])
-    mean = [
-        f"{fmean(mean_score(p[c.name]) or 0.0 for p in found.values()):.4f}" for c in (*OURS, MLP)
-    ]
-    rows.append(["**mean**", "", "", *mean, ""])
+    rows.append(["**mean**", "", "", *(_mean(found, c.name) for c in ALL)])
+    rows.append(
+        ["**mean where all were asked**", "", "", *(_mean(_common(found), c.name) for c in ALL)]
+    )
     return as_markdown(header, rows, numeric=True)
+
+
+def _common(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {name: p for name, p in found.items() if all(c.name in p for c in ALL)}
+
+
+def _mean(found: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """Return the mean score over all problems; "" if it was not asked for all of them."""
+    if not found or any(name not in problem for problem in found.values()):
+        return ""
+    return f"{fmean(mean_score(problem[name]) or 0.0 for problem in found.values()):.4f}"
 
 
 def _cell(problem: Mapping[str, Any], name: str) -> str:
@@ -42,8 +55,10 @@ def _cell(problem: Mapping[str, Any], name: str) -> str:
 def seconds(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Lay out the CPU seconds of all problems together, and of the slowest."""
     rows = []
-    for contestant in (*OURS, MLP, TREES):
+    for contestant in ALL:
         asked = {name: p for name, p in found.items() if contestant.name in p}
+        if not asked:
+            continue
         took = {name: fmean(p[contestant.name]["seconds"]) for name, p in asked.items()}
         slowest = max(took, key=lambda name: took[name])
         rows.append(
@@ -70,6 +85,7 @@ def verdict(judged: Mapping[str, Any]) -> str:
                 ", ".join(about["diverged"]) or "none",
                 ", ".join(about["trivial"]) or "none",
                 changed or "none",
+                _loss(about),
             ]
         )
     header = [
@@ -79,5 +95,62 @@ def verdict(judged: Mapping[str, Any]) -> str:
         "diverged",
         "as good as trivial",
         "changed by scales",
+        "loss against searched settings: mean, largest",
     ]
     return as_markdown(header, rows)
+
+
+def _loss(about: Mapping[str, Any]) -> str:
+    if about["mean_loss"] is None:
+        return "-"
+    largest = f"{about['largest_loss']:+.3f} ({about['largest_loss_on']})"
+    return f"{about['mean_loss']:+.4f}, {largest}"
+
+
+def against_peers(
+    found: Mapping[str, Mapping[str, Any]], kept: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Lay out a line for each contestant on the first rows of the tables: score, rank, seconds.
+
+    Only tables and peers that were asked for all of them count.
+    """
+    labels = {OURS[0].name: OURS[0].label, WHOLE: PRESETS[0].label, **peers.LABELS}
+    answers = {name: {**kept[name], **of} for name, of in found.items() if name in kept}
+    asked = [key for key in labels if answers and all(key in of for of in answers.values())]
+    scores = {
+        name: {key: mean_score(of[key]) or 0.0 for key in asked} for name, of in answers.items()
+    }
+    ranks = mean_ranks(scores)
+    rows = [
+        [
+            labels[key],
+            f"{fmean(of[key] for of in scores.values()):.4f}",
+            f"{ranks[key]:.2f}",
+            f"{sum(fmean(of[key]['seconds']) for of in answers.values()):.1f} s",
+            str(min(len(of[key]["score"]) for of in answers.values())),
+        ]
+        for key in asked
+    ]
+    header = [f"{len(answers)} tables", "mean score", "mean rank", "CPU seconds", "seeds"]
+    return as_markdown(header, rows, numeric=True)
+
+
+def parts(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lay out a line for each part of the preset: mean score, how it changes, and seconds."""
+    header = [f"{len(found)} tables", "mean score", "change", "at best", "at worst", "CPU seconds"]
+    rows = []
+    for part in PARTS:
+        scores = [mean_score(of[part]) or 0.0 for of in found.values()]
+        whole = [mean_score(of[WHOLE]) or 0.0 for of in found.values()]
+        changes = [score - base for score, base in zip(scores, whole, strict=True)]
+        shown = [f"{fmean(changes):+.4f}", f"{max(changes):+.3f}", f"{min(changes):+.3f}"]
+        took = sum(fmean(of[part]["seconds"]) for of in found.values())
+        rows.append(
+            [
+                part,
+                f"{fmean(scores):.4f}",
+                *(["", "", ""] if part == WHOLE else shown),
+                f"{took:.1f} s",
+            ]
+        )
+    return as_markdown(header, rows, numeric=True)
