@@ -114,8 +114,8 @@ MODULES = {
 
 # What a training is put together from, in this order: each knows those before it, and all modules
 # that are not listed, which know none of these.
-ORDER = ["merging", "cadence", "options", "costs", "data", "network", "plan", "run", "search"]
-ORDER += ["automatic", "train", "sklearn", "plot", "cli", "__main__"]
+ORDER = ["merging", "cadence", "options", "costs", "data", "network", "plan", "lbfgs", "run"]
+ORDER += ["search", "automatic", "train", "sklearn", "plot", "cli", "__main__"]
 REQUIRED = {"numpy", "safetensors"}
 OPTIONAL = {"google", "joblib", "matplotlib", "onnx", "pooch", "pyarrow", "scipy", "sklearn"}
 OPTIONAL |= {"threadpoolctl", "torch", "tqdm"}

@@ -535,3 +535,36 @@ except ImportError as error:
     command = [sys.executable, "-c", program]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert said == 'scikit-learn 1.6 or later is needed: pip install "omp_mlp[sklearn]"\n'
+
+
+# ----------------------------------------------------------------------------------------- L-BFGS
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_lbfgs_is_that_of_train_parallel_with_alpha_over_the_rows(estimator):
+    y = target(estimator)
+    # Settings of other solvers are overlooked; tol is that of the gradient.
+    fitted = estimator(
+        hidden_layer_sizes=(8,),
+        solver="lbfgs",
+        alpha=0.6,
+        tol=0.02,
+        early_stopping=True,
+        max_iter=30,
+        random_state=5,
+    ).fit(X, y)
+    model = omp_mlp.train_parallel(
+        X,
+        y,
+        hidden_layer_sizes=(8,),
+        optimizer="lbfgs",
+        l2=0.005,
+        tol=0.02,
+        epochs=30,
+        early_stopping=True,
+        seed=5,
+        threads=2,
+    )
+    assert same(fitted.model_, model)
+    assert fitted.n_iter_ == len(model.history) > 1
+    assert not hasattr(fitted, "partial_fit")

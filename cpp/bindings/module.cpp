@@ -3,6 +3,7 @@
 
 #include "bindings/activation.hpp"
 #include "bindings/build.hpp"
+#include "bindings/full_batch.hpp"
 #include "bindings/loss.hpp"
 #include "bindings/merge.hpp"
 #include "bindings/network.hpp"
@@ -20,4 +21,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     omp_mlp::bind_optimizer(m);
     omp_mlp::bind_merge(m);
     omp_mlp::bind_train(m);
+    omp_mlp::bind_full_batch(m);
 }

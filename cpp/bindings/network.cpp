@@ -19,12 +19,18 @@ PyNetwork::PyNetwork(const std::vector<Index>& layer_sizes, Activation activatio
     if (!packed_parameters) {
         return;
     }
-    const Index size = network.shape.packed_size();
-    if (packed_parameters->size() != size) {
+    parameters = unpacked(network.shape, *packed_parameters);
+}
+
+Parameters unpacked(const Shape& shape, const Array<float>& packed_parameters) {
+    const Index size = shape.packed_size();
+    if (packed_parameters.size() != size) {
         throw py::value_error{"parameters must have " + std::to_string(size) + " entries; got " +
-                              std::to_string(packed_parameters->size())};
+                              std::to_string(packed_parameters.size())};
     }
-    unpack(network.shape, view(*packed_parameters), parameters.emplace(network.shape));
+    Parameters parameters{shape};
+    unpack(shape, view(packed_parameters), parameters);
+    return parameters;
 }
 
 const Parameters& PyNetwork::given() const {

@@ -11,6 +11,9 @@
 
 namespace omp_mlp {
 
+// Undoes packed(); throws if there are too many or too few.
+Parameters unpacked(const Shape& shape, const Array<float>& packed_parameters);
+
 struct PyNetwork {
     Network network;
     std::optional<Parameters> parameters;  // without them, a training draws where it starts

@@ -67,13 +67,7 @@ Observer make_observer(const Network& network, const std::optional<py::function>
             return (*after_round)(named_columns(report), packed(network.shape, master)).cast<bool>();
         };
     }
-    observer.during_round = [&](const Progress& progress) {
-        const py::gil_scoped_acquire acquire;
-        if (PyErr_CheckSignals() != 0) {
-            throw py::error_already_set{};
-        }
-        return during_round && (*during_round)(progress.samples, progress.loss_sum).cast<bool>();
-    };
+    observer.during_round = watch(during_round);
     return observer;
 }
 
@@ -162,6 +156,16 @@ Array<std::int64_t> epoch_order(Index samples, Index replicas, Index replica, In
 }
 
 }  // namespace
+
+std::function<bool(const Progress&)> watch(const std::optional<py::function>& watcher) {
+    return [&watcher](const Progress& progress) {
+        const py::gil_scoped_acquire acquire;
+        if (PyErr_CheckSignals() != 0) {
+            throw py::error_already_set{};
+        }
+        return watcher && (*watcher)(progress.samples, progress.loss_sum).cast<bool>();
+    };
+}
 
 void bind_train(py::module_& m) {
     bind_options(m);

@@ -313,6 +313,24 @@ class TrainResult:
     @property
     def divergence(self) -> tuple[int, int] | None: ...
 
+class FullBatch:
+    def __init__(
+        self,
+        *,
+        network: Network,
+        samples: Samples,
+        targets: Targets,
+        first_layer: str,
+        center_inputs: bool,
+        workers: int,
+    ) -> None: ...
+    def start(self, *, init: Init, seed: int) -> _Float32: ...
+    def to_centered(self, *, parameters: _Float32) -> _Float32: ...
+    def to_raw(self, *, parameters: _Float32) -> _Float32: ...
+    def evaluate(
+        self, *, parameters: _Float32, during_round: Callable[[int, float], bool] | None
+    ) -> tuple[float, npt.NDArray[np.float64]] | None: ...
+
 class MergeOption:
     @property
     def name(self) -> str: ...

@@ -16,7 +16,7 @@ from omp_mlp.cadence import ENOUGH_MERGES, count_parameters, work_a_sample
 from omp_mlp.data import TrainingData
 from omp_mlp.inputs import Inputs
 from omp_mlp.network import layer_sizes_for
-from omp_mlp.options import ONE_NETWORK, Options
+from omp_mlp.options import LBFGS, ONE_NETWORK, Options
 from omp_mlp.search import is_worth_a_search, search
 from omp_mlp.sparse import Csr
 from omp_mlp.workers import available_cores
@@ -50,6 +50,8 @@ _SAMPLES = 800_000
 _FEWEST_EPOCHS = 10
 _MOST_EPOCHS = 80
 _FEW_REPLICAS = 8  # more than these need twice as many epochs
+
+_MOST_ITERATIONS = 200  # of L-BFGS, as in scikit-learn
 
 _ROWS_LOOKED_AT = 4096
 
@@ -90,6 +92,8 @@ def _center_inputs(_: Options, data: TrainingData) -> bool:
 
 
 def _batch_size(options: Options, data: TrainingData) -> int:
+    if options.optimizer == LBFGS:
+        return data.inputs.n_samples
     if options.parametrization == "ntk":
         replicas = 1 if options.strategy in ONE_NETWORK else options.threads
         return max(BATCH_OF_WHOLE_STEPS, _BATCH_OF_NTK // replicas)
@@ -108,6 +112,8 @@ def _learning_rate(options: Options, data: TrainingData) -> float:
 
     Larger batches have less noise, so that longer steps pay; they grow with the square root.
     """
+    if options.optimizer == LBFGS:
+        return 1.0  # a line search finds the step
     if options.optimizer in _ADAPTIVE:
         if options.parametrization == "ntk":
             batches = options.batch_size / _BATCH_OF_NTK
@@ -171,14 +177,18 @@ def _with_epochs(
     options: Options, data: TrainingData, limit: float, *, changes_rate: bool
 ) -> Options:
     n_samples = data.inputs.n_samples
-    longer = 2 if options.threads > _FEW_REPLICAS else 1
-    most = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _SAMPLES // n_samples)) * longer
+    if options.optimizer == LBFGS:
+        most, changes_rate = _MOST_ITERATIONS, False
+    else:
+        longer = 2 if options.threads > _FEW_REPLICAS else 1
+        most = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _SAMPLES // n_samples)) * longer
     most = int(min(most, limit))
     candidates = sorted({max(epochs, 1) for epochs in (most // 16, most // 4, most)})
     nonzeros = data.inputs.nonzeros_a_sample()
     layer_sizes = layer_sizes_for(options, data.inputs, data.targets)
     work = sum(candidates) * n_samples * work_a_sample(nonzeros, layer_sizes)
-    work += len(candidates) * _work_of_merges(options.threads, layer_sizes)
+    if options.optimizer != LBFGS:
+        work += len(candidates) * _work_of_merges(options.threads, layer_sizes)
     if options.early_stopping:
         return dataclasses.replace(options, epochs=most)
     if not is_worth_a_search(options, n_samples, work):

@@ -15,6 +15,14 @@ FloatArray = npt.NDArray[np.float32]
 Option = TypeVar("Option")
 
 
+def require_scipy(for_what: str, extra: str) -> None:
+    """Raise an error that says how to get SciPy, if it is missing."""
+    try:
+        import scipy.optimize  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f'{for_what} needs SciPy: pip install "omp_mlp[{extra}]"') from error
+
+
 def integer(name: str, value: object, minimum: int) -> int:
     """Check that a value is an integer of at least ``minimum``."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):

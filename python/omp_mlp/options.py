@@ -32,9 +32,13 @@ from omp_mlp.scaling import Scaling
 ONE_NETWORK = ("section", "synchronous", "hogwild")
 """The strategies that train one network with several threads, without replicas to merge."""
 STRATEGIES = ("replica", *ONE_NETWORK, "pattern", "auto")
-OPTIMIZERS = tuple(row.name for row in _core.optimizers())
+LBFGS = "lbfgs"
+"""The optimizer that takes steps of the full batch, with SciPy; the others are the core's."""
+_STEPWISE = tuple(row.name for row in _core.optimizers())
+OPTIMIZERS = (*_STEPWISE, LBFGS)
 PLAIN_OPTIMIZERS = tuple(row.name for row in _core.optimizers() if row.may_step_in_place)
 """The optimizers that keep no gradient in memory, where nothing else asks for one."""
+STRATEGIES_OF_LBFGS = ("replica", "synchronous", "auto")
 SCHEDULES = ("linear", "constant", "cosine", "one_cycle", "inverse_scaling", "adaptive", "coslog4")
 OUTPUTS_OF_LOSS = {name: tuple(row.outputs) for name, row in LOSSES.items()}
 _LOSSES_OF_SETTING = {
@@ -227,16 +231,24 @@ class Options:
     quantile: float = _row(0.5, _fraction)
     label_smoothing: float = _row(0.0, _real(below=1.0))
     epochs: int = _row("auto", _words_or(_AUTO, _integer(0)), field="epochs")
-    batch_size: int = _row("auto", _words_or(_AUTO, _integer(1)))
+    batch_size: int = _row("auto", _words_or(_AUTO, _integer(1)), optimizers=_STEPWISE)
     learning_rate: float = _row(
-        "auto", _words_or(_AUTO, _real()), field="optimizer.learning_rate.start"
+        "auto",
+        _words_or(_AUTO, _real()),
+        optimizers=_STEPWISE,
+        field="optimizer.learning_rate.start",
     )
     learning_rate_schedule: str = _row(
-        "linear", _one_of(*SCHEDULES), field="optimizer.learning_rate.schedule"
+        "linear",
+        _one_of(*SCHEDULES),
+        optimizers=_STEPWISE,
+        field="optimizer.learning_rate.schedule",
     )
     power_t: float = _row(0.5, _real(), field="optimizer.learning_rate.power_t")
     tol: float = _row(1e-4, _real(), field="optimizer.learning_rate.tol")
-    warmup_share: float = _row(0.0, _real(below=1.0), field="optimizer.learning_rate.warmup_share")
+    warmup_share: float = _row(
+        0.0, _real(below=1.0), optimizers=_STEPWISE, field="optimizer.learning_rate.warmup_share"
+    )
     optimizer: str = _row(
         "sgd", _one_of(*OPTIMIZERS), field="optimizer.method", to_core=_core.optimizer
     )
@@ -253,11 +265,12 @@ class Options:
     epsilon: float = _row(
         1e-8, _real(_TINY), optimizers=("adam", "adamw", "rmsprop"), field="optimizer.epsilon"
     )
-    weight_decay: float | str = _row("auto", _words_or(_AUTO, _real()))
+    weight_decay: float | str = _row("auto", _words_or(_AUTO, _real()), optimizers=_STEPWISE)
     l2: float = _row(0.0, _real(), field="optimizer.l2")
     max_norm: float | None = _row(
         None,
         _none_or(_positive),
+        optimizers=_STEPWISE,
         field="optimizer.max_norm",
         to_core=lambda value: math.inf if value is None else value,
     )
@@ -295,16 +308,22 @@ class Options:
     parametrization: str = _row(
         "standard",
         _one_of("standard", "ntk"),
+        optimizers=_STEPWISE,
         field="optimizer.ntk",
         to_core=lambda value: value == "ntk",
     )
     input_gain_rate: float = _row(
-        0.0, _real(), ("replica", "synchronous", "pattern", "auto"), field="optimizer.gain_rate"
+        0.0,
+        _real(),
+        ("replica", "synchronous", "pattern", "auto"),
+        optimizers=_STEPWISE,
+        field="optimizer.gain_rate",
     )
     init_scale: float | str = _row("auto", _words_or(("auto", "glorot", "he", "lecun"), _real()))
     shuffle: str | bool = _row(
         "global",
         _one_of("global", "shards", False),
+        optimizers=_STEPWISE,
         field="shuffle",
         to_core=lambda value: value or "none",
     )
@@ -316,7 +335,7 @@ class Options:
     validation_fraction: float = _row(0.1, _fraction)
     patience: int | str = _row("auto", _words_or(_AUTO, _integer(1)))
     min_delta: float = _row(0.0, _real())
-    dropout: float | tuple[float, ...] = _row(0.0, _rates)
+    dropout: float | tuple[float, ...] = _row(0.0, _rates, optimizers=_STEPWISE)
     first_layer: str = _row("auto", _one_of("auto", "sparse", "dense"))
     forward_precision: str = _row(
         "float32",
@@ -326,7 +345,9 @@ class Options:
         field="batch.bfloat16_forward",
         to_core=lambda value: value == "bfloat16",
     )
-    skip_confident: float = _row(0.0, _real(below=1.0), field="batch.skip_confident")
+    skip_confident: float = _row(
+        0.0, _real(below=1.0), optimizers=_STEPWISE, field="batch.skip_confident"
+    )
     center_inputs: bool = _row("auto", _one_of(False, True, "auto"), field="center_inputs")
     scale_inputs: Scaling | str | bool = _row("auto", _scaling_or(False, "auto"))
     scale_targets: Scaling | str | bool = _row("auto", _scaling_or(False, "auto"))
@@ -576,6 +597,8 @@ def _check_optimizer(options: Options) -> None:
                 f"{name} goes with optimizer={' or '.join(map(repr, row.optimizers))}; "
                 f"got {name}={value!r} and optimizer={options.optimizer!r}"
             )
+    if options.optimizer == LBFGS:
+        _check_lbfgs(options)
     got = options.asked_of_gradients()
     for name, value in (("strategy", "hogwild"), ("forward_precision", "bfloat16")):
         if getattr(options, name) == value and got:
@@ -586,14 +609,33 @@ def _check_optimizer(options: Options) -> None:
             )
 
 
+def _check_lbfgs(options: Options) -> None:
+    checks.require_scipy("optimizer='lbfgs'", LBFGS)
+    if options.strategy not in STRATEGIES_OF_LBFGS:
+        raise ValueError(
+            "optimizer='lbfgs' takes all samples for a step, and goes with strategy="
+            f"{' or '.join(map(repr, STRATEGIES_OF_LBFGS))}; got strategy={options.strategy!r}"
+        )
+    refused = [name for name in ROWS if _is_refused(options, name, "synchronous")]
+    if refused:
+        got = ", ".join(f"{name}={getattr(options, name)!r}" for name in refused)
+        raise ValueError(
+            "optimizer='lbfgs' trains one network, with nothing to merge; options of replicas go "
+            f"with optimizer={' or '.join(map(repr, _STEPWISE))}. Got {got}"
+        )
+
+
 def _check_schedule(options: Options) -> None:
     schedule = options.learning_rate_schedule
     for name, goes_with in (("power_t", "inverse_scaling"), ("tol", "adaptive")):
         value = getattr(options, name)
+        if name == "tol" and options.optimizer == LBFGS:
+            continue
         if value != DEFAULTS[name] and schedule != goes_with:
+            also = " or optimizer='lbfgs'" if name == "tol" else ""
             raise ValueError(
-                f"{name} goes with learning_rate_schedule={goes_with!r}; got {name}={value!r} and "
-                f"learning_rate_schedule={schedule!r}"
+                f"{name} goes with learning_rate_schedule={goes_with!r}{also}; got "
+                f"{name}={value!r} and learning_rate_schedule={schedule!r}"
             )
 
 

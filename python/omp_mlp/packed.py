@@ -39,8 +39,8 @@ def layer_ends(layer_sizes: tuple[int, ...]) -> list[int]:
 
 
 def views(
-    layer_sizes: tuple[int, ...], packed: FloatArray
-) -> tuple[list[FloatArray], list[FloatArray]]:
+    layer_sizes: tuple[int, ...], packed: npt.NDArray[Any]
+) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
     """Return the weights and the biases of each layer, as views of the packed form."""
     weights, biases = [], []
     begin = 0

@@ -20,7 +20,7 @@ from omp_mlp.costs import CHOICES, TYPICAL, Costs, Prediction, calibrate, choose
 from omp_mlp.data import TrainingData
 from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.network import NetworkKind, loss_kind, network_kind
-from omp_mlp.options import ONE_NETWORK, Options, core_fields, core_options
+from omp_mlp.options import LBFGS, ONE_NETWORK, Options, core_fields, core_options
 from omp_mlp.workers import effective_workers
 
 
@@ -52,10 +52,16 @@ class Plan:
         """Rounds of the whole training; a warm-up is one."""
         return self.merging.merges + (self.options.warmup_samples > 0)
 
+    def core_init(self) -> _core.Init:
+        """Return for the core how initial weights are drawn."""
+        rule, scale = _init(self.options)
+        return _core.Init(rule=rule, scale=scale)
+
     def core_options(self) -> _core.TrainOptions:
         """Return the options for the core."""
         options = self.options
         workers = effective_workers(options.workers, options.threads)
+        rule, scale = _init(options)
         return core_options(
             {
                 **core_fields(options),
@@ -66,7 +72,8 @@ class Plan:
                 "batch.batch_size": min(options.batch_size, self.n_samples),
                 "batch.first_layer": options.reads,
                 "optimizer.learning_rate.retreats": self.retreats,
-                **_init_fields(options),
+                "init.rule": rule,
+                "init.scale": scale,
                 "dropout": options.dropout_rates,
                 "keep_replicas": options.keep_replicas or options.merges_in_python,
             }
@@ -88,7 +95,10 @@ def make_plan(options: Options, data: TrainingData, *, retreats: int = 0) -> Pla
     network = network_kind(options, data.inputs, data.targets, loss)
     _check_refit(options, loss)
     _check_length(options, data.inputs.n_samples)
-    strategy = "replica" if options.strategy == "auto" else options.strategy
+    is_open = options.strategy == "auto"
+    strategy = "replica" if is_open else options.strategy
+    if options.optimizer == LBFGS:
+        is_open, strategy = False, "synchronous"
     merging = _merging(options, data, network, strategy, options.threads)
     plan = Plan(
         options=options,
@@ -105,7 +115,7 @@ def make_plan(options: Options, data: TrainingData, *, retreats: int = 0) -> Pla
     _check_merging(options, plan.merging)
     _check_early_stopping(options, plan)
     prediction = _predict(options, data, network)
-    if options.strategy != "auto":
+    if not is_open:
         return dataclasses.replace(plan, prediction=prediction)
     if prediction is None:
         strategy, threads = "replica", 1
@@ -241,6 +251,8 @@ def _check_merging(options: Options, merging: Merging) -> None:
 
 def _predict(options: Options, data: TrainingData, network: NetworkKind) -> Prediction | None:
     """Return what the cost model predicts; None if no option asks for a prediction."""
+    if options.optimizer == LBFGS:
+        return None  # how many steps a line search takes is not known
     if options.epochs == 0 or (costs := _costs(options)) is None:
         return None
     about: dict[str, Any] = {
@@ -278,10 +290,10 @@ def _costs(options: Options) -> Costs | None:
     return TYPICAL if is_auto else None
 
 
-def _init_fields(options: Options) -> dict[str, Any]:
+def _init(options: Options) -> tuple[str, float]:
+    """Return the core's rule for initial weights, and the scale of a fixed one."""
     scale = options.init_scale
     if scale == "auto":
         is_ntk = options.parametrization == "ntk"
         scale = "lecun" if is_ntk else ACTIVATIONS[options.activation].init
-    is_fixed = not isinstance(scale, str)
-    return {"init.rule": "fixed" if is_fixed else scale, "init.scale": scale if is_fixed else 0.0}
+    return (scale, 0.0) if isinstance(scale, str) else ("fixed", scale)

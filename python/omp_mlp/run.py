@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from omp_mlp import _core
+from omp_mlp import _core, lbfgs
 from omp_mlp.checks import FloatArray
 from omp_mlp.data import TrainingData
 from omp_mlp.early_stopping import Judge, patience_of
@@ -20,6 +20,7 @@ from omp_mlp.history import History
 from omp_mlp.merging.merge import search_alpha
 from omp_mlp.merging.methods import PythonMethod, apply
 from omp_mlp.model import Model
+from omp_mlp.options import LBFGS
 from omp_mlp.plan import Plan
 from omp_mlp.watch import Watcher
 
@@ -81,7 +82,7 @@ class Run:
         )
 
     def _divergence(
-        self, result: _core.TrainResult, watcher: Watcher, judge: Judge | None
+        self, result: _core.TrainResult | lbfgs.Result, watcher: Watcher, judge: Judge | None
     ) -> TrainingDivergedError:
         """Return the error of a training that diverged, with what the training would give back."""
         assert result.divergence is not None
@@ -109,17 +110,20 @@ class Run:
             return None
         return self.plan.network.model(result.parameters)
 
-    def _run_core(self, watcher: Watcher | None) -> _core.TrainResult:
-        data, targets = self.data, self.data.targets
+    def _run_core(self, watcher: Watcher | None) -> _core.TrainResult | lbfgs.Result:
+        data = self.data
+        targets = _core.Targets(
+            classes=data.targets.indices,
+            values=data.targets.values,
+            weights=data.sample_weight,
+            loss=self.plan.loss.core(),
+        )
+        if self.plan.options.optimizer == LBFGS:
+            return lbfgs.minimize(self.plan, data, targets, watcher)
         return _core.train(
             network=self.plan.network.core(self.plan.start),
             samples=data.inputs.core,
-            targets=_core.Targets(
-                classes=targets.indices,
-                values=targets.values,
-                weights=data.sample_weight,
-                loss=self.plan.loss.core(),
-            ),
+            targets=targets,
             options=self.plan.core_options(),
             after_round=watcher.after_round if watcher and watcher.watches_rounds else None,
             during_round=watcher.during_round if watcher and watcher.watches_within else None,

@@ -35,7 +35,7 @@ from omp_mlp.ensemble import Ensemble
 from omp_mlp.history import History, Progress
 from omp_mlp.losses import log_softmax
 from omp_mlp.model import Model
-from omp_mlp.options import DEFAULTS, OPTIMIZERS, ROWS, SCHEDULES, Options, check_options
+from omp_mlp.options import DEFAULTS, LBFGS, OPTIMIZERS, ROWS, SCHEDULES, Options, check_options
 from omp_mlp.plan import make_plan
 from omp_mlp.presets import PRESETS
 from omp_mlp.run import Run
@@ -197,7 +197,7 @@ class _Estimator(BaseEstimator):
             if options[name] == DEFAULTS[name]:
                 options[name] = value
         optimizer = options["optimizer"]
-        if options["learning_rate_schedule"] == "adaptive":
+        if optimizer == LBFGS or options["learning_rate_schedule"] == "adaptive":
             options["tol"] = self._tolerance()
         # scikit-learn overlooks settings of what is not in use, and so may a grid of parameters.
         for name, row in ROWS.items():
@@ -239,7 +239,8 @@ class _Estimator(BaseEstimator):
     def _stops_by_loss(self) -> bool:
         """Whether tol or n_iter_no_change is given, and the training loss is what they judge."""
         is_given = self._is_given("tol") or self._is_given("n_iter_no_change")
-        return is_given and not self.early_stopping
+        # L-BFGS has a tol of its own, for the gradient.
+        return is_given and not self.early_stopping and self._optimizer() != LBFGS
 
     def _is_given(self, name: str) -> bool:
         return not isinstance(getattr(self, name), str)
@@ -271,6 +272,8 @@ class _Estimator(BaseEstimator):
         alpha = ROWS["l2"].check("alpha", self.alpha)
         if alpha == 0:
             return {}
+        if self._optimizer() == LBFGS:
+            return {"l2": alpha / n_samples}
         batch_size = ROWS["batch_size"].check("batch_size", self.batch_size)
         if isinstance(batch_size, str):
             batch_size = BATCH_OF_WHOLE_STEPS

@@ -194,7 +194,8 @@ def train_parallel(
         other than softmax. The chosen number then trains on all rows. The search takes about twice
         the time of that training. There is no search, but one fixed number, if it would take more
         than some seconds; with ``early_stopping``; from a Model as ``init``; for "hogwild"; and for
-        merge methods that are applied once.
+        merge methods that are applied once. For "lbfgs", the three numbers are 12, 50 and 200
+        iterations.
     batch_size : int or "auto", default "auto"
         Samples of a step; 1 is online training. The gradient g of a step is that of the batch's
         mean loss. "auto": 8 for images and sparse matrices, else 2. It is also 8 for networks of
@@ -238,8 +239,9 @@ def train_parallel(
     power_t : float, default 0.5
         The exponent of ``learning_rate_schedule="inverse_scaling"``.
     tol : float, default 1e-4
-        By how much the loss of an epoch has to fall for ``learning_rate_schedule="adaptive"``. With
-        ``scale_targets``, in units of the scaled loss.
+        By how much the loss of an epoch has to fall for ``learning_rate_schedule="adaptive"``. The
+        largest entry of the gradient at which ``optimizer="lbfgs"`` ends. With ``scale_targets``,
+        both are in units of the scaled loss.
     warmup_share : float in [0, 1), default 0.0
         The share of the training over which the rate rises from 0 to ``learning_rate`` in a line.
         The schedule begins after that, and x and t count from there. ``warmup_samples`` is another
@@ -264,11 +266,26 @@ def train_parallel(
         "rmsprop"
             Tieleman & Hinton (2012), as PyTorch has it: V <- rho V + (1 - rho) g^2,
             W <- W - rate g / (sqrt(V) + epsilon).
+        "lbfgs"
+            L-BFGS (Liu & Nocedal 1989) on the mean loss of all samples, with ``l2`` / 2 times the
+            sum of all W^2 added, by SciPy (``pip install omp_mlp[lbfgs]``). It suits small tables.
+            It trains one network, and all workers find the loss and its gradient at once. So
+            ``threads`` does not change the result; it is the largest number of workers. ``epochs``
+            is the largest number of iterations, each of which is a round of ``history``. An
+            iteration counts each sample once there, however often the line search visits that
+            sample. The loss of a round is that of the network that the round made. The training
+            ends before that when no entry of the gradient is larger than ``tol``, or when the loss
+            falls by less than about 2e-9 of itself, as in scikit-learn.
+
+            "lbfgs" goes with ``strategy`` "replica" and "auto", which mean "synchronous" here, and
+            with "synchronous". It goes without ``merge`` and all other options of replicas, and
+            without ``batch_size``, ``learning_rate`` and its schedule, ``weight_decay``,
+            ``max_norm``, ``dropout``, ``skip_confident`` and ``shuffle``.
 
         Rates of "adam", "adamw" and "rmsprop" are about 0.001. Each replica has M and V of its own,
         and ``state_at_merge`` says what a merge makes of them. After a warm-up, they are 0. A step
         of "sgd" visits the weights of nonzero inputs only, while all other steps visit every
-        weight. All go with every strategy, except that "hogwild" and
+        weight. All but "lbfgs" go with every strategy, except that "hogwild" and
         ``forward_precision="bfloat16"`` go with "sgd" alone. Predictions by ``costs`` are those of
         "sgd".
     momentum : float in [0, 1), default 0.9

@@ -75,6 +75,14 @@ class Watcher:
             return stop
         return self._judge.judge(len(self.validation) - 1, self.validation[-1][0], packed) or stop
 
+    def end(self, packed: FloatArray) -> None:
+        """Score the last round after all, if it came before the one that was to be the last."""
+        if self._score is None or not self.validation or not math.isnan(self.validation[-1][0]):
+            return
+        self.validation[-1] = self._score(packed)
+        if self._judge is not None:
+            self._judge.judge(len(self.validation) - 1, self.validation[-1][0], packed)
+
     def _is_due(self) -> bool:
         number = self._round + 1
         is_last = self._stopped_within or number == self._rounds

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp import checks
 from omp_mlp.activations import ACTIVATIONS, activate
 from omp_mlp.merging.layers import Array, Layers, combine
 
@@ -23,13 +24,7 @@ _LEAST_GAIN = 1e-12
 
 def require_scipy() -> None:
     """Raise an error that says how to get SciPy, if it is missing."""
-    try:
-        import scipy.optimize  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "matching hidden units (weight_matching, align) needs SciPy: "
-            'pip install "omp_mlp[merge]"'
-        ) from error
+    checks.require_scipy("matching hidden units (weight_matching, align)", "merge")
 
 
 def match(networks: Sequence[Layers], activation: str) -> list[Layers]:
