@@ -75,8 +75,8 @@ class Conversions:
         ----------
         module : torch.nn.Sequential
             ``Linear`` layers, each followed by at most one activation, the same for all hidden
-            layers: ``ReLU``, ``LeakyReLU(0.01)``, ``Tanh``, ``Sigmoid``, ``GELU``, ``SiLU`` or
-            ``Identity``. ``Softmax(dim=1)`` or ``Sigmoid`` may come last. ``Flatten`` may come
+            layers: ``ReLU``, ``LeakyReLU(0.01)``, ``Tanh``, ``Sigmoid``, ``GELU``, ``SiLU``,
+            ``SELU``, ``Mish`` or ``Identity``. ``Softmax(dim=1)`` or ``Sigmoid`` may come last. ``Flatten`` may come
             first, and ``Dropout`` anywhere: neither changes a prediction for rows of X. Modules of
             :meth:`to_torch` are read whole.
         output_activation : str, default "auto"

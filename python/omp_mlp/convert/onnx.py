@@ -25,6 +25,8 @@ _SIMPLE = {
     "relu": "Relu",
     "tanh": "Tanh",
     "logistic": "Sigmoid",
+    "selu": "Selu",
+    "identity": "Identity",
     "softmax": "Softmax",
     "exponential": "Exp",
 }
@@ -163,12 +165,14 @@ def _activate(graph: _Graph, activation: str, z: str, layer: int) -> str:
         return graph.add("LeakyRelu", z, alpha=_LEAKY_SLOPE)
     if activation == "silu":
         return graph.add("Mul", z, graph.add("Sigmoid", z))
+    if activation == "mish":  # opset 17 has no Mish
+        return graph.add("Mul", z, graph.add("Tanh", graph.add("Softplus", z)))
     if activation == "gelu":  # z (1 + erf(z / sqrt 2)) / 2; opset 17 has no Gelu
         root = graph.number(f"root.{layer}", np.sqrt(0.5))
         one, half = graph.number(f"one.{layer}", 1.0), graph.number(f"half.{layer}", 0.5)
         erf = graph.add("Erf", graph.add("Mul", z, root))
         return graph.add("Mul", graph.add("Mul", z, graph.add("Add", erf, one)), half)
-    return graph.add("Identity", z)
+    raise ValueError(f"ONNX has no activation {activation!r} here")
 
 
 def _outputs(

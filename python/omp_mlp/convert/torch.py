@@ -39,6 +39,8 @@ def to_torch(parts: Parts, *, logits: bool) -> Any:  # noqa: ANN401
         "logistic": nn.Sigmoid,
         "gelu": nn.GELU,
         "silu": nn.SiLU,
+        "selu": nn.SELU,
+        "mish": nn.Mish,
         "identity": nn.Identity,
     }
     output: dict[str, Callable[[], Any]] = {
@@ -153,6 +155,8 @@ class _Reader:
             nn.Tanh: "tanh",
             nn.Sigmoid: "logistic",
             nn.SiLU: "silu",
+            nn.SELU: "selu",
+            nn.Mish: "mish",
             nn.Identity: "identity",
             Exponential: "exponential",
         }
@@ -169,8 +173,8 @@ class _Reader:
     def _unknown(self, module: Any) -> ValueError:  # noqa: ANN401
         return ValueError(
             "module must be a Sequential of Linear, each followed by at most one of ReLU, "
-            f"LeakyReLU({LEAKY_SLOPE}), Tanh, Sigmoid, GELU, SiLU and Identity, and at the end "
-            "Softmax(dim=1) or Sigmoid; Flatten may come first, and Dropout anywhere. "
+            f"LeakyReLU({LEAKY_SLOPE}), Tanh, Sigmoid, GELU, SiLU, SELU, Mish and Identity, and at "
+            "the end Softmax(dim=1) or Sigmoid; Flatten may come first, and Dropout anywhere. "
             f"Got {module!r} behind {len(self.layers)} Linear"
         )
 
