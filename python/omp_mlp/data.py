@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.early_stopping import split
-from omp_mlp.errors import TaskWarning
+from omp_mlp.errors import TaskWarning, warn
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.model import Model
@@ -97,7 +96,7 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
         and options.classes is None
         and (doubt := doubtful_task(y, targets)) is not None
     ):
-        warnings.warn(doubt, TaskWarning, stacklevel=4)  # of train_parallel's caller
+        warn(doubt, TaskWarning)
     weight = read_sample_weight(options.sample_weight, inputs.n_samples)
     if options.class_weight is not None:
         of_classes = read_class_weight(options.class_weight, targets)

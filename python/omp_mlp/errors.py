@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,3 +72,12 @@ class TaskWarning(UserWarning):
 
 class SkippedReplicaWarning(RuntimeWarning):
     """Replicas that were not finite were left out of a merge, as ``on_nonfinite="skip"`` asks."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn, and name the line that called this package, however deep in it the warning is."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "omp_mlp":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

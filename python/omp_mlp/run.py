@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,12 @@ from omp_mlp.checks import FloatArray
 from omp_mlp.data import TrainingData
 from omp_mlp.early_stopping import Judge, patience_of
 from omp_mlp.ensemble import Ensemble
-from omp_mlp.errors import LearningRateWarning, SkippedReplicaWarning, TrainingDivergedError
+from omp_mlp.errors import (
+    LearningRateWarning,
+    SkippedReplicaWarning,
+    TrainingDivergedError,
+    warn,
+)
 from omp_mlp.history import History
 from omp_mlp.merging.merge import search_alpha
 from omp_mlp.merging.methods import PythonMethod, apply
@@ -185,20 +189,18 @@ class Run:
 
 def _warn_of_retreats(rate: float, retreats: list[tuple[int, float]]) -> None:
     rates = " ".join(f"-> {lower:.3g} (round {round_})" for round_, lower in retreats)
-    warnings.warn(
+    warn(
         "the training diverged, and went on from the last good master with half the learning "
         f"rate: {rate:.3g} {rates}",
         LearningRateWarning,
-        stacklevel=5,  # of train_parallel's caller
     )
 
 
 def _warn_of(skipped: list[tuple[int, int]]) -> None:
     shown = ", ".join(f"replica {replica} in round {round_}" for round_, replica in skipped[:5])
     more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-    warnings.warn(
+    warn(
         f"left out of the merge, with an infinite loss or weight, or one that is not a number: "
         f"{shown}{more}",
         SkippedReplicaWarning,
-        stacklevel=5,  # of train_parallel's caller
     )

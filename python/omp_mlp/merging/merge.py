@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from omp_mlp import _core, checks
 from omp_mlp.checks import Matrix
-from omp_mlp.errors import SkippedReplicaWarning
+from omp_mlp.errors import SkippedReplicaWarning, warn
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.merging.line_search import best_alpha
 from omp_mlp.merging.methods import (
@@ -259,7 +258,7 @@ def _finite(models: Sequence[Model], base: Model | None, *, skip: bool) -> list[
         )
     if skipped:
         listed = ", ".join(f"models[{i}]" for i in skipped)
-        warnings.warn(f"merged without {listed}: not finite", SkippedReplicaWarning, stacklevel=3)
+        warn(f"merged without {listed}: not finite", SkippedReplicaWarning)
     return finite
 
 
