@@ -711,8 +711,8 @@ def test_gains_give_the_same_bits_for_any_number_of_workers() -> None:
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"optimizer": "nadam"}, f"optimizer must be one of {LISTED}; got 'nadam'"),
-        ({"optimizer": 3}, f"optimizer must be one of {LISTED}; got 3"),
+        ({"optimizer": "nadam"}, f"optimizer must be one of {LISTED}, 'lbfgs'; got 'nadam'"),
+        ({"optimizer": 3}, f"optimizer must be one of {LISTED}, 'lbfgs'; got 3"),
         (
             {"momentum": 0.5},
             "momentum goes with optimizer='momentum' or 'nesterov'; got momentum=0.5 and "

@@ -196,7 +196,8 @@ BAD = [np.nan, np.inf, -np.inf, 1e155, -1e308]
 def test_numbers_that_are_not_finite_are_errors_before_any_work(train_without_work, convert, bad):
     X = Z[:12].copy()
     X[7, 1] = bad
-    message = f"X must be finite and less than 2^512 in magnitude; got {bad} in row 7, column 1"
+    got = "NaN" if np.isnan(bad) else bad
+    message = f"X must be finite and less than 2^512 in magnitude; got {got} in row 7, column 1"
     with pytest.raises(ValueError, match=re.escape(message)):
         train_without_work(convert(X), LABELS[:12], scale_inputs="auto")
     with pytest.raises(ValueError, match=re.escape(f"y must be finite in float32; got {bad}")):
