@@ -76,9 +76,9 @@ class Conversions:
         module : torch.nn.Sequential
             ``Linear`` layers, each followed by at most one activation, the same for all hidden
             layers: ``ReLU``, ``LeakyReLU(0.01)``, ``Tanh``, ``Sigmoid``, ``GELU``, ``SiLU``,
-            ``SELU``, ``Mish`` or ``Identity``. ``Softmax(dim=1)`` or ``Sigmoid`` may come last. ``Flatten`` may come
-            first, and ``Dropout`` anywhere: neither changes a prediction for rows of X. Modules of
-            :meth:`to_torch` are read whole.
+            ``SELU``, ``Mish`` or ``Identity``. ``Softmax(dim=1)`` or ``Sigmoid`` may come last.
+            ``Flatten`` may come first, and ``Dropout`` anywhere: neither changes a prediction for
+            rows of X. Modules of :meth:`to_torch` are read whole.
         output_activation : str, default "auto"
             "auto": the activation at the module's end, or "identity". A module that gives logits
             needs "softmax", "logistic" or "exponential" here.
