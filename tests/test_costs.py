@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import replace
@@ -292,6 +293,7 @@ def test_bad_questions(wrong: dict[str, Any], message: str) -> None:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep the user's cache out of this, and measure little."""
+    monkeypatch.delenv("OMP_MLP_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(calibration, "_NETWORKS", ((64, 16), (784, 64)))
     monkeypatch.setattr(calibration, "_MERGED", ((64, 16),))
@@ -340,7 +342,71 @@ def test_rates_are_what_explains_the_times(monkeypatch: pytest.MonkeyPatch) -> N
     np.testing.assert_allclose(rates["replica dense"], [[4e9, 16e9]], rtol=1e-12)
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"format": 0}', "[1]", '{"format": 2}'])
+DAMAGES = {
+    "sizes": [[], [2.0, 1.0], ["a"], None, 1, [0.0]],
+    "rates": [{}, {"other dense": [[1.0]]}, [], 1],
+    "crowding": [[[0.5]], [[]], "x"],
+    "barriers": [{}, {"x": 1.0}, {"0": 1.0}, [1]],
+    "rounds": [{"2": 1.0}, {"1": 0.0, "2": -1.0}],
+    "memory": [[[1e9]], [[0.0], [0.0]]],
+    "sharing": [[float("nan")], [[1.0]]],
+    "sample": [-1.0, "1", None],
+    "ready": [{}, {"replica": [1.0]}, {"replica": [], "one": []}],
+    "cores": [0, "2", True, 1e300],
+    "machine": [None],
+    "other": [1],
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{name: value} for name, values in DAMAGES.items() for value in values],
+    ids=str,
+)
+def test_damaged_costs_that_are_json(changes: Any) -> None:
+    plain = json.loads(json.dumps({**SLOW.as_dict(), **changes}))
+    with pytest.raises(ValueError, match=r"costs|cores"):
+        Costs.from_dict(plain)
+
+
+@pytest.mark.parametrize("removed", sorted(SLOW.as_dict()))
+def test_costs_that_lack_a_table(removed: str) -> None:
+    plain = SLOW.as_dict()
+    del plain[removed]
+    # Or the table has the default's value.
+    with contextlib.suppress(ValueError):
+        assert Costs.from_dict(plain) == SLOW
+
+
+def test_a_link_in_the_cache_is_replaced_and_not_followed(
+    cache: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(calibration, "_measure", lambda *_: SLOW)
+    cost_model.calibrate(cores=2)
+    (file,) = cache.iterdir()
+    other = tmp_path / "other"
+    other.write_text("precious")
+    file.unlink()
+    file.symlink_to(other)
+    assert cost_model.calibrate(cores=2) == SLOW
+    assert other.read_text() == "precious"
+    assert not file.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        '{"format": 0}',
+        "[1]",
+        '{"format": 2}',
+        "[" * 10**5,
+        "9" * 10**5,
+        "\0" * 2**20 + "x",
+    ],
+    ids=range(8),
+)
 def test_damaged_cache_is_replaced(cache: Path, monkeypatch: Any, content: str) -> None:
     monkeypatch.setattr(calibration, "_measure", lambda *_: SLOW)
     cost_model.calibrate(cores=2)

@@ -144,3 +144,22 @@ def test_blocks_are_the_samples_in_order(convert):
             A_MODEL._run(block, raw=True), A_MODEL._run(inputs, raw=True)[place]
         )
     assert places == [(0, 10), (10, 20), (20, 25)]
+
+
+def test_what_a_mask_hides_is_no_input() -> None:
+    hidden = np.ma.masked_array(np.ones((3, 2)), np.eye(3)[:, :2] == 1)
+    for given in (hidden, list(hidden)):
+        with pytest.raises(ValueError, match="X must not hide entries behind a mask"):
+            read_inputs(given)
+    assert read_inputs(np.ma.masked_array(np.ones((3, 2)))).n_samples == 3
+
+
+def test_misaligned_arrays_are_copied() -> None:
+    memory = np.zeros(4 * 12 + 1, np.uint8)
+    X = memory[1:].view(np.float32).reshape(4, 3)
+    X[...] = np.arange(12).reshape(4, 3)
+    assert not X.flags.aligned
+    rows = read_inputs(X).rows
+    assert isinstance(rows, np.ndarray)
+    assert rows.flags.aligned
+    np.testing.assert_array_equal(rows, X)

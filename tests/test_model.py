@@ -17,7 +17,7 @@ import sklearn.metrics
 import fixed
 import omp_mlp
 import oracle
-from omp_mlp import Model, _core
+from omp_mlp import Model, _core, files
 
 ACTIVATIONS = tuple(oracle.ACTIVATIONS)
 # Output activation, and whether there are classes.
@@ -745,6 +745,11 @@ def test_other_safetensors_file(path, metadata):
     refuses(path, "not a network saved by omp_mlp")
 
 
+def metadata_of(path):
+    with safetensors.safe_open(path, framework="numpy") as file:
+        return file.metadata()
+
+
 def rewritten(path, change):
     """Save a file again after a change to its tensors and metadata."""
     tensors = safetensors.numpy.load_file(path)
@@ -795,6 +800,213 @@ def test_tensor_of_other_shape_and_the_same_bytes(path):
     refuses(path, "digest")
 
 
+def redigested(path, change):
+    """Change a file, and give it the digest of what it then holds."""
+
+    def change_both(tensors, metadata):
+        change(tensors, metadata)
+        metadata.pop("sha256", None)
+        scalings = {name: tensors[name] for name in tensors if name in files._SCALING_NAMES}
+        others = {name: tensors[name] for name in tensors if name not in scalings}
+        networks = files._networks(others, metadata.get("models", "1"))
+        sizes = files.layer_sizes_of(networks[0])
+        packed = [files.pack(layers) for layers in networks]
+        metadata["sha256"] = files._digest(metadata, sizes, packed, scalings)
+
+    rewritten(path, change_both)
+
+
+def history_with(**changes):
+    def change(_, metadata):
+        metadata["history"] = json.dumps({**json.loads(metadata["history"]), **changes})
+
+    return change
+
+
+def metadata_with(**changes):
+    return lambda _, metadata: metadata.update(changes)
+
+
+LIES = {
+    "weights that are no numbers": lambda tensors, _: tensors["weights.0"].fill(np.nan),
+    "an unknown activation": metadata_with(activation="sine"),
+    "an unknown output": metadata_with(output_activation="sine"),
+    "too few classes": metadata_with(classes='["no", "yes"]'),
+    "classes out of order": metadata_with(classes='["yes", "no", "perhaps"]'),
+    "classes that are equal": metadata_with(classes='["no", "no", "yes"]'),
+    "classes of another kind": metadata_with(classes="[0, 1, 2]"),
+    "classes that are one word": metadata_with(classes='"abc"'),
+    "classes that are lists": metadata_with(classes="[[0], [1], [2]]"),
+    "no classes with a dtype": metadata_with(classes="{}"),
+    "labels of a gigabyte": metadata_with(classes_dtype="<U100000000"),
+    "labels that are objects": metadata_with(classes_dtype="|O"),
+    "labels of several fields": metadata_with(classes_dtype="<i8,<i8"),
+    "numbers beyond int8": metadata_with(classes="[1, 2, 300]", classes_dtype="|i1"),
+    "numbers that are flags": metadata_with(classes="[true, false, true]", classes_dtype="<i8"),
+    "exponential with labels": metadata_with(output_activation="exponential"),
+    "multilabel with labels": metadata_with(format_version="3"),
+    "columns of several lengths": history_with(loss=[1.0]),
+    "a column of text": history_with(loss=["a"] * 18),
+    "a table for a column": history_with(samples=[[1]]),
+    "samples that fall": history_with(samples=[*range(18, 0, -1)]),
+    "a number of threads below 0": history_with(threads=-1),
+    "threads that are text": history_with(threads="2"),
+    "a strategy that is a number": history_with(strategy=3),
+    "a best round that is none": history_with(best_round=10**6),
+    "no column": lambda _, metadata: metadata.update(history="{}"),
+    "a history that is a list": metadata_with(history="[]"),
+    "a history too deep": metadata_with(history="[" * 100_000),
+    "a number too long": metadata_with(history="9" * 100_000),
+    "no JSON": metadata_with(history="{"),
+    "a scaling of another length": lambda tensors, _: tensors.update(
+        input_offset=np.zeros(2), input_scale=np.ones(2)
+    ),
+    "a scale of 0": lambda tensors, _: tensors.update(
+        input_offset=np.zeros(tensors["weights.0"].shape[0]),
+        input_scale=np.zeros(tensors["weights.0"].shape[0]),
+    ),
+    "scaled labels": lambda tensors, _: tensors.update(
+        target_offset=np.zeros(3), target_scale=np.ones(3)
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", sorted(LIES))
+def test_a_file_with_a_right_digest_is_not_believed(path, lie):
+    model, _ = random_network((4, 3, 3), labelled=False)
+    kind = {"activation": "relu", "classes": np.array(["no", "perhaps", "yes"])}
+    Model(model.weights, model.biases, **kind).save(path)
+    rounds = history_with(**{name: [1] * 18 for name in json.loads(metadata_of(path)["history"])
+                             if name not in ("strategy", "threads", "best_round")})  # fmt: skip
+    redigested(path, rounds)
+    omp_mlp.load(path)
+    redigested(path, LIES[lie])
+    refuses(path, "damaged")
+
+
+@pytest.mark.parametrize("models", ["10000000", "0", "-1", "x", "1e3", "\u0663", "9" * 5000])
+def test_a_number_of_models_that_are_not_there(saved, models):
+    rewritten(saved, lambda _, metadata: metadata.update(models=models))
+    refuses(saved, "damaged or incomplete")
+
+
+@pytest.mark.parametrize("dtype", ["<f8", "<f2", "<i4"])
+def test_weights_of_another_type(saved, dtype):
+    rewritten(
+        saved, lambda tensors, _: tensors.update({"biases.0": tensors["biases.0"].astype(dtype)})
+    )
+    refuses(saved, "damaged or incomplete")
+
+
+def test_mutations_of_a_file_load_as_it_was_or_not_at_all(path):
+    model = Model([np.eye(3)[:2]], [np.ones(3)], classes=["a", "b", "c"])
+    model.save(path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(3)
+    for _ in range(150):
+        damaged = bytearray(content)
+        for _ in range(rng.integers(1, 4)):
+            begin = int(rng.integers(len(damaged)))
+            end = begin + int(rng.integers(1, 30))
+            part = [b"", rng.bytes(int(rng.integers(1, 20))), damaged[:begin][-9:]]
+            damaged[begin:end] = part[rng.integers(3)]
+        path.write_bytes(damaged)
+        if damaged != content:
+            refuses(path)
+
+
+def test_mutations_of_what_a_file_says_load_as_a_model_or_not_at_all(path):
+    rng = np.random.default_rng(4)
+    words = ["relu", "softmax", "[]", "null", "-1", "1e400", "NaN", '["a"]', "<U9", "|S1", "", "{}"]
+    for _ in range(150):
+        Model([np.eye(3)[:2]], [np.ones(3)], classes=["a", "b", "c"]).save(path)
+
+        def change(tensors, metadata):
+            name = str(rng.choice([n for n in sorted(metadata) if n != "sha256"]))
+            text = metadata[name]
+            at = int(rng.integers(len(text) + 1))
+            word = str(rng.choice(words))
+            metadata[name] = word if rng.random() < 0.5 else text[:at] + word + text[at + 2 :]
+            if rng.random() < 0.2:
+                tensors["biases.0"][0] = rng.choice([np.nan, np.inf, 1e30])
+
+        try:
+            redigested(path, change)
+        except ValueError:
+            continue  # it says that it has models that are not there
+        try:
+            loaded = omp_mlp.load(path)
+        except ValueError:
+            refuses(path)
+            continue
+        assert loaded.decision_function(np.zeros((1, 2))).shape == (1, 3)
+        assert len(loaded.predict(np.zeros((1, 2)))) == 1
+        pickle.loads(pickle.dumps(loaded)).save(path)
+
+
+STATES = {
+    "layer_sizes": [(2,), (3, 3), ("2", 3), None, (2, 3, 1)],
+    "packed": [np.zeros(8, np.float32), np.zeros(9), [0.0] * 9, np.zeros((3, 3), np.float32)],
+    "activation": ["sine", None],
+    "output_activation": ["exponential"],
+    "classes": [np.array(["a", "b"]), np.array(["b", "a", "c"])],
+    "multilabel": [True, 1],
+    "history": [None],
+    "replicas": [(1,), None],
+    "input_scaling": [1],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in STATES.items() for value in values]
+)
+def test_a_damaged_pickle(name, value):
+    model = Model([np.eye(3)[:2]], [np.ones(3)], classes=["a", "b", "c"])
+    with pytest.raises(ValueError, match="a damaged state of a Model"):
+        Model.__new__(Model).__setstate__({**model.__getstate__(), name: value})
+
+
+def test_what_load_would_refuse_is_not_saved(path):
+    model, _ = random_network((3, 2))
+    infinite = model._like(np.full_like(model._packed, np.inf))
+    with pytest.raises(ValueError, match="only networks whose weights and biases are finite"):
+        infinite.save(path)
+    assert not path.exists()
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe: not a regular file"):
+        omp_mlp.load(tmp_path / "pipe")
+
+
+# ------------------------------------------------------------------------------- nothing changes
+
+
+def test_outputs_that_are_infinite_are_no_answer():
+    model = Model([np.full((3, 2), 10.0)], [np.ones(2)], classes=[0, 1])
+    X = np.array([[1, 1, 1], [3e38, -3e38, 3e38]], np.float32)
+    for answer in (model.predict, model.predict_proba, model.decision_function):
+        with pytest.raises(ValueError, match="outputs are infinite in float32 for row 1 of X"):
+            answer(X)
+        answer(X[:1])
+
+
+def test_attributes_cannot_be_set():
+    model, _ = random_network((3, 4, 2))
+    ensemble = omp_mlp.merge([model, model], "ensemble")
+    for network in (model, ensemble):
+        for name in ("activation", "classes", "layer_sizes", "history", "new"):
+            with pytest.raises(AttributeError, match=f"does not change: {name} cannot be set"):
+                setattr(network, name, None)
+        with pytest.raises(AttributeError, match="classes cannot be deleted"):
+            del network.classes
+    for parameters in (model.weights, model.biases):
+        assert isinstance(parameters, tuple)
+        with pytest.raises(ValueError, match="read-only"):
+            parameters[0][...] = 1
+
+
 def test_missing_file(path):
     with pytest.raises(FileNotFoundError, match=re.escape(str(path))):
         omp_mlp.load(path)
@@ -803,7 +1015,7 @@ def test_missing_file(path):
 # --------------------------------------------------------------------------------- saving is atomic
 
 
-@pytest.mark.parametrize("function", ["replace", "chmod", "fdopen"])
+@pytest.mark.parametrize("function", ["replace", "fchmod", "fdopen", "fsync"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_failed_save_leaves_the_old_file_and_nothing_else(saved, monkeypatch, function, error):
     content = saved.read_bytes()
@@ -825,8 +1037,8 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
     other, _ = random_network((3, 2))
     fdopen = os.fdopen
 
-    def on_a_full_disk(*arguments):
-        file = fdopen(*arguments)
+    def on_a_full_disk(*arguments, **keywords):
+        file = fdopen(*arguments, **keywords)
 
         class Full:
             def __enter__(self):

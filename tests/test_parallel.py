@@ -664,3 +664,194 @@ def test_digests_tell_models_apart() -> None:
     digests = {digest(train(seed=seed)) for seed in range(5)}
     assert len(digests) == 5
     assert all(len(d) == len(hashlib.sha256().hexdigest()) for d in digests)
+
+
+# ------------------------------------------------------- forks, threads and ends at the worst times
+
+
+@needs_fork
+@pytest.mark.parametrize("strategy", ["replica", "section", "synchronous", "hogwild"])
+def test_a_child_that_returns_from_the_callback_gets_an_error(strategy: str) -> None:
+    # The child has one thread, and would wait for the others for ever.
+    found = run(f"""
+    children = []
+    def callback(report):
+        if not children:
+            children.append(os.fork())
+            if children == [0]:
+                signal.alarm({HANGS_AFTER})
+    options = {{"strategy": {strategy!r}, "merge": "average", "merge_every": None}}
+    if {strategy!r} != "replica":
+        options = {{"strategy": {strategy!r}}}
+    def fit(**changed):
+        return omp_mlp.train_parallel(*data(4000), 2, workers=2, epochs=8, **options, **changed)
+    read, write = os.pipe()
+    try:
+        fit(callback=callback)
+    except RuntimeError as error:
+        assert children == [0] and "forked" in str(error), error
+        # Whatever it does from then on, it does.
+        again = fit().history.loss
+        os.write(write, json.dumps(again.shape).encode())
+        os._exit(7)
+    assert children[0] > 0
+    _, status = os.waitpid(children[0], 0)
+    print(json.dumps([os.waitstatus_to_exitcode(status), json.loads(os.read(read, 100))]))
+    """)
+    assert found == [7, [8 if strategy != "replica" else 1]]
+
+
+@needs_fork
+def test_fork_while_another_thread_trains() -> None:
+    found = run(f"""
+    train(workers=2)  # this thread has a pool of OpenMP's threads now
+    stop = threading.Event()
+    started = threading.Event()
+    def callback(report):
+        started.set()
+        return stop.is_set()
+    other = threading.Thread(
+        target=lambda: train(2, workers=2, epochs={ENDLESS}, callback=callback)
+    )
+    other.start()
+    started.wait()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm({HANGS_AFTER})
+        os.write(write, digest(train(workers=2)).encode())
+        grandchild = os.fork()
+        if grandchild == 0:
+            signal.alarm({HANGS_AFTER})
+            os.write(write, digest(train(workers=2)).encode())
+            os._exit(0)
+        _, status = os.waitpid(grandchild, 0)
+        os._exit(os.waitstatus_to_exitcode(status))
+    _, status = os.waitpid(child, 0)
+    stop.set()
+    other.join()
+    print(json.dumps([os.waitstatus_to_exitcode(status), os.read(read, 1000).decode()]))
+    """)
+    assert found == [0, 2 * digest(train())]
+
+
+@pytest.mark.parametrize("work", ["train(4, epochs=10**9, workers=2)", "model.predict(rows)"])
+def test_the_interpreter_ends_while_a_daemon_thread_works(work: str) -> None:
+    with start_python(
+        SETTING
+        + textwrap.dedent(f"""
+    weights = [np.ones((10, 3000)), np.ones((3000, 3000)), np.ones((3000, 1))]
+    model = omp_mlp.Model(weights, [np.zeros(3000), np.zeros(3000), np.zeros(1)])
+    rows = np.ones((50_000, 10), np.float32)
+    def work():
+        for _ in range(1000):
+            {work}
+    threading.Thread(target=work, daemon=True).start()
+    time.sleep(0.2)
+    print("end")
+    """)
+    ) as process:
+        try:
+            out, errors = process.communicate(timeout=2 * HANGS_AFTER)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (0, "end\n"), errors
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of POSIX")
+def test_threads_that_the_system_refuses() -> None:
+    # No stack of this size is to be had, and OpenMP would end the process.
+    found = run(
+        """
+    import resource, warnings
+    resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trained = digest(train(workers=4))
+        predicted = train().predict(np.zeros((2, 23), np.float32)).tolist()
+    print(json.dumps([trained, predicted, [str(w.message)[:48] for w in caught]]))
+    """,
+        OMP_STACKSIZE="64G",
+    )
+    expected = train().predict(np.zeros((2, 23), np.float32)).tolist()
+    assert found[:2] == [digest(train()), expected]
+    assert "the system refused 3 thread(s), and the training" in found[2][0]
+
+
+def test_ctrl_c_in_a_prediction_and_a_merge() -> None:
+    # Without the signal, each of them would take minutes.
+    found = run("""
+    sizes = [(10, 3000), (3000, 3000), (3000, 1)]
+    model = omp_mlp.Model([np.ones(s) for s in sizes], [np.zeros(s[1]) for s in sizes])
+    rows = np.broadcast_to(np.float32(1), (2_000_000, 10))
+    found = []
+    for work in (
+        lambda: model.predict(rows),
+        lambda: [omp_mlp.merge([model] * 200, "median") for _ in range(50)],
+    ):
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        try:
+            timer.start()
+            work()
+        except KeyboardInterrupt:
+            found.append("interrupted")
+    print(json.dumps(found))
+    """)
+    assert found == ["interrupted"] * 2
+
+
+def test_ctrl_c_gives_back_what_was_trained() -> None:
+    found = run(f"""
+    X, y = data()
+    def callback(report):
+        if report.round == 5 and report.merged:
+            found.append(digest(report.model._with(omp_mlp.History.empty())))
+            os.kill(os.getpid(), signal.SIGINT)
+    found = []
+    try:
+        train(4, epochs={ENDLESS}, callback=callback, validation_data=(X, y))
+    except KeyboardInterrupt as error:
+        rounds = len(error.history)
+        found += [len(error.model.history) == rounds, bool(rounds >= 6)]
+        found += [bool(np.isfinite(error.model.predict_proba(X)).all()), error.history.threads]
+        found.append(len(error.history.validation_loss) == rounds)
+    print(json.dumps(found[1:]))
+    """)
+    assert found == [True, True, True, 4, True]
+
+
+def test_an_exception_of_a_callback_has_what_was_trained_too() -> None:
+    masters = []
+
+    def callback(report: omp_mlp.Progress) -> None:
+        masters.append(report.model)
+        if report.round == 2:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        train(callback=callback)
+    model, history = caught.value.model, caught.value.history  # type: ignore[attr-defined]
+    assert len(history) == len(model.history) == 3
+    # The first network that the callback saw may be none: within the first round.
+    assert isinstance(masters[-1], omp_mlp.Model)
+    for ours, theirs in zip(model.weights, masters[-1].weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_subnormal_numbers_count_as_zeros_in_the_core_and_stay_outside() -> None:
+    seen = []
+    tiny = np.float32(1e-40)
+
+    def callback(_: omp_mlp.Progress) -> None:
+        seen.append(tiny * np.float32(1) == tiny != 0)
+
+    X, y = data()
+    options = {"epochs": 2, "scale_inputs": False, "workers": 1, "center_inputs": False}
+    trained = [
+        fixed.train_parallel(rows, y, 2, callback=callback, **options)
+        for rows in (X * tiny, np.zeros_like(X))
+    ]
+    assert seen
+    assert all(seen)
+    assert tiny * np.float32(1) == tiny != 0
+    np.testing.assert_allclose(trained[0].biases[-1], trained[1].biases[-1], rtol=1e-6)

@@ -12,6 +12,7 @@ import scipy.sparse
 import fixed
 import omp_mlp
 from omp_mlp import _core
+from omp_mlp.losses import LossKind
 from omp_mlp.sparse import read_csr
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
@@ -202,3 +203,37 @@ def test_the_core_counts_the_starts_too(rows: int) -> None:
             rows=rows,
             columns=3,
         )
+
+
+def test_indices_that_change_meanwhile_reach_no_other_memory() -> None:
+    csr = scipy.sparse.csr_array(X)
+    read = read_csr(csr, "X")
+    for ours, theirs in ((read.indices, csr.indices), (read.starts, csr.indptr)):
+        assert not np.shares_memory(ours, theirs)
+    assert np.shares_memory(read.values, csr.data)  # which are numbers and nothing else
+
+
+def test_classes_beyond_the_outputs_are_refused_by_the_core() -> None:
+    targets = _core.Targets(
+        classes=np.full(12, 3, np.int32),
+        values=None,
+        weights=None,
+        loss=LossKind("cross_entropy").core(),
+    )
+    with pytest.raises(ValueError, match="classes must be from 0 to 2"):
+        MODEL._network.gradient(
+            samples=_core.Samples.dense_float32(X=X), targets=targets, first_layer="dense"
+        )
+
+
+@pytest.mark.parametrize("sizes", [[32, 376464164769582672], [2**62, 2**62], [2**31, 2**31, 2]])
+def test_sizes_whose_product_wraps_around(sizes: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"a network must have at most .* GB of parameters; got"):
+        _core.Network(layer_sizes=sizes, activation="relu", output="softmax", parameters=None)
+
+
+def test_memory_that_is_not_there() -> None:
+    with pytest.raises(
+        MemoryError, match=r"2 network.s. of layers .3, 1000000, 1000000, 3. have 8e"
+    ):
+        fixed.train_parallel(X, Y, 2, epochs=1, hidden_layer_sizes=(10**6, 10**6))

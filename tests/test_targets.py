@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import fixed
 import omp_mlp
 from omp_mlp import Model
-from omp_mlp.targets import read_targets
+from omp_mlp.targets import TargetKind, read_sample_weight, read_targets, same_labels
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
 Y = np.arange(12) % 3  # classes 0, 1, 2
@@ -360,3 +360,69 @@ def test_weights_of_a_score_are_repeated_rows(y):
     assert model.evaluate(X, y)[0] != pytest.approx(expected[0])
     with pytest.raises(ValueError, match="got zero for every sample"):
         model.score(X, y, np.zeros(12))
+
+
+# -------------------------------------------------------- what NumPy would confuse, hide or round
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["a", "a\0", "b"],
+        [b"a", b"a\0", b"b"],
+        np.array(["a", "a\0", "b"], dtype=object),
+    ],
+    ids=["str", "bytes", "object"],
+)
+def test_labels_that_end_in_a_zero_byte(labels):
+    with pytest.raises(ValueError, match="y must not hold text that ends in a zero byte"):
+        read_targets(labels, 3)
+
+
+def test_integers_of_any_size_are_compared_exactly():
+    labels = np.array([2**53, 2**53 + 1])
+    kind = TargetKind(labels, 2)
+    for dtype in (np.int64, np.uint64):
+        read = read_targets(labels.astype(dtype)[::-1], 2, like=kind)
+        np.testing.assert_array_equal(read.indices, [1, 0])
+        with pytest.raises(ValueError, match="are not among the classes: 9007199254740994;"):
+            read_targets(np.array([2**53, 2**53 + 2], dtype), 2, like=kind)
+    with pytest.raises(ValueError, match=r"are not among the classes: 1\.5;"):
+        read_targets(np.array([1.5]), 1, like=TargetKind(np.array([1, 2]), 2))
+    with pytest.raises(ValueError, match="are not among the classes: 18446744073709551615;"):
+        read_targets(np.array([2**64 - 1], np.uint64), 1, like=TargetKind(np.array([-1, 2]), 2))
+    with pytest.raises(ValueError, match="are not among the classes: -1;"):
+        read_targets(np.array([-1]), 1, like=TargetKind(np.array([1, 2**64 - 1], np.uint64), 2))
+    assert not same_labels(np.array([2**53]), np.array([2**53 + 1], np.uint64))
+    assert same_labels(np.array([1, 2]), np.array([1, 2], np.uint64))
+
+
+def test_integers_that_only_an_unsigned_type_holds_are_labels():
+    read = read_targets([0, 2**64 - 1, 0], 3)
+    np.testing.assert_array_equal(read.labels, np.array([0, 2**64 - 1], np.uint64))
+    np.testing.assert_array_equal(read.indices, [0, 1, 0])
+    with pytest.raises(ValueError, match="y must hold integers of 64 bits"):
+        read_targets([-1, 2**64 - 1], 2)
+
+
+def test_what_a_mask_hides_is_not_trained_on():
+    hidden = np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False])
+    with pytest.raises(ValueError, match="y must not hide entries behind a mask; got 1 masked"):
+        read_targets(hidden, 3)
+    with pytest.raises(ValueError, match="sample_weight must not hide entries"):
+        read_sample_weight(hidden, 3)
+    np.testing.assert_array_equal(
+        read_targets(np.ma.masked_array([1.5, 2]), 2).values.T, [[1.5, 2]]
+    )
+
+
+def test_values_are_scored_as_they_are_given():
+    y = 1e8 + np.array([0.0, 1.0, 3.0, 4.0])
+    read = read_targets(y, 4)
+    np.testing.assert_array_equal(read.compared[:, 0], y)
+    np.testing.assert_array_equal(read.take(np.array([2])).compared, [[y[2]]])
+    # Mean 1e8 + 2, variance 2.5; the network says 1e8.
+    model = omp_mlp.Model([np.zeros((1, 1))], [np.array([1e8])])
+    loss, score = model.evaluate(np.zeros((4, 1)), y)
+    assert loss == 0.5 * (0 + 1 + 9 + 16) / 4
+    assert score == pytest.approx(1 - 26 / 10)

@@ -8,8 +8,8 @@
 namespace omp_mlp {
 
 // While it lives, the thread reads and writes subnormal numbers as zeros. The state of an optimiser decays
-// where gradients are zero, and would end as subnormal numbers, with which x86 is some hundred times slower.
-// Other processors do not slow down, and are left as they are.
+// where gradients are zero, and would end as subnormal numbers, with which x86 is some hundred times slower; so
+// it is on subnormal inputs and weights. Other processors do not slow down, and are left as they are.
 class FlushToZero {
 public:
 #if defined(__x86_64__)
@@ -27,6 +27,28 @@ public:
     FlushToZero(FlushToZero&&) = delete;
     FlushToZero& operator=(const FlushToZero&) = delete;
     FlushToZero& operator=(FlushToZero&&) = delete;
+
+private:
+#if defined(__x86_64__)
+    unsigned before_;
+#endif
+};
+
+// While it lives, the thread reads and writes subnormal numbers as numbers: for code of others that is called
+// from within. A mode of that kind that the process has set itself is not kept up meanwhile.
+class KeepSubnormal {
+public:
+#if defined(__x86_64__)
+    KeepSubnormal() : before_{_mm_getcsr()} { _mm_setcsr(before_ & ~0x8040U); }
+    ~KeepSubnormal() { _mm_setcsr(before_); }
+#else
+    KeepSubnormal() = default;
+    ~KeepSubnormal() {}
+#endif
+    KeepSubnormal(const KeepSubnormal&) = delete;
+    KeepSubnormal(KeepSubnormal&&) = delete;
+    KeepSubnormal& operator=(const KeepSubnormal&) = delete;
+    KeepSubnormal& operator=(KeepSubnormal&&) = delete;
 
 private:
 #if defined(__x86_64__)

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <span>
 
+#include "bindings/interpreter.hpp"
 #include "network/parameters.hpp"
 
 namespace omp_mlp {
@@ -29,10 +30,12 @@ inline Array<float> packed(const Shape& shape, const Parameters& parameters) {
 }
 
 // Runs `work` while other Python threads may run. It touches no Python object, and calls back into Python only
-// through functions that acquire the GIL themselves.
+// through functions that acquire the GIL themselves (interpreter.hpp).
 template <typename Work>
 auto without_gil(const Work& work) {
+    const CoreCall call;
     const pybind11::gil_scoped_release release;
+    const StayIfClosed stay;  // ends first: before the GIL is taken back
     return work();
 }
 

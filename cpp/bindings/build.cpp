@@ -46,6 +46,8 @@ void bind_build(py::module_& m) {
     m.def("select_optimizer_table", &select_optimizer_table, "name"_a);
     m.def("openmp_max_threads", &openmp_max_threads);
     m.def("release_threads", &release_threads);
+    m.def("missing_threads", &missing_threads);
+    m.def("close_core", &close_core);
 }
 
 }  // namespace omp_mlp

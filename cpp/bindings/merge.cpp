@@ -2,8 +2,10 @@
 
 #include <pybind11/stl.h>
 
+#include <functional>
 #include <iterator>
 #include <optional>
+#include <stdexcept>
 #include <vector>
 
 #include "bindings/names.hpp"
@@ -35,7 +37,24 @@ Array<float> merge_networks(const MergeMethod& method, const std::vector<OptionV
     float* out = merged.mutable_data();
     without_gil([&] {
         Merger merger{method, options, layer_ends, no_outer_step, std::ssize(data)};
-        Team::run(workers, [&](Team& team) { merger.merge(input, 1.0, in_parallel(team), out); });
+        Heartbeat heartbeat = watch_for_signals();
+        Team::run(workers, [&](Team& team) {
+            // A slice is some thousand multiply-adds, so the clock is read after some of them only.
+            const ForEach for_each = [&](Index count, const std::function<void(Index)>& fn) {
+                team.for_each(count, [&](Index i) {
+                    if (!heartbeat.stopped()) {
+                        fn(i);
+                        if (i % 16 == 0) {
+                            heartbeat.check_in(0, 0.0);
+                        }
+                    }
+                });
+            };
+            merger.merge(input, 1.0, for_each, out);
+        });
+        if (heartbeat.stopped()) {
+            throw std::runtime_error{"the merge was stopped: the interpreter is shutting down"};
+        }
     });
     return merged;
 }

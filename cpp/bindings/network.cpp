@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <numeric>
+#include <stdexcept>
 #include <string>
 
 #include "bindings/names.hpp"
@@ -43,7 +44,13 @@ const Parameters& PyNetwork::given() const {
 Array<float> PyNetwork::predict(const PySamples& X, bool raw, int workers) const {
     Array<float> out({X.samples.rows, network.shape.outputs()});
     float* data = out.mutable_data();
-    without_gil([&] { omp_mlp::predict(network, given(), X.samples, raw, workers, data); });
+    without_gil([&] {
+        Heartbeat heartbeat = watch_for_signals();
+        omp_mlp::predict(network, given(), X.samples, raw, workers, heartbeat, data);
+        if (heartbeat.stopped()) {
+            throw std::runtime_error{"the prediction was stopped: the interpreter is shutting down"};
+        }
+    });
     return out;
 }
 

@@ -108,6 +108,10 @@ Targets PyTargets::view(Index samples, Index outputs) const {
     if (classes.has_value() == values.has_value()) {
         throw py::value_error{"targets must be either classes or values"};
     }
+    if (classes && std::any_of(classes->data(), classes->data() + classes->size(),
+                               [&](std::int32_t one) { return one < 0 || one >= outputs; })) {
+        throw py::value_error{"classes must be from 0 to " + std::to_string(outputs - 1)};
+    }
     return {.classes = pointer(classes, "classes", samples),
             .values = pointer(values, "values", samples * outputs),
             .weights = pointer(weights, "weights", samples),

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -63,8 +64,9 @@ Observer make_observer(const Network& network, const std::optional<py::function>
     Observer observer;
     if (after_round) {
         observer.after_round = [&](const RoundReport& report, const Parameters& master) {
-            const py::gil_scoped_acquire acquire;
-            return (*after_round)(named_columns(report), packed(network.shape, master)).cast<bool>();
+            return ask_python([&] {
+                return (*after_round)(named_columns(report), packed(network.shape, master)).cast<bool>();
+            });
         };
     }
     observer.during_round = watch(during_round);
@@ -125,6 +127,20 @@ PyTrainResult to_python(const Network& network, const TrainResult& result) {
     return converted;
 }
 
+// Throws what ended a training. If that is an exception of Python, it has what was trained as partial_result.
+[[noreturn]] void raise_with(PyTrainResult partial, const std::exception_ptr& interruption) {
+    try {
+        std::rethrow_exception(interruption);
+    } catch (const py::error_already_set& error) {
+        // Some exceptions take no attributes.
+        if (PyObject_SetAttrString(error.value().ptr(), "partial_result",
+                                   py::cast(std::move(partial)).ptr()) != 0) {
+            PyErr_Clear();
+        }
+        throw;
+    }
+}
+
 // ---- Calls ------------------------------------------------------------------------------------------
 
 PyTrainResult train_network(const PyNetwork& start, const PySamples& X, const PyTargets& y,
@@ -137,7 +153,11 @@ PyTrainResult train_network(const PyNetwork& start, const PySamples& X, const Py
     const Observer observer = make_observer(network, after_round, during_round);
     const TrainResult result = without_gil(
         [&] { return train(network, samples, targets, options, start.parameters, observer); });
-    return to_python(network, result);
+    PyTrainResult converted = to_python(network, result);
+    if (result.interruption) {
+        raise_with(std::move(converted), result.interruption);
+    }
+    return converted;
 }
 
 Index count_rounds(Index length, const Period& every, Index batch_size) {
@@ -159,11 +179,12 @@ Array<std::int64_t> epoch_order(Index samples, Index replicas, Index replica, In
 
 std::function<bool(const Progress&)> watch(const std::optional<py::function>& watcher) {
     return [&watcher](const Progress& progress) {
-        const py::gil_scoped_acquire acquire;
-        if (PyErr_CheckSignals() != 0) {
-            throw py::error_already_set{};
-        }
-        return watcher && (*watcher)(progress.samples, progress.loss_sum).cast<bool>();
+        return ask_python([&] {
+            if (PyErr_CheckSignals() != 0) {
+                throw py::error_already_set{};
+            }
+            return watcher && (*watcher)(progress.samples, progress.loss_sum).cast<bool>();
+        });
     };
 }
 

@@ -1,18 +1,35 @@
 #include "network/parameters.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <cmath>
+#include <stdexcept>
+#include <string>
 
 #include "base/random.hpp"
 
 namespace omp_mlp {
+namespace {
+
+constexpr double most_floats = 0x1p45;
+
+}  // namespace
 
 Shape::Shape(const std::vector<Index>& layer_sizes) {
-    assert(layer_sizes.size() >= 2);
+    if (layer_sizes.size() < 2 ||
+        std::ranges::any_of(layer_sizes, [](Index size) { return size < 1; })) {
+        throw std::invalid_argument{"a network must have at least two layer sizes, all positive"};
+    }
     Index begin = 0;
     for (std::size_t l = 0; l + 1 < layer_sizes.size(); ++l) {
         const Index fan_out = layer_sizes[l + 1];
+        // In double, which does not wrap around; what is left is far from the end of Index.
+        const double floats = static_cast<double>(begin) + (static_cast<double>(layer_sizes[l]) + 1.0) *
+                                                               (static_cast<double>(fan_out) + 15.0);
+        if (floats > most_floats) {
+            throw std::length_error{"a network must have at most " + std::to_string(most_floats * 4e-9) +
+                                    " GB of parameters; got " + std::to_string(floats * 4e-9) +
+                                    " GB or more"};
+        }
         layers_.push_back({layer_sizes[l], fan_out, padded(fan_out), begin});
         begin = layers_.back().end();
     }

@@ -11,7 +11,7 @@
 namespace omp_mlp {
 
 void predict(const Network& network, const Parameters& parameters, const Samples& X, bool raw,
-             int workers, float* out) {
+             int workers, Heartbeat& heartbeat, float* out) {
     // Samples a batch: enough to read the weights from cache, few enough for the activations to stay
     // there. A wide layer is copied in blocks, which takes less of the time the more samples there are.
     const auto& layers = network.shape.layers();
@@ -32,7 +32,8 @@ void predict(const Network& network, const Parameters& parameters, const Samples
         const Index end = std::min(first + own.size * batch_size, X.rows);
         Workspace workspace{network, X, std::min(batch_size, end - first), reading};
         std::vector<Index> ids;
-        for (Index begin = first; begin < end; begin += batch_size) {
+        Reporter reporter{heartbeat, network.shape.size()};
+        for (Index begin = first; begin < end && !reporter.stopped(); begin += batch_size) {
             const Index count = std::min(batch_size, end - begin);
             ids.resize(static_cast<std::size_t>(count));
             std::iota(ids.begin(), ids.end(), begin);
@@ -45,9 +46,12 @@ void predict(const Network& network, const Parameters& parameters, const Samples
             for (Index s = 0; s < count; ++s) {
                 std::copy_n(workspace.outputs() + s * stride, outputs, out + (begin + s) * outputs);
             }
+            reporter.report(begin + count - first, 0.0);
         }
     };
-    Team::run(static_cast<int>(pieces), [&](Team& team) { team.for_each(pieces, predict_piece); });
+    Team::run(static_cast<int>(pieces), [&](Team& team) {
+        team.for_each(pieces, predict_piece, [&heartbeat] { heartbeat.wait(); });
+    });
 }
 
 }  // namespace omp_mlp

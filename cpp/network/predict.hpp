@@ -2,11 +2,12 @@
 #pragma once
 
 #include "network/network.hpp"
+#include "threads/heartbeat.hpp"
 
 namespace omp_mlp {
 
-// out: samples x outputs. `raw`: z of the last layer, in place of the outputs.
+// out: samples x outputs; not complete if the heartbeat is stopped. `raw`: z of the last layer, in place of the outputs.
 void predict(const Network& network, const Parameters& parameters, const Samples& X, bool raw,
-             int workers, float* out);
+             int workers, Heartbeat& heartbeat, float* out);
 
 }  // namespace omp_mlp

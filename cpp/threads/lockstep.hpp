@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "base/buffer.hpp"
+#include "threads/forks.hpp"
 #include "threads/wait.hpp"
 
 namespace omp_mlp {
@@ -27,13 +28,15 @@ public:
             missing_.store(members_, std::memory_order_relaxed);
             phase_.store(phase + 1, std::memory_order_release);
             phase_.notify_all();
-        } else if (!wait_awake([&] { return phase_.load(std::memory_order_acquire) != phase; })) {
+        } else if (!wait_awake([&] { return phase_.load(std::memory_order_acquire) != phase; }) &&
+                   !watch_.is_in_child()) {  // where nobody else would come
             phase_.wait(phase, std::memory_order_acquire);
         }
     }
 
 private:
     Index members_;
+    ForkWatch watch_;
     // Apart, so that those who arrive do not disturb those who wait.
     alignas(cache_line_bytes) std::atomic<Index> missing_;
     alignas(cache_line_bytes) std::atomic<unsigned> phase_ = 0;

@@ -12,6 +12,7 @@
 
 #include "base/buffer.hpp"
 #include "base/for_each.hpp"
+#include "threads/forks.hpp"
 
 namespace omp_mlp {
 
@@ -21,14 +22,18 @@ namespace omp_mlp {
 class Team {
 public:
     // Runs lead(team) on the calling thread. The team has up to `workers` threads, the calling thread
-    // among them. With one worker everything runs inline. What lead throws is rethrown.
+    // among them, and fewer where the system gives no more: missing_threads() counts these. With one worker
+    // everything runs inline. What lead throws is rethrown.
+    //
+    // `lead` may fork. In the child it has to throw soon: the loops no longer wait for the other threads,
+    // which do not exist there, and the team is left as it is.
     static void run(int workers, const std::function<void(Team&)>& lead);
 
     // Calls fn(i) for every i < count. Worker w begins with i = w, w + size, ..., the same in every
     // loop. A worker that is done with these takes indices that no worker has begun, so the loop waits
     // for no thread that does not get a core. Then the calling thread calls wait(), if there is one,
     // until all is done. Exceptions are kept for each index. After the loop, the exception of the lowest
-    // index is rethrown, or else that of wait().
+    // index is rethrown, or else that of wait(). fn() reads and writes subnormal numbers as zeros.
     void for_each(Index count, const std::function<void(Index)>& fn,
                   const std::function<void()>& wait = {});
 
@@ -40,6 +45,7 @@ public:
 
 private:
     explicit Team(int size) : size_{size} {}
+    void open_region(const std::function<void(Team&)>& lead, std::exception_ptr& failure);
     void visit(Index i) noexcept;
     void try_index(Index i) noexcept;
     void work(int worker) noexcept;
@@ -52,6 +58,7 @@ private:
     // only while it is inside. When no index is left, the loop is closed. When all threads are out, the
     // next loop can be written.
     int size_;
+    ForkWatch watch_;
     Index count_ = 0;
     const std::function<void(Index)>* fn_ = nullptr;  // null: the team is dismissed
     std::vector<std::exception_ptr> failures_;
@@ -70,9 +77,13 @@ inline ForEach in_parallel(Team& team) {
 // The number of threads that OpenMP uses by default.
 int openmp_max_threads();
 
-// Gives OpenMP's threads back to the system. libgomp hangs in the child of a fork if the parent keeps a
-// pool of threads; a call before the fork prevents that. Returns false where the runtime is another one
-// or cannot do it.
+// Gives the threads that OpenMP keeps for the calling thread back to the system. libgomp hangs in the child
+// of a fork if the forking thread keeps a pool of threads; a call before the fork prevents that. What other
+// threads run meanwhile goes on. Returns false where the runtime is another one or cannot do it, as within
+// a team.
 bool release_threads();
+
+// How many threads the system refused to the calling thread's teams since it last asked.
+int missing_threads();
 
 }  // namespace omp_mlp

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <exception>
 #include <functional>
 #include <optional>
 #include <stdexcept>
@@ -78,6 +79,7 @@ struct TrainResult {
     std::vector<RoundReport> history;
     std::vector<Retreat> retreats;
     std::optional<Divergence> divergence;
+    std::exception_ptr interruption;  // what an observer threw; the master is the last one then
 };
 
 }  // namespace omp_mlp

@@ -1,6 +1,7 @@
 #include "training/train.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <iterator>
 #include <optional>
 #include <utility>
@@ -47,8 +48,13 @@ public:
     TrainResult take() {
         if (!divergence_) {
             const Index rows = masters_.rows();
-            return {masters_.take_current(), rows, std::move(replicas_), std::move(history_),
-                    std::move(retreats_),    {}};
+            return {masters_.take_current(),
+                    rows,
+                    std::move(replicas_),
+                    std::move(history_),
+                    std::move(retreats_),
+                    {},
+                    {}};
         }
         const Masters::Master* good = masters_.last_good();
         return {good != nullptr ? *good->parameters : start_(),
@@ -56,7 +62,8 @@ public:
                 {},
                 std::move(history_),
                 std::move(retreats_),
-                divergence_};
+                divergence_,
+                {}};
     }
 
 private:
@@ -192,7 +199,7 @@ TrainResult train(const Network& network, const Samples& X, const Targets& targe
                   const Observer& observer) {
     TrainOptions own = options;
     Training training{observer, own, [&] { return first_master(network.shape, options, start); }};
-    Team::run(options.workers, [&](Team& team) {
+    const auto lead = [&](Team& team) {
         std::optional<Centering> centering;
         if (options.center_inputs) {
             centering = measure_centering(X, in_parallel(team));
@@ -204,8 +211,16 @@ TrainResult train(const Network& network, const Samples& X, const Targets& targe
                       .options = own,
                       .centering = centering ? &*centering : nullptr},
                      team);
-    });
-    return training.take();
+    };
+    std::exception_ptr interruption;
+    try {
+        Team::run(options.workers, lead);
+    } catch (...) {
+        interruption = std::current_exception();
+    }
+    TrainResult result = training.take();
+    result.interruption = interruption;
+    return result;
 }
 
 }  // namespace omp_mlp

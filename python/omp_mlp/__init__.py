@@ -5,6 +5,7 @@
 >>> model.score(X_test, y_test)                             # doctest: +SKIP
 """
 
+import atexit as _atexit
 import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
@@ -74,6 +75,9 @@ def __getattr__(name: str) -> _Any:  # noqa: ANN401
 def __dir__() -> list[str]:
     return sorted({*globals(), *_ON_DEMAND, *_OF_SKLEARN})
 
+
+# Python ends threads that take the GIL after this, whatever they do.
+_atexit.register(_core.close_core)
 
 # GCC's OpenMP runtime keeps a pool of threads, and hangs in a forked child that inherits one.
 if hasattr(_os, "register_at_fork"):

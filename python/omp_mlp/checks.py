@@ -15,6 +15,10 @@ FloatArray = npt.NDArray[np.float32]
 Option = TypeVar("Option")
 
 
+MOST_INTEGER = 2**63 - 1
+"""The largest number that the core counts to."""
+
+
 def require_scipy(for_what: str, extra: str) -> None:
     """Raise an error that says how to get SciPy, if it is missing."""
     try:
@@ -23,13 +27,16 @@ def require_scipy(for_what: str, extra: str) -> None:
         raise ImportError(f'{for_what} needs SciPy: pip install "omp_mlp[{extra}]"') from error
 
 
-def integer(name: str, value: object, minimum: int) -> int:
-    """Check that a value is an integer of at least ``minimum``."""
+def integer(name: str, value: object, minimum: int, maximum: int = MOST_INTEGER) -> int:
+    """Check that a value is an integer in [minimum, maximum]."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer; got {value!r} of type {type(value).__name__}")
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}; got {value}")
-    return int(value)
+    number = int(value)
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}; got {number}")
+    if number > maximum:
+        raise ValueError(f"{name} must be at most {maximum}; got {number}")
+    return number
 
 
 def real(name: str, value: object, minimum: float, below: float = math.inf) -> float:
@@ -54,19 +61,49 @@ def choice(name: str, value: object, options: Iterable[Option]) -> Option:
     raise ValueError(f"{name} must be one of {listed}; got {value!r}")
 
 
+def plain_array(values: object, name: str) -> npt.NDArray[Any]:
+    """Return values as an array; raise ValueError if NumPy would leave out a part of them."""
+    parts = values if isinstance(values, (list, tuple)) else [values]
+    for part in parts:
+        if isinstance(part, np.ma.MaskedArray) and np.ma.getmaskarray(part).any():
+            raise ValueError(
+                f"{name} must not hide entries behind a mask; got {np.ma.getmaskarray(part).sum()} "
+                "masked entries. Fill them, or leave their samples out"
+            )
+    array = np.asarray(values)
+    if isinstance(values, np.ndarray):
+        return array
+    if array.dtype.kind in "US" and any(
+        isinstance(entry, (str, bytes)) and entry[-1:] in ("\0", b"\0")
+        for entry in np.asarray(values, dtype=object).flat
+    ):
+        raise ValueError(f"{name} must not hold text that ends in a zero byte, which NumPy drops")
+    if array.dtype.kind == "f" and all(
+        isinstance(entry, (int, np.integer)) for entry in np.asarray(values, dtype=object).flat
+    ):
+        # Some of them fit an unsigned type only; NumPy makes doubles of all if others are signed.
+        try:
+            return np.asarray(values, dtype=np.uint64)
+        except OverflowError:
+            raise ValueError(
+                f"{name} must hold integers of 64 bits, all with or without sign"
+            ) from None
+    return array
+
+
 def numeric(values: object, name: str) -> npt.NDArray[Any]:
     """Check that values are real numbers, and return them as an array."""
-    array = np.asarray(values)
+    array = plain_array(values, name)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}")
     return array
 
 
 def float32(array: npt.NDArray[Any]) -> FloatArray:
-    """Return the array in float32 and C order; without a copy if it is that already."""
+    """Return the array in float32, C order and aligned; without a copy if it is that already."""
     # A number too large for float32 becomes infinite here, and is reported as such afterwards.
     with np.errstate(over="ignore"):
-        return np.asarray(array, dtype=np.float32, order="C")
+        return np.require(array, np.float32, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def parameters(values: object, name: str) -> FloatArray:

@@ -1,6 +1,6 @@
 """Handwritten digits to train on: MNIST, and two sets that need no download.
 
-This module stands alone: it uses nothing else of the package. Every loader returns
+This module uses nothing of the package but :mod:`omp_mlp.disk`. Every loader returns
 ``X_train, y_train, X_test, y_test``, with one image a row of X and the digits 0 to 9 in y.
 
 =========================  ==================================================================
@@ -24,15 +24,16 @@ import math
 import numbers
 import operator
 import os
-import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from omp_mlp import disk
 
 __all__ = [
     "DatasetNotFoundError",
@@ -109,19 +110,49 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
 
 
 def _read_uncompressed(path: str | os.PathLike[str]) -> bytes:
-    """Return the bytes of a file, decompressed if they are gzip's."""
-    content = Path(path).read_bytes()
-    if not content.startswith(_GZIP_MAGIC):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{_name(path)}: damaged gzip file: {error}") from error
+    """Return the bytes of an IDX file, decompressed if they are gzip's.
+
+    No more than one byte beyond what the header states is decompressed and kept: a small gzip file
+    may hold far more than its header states.
+    """
+    with disk.open_regular(path) as file:
+        is_gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        file.seek(0)
+        try:
+            if not is_gzip:
+                return _read_stated(file, _name(path))
+            with gzip.GzipFile(fileobj=file) as stream:
+                return _read_stated(stream, _name(path))
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{_name(path)}: damaged gzip file: {error}") from error
 
 
-def _parse_idx(content: bytes, path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Turn the uncompressed bytes of an IDX file into an array; `path` is for messages only."""
-    name = _name(path)
+def _read_stated(stream: BinaryIO | gzip.GzipFile, name: str) -> bytes:
+    content = _read_up_to(stream, 4)
+    if content[:2] == b"\0\0" and len(content) == 4:
+        content += _read_up_to(stream, 4 * content[3])
+    expected = _idx_header(content, name).size
+    return content + _read_up_to(stream, expected + 1 - len(content))
+
+
+def _read_up_to(stream: BinaryIO | gzip.GzipFile, count: int) -> bytes:
+    """Read so many bytes, or all there are; memory is taken for those that are there only."""
+    blocks = []
+    while count > 0 and (block := stream.read(min(count, 2**20))):
+        blocks.append(block)
+        count -= len(block)
+    return b"".join(blocks)
+
+
+class _IdxHeader(NamedTuple):
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    start: int  # of the elements
+    size: int  # of the file, in bytes
+
+
+def _idx_header(content: bytes, name: str) -> _IdxHeader:
+    """Return what the first bytes of an IDX file state."""
     if len(content) < 4:
         raise ValueError(f"{name}: truncated IDX header: got {len(content)} bytes, expected >= 4")
     magic = content[:4]
@@ -142,11 +173,18 @@ def _parse_idx(content: bytes, path: str | os.PathLike[str]) -> NDArray[Any]:
         int.from_bytes(content[offset : offset + 4], "big") for offset in range(4, start, 4)
     )
     # Python integers: a product of stated lengths can be far beyond 64 bits.
-    expected = start + math.prod(shape) * dtype.itemsize
+    return _IdxHeader(dtype, shape, start, start + math.prod(shape) * dtype.itemsize)
+
+
+def _parse_idx(content: bytes, path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Turn the uncompressed bytes of an IDX file into an array; `path` is for messages only."""
+    name = _name(path)
+    dtype, shape, start, expected = _idx_header(content, name)
     if len(content) != expected:
-        what = "truncated IDX file" if len(content) < expected else "trailing bytes in IDX file"
+        is_short = len(content) < expected
+        what = "truncated IDX file" if is_short else "trailing bytes in IDX file"
         raise ValueError(
-            f"{name}: {what}: got {len(content)} bytes, "
+            f"{name}: {what}: got {len(content)} bytes{'' if is_short else ' or more'}, "
             f"expected {expected} for shape {shape} of {dtype.name}"
         )
     try:
@@ -323,15 +361,16 @@ def _locate_mnist(
     path: str | os.PathLike[str] | None, names: Sequence[str], download: bool
 ) -> dict[str, Path]:
     """Return where each of the files is on this machine, downloading them if need be."""
-    cache = _cache_folder()
+    cache = disk.cache_folder()
     # (what the place is, the folder), in the order of the search
     places: list[tuple[str, Path]] = []
     if path is not None:
-        places.append(("the given path", Path(path).expanduser()))
+        places.append(("the given path", Path(os.path.expanduser(path))))
     else:
         if os.environ.get("OMP_MLP_DATA"):
-            places.append(("OMP_MLP_DATA", Path(os.environ["OMP_MLP_DATA"]).expanduser()))
-        places.append(("the cache folder", cache))
+            places.append(("OMP_MLP_DATA", Path(os.path.expanduser(os.environ["OMP_MLP_DATA"]))))
+        if cache is not None:
+            places.append(("the cache folder", cache))
     for _, folder in places:
         found = _find_files(folder, names)
         if len(found) == len(names):
@@ -345,6 +384,11 @@ def _locate_mnist(
         outcome = "Nothing was downloaded, because a path was given."
     elif not download:
         outcome = "Nothing was downloaded, because of download=False."
+    elif cache is None:
+        outcome = (
+            "Nothing was downloaded, because this user has no home, and none of the environment "
+            "variables OMP_MLP_CACHE and XDG_CACHE_HOME names a folder."
+        )
     else:
         failures = _download_mnist(cache, names, searched)
         found = _find_files(cache, names)
@@ -397,21 +441,6 @@ def _download_mnist(cache: Path, names: Sequence[str], searched: str) -> list[st
         else:
             break
     return failures
-
-
-def _cache_folder() -> Path:
-    """Return the folder for downloaded files; it need not exist."""
-    if os.environ.get("OMP_MLP_CACHE"):
-        return Path(os.environ["OMP_MLP_CACHE"]).expanduser()
-    if sys.platform == "win32":
-        variable, default = "LOCALAPPDATA", "~/AppData/Local"
-    elif sys.platform == "darwin":
-        variable, default = "", "~/Library/Caches"
-    else:
-        variable, default = "XDG_CACHE_HOME", "~/.cache"
-    base = os.environ.get(variable, "")
-    # The XDG specification says to ignore a relative folder.
-    return Path(base if os.path.isabs(base) else os.path.expanduser(default)) / "omp_mlp"
 
 
 # ---------------------------------------------------------------------------------------------

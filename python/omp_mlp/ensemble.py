@@ -52,6 +52,10 @@ class Ensemble(Predictor):
         If there is no model, or the models differ in more than their parameters.
     """
 
+    models: tuple[Model, ...]
+    history: History
+    activation: str
+
     # train_parallel, which train.py enters here. A training may end in an ensemble, so
     # this module cannot import the training.
     _train: ClassVar[Callable[..., Any]]
@@ -66,15 +70,17 @@ class Ensemble(Predictor):
 
     def _fill(self, models: tuple[Model, ...], history: History) -> None:
         first = models[0]
-        self.models = models
-        self.history = history
-        self.layer_sizes = first.layer_sizes
-        self.activation = first.activation
-        self.output_activation = first.output_activation
-        self.classes = first.classes
-        self.multilabel = first.multilabel
-        self.input_scaling = first.input_scaling
-        self.target_scaling = first.target_scaling
+        self.__dict__.update(
+            models=models,
+            history=history,
+            layer_sizes=first.layer_sizes,
+            activation=first.activation,
+            output_activation=first.output_activation,
+            classes=first.classes,
+            multilabel=first.multilabel,
+            input_scaling=first.input_scaling,
+            target_scaling=first.target_scaling,
+        )
 
     def _with(self, history: History, replicas: tuple[Model, ...] = ()) -> Ensemble:  # noqa: ARG002
         """Build an ensemble that differs in its history. The replicas are its models already."""
@@ -92,7 +98,10 @@ class Ensemble(Predictor):
         return {"models": self.models, "history": self.history}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._fill(**state)
+        models = state["models"]
+        for index, model in enumerate(models):
+            check_alike(f"models[{index}]", model, models[0])
+        self._fill(tuple(models), state["history"])
 
     def _run(self, inputs: Inputs, *, raw: bool) -> FloatArray:
         total = np.zeros((inputs.n_samples, self.layer_sizes[-1]))
@@ -105,7 +114,7 @@ class Ensemble(Predictor):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the networks and the history to a safetensors file; :func:`omp_mlp.load` reads it.
 
-        The file appears whole or not at all.
+        As :meth:`omp_mlp.Model.save` does.
 
         Parameters
         ----------
@@ -161,6 +170,9 @@ class Ensemble(Predictor):
                 f"validation; got {refused[0] if refused else 'a Model for init'}"
             )
         z = self.decision_function(X).astype(np.float64)
+        scaling = self.models[0].target_scaling  # that of all models
+        if scaling is not None:
+            z = (z - scaling.offset) / scaling.scale
         if self.output_activation == "softmax":
             z -= z.mean(axis=1, keepdims=True)
         centre = z.mean(axis=0)
@@ -190,6 +202,7 @@ class Ensemble(Predictor):
             self.classes,
             student.history,
             input_scaling=student.input_scaling,
+            target_scaling=scaling,
             multilabel=self.multilabel,
         )
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import re
 from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,18 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from omp_mlp import _core
+from omp_mlp import _core, disk
 from omp_mlp.checks import FloatArray
 from omp_mlp.history import History
 from omp_mlp.packed import layer_sizes_of, pack, views
-from omp_mlp.scaling import Scaling
+from omp_mlp.scaling import Scaling, check_scaling
 
 # Networks with a scaling beside their weights have version 2: who knows version 1 only would read
 # the weights, and overlook the scaling. Multilabel classifiers, which others would take for
 # regressions, have version 3.
 _PLAIN, _SCALED, _MULTILABEL = _VERSIONS = ("1", "2", "3")
 _SCALINGS = ("input", "target")
+_MOST_BYTES_OF_HEADER = 100_000_000  # that safetensors reads
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Stored:
 
 
 def write(path: str | os.PathLike[str], stored: Stored) -> None:
-    """Write a file."""
+    """Write a file; raise ValueError if ``read`` would refuse it."""
+    if not all(np.isfinite(packed).all() for packed in stored.packed):
+        raise ValueError("only networks whose weights and biases are finite can be saved")
     count = len(stored.packed)
     tensors: dict[str, npt.NDArray[Any]] = {}
     for index, packed in enumerate(stored.packed):
@@ -76,36 +78,84 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     if count > 1:
         metadata["models"] = str(count)
     metadata["sha256"] = _digest(metadata, stored.layer_sizes, stored.packed, scalings)
-    write_whole(Path(path), safetensors.numpy.save(tensors, metadata=metadata))
+    content = safetensors.numpy.save(tensors, metadata=metadata)
+    if int.from_bytes(content[:8], "little") > _MOST_BYTES_OF_HEADER:
+        raise ValueError(
+            f"a history of {len(history)} rounds, or the labels, are too long for a safetensors "
+            "file, which readers would refuse"
+        )
+    disk.write_whole(path, content)
 
 
 def read(path: str | os.PathLike[str], formats: Container[str]) -> Stored:
-    """Read a file of one of these formats; raise ValueError if it is damaged or another's."""
+    """Read a file of one of these formats; raise ValueError if it is damaged or another's.
+
+    What a network may be is not checked here: a file may say anything and have the right digest.
+    """
+    name = os.fspath(path)
+    # Read, and not mapped: a mapped file that another program shortens ends the process.
+    content = disk.read_regular(path)
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = safetensors.numpy.load(content)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
+        raise ValueError(f"{name}: not a readable safetensors file: {error}") from error
+    except _DAMAGED as error:  # types of numbers that NumPy does not have
+        raise ValueError(f"{name}: not a network saved by omp_mlp: {error}") from error
+    try:
+        metadata = _metadata(content)
+    except _DAMAGED as error:
+        raise ValueError(f"{name}: not a readable safetensors file: {error}") from error
     if metadata.get("format") not in formats:
-        raise ValueError(f"{path}: not a network saved by omp_mlp (metadata: {sorted(metadata)})")
+        raise ValueError(f"{name}: not a network saved by omp_mlp (metadata: {sorted(metadata)})")
     if metadata.get("format_version") not in _VERSIONS:
         raise ValueError(
-            f"{path}: format version {metadata.get('format_version')!r}, written by omp_mlp "
+            f"{name}: format version {metadata.get('format_version')!r}, written by omp_mlp "
             f"{metadata.get('omp_mlp_version', 'of unknown version')}; this omp_mlp, "
             f"{_core.build_config()['version']}, reads versions {', '.join(map(repr, _VERSIONS))}"
         )
     try:
-        scalings = {name: tensors.pop(name) for name in list(tensors) if name in _SCALING_NAMES}
-        input_scaling, target_scaling = (_scaling(scalings, of) for of in _SCALINGS)
-        digest = metadata.pop("sha256")
-        networks = _networks(tensors, int(metadata.get("models", "1")))
-        (layer_sizes,) = {layer_sizes_of(layers) for layers in networks}
-    except (KeyError, ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"{path}: damaged or incomplete: {error}") from error
+        return _stored(tensors, metadata)
+    except _WrongDigestError as error:
+        raise ValueError(f"{name}: damaged: {error}") from None
+    except _DAMAGED as error:
+        raise ValueError(
+            f"{name}: damaged or incomplete: {type(error).__name__}: {error}"
+        ) from error
+
+
+# What comes of following a file that says anything.
+_DAMAGED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+class _WrongDigestError(Exception):
+    """The content is not what was saved."""
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Return the metadata of a safetensors file that was read before."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    found = json.loads(content[8:end]).get("__metadata__")
+    return {str(name): str(value) for name, value in (found or {}).items()}
+
+
+def _stored(tensors: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> Stored:
+    scalings = {name: tensors.pop(name) for name in list(tensors) if name in _SCALING_NAMES}
+    for kind, arrays in (("float32", tensors), ("float64", scalings)):
+        for name, array in arrays.items():
+            if array.dtype != kind:
+                raise ValueError(f"{name} must be of {kind}; got {array.dtype}")
+    digest = metadata.pop("sha256")
+    networks = _networks(tensors, metadata.get("models", "1"))
+    (layer_sizes,) = {layer_sizes_of(layers) for layers in networks}
     packed = [pack(layers) for layers in networks]
     if digest != _digest(metadata, layer_sizes, packed, scalings):
-        raise ValueError(f"{path}: damaged: the content does not have the digest that was saved")
+        raise _WrongDigestError("the content does not have the digest that was saved")
+    if not all(np.isfinite(parameters).all() for parameters in packed):
+        raise ValueError("weights and biases must be finite")
+    input_scaling, target_scaling = (
+        _scaling(scalings, of, size)
+        for of, size in zip(_SCALINGS, (layer_sizes[0], layer_sizes[-1]), strict=True)
+    )
     return Stored(
         metadata["format"],
         layer_sizes,
@@ -121,9 +171,12 @@ def read(path: str | os.PathLike[str], formats: Container[str]) -> Stored:
 
 
 def _networks(
-    tensors: dict[str, FloatArray], count: int
+    tensors: dict[str, FloatArray], models: str
 ) -> list[list[tuple[FloatArray, FloatArray]]]:
     """Return the weights and biases of each layer, of each network."""
+    count = int(models) if models.isascii() and models.isdecimal() and len(models) < 20 else 0
+    if count < 1 or len(tensors) % (2 * count) or not tensors:
+        raise ValueError(f"{len(tensors)} tensors are no {models[:20]!r} networks")
     depth = len(tensors) // (2 * count)
     return [
         [(tensors[f"{prefix}weights.{k}"], tensors[f"{prefix}biases.{k}"]) for k in range(depth)]
@@ -144,29 +197,16 @@ def _scaling_arrays(stored: Stored) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def _scaling(arrays: dict[str, npt.NDArray[Any]], of: str) -> Scaling | None:
-    if f"{of}_offset" not in arrays:
+def _scaling(arrays: dict[str, npt.NDArray[Any]], of: str, size: int) -> Scaling | None:
+    if f"{of}_offset" not in arrays and f"{of}_scale" not in arrays:
         return None
-    return Scaling(arrays[f"{of}_offset"], arrays[f"{of}_scale"])
+    scaling = Scaling(arrays[f"{of}_offset"], arrays[f"{of}_scale"])
+    check_scaling(f"{of}_scaling", scaling, size)
+    return scaling
 
 
 def _prefix(index: int, count: int) -> str:
     return "" if count == 1 else f"models.{index}."
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are for their owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _classes_to_json(classes: npt.NDArray[Any] | None) -> str:
@@ -175,11 +215,33 @@ def _classes_to_json(classes: npt.NDArray[Any] | None) -> str:
     return json.dumps(None if classes is None else classes.tolist())
 
 
+_LABEL_TYPES: dict[str, Any] = {
+    "b": bool,
+    "i": int,
+    "u": int,
+    "f": (int, float),
+    "U": str,
+    "S": str,
+}
+_MOST_BYTES_OF_LABELS = 2**28
+
+
 def _classes_from_json(text: str, dtype: str) -> npt.NDArray[Any] | None:
     labels = json.loads(text)
     if labels is None:
         return None
-    if np.dtype(dtype).kind == "S":
+    match = re.fullmatch(r"[<>|=]?([biufUS])([0-9]{1,9})", dtype)
+    if match is None:
+        raise ValueError(f"classes_dtype must be of numbers or strings; got {dtype[:40]!r}")
+    kind = match[1]
+    if not isinstance(labels, list) or not all(
+        isinstance(label, _LABEL_TYPES[kind]) and (kind == "b") == isinstance(label, bool)
+        for label in labels
+    ):
+        raise ValueError(f"classes must be a list of labels of dtype {dtype!r}")
+    if np.dtype(dtype).itemsize * len(labels) > _MOST_BYTES_OF_LABELS:
+        raise ValueError(f"classes of dtype {dtype!r} would take too much memory")
+    if kind == "S":
         labels = [label.encode("latin-1") for label in labels]
     return np.array(labels, dtype=dtype)
 

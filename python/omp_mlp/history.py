@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp import checks
 from omp_mlp.summary import history_facts, html_table
 
 Column = npt.NDArray[np.float64]
@@ -36,6 +37,9 @@ class Progress:
     validation_loss, validation_score : float
         Of the merged network on ``validation_data``; NaN without it, while ``merged`` is False, and
         after rounds that ``validate_every`` leaves out.
+    model : Model, Ensemble or None
+        The network of the last merge, as the training would return it, without a history. It is
+        made when it is asked for. None before the first merge.
     """
 
     round: int
@@ -46,6 +50,15 @@ class Progress:
     loss: float
     validation_loss: float = float("nan")
     validation_score: float = float("nan")
+
+    @functools.cached_property
+    def model(self) -> Any:  # noqa: ANN401 - a Model or an Ensemble, or None
+        """The network of the last merge."""
+        make = self.__dict__.pop("_make_model", None)
+        return None if make is None else make()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_make_model"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,7 +149,13 @@ class History:
 
     @classmethod
     def from_dict(cls, columns: Mapping[str, Any]) -> History:
-        """Undo :meth:`as_dict`; the other attributes may stand beside the columns."""
+        """Undo :meth:`as_dict`; the other attributes may stand beside the columns.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            If these are no columns of one length, or the attributes are not what they should be.
+        """
         # Files of older versions lack the columns that came later, and the names of strategies.
         nothing = [np.nan] * len(columns["samples"])
         later = [name for name in _FLOAT_COLUMNS if name not in _FIRST_COLUMNS]
@@ -145,7 +164,25 @@ class History:
             values[name] = np.asarray(values[name], dtype=np.float64)
         values["samples"] = np.asarray(values["samples"], dtype=np.int64)
         known = [field.name for field in fields(cls)]
-        return cls(**{name: values[name] for name in known if name in values})
+        history = cls(**{name: values[name] for name in known if name in values})
+        history._check()
+        return history
+
+    def _check(self) -> None:
+        rounds = self.samples.size
+        for name in ("samples", *_FLOAT_COLUMNS):
+            if getattr(self, name).shape != (rounds,):
+                raise ValueError(
+                    f"history.{name} must have one entry for each of the {rounds} rounds; "
+                    f"got shape {getattr(self, name).shape}"
+                )
+        if rounds and (self.samples[0] < 0 or (np.diff(self.samples) < 0).any()):
+            raise ValueError("history.samples must not fall")
+        if not isinstance(self.strategy, str):
+            raise TypeError(f"history.strategy must be a str; got {type(self.strategy).__name__}")
+        checks.integer("history.threads", self.threads, 0)
+        if self.best_round is not None:
+            checks.integer("history.best_round", self.best_round, 0, max(rounds - 1, 0))
 
     @classmethod
     def of_training(

@@ -60,10 +60,9 @@ class LossKind:
             losses = _cross_entropy(z, targets.indices, self.label_smoothing)
             return float(np.average(losses, weights=weight))
         if targets.indices is None:
-            assert targets.values is not None
-            wanted = targets.values
+            wanted = targets.compared
         else:
-            wanted = np.eye(z.shape[1], dtype=np.float32)[targets.indices]
+            wanted = np.eye(z.shape[1])[targets.indices]
         losses = self._of_values(output_activation, z, wanted, targets.scaling)
         return float(np.average(np.sum(losses, axis=1), weights=weight))
 
@@ -71,7 +70,7 @@ class LossKind:
         self,
         output_activation: str,
         z: Doubles,
-        wanted: npt.NDArray[np.float32],
+        wanted: Doubles,
         scaling: Scaling | None,
     ) -> Doubles:
         """Return the losses of the outputs, of the shape of z."""

@@ -17,9 +17,9 @@ from omp_mlp.convert.parts import Parts
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS
-from omp_mlp.packed import layer_sizes_of, pack, views
+from omp_mlp.packed import layer_ends, layer_sizes_of, pack, views
 from omp_mlp.predictor import Predictor
-from omp_mlp.scaling import Scaling, same_scaling
+from omp_mlp.scaling import Scaling, check_scaling, same_scaling
 from omp_mlp.targets import read_class_labels, same_labels
 from omp_mlp.workers import effective_workers
 
@@ -34,7 +34,7 @@ class Model(Predictor, Conversions):
 
     :func:`omp_mlp.train_parallel` returns a model. You may also build one from your own arrays, to
     predict with it, to merge it with others, or to start a training from it. A model does not
-    change: its arrays are read-only.
+    change: its attributes cannot be set, and its arrays are read-only.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Model(Predictor, Conversions):
 
     Attributes
     ----------
-    weights, biases : list of ndarray of float32, read-only
+    weights, biases : tuple of ndarray of float32, read-only
         They apply to X and make y as they are given; but see ``input_scaling`` and
         ``target_scaling``.
     activation, output_activation : str
@@ -86,6 +86,14 @@ class Model(Predictor, Conversions):
         If shapes do not fit each other, a parameter is not a finite number, or a name is unknown.
     """
 
+    activation: str
+    weights: tuple[FloatArray, ...]
+    biases: tuple[FloatArray, ...]
+    history: History
+    replicas: tuple[Model, ...]
+    _packed: FloatArray
+    _network: _core.Network
+
     def __init__(
         self,
         weights: Sequence[npt.ArrayLike],
@@ -109,26 +117,9 @@ class Model(Predictor, Conversions):
         packed = pack(layers)
         if not np.isfinite(packed).all():
             raise ValueError("weights and biases must be finite in float32")
-        labels = None if classes is None else read_class_labels(classes, layer_sizes[-1])
-        output = checks.choice(
-            "output_activation", output_activation, ("auto", *OUTPUT_ACTIVATIONS)
-        )
-        multilabel = bool(checks.choice("multilabel", multilabel, (False, True)))
-        if output == "auto":
-            output = "logistic" if multilabel else "identity" if labels is None else "softmax"
-        if multilabel and (output != "logistic" or labels is not None):
-            raise ValueError(
-                "multilabel=True goes with output_activation='logistic' and classes=None; got "
-                f"{output_activation!r} and classes={None if labels is None else labels.tolist()}"
-            )
-        if output == "exponential" and labels is not None:
-            raise ValueError(
-                "output_activation='exponential' goes with a regression, classes=None; got "
-                f"classes={labels.tolist()}"
-            )
-        activation = checks.choice("activation", activation, ACTIVATIONS)
+        kind = _kind(layer_sizes[-1], activation, output_activation, classes, multilabel)
         # Without scalings.
-        self._fill(layer_sizes, packed, activation, output, labels, multilabel=multilabel)
+        self._fill(layer_sizes, packed, **kind)
 
     @classmethod
     def _of(
@@ -229,22 +220,26 @@ class Model(Predictor, Conversions):
         packed.setflags(write=False)
         if classes is not None:
             classes.setflags(write=False)
-        self.layer_sizes = layer_sizes
-        self.activation = activation
-        self.output_activation = output_activation
-        self.classes = classes
-        self.multilabel = multilabel
-        self.input_scaling = input_scaling
-        self.target_scaling = target_scaling
-        self.history = History.empty() if history is None else history
-        self.replicas = replicas
-        self._packed = packed
-        self.weights, self.biases = views(layer_sizes, packed)
-        self._network = _core.Network(
-            layer_sizes=list(layer_sizes),
+        weights, biases = views(layer_sizes, packed)
+        self.__dict__.update(
+            layer_sizes=layer_sizes,
             activation=activation,
-            output=output_activation,
-            parameters=packed,
+            output_activation=output_activation,
+            classes=classes,
+            multilabel=multilabel,
+            input_scaling=input_scaling,
+            target_scaling=target_scaling,
+            history=History.empty() if history is None else history,
+            replicas=replicas,
+            weights=tuple(weights),
+            biases=tuple(biases),
+            _packed=packed,
+            _network=_core.Network(
+                layer_sizes=list(layer_sizes),
+                activation=activation,
+                output=output_activation,
+                parameters=packed,
+            ),
         )
 
     def __repr__(self) -> str:
@@ -274,19 +269,86 @@ class Model(Predictor, Conversions):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._fill(**state)
+        """Take up a state of ``__getstate__``; raise ValueError if it is of no network."""
+        try:
+            self._fill(**_checked_state(state))
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"a damaged state of a Model: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network and its history to a safetensors file.
 
-        The file appears whole or not at all. Kept ``replicas`` are not written.
+        The file appears whole or not at all, whatever ends the program, and is on the disk when
+        this returns. Kept ``replicas`` are not written.
 
         Parameters
         ----------
         path : str or path-like
-            Replaced if it exists.
+            Replaced if it exists; it keeps its mode. A symbolic link stays, and what it points to
+            is replaced.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written. An old file is as it was then.
         """
         store(path, "omp_mlp", [self], self.history)
+
+
+def _kind(
+    n_outputs: int,
+    activation: object,
+    output_activation: object,
+    classes: npt.ArrayLike | None,
+    multilabel: object,
+    target_scaling: Scaling | None = None,
+) -> dict[str, Any]:
+    """Check what a network is besides its parameters, and resolve "auto"."""
+    labels = None if classes is None else read_class_labels(classes, n_outputs)
+    output = checks.choice("output_activation", output_activation, ("auto", *OUTPUT_ACTIVATIONS))
+    is_multilabel = bool(checks.choice("multilabel", multilabel, (False, True)))
+    if output == "auto":
+        output = "logistic" if is_multilabel else "identity" if labels is None else "softmax"
+    if is_multilabel and (output != "logistic" or labels is not None):
+        raise ValueError(
+            "multilabel=True goes with output_activation='logistic' and classes=None; got "
+            f"{output_activation!r} and classes={None if labels is None else labels.tolist()}"
+        )
+    if output == "exponential" and labels is not None:
+        raise ValueError(
+            "output_activation='exponential' goes with a regression, classes=None; got "
+            f"classes={labels.tolist()}"
+        )
+    if target_scaling is not None and (output != "identity" or labels is not None):
+        raise ValueError(
+            "target_scaling goes with output_activation='identity' and classes=None; got "
+            f"{output!r} and classes={None if labels is None else labels.tolist()}"
+        )
+    return {
+        "activation": checks.choice("activation", activation, ACTIVATIONS),
+        "output_activation": output,
+        "classes": labels,
+        "multilabel": is_multilabel,
+    }
+
+
+def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
+    """Check the state of a pickled network. Replicas that diverged may be infinite."""
+    sizes, packed = tuple(state["layer_sizes"]), state["packed"]
+    sizes = tuple(checks.integer(f"layer_sizes[{k}]", size, 1) for k, size in enumerate(sizes))
+    if len(sizes) < 2 or not isinstance(packed, np.ndarray) or packed.dtype != np.float32:
+        raise ValueError(f"layers {sizes} with parameters of type {type(packed).__name__}")
+    if packed.shape != (layer_ends(sizes)[-1],):
+        raise ValueError(f"layers {sizes} with parameters of shape {packed.shape}")
+    for name, size in (("input_scaling", sizes[0]), ("target_scaling", sizes[-1])):
+        if state[name] is not None:
+            check_scaling(name, state[name], size)
+    if not all(isinstance(replica, Model) for replica in state["replicas"]):
+        raise ValueError("replicas that are no Models")
+    state["history"]._check()
+    kind = ("activation", "output_activation", "classes", "multilabel", "target_scaling")
+    checked = _kind(sizes[-1], *(state[name] for name in kind))
+    return {**state, **checked, "layer_sizes": sizes, "packed": np.ascontiguousarray(packed)}
 
 
 def check_alike(name: str, model: object, first: Model) -> None:
@@ -357,17 +419,24 @@ def load(path: str | os.PathLike[str]) -> Model | Any:  # noqa: ANN401 - nearly 
         If there is no such file, or it cannot be read.
     """
     stored = files.read(path, READERS)
-    models = [
-        Model._of(
-            stored.layer_sizes,
-            packed,
-            stored.activation,
-            stored.output_activation,
-            stored.classes,
-            input_scaling=stored.input_scaling,
-            target_scaling=stored.target_scaling,
-            multilabel=stored.multilabel,
-        )
-        for packed in stored.packed
-    ]
+    try:
+        models = [
+            Model._of(
+                stored.layer_sizes,
+                packed,
+                **_kind(
+                    stored.layer_sizes[-1],
+                    stored.activation,
+                    stored.output_activation,
+                    stored.classes,
+                    stored.multilabel,
+                    stored.target_scaling,
+                ),
+                input_scaling=stored.input_scaling,
+                target_scaling=stored.target_scaling,
+            )
+            for packed in stored.packed
+        ]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)}: damaged: {error}") from error
     return READERS[stored.file_format](models, stored.history)

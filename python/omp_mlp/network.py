@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _core
+from omp_mlp import _core, cadence
 from omp_mlp.checks import FloatArray
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.inputs import Inputs
@@ -18,6 +18,9 @@ from omp_mlp.options import OUTPUTS_OF_LOSS, Options
 from omp_mlp.packed import pack
 from omp_mlp.scaling import Layers, Scaling, change_inputs, change_outputs, same_scaling
 from omp_mlp.targets import Targets, same_labels
+
+MOST_PARAMETERS = 2**40
+"""Of a network: 4,400 GB. Products of sizes then fit 64 bits, with padding and for all samples."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +171,10 @@ def network_kind(options: Options, inputs: Inputs, targets: Targets, loss: LossK
             "skip_confident goes with loss='cross_entropy' on softmax outputs; "
             f"got output_activation={output!r}"
         )
+    layer_sizes = layer_sizes_for(options, inputs, targets)
+    _check_size(options, layer_sizes)
     return NetworkKind(
-        layer_sizes_for(options, inputs, targets),
+        layer_sizes,
         options.activation,
         output,
         targets.labels,
@@ -178,6 +183,17 @@ def network_kind(options: Options, inputs: Inputs, targets: Targets, loss: LossK
         targets.scaling,
         targets.is_multilabel,
     )
+
+
+def _check_size(options: Options, layer_sizes: tuple[int, ...]) -> None:
+    """Check that a network can be counted and held; what this machine holds shows later."""
+    parameters = cadence.count_parameters(layer_sizes)
+    if parameters > MOST_PARAMETERS:
+        raise ValueError(
+            f"hidden_layer_sizes must make a network of at most {MOST_PARAMETERS} parameters; got "
+            f"{options.hidden_layer_sizes}, which makes {parameters} of layers {layer_sizes}, or "
+            f"{4 * parameters / 1e9:.6g} GB"
+        )
 
 
 def _layers_of(model: Model) -> Layers:

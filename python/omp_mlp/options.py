@@ -53,6 +53,8 @@ _REPLICAS = ("replica", "pattern", "auto")
 _MERGES = ("replica", "auto")  # the strategies that leave it open when to merge
 
 _TINY = 2.0**-126  # the smallest normal float32
+_MOST_THREADS = 2**20  # replicas, or parts of the work
+_MOST_UNITS = 2**31 - 1  # of a layer
 
 Check = Callable[[str, Any], Any]  # the name of an option, a value -> the value to go on with
 
@@ -64,8 +66,8 @@ def _as_it_is(name: str, value: object) -> object:  # noqa: ARG001 - checked wit
     return value
 
 
-def _integer(minimum: int) -> Check:
-    return lambda name, value: checks.integer(name, value, minimum)
+def _integer(minimum: int, maximum: int = checks.MOST_INTEGER) -> Check:
+    return lambda name, value: checks.integer(name, value, minimum, maximum)
 
 
 def _real(minimum: float = 0.0, *, below: float = math.inf) -> Check:
@@ -130,7 +132,9 @@ def _method_name(name: str, value: object) -> str:
 def _sizes(name: str, value: object) -> tuple[int, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a sequence of integers, such as (128,); got {value!r}")
-    return tuple(checks.integer(f"{name}[{k}]", size, 1) for k, size in enumerate(value))
+    return tuple(
+        checks.integer(f"{name}[{k}]", size, 1, _MOST_UNITS) for k, size in enumerate(value)
+    )
 
 
 def _rates(name: str, value: object) -> float | tuple[float, ...]:
@@ -163,8 +167,8 @@ def _pair(name: str, value: object) -> tuple[Any, Any]:
 
 
 def _seed(name: str, value: object) -> int:
-    seed = checks.integer(name, value, 0)
-    if seed >= 2**64:
+    seed = checks.integer(name, value, 0, 2**64)
+    if seed == 2**64:
         raise ValueError(f"{name} must be less than 2^64; got {seed}")
     return seed
 
@@ -218,7 +222,7 @@ class Options:
     types once :func:`omp_mlp.automatic.settle` has decided what was left to it.
     """
 
-    threads: int = _row(None, _none_or(_integer(1)))
+    threads: int = _row(None, _none_or(_integer(1, _MOST_THREADS)))
     merge: str = _row("gradient_diversity", _method_name, _REPLICAS)
     preset: str | None = _row(None, _one_of(None, *PRESETS))
     hidden_layer_sizes: tuple[int, ...] = _row((128,), _sizes)
@@ -353,7 +357,7 @@ class Options:
     scale_targets: Scaling | str | bool = _row("auto", _scaling_or(False, "auto"))
     strategy: str = _row("replica", _one_of(*STRATEGIES))
     costs: Any = _row(None, _as_it_is)
-    workers: int | None = _row(None, _none_or(_integer(1)))
+    workers: int | None = _row(None, _none_or(_integer(1, _MOST_THREADS)))
     seed: int = _row(0, _seed, field="seed")
     callback: Callable[..., object] | None = _row(None, _none_or(_callable))
     progress: bool = _row(False, _flag)

@@ -21,7 +21,7 @@ from omp_mlp.data import TrainingData
 from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.network import NetworkKind, loss_kind, network_kind
 from omp_mlp.options import LBFGS, ONE_NETWORK, Options, core_fields, core_options
-from omp_mlp.workers import effective_workers
+from omp_mlp.workers import available_cores, effective_workers
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,10 @@ class Plan:
         """Return the options for the core."""
         options = self.options
         workers = effective_workers(options.workers, options.threads)
+        if self.strategy in ("section", "synchronous"):
+            # Their threads wait for each other in every batch. With more of them than cores, most
+            # of the time would pass in the wait for threads that have no core.
+            workers = min(workers, available_cores())
         rule, scale = _init(options)
         return core_options(
             {

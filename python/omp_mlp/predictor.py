@@ -38,6 +38,13 @@ class Predictor:
     input_scaling: Scaling | None
     target_scaling: Scaling | None
 
+    def __setattr__(self, name: str, value: object) -> None:
+        # What is computed and what is saved must be the same, so neither changes.
+        raise AttributeError(f"a {type(self).__name__} does not change: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a {type(self).__name__} does not change: {name} cannot be deleted")
+
     def _run(self, inputs: Inputs, *, raw: bool) -> FloatArray:
         """Return the outputs, or with ``raw`` the pre-activations of the last layer.
 
@@ -207,6 +214,15 @@ class Predictor:
 
     def _outputs(self, X: Matrix, *, raw: bool) -> npt.NDArray[Any]:
         outputs = self._run(self._read(X), raw=raw)
+        bad = (
+            np.isnan(outputs) if self.output_activation == "exponential" else ~np.isfinite(outputs)
+        )
+        if bad.any():
+            row = int(np.argwhere(bad)[0][0])
+            raise ValueError(
+                f"the network's outputs are infinite in float32 for row {row} of X: its values, or "
+                "the network's parameters, are too large"
+            )
         return outputs if self.target_scaling is None else self.target_scaling.undo(outputs)
 
 
@@ -219,15 +235,14 @@ def _score(z: Doubles, output_activation: str, targets: Targets, weights: Double
         is_right = ((z > 0) == (targets.values > 0)).all(axis=1)
         return float(np.average(is_right, weights=weights))
     # R^2 does not depend on the units of y.
-    return _r2(OUTPUT_FUNCTIONS[output_activation](z), targets.values, weights)
+    return _r2(OUTPUT_FUNCTIONS[output_activation](z), targets.compared, weights)
 
 
-def _r2(outputs: Doubles, values: FloatArray, weights: Doubles | None) -> float:
-    wanted = values.astype(np.float64)
-    weight = np.ones((len(wanted), 1)) if weights is None else weights[:, None]
-    residual = np.sum(weight * (wanted - outputs) ** 2, axis=0)
-    mean = np.average(wanted, axis=0, weights=weights)
-    total = np.sum(weight * (wanted - mean) ** 2, axis=0)
+def _r2(outputs: Doubles, values: Doubles, weights: Doubles | None) -> float:
+    weight = np.ones((len(values), 1)) if weights is None else weights[:, None]
+    residual = np.sum(weight * (values - outputs) ** 2, axis=0)
+    mean = np.average(values, axis=0, weights=weights)
+    total = np.sum(weight * (values - mean) ** 2, axis=0)
     # A constant output has no variance to explain: 1 if it is met, else 0, as scikit-learn has it.
     constant = total == 0
     explained = np.where(constant, residual == 0, 1 - residual / np.where(constant, 1, total))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from omp_mlp import _core, lbfgs
+from omp_mlp import _core, cadence, lbfgs
 from omp_mlp.checks import FloatArray
 from omp_mlp.data import TrainingData
 from omp_mlp.early_stopping import Judge, patience_of
@@ -50,8 +50,13 @@ class Run:
             score_every=self.plan.validate_every,
             judge=judge,
             loss_unit=self._loss_unit(),
+            network=lambda packed: self._as_given(packed.copy()),
         ) as watcher:
-            result = self._run_core(watcher)
+            try:
+                result = self._run_core(watcher)
+            except BaseException as error:
+                self._keep_what_was_trained(error, watcher, judge)
+                raise
             if result.retreats:
                 _warn_of_retreats(options.learning_rate, result.retreats)
             if result.divergence is not None:
@@ -85,18 +90,41 @@ class Run:
             best_round=None if judge is None else judge.best_round,
         )
 
+    def _keep_what_was_trained(
+        self, error: BaseException, watcher: Watcher, judge: Judge | None
+    ) -> None:
+        """Give what ended the training, such as Ctrl-C, the network and the history so far."""
+        result = error.__dict__.pop("partial_result", None)
+        if result is None or hasattr(error, "model") or hasattr(error, "history"):
+            return
+        model, history = self._so_far(result, watcher, judge)
+        error.__dict__.update(model=model, history=history)
+
+    def _so_far(
+        self, result: _core.TrainResult | lbfgs.Result, watcher: Watcher, judge: Judge | None
+    ) -> tuple[Model, History]:
+        """Return what the training would give back, and all rounds that were finished."""
+        parameters, rounds = result.parameters, result.rounds
+        finished = len(result.history["samples"])
+        # The scoring of the last round, or its report, may be what ended the training.
+        del watcher.validation[finished:]
+        watcher.validation += [(math.nan, math.nan)] * (finished - len(watcher.validation))
+        history = self._history(result.history, watcher, judge)
+        if judge is not None and judge.best is not None:
+            # Early stopping gives back the best master after all rounds.
+            parameters, rounds = judge.best, len(history)
+        return self._as_given(parameters)._with(history.first(rounds)), history
+
+    def _as_given(self, packed: FloatArray) -> Model:
+        """Return the network on X and y as given; it takes over the core's parameters."""
+        return self.plan.network.model_as_given(self.plan.network.model(packed))
+
     def _divergence(
         self, result: _core.TrainResult | lbfgs.Result, watcher: Watcher, judge: Judge | None
     ) -> TrainingDivergedError:
         """Return the error of a training that diverged, with what the training would give back."""
         assert result.divergence is not None
-        parameters, rounds = result.parameters, result.rounds
-        history = self._history(result.history, watcher, judge)
-        if judge is not None and judge.best is not None:
-            # Early stopping gives back the best master after all rounds.
-            parameters, rounds = judge.best, len(history)
-        network = self.plan.network
-        model = network.model_as_given(network.model(parameters))._with(history.first(rounds))
+        model, history = self._so_far(result, watcher, judge)
         round_, replica = result.divergence
         return TrainingDivergedError(round_, None if replica < 0 else replica, model, history)
 
@@ -115,6 +143,32 @@ class Run:
         return self.plan.network.model(result.parameters)
 
     def _run_core(self, watcher: Watcher | None) -> _core.TrainResult | lbfgs.Result:
+        _core.missing_threads()  # what was missing before is not of this training
+        try:
+            result = self._run_within_memory(watcher)
+        except MemoryError as error:
+            raise MemoryError(self._asked_for()) from error
+        if missing := _core.missing_threads():
+            _warn_of_missing_threads(missing)
+        return result
+
+    def _asked_for(self) -> str:
+        """Return what a training needs, of the memory that there is not."""
+        sizes = self.plan.network.layer_sizes
+        copies = self.plan.threads if self.plan.strategy in ("replica", "pattern") else 1
+        parameters = cadence.count_parameters(sizes)
+        return (
+            f"the training needs more memory than there is: {copies} network(s) of layers {sizes} "
+            f"have {4e-9 * copies * parameters:.3g} GB of parameters, and a batch of "
+            f"{self.plan.options.batch_size} samples has {4e-9 * self._batch_entries():.3g} GB of "
+            "activations"
+        )
+
+    def _batch_entries(self) -> int:
+        plan = self.plan
+        return min(plan.options.batch_size, plan.n_samples) * sum(plan.network.layer_sizes)
+
+    def _run_within_memory(self, watcher: Watcher | None) -> _core.TrainResult | lbfgs.Result:
         data = self.data
         targets = _core.Targets(
             classes=data.targets.indices,
@@ -168,6 +222,7 @@ class Run:
             int(columns["samples"][-1]),
             float(columns["loss"][-1]),
             None if self.data.validation is None else self._evaluated(merged),
+            lambda: self.plan.network.as_given(merged),
         )
         return merged
 
@@ -193,6 +248,15 @@ def _warn_of_retreats(rate: float, retreats: list[tuple[int, float]]) -> None:
         "the training diverged, and went on from the last good master with half the learning "
         f"rate: {rate:.3g} {rates}",
         LearningRateWarning,
+    )
+
+
+def _warn_of_missing_threads(missing: int) -> None:
+    warn(
+        f"the system refused {missing} thread(s), and the training ran on fewer workers, with the "
+        "same result. Limits on threads and memory, such as `ulimit -u` and `ulimit -v`, refuse "
+        "them; workers= asks for fewer",
+        RuntimeWarning,
     )
 
 

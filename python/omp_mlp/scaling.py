@@ -88,6 +88,16 @@ class Scaling:
         return self.offset + self.scale * scaled.astype(np.float64)
 
 
+def check_scaling(name: str, scaling: Scaling, n_columns: int) -> None:
+    """Check a scaling that comes from elsewhere."""
+    for part in ("offset", "scale"):
+        array = getattr(scaling, part)
+        if array.shape != (n_columns,) or not np.isfinite(array).all():
+            raise ValueError(f"{name}.{part} must be {n_columns} finite numbers")
+    if not (scaling.scale > 0).all():
+        raise ValueError(f"{name}.scale must be positive; got {scaling.scale.min():g}")
+
+
 def same_scaling(one: Scaling | None, other: Scaling | None) -> bool:
     """Tell whether two networks have the same scaling beside their weights."""
     if one is None or other is None:

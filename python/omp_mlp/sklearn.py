@@ -429,12 +429,12 @@ class _Estimator(BaseEstimator):
     @property
     def coefs_(self) -> list[npt.NDArray[np.float32]]:
         """The weights of each layer, of shape (fan_in, fan_out)."""
-        return self._single().weights
+        return list(self._single().weights)
 
     @property
     def intercepts_(self) -> list[npt.NDArray[np.float32]]:
         """The biases of each layer, of shape (fan_out,)."""
-        return self._single().biases
+        return list(self._single().biases)
 
     def _single(self) -> Model:
         if isinstance(self.model_, Ensemble):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp import checks
 from omp_mlp.checks import FloatArray, Matrix, float32
 
 _MOST_FEATURES = int(np.iinfo(np.int32).max)
@@ -74,7 +75,8 @@ def is_sparse(X: object) -> bool:
 def read_csr(X: Matrix, name: str) -> Csr:
     """Check a sparse matrix of any format, and return it in compressed sparse rows.
 
-    The result uses the arrays of X in place where the core can read them.
+    The result uses the values of X in place where the core can read them. Starts and indices are
+    copies: whoever changes those of X meanwhile changes no memory that is not X's.
     """
     shape = tuple(X.shape)
     if len(shape) != 2:
@@ -91,12 +93,15 @@ def read_csr(X: Matrix, name: str) -> Csr:
         )
     if tuple(csr.shape) != shape:
         raise ValueError(f"{name}.tocsr() must have the shape {shape} of {name}; got {csr.shape}")
-    starts, indices, data = (np.asarray(part) for part in (csr.indptr, csr.indices, csr.data))
+    checks.plain_array(csr.data, name)  # hides nothing
+    # Copied before they are checked, and not looked at again.
+    starts, indices, data = np.array(csr.indptr), np.array(csr.indices), np.asarray(csr.data)
     if data.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {data.dtype}")
     _check_compressed(starts, indices, data, shape, "row", "column", name)
     if not _ascends_in_rows(starts, indices):
         csr = csr.copy()
+        csr.indptr, csr.indices, csr.data = starts, indices, np.array(data)
         csr.sum_duplicates()
         starts, indices, data = csr.indptr, csr.indices, csr.data
     return Csr(

@@ -35,6 +35,13 @@ class Targets:
     values: FloatArray | None  # (n_samples, n_outputs)
     scaling: Scaling | None = None  # of the values
     is_multilabel: bool = False
+    exact: npt.NDArray[np.float64] | None = None  # the values, where float32 rounds them
+
+    @property
+    def compared(self) -> npt.NDArray[np.float64]:
+        """The values that outputs are scored by, in double precision."""
+        assert self.values is not None
+        return self.values.astype(np.float64) if self.exact is None else self.exact
 
     @property
     def kind(self) -> TargetKind:
@@ -52,6 +59,7 @@ class Targets:
             None if self.values is None else self.values[rows],
             self.scaling,
             self.is_multilabel,
+            None if self.exact is None else self.exact[rows],
         )
 
 
@@ -70,7 +78,7 @@ def read_targets(
     whether y is "classes", "values" or, by its dtype, "auto". ``scaling``: of the values of a
     regression; "auto" finds it in y.
     """
-    array = _text_if_objects(np.asarray(y), name)
+    array = _text_if_objects(checks.plain_array(y, name), name)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must have one or two dimensions; got shape {array.shape}")
     if len(array) != n_samples:
@@ -152,6 +160,8 @@ def _text_if_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
             f"{name} of dtype object must hold strings only; got entries of type "
             + ", ".join(sorted(strangers))
         )
+    if any(entry.endswith("\0") for entry in array.flat):
+        raise ValueError(f"{name} must not hold text that ends in a zero byte, which NumPy drops")
     return array.astype(np.str_)
 
 
@@ -171,7 +181,8 @@ def _value_targets(
         )
     _check_finite(values, given, name)
     if scaling is None:
-        return Targets(None, None, values)
+        exact = given.astype(np.float64)
+        return Targets(None, None, values, exact=None if (exact == values).all() else exact)
     if isinstance(scaling, str):
         scaling = target_scaling(given)
     values = scaling.apply(given)
@@ -227,8 +238,9 @@ def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] 
             f"{name} must hold labels like those of the training, of dtype {labels.dtype}; "
             f"got dtype {array.dtype}"
         )
-    indices = np.searchsorted(labels, array).clip(max=len(labels) - 1)
-    unseen = np.unique(array[labels[indices] != array])
+    comparable, is_comparable = _as_type_of(labels, array)
+    indices = np.searchsorted(labels, comparable).clip(max=len(labels) - 1)
+    unseen = np.unique(array[(labels[indices] != comparable) | ~is_comparable])
     if len(unseen):
         shown = ", ".join(repr(label) for label in unseen[:5].tolist())
         raise ValueError(
@@ -263,6 +275,27 @@ def _small_integers(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDAr
     return labels, (np.cumsum(present) - 1)[offsets]
 
 
+def _as_type_of(
+    labels: npt.NDArray[Any], array: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return numbers in a type that compares with integer labels exactly, and where that holds.
+
+    NumPy compares signed with unsigned integers, and integers with floats, as doubles.
+    """
+    everywhere = np.ones(array.shape, dtype=bool)
+    if labels.dtype.kind not in "iu" or array.dtype.kind not in "iuf":
+        return array, everywhere
+    wide = np.dtype(np.int64 if labels.dtype.kind == "i" else np.uint64)
+    fits = everywhere
+    if array.dtype.kind == "f":
+        low, high = (-(2.0**63), 2.0**63) if labels.dtype.kind == "i" else (0.0, 2.0**64)
+        with np.errstate(invalid="ignore"):
+            fits = (array == np.rint(array)) & (array >= low) & (array < high)
+    elif array.dtype.kind != labels.dtype.kind:
+        fits = array <= np.uint64(2**63 - 1) if array.dtype.kind == "u" else array >= 0
+    return np.where(fits, array, array.dtype.type(0)).astype(wide), fits
+
+
 def _text_kind(labels: npt.NDArray[Any]) -> str:
     """Tell strings, bytes and other kinds apart: NumPy may refuse to compare them."""
     return labels.dtype.kind if labels.dtype.kind in "US" else ""
@@ -272,7 +305,9 @@ def same_labels(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None) ->
     """Tell whether two networks have the same classes."""
     if one is None or other is None:
         return one is other
-    return _text_kind(one) == _text_kind(other) and np.array_equal(one, other)
+    if _text_kind(one) != _text_kind(other) or len(one) != len(other):
+        return False
+    return bool(one.tolist() == other.tolist())  # Python compares numbers of any types exactly
 
 
 def read_classes(classes: object) -> npt.NDArray[Any]:
@@ -287,7 +322,7 @@ def read_classes(classes: object) -> npt.NDArray[Any]:
 
 
 def _label_array(classes: object) -> npt.NDArray[Any]:
-    labels = _text_if_objects(np.array(classes), "classes")
+    labels = _text_if_objects(np.array(checks.plain_array(classes, "classes")), "classes")
     if labels.dtype.kind not in "biufUS":
         raise TypeError(
             f"classes must be integers, strings, booleans or floats; got dtype {labels.dtype}"

@@ -511,7 +511,9 @@ def train_parallel(
     workers : int, optional
         Operating-system threads that run the replicas. Default: as many as this process has cores
         (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but not more
-        than ``threads``. An explicit number is obeyed.
+        than ``threads``. An explicit number is obeyed, but "section" and "synchronous" use as many
+        as there are cores at most: their threads wait for each other in every batch. If the system
+        refuses threads, the training runs on fewer, with a RuntimeWarning.
     seed : int, default 0
         From 0 to 2^64 - 1.
     callback : callable, optional
@@ -537,7 +539,9 @@ def train_parallel(
         that happens in all replicas of a round, or by a merge. Nothing is lost: ``error.model`` is
         the last good master.
     KeyboardInterrupt
-        Within about 50 ms of Ctrl-C, or at the end of a batch that takes longer.
+        Within about 50 ms of Ctrl-C, or at the end of a batch that takes longer. What was trained
+        is not lost: ``error.model`` is the network of the last merge and ``error.history`` has all
+        rounds that were finished. Exceptions of a callback have both, too.
 
     References
     ----------

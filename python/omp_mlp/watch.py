@@ -34,6 +34,7 @@ class Watcher:
         score_every: int,
         judge: Judge | None,
         loss_unit: float = 1.0,
+        network: Callable[[FloatArray], object] | None = None,
     ) -> None:
         self.validation: list[tuple[float, float]] = []  # an entry a round; NaN: not scored
         self._rounds = rounds
@@ -46,6 +47,8 @@ class Watcher:
         self._stopped_within = False
         self._last_score: float | None = None  # what the bar shows
         self._loss_unit = loss_unit  # what a loss of 1 is in the units of y
+        self._network = network  # parameters of the core -> the network as the user gets it
+        self._make_model: Callable[[], object] | None = None  # of the last master
         self._samples_merged = 0
         self._round = 0
         self._bar = _progress_bar(total_samples) if progress else None
@@ -67,7 +70,9 @@ class Watcher:
             return False
         is_scored = self._score is not None and self._is_due()
         validation = self._score(packed) if self._score is not None and is_scored else _NOT_SCORED
-        stop = self.merged(samples, report["loss"], validation)
+        network = self._network
+        make = None if network is None else lambda: network(packed)
+        stop = self.merged(samples, report["loss"], validation, make)
         if stop and self._score is not None and not is_scored:
             self.validation[-1] = self._score(packed)
             is_scored = True
@@ -88,16 +93,24 @@ class Watcher:
         is_last = self._stopped_within or number == self._rounds
         return is_last or number % self._score_every == 0
 
-    def merged(self, samples: int, loss: float, validation: tuple[float, float] | None) -> bool:
+    def merged(
+        self,
+        samples: int,
+        loss: float,
+        validation: tuple[float, float] | None,
+        make_model: Callable[[], object] | None = None,
+    ) -> bool:
         """Report a merge, with validation loss and score; return whether the training should stop.
 
-        This ends a round for a merge that Python does after the core has returned.
+        ``make_model`` makes the merged network. This ends a round for a merge that Python does
+        after the core has returned.
         """
         validation = validation or _NOT_SCORED
         self.validation.append(validation)
         if not math.isnan(validation[1]):
             self._last_score = validation[1]
         self._samples_merged = samples
+        self._make_model = make_model
         stop = self._report(True, samples, loss, *validation)
         self._round += 1
         return stop
@@ -123,6 +136,7 @@ class Watcher:
         report = Progress(
             self._round, self._rounds, merged, samples, self._total_samples, loss, *validation
         )
+        object.__setattr__(report, "_make_model", self._make_model)
         answer = self._callback(report)
         return isinstance(answer, (bool, np.bool_)) and bool(answer)
 

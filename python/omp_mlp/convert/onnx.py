@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from omp_mlp.convert.parts import Parts
-from omp_mlp.files import write_whole
+from omp_mlp.disk import write_whole
 from omp_mlp.scaling import Scaling
 
 _OPSET = 17
@@ -49,7 +48,7 @@ def to_onnx(parts: Parts, path: str | os.PathLike[str], version: str) -> None:
     onnx = _onnx()
     model = _model(onnx, parts, version)
     onnx.checker.check_model(model, full_check=True)
-    write_whole(Path(path), model.SerializeToString())
+    write_whole(path, model.SerializeToString())
 
 
 def _model(onnx: Any, parts: Parts, version: str) -> Any:  # noqa: ANN401

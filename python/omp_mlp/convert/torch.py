@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp.convert.parts import Parts, from_layers, only_activation
-from omp_mlp.files import write_whole
+from omp_mlp.disk import write_whole
 from omp_mlp.scaling import Doubles, Layers, Scaling
 
 LEAKY_SLOPE = 0.01

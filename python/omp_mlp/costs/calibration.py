@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
 import os
 import platform
-import sys
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _core, cadence, checks
-from omp_mlp.costs.formulas import Costs, Table, Work, predict, work
+from omp_mlp import _core, cadence, checks, disk
+from omp_mlp.costs.formulas import KINDS, Costs, Table, Work, predict, work
 from omp_mlp.losses import LossKind
 from omp_mlp.options import Options, core_fields, core_options
 from omp_mlp.workers import available_cores
@@ -38,6 +39,7 @@ _TINY = (16, 16)
 _MERGED = ((256, 64), (1024, 128), (1024, 1024), (2048, 2048))
 _SHARED = ((512, 128), (1024, 1024))
 _SHARED_BATCH = 8
+_MOST_KEPT = 2**20  # bytes of a file in the cache
 _READY = ((16, 16), (784, 128), (1024, 1024))
 _READ = (500, 8_000, 40_000)  # samples of 256 features: up to 40 MB
 
@@ -45,10 +47,11 @@ _READ = (500, 8_000, 40_000)  # samples of 256 features: up to 40 MB
 def calibrate(*, refresh: bool = False, cores: int | None = None, takes: int = 2) -> Costs:
     """Measure this machine, or read an earlier measurement from the user's cache.
 
-    A measurement takes less than 5 s. The cache is a file in the folder ``omp_mlp`` of
-    ``XDG_CACHE_HOME``, or else of ``~/.cache`` (on macOS ``~/Library/Caches``, on Windows
-    ``%LOCALAPPDATA%``). Nothing is written anywhere else. If the file cannot be written, nothing is
-    kept.
+    A measurement takes less than 5 s. The cache is a file in the folder that ``OMP_MLP_CACHE``
+    names, or else in the folder ``omp_mlp`` of ``XDG_CACHE_HOME`` or of ``~/.cache`` (on macOS
+    ``~/Library/Caches``, on Windows ``%LOCALAPPDATA%``). Nothing is written anywhere else. If the
+    file cannot be written, nothing is kept. A file that is damaged, or of another version, is
+    measured again and replaced.
 
     Parameters
     ----------
@@ -67,35 +70,35 @@ def calibrate(*, refresh: bool = False, cores: int | None = None, takes: int = 2
     cores = available_cores() if cores is None else checks.integer("cores", cores, 1)
     takes = checks.integer("takes", takes, 1)
     path = _cache_file(cores)
-    if not refresh:
-        try:
-            return Costs.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            pass  # there is none, or it is damaged or of another version
+    if path is not None and not refresh and (kept := _read_kept(path)) is not None:
+        return kept
     costs = _measure(cores, takes)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all, also with other processes at it.
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(costs.as_dict(), indent=1), encoding="utf-8")
-        draft.replace(path)
-    except OSError:
-        pass
+    if path is not None:
+        text = json.dumps(costs.as_dict(), indent=1)
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # What can be measured again need not survive a loss of power. Nobody is meant to put a
+            # link there.
+            disk.write_whole(path, text.encode(), through_links=False, lasting=False)
     return costs
 
 
-def _cache_file(cores: int) -> Path:
-    home = Path.home()
-    if sys.platform == "darwin":
-        folder = home / "Library" / "Caches"
-    elif sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    else:
-        folder = home / ".cache"
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or folder)
+def _read_kept(path: Path) -> Costs | None:
+    """Return the costs in a file; None if there is none, or it is damaged or of another version."""
+    try:
+        kept = Costs.from_dict(json.loads(disk.read_regular(path, most=_MOST_KEPT)))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return kept if set(kept.rates) == KINDS else None
+
+
+def _cache_file(cores: int) -> Path | None:
+    folder = disk.cache_folder()
+    if folder is None:
+        return None
     version = _core.build_config()["version"]
-    name = f"costs-{version}-{_core.kernels_in_use()}-{platform.node()}-{cores}.json"
-    return folder / "omp_mlp" / name
+    node = re.sub(r"[^\w.-]", "_", platform.node())[:100]  # a name and nothing else
+    return folder / f"costs-{version}-{_core.kernels_in_use()}-{node}-{cores}.json"
 
 
 def _measure(cores: int, takes: int = 2) -> Costs:

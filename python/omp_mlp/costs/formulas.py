@@ -211,9 +211,17 @@ class Costs:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Costs:
-        """Undo :meth:`as_dict`, also after JSON."""
-        values = dict(values)
-        if values.pop("format") != _FORMAT:
+        """Undo :meth:`as_dict`, also after JSON; raise ValueError if these are no costs."""
+        try:
+            costs = cls._from_plain(dict(values))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"damaged costs: {type(error).__name__}: {error}") from error
+        costs._check()
+        return costs
+
+    @classmethod
+    def _from_plain(cls, values: dict[str, Any]) -> Costs:
+        if values.pop("format", None) != _FORMAT:
             raise ValueError("these costs were written by another version")
         for name in ("sizes", "batches", "memory_sizes", "sharing", "sharing_sizes",
                      "ready_sizes", "reading", "reading_sizes"):  # fmt: skip
@@ -227,9 +235,71 @@ class Costs:
             values["ready"] = {who: tuple(pair) for who, pair in values["ready"].items()}
         return cls(**values)
 
+    def _check(self) -> None:
+        """Check that every table has the numbers that the formulas will look for."""
+        machine: object = self.machine
+        if not isinstance(machine, str):
+            raise ValueError(f"damaged costs: machine must be a str; got {machine!r}")
+        try:
+            checks.integer("cores", self.cores, 1)
+        except TypeError as error:
+            raise ValueError(f"damaged costs: {error}") from error
+        if not self.rates or not set(self.rates) <= KINDS:
+            raise ValueError(
+                f"damaged costs: rates of {sorted(self.rates)}, and not of {sorted(KINDS)}"
+            )
+        if self.ready is not None and set(self.ready) != _READY_KINDS:
+            raise ValueError(f"damaged costs: ready of {sorted(self.ready)}")
+        for name in ("sizes", "batches", "memory_sizes", "sharing_sizes", "ready_sizes",
+                     "reading_sizes"):  # fmt: skip
+            _check_ascending(name, getattr(self, name))
+        sizes, batches = len(self.sizes), len(self.batches)
+        for kind, table in self.rates.items():
+            _check_numbers(f"rates of {kind!r}", table, (sizes, batches), least=_TINY)
+        _check_numbers("crowding", self.crowding, (sizes, batches), least=1.0)
+        _check_numbers("memory", self.memory, (2, len(self.memory_sizes)), least=_TINY)
+        _check_numbers("sharing", self.sharing, (len(self.sharing_sizes),), least=_TINY)
+        _check_numbers("sample and batch", (self.sample, self.batch), (2,))
+        for kind, row in (self.ready or {}).items():
+            _check_numbers(f"ready of {kind!r}", row, (len(self.ready_sizes),), least=_TINY)
+        _check_numbers("reading", self.reading, (len(self.reading_sizes),))
+        if not self.barriers or min(self.barriers) < 1 or not {1, 2} <= set(self.rounds):
+            raise ValueError("damaged costs: barriers or rounds of too few threads")
+        for name in ("barriers", "rounds"):
+            seconds = tuple(getattr(self, name).values())
+            _check_numbers(name, seconds, (len(seconds),))
+
     def _interpolated(self, table: Table, size: float, batch: float) -> float:
         by_size = [_in_logarithms(batch, self.batches, row) for row in table]
         return _in_logarithms(size, self.sizes, by_size)
+
+
+_TINY = float(np.finfo(np.float64).tiny)
+KINDS = {
+    f"{who} {how}" for who in ("replica", "synchronous", "hogwild") for how in ("dense", "sparse")
+}
+"""The kinds of rates that a measurement finds."""
+_READY_KINDS = {"replica", "one"}
+
+
+def _check_numbers(name: str, values: object, shape: tuple[int, ...], least: float = 0.0) -> None:
+    """Check that there are so many numbers, each of at least ``least``."""
+    try:
+        numbers = np.array(values)
+    except ValueError as error:  # rows of several lengths
+        raise ValueError(f"damaged costs: {name} are no table of numbers") from error
+    if numbers.dtype.kind not in "iuf":
+        raise ValueError(f"damaged costs: {name} are no numbers, but of dtype {numbers.dtype}")
+    if numbers.shape != shape:
+        raise ValueError(f"damaged costs: {name} must have shape {shape}; got {numbers.shape}")
+    if not (numbers >= least).all():
+        raise ValueError(f"damaged costs: {name} must be at least {least:g}; got {numbers.min():g}")
+
+
+def _check_ascending(name: str, values: Sequence[float]) -> None:
+    _check_numbers(name, values, (len(values),), least=_TINY)
+    if len(values) == 0 or (np.diff(values) <= 0).any():
+        raise ValueError(f"damaged costs: {name} must ascend; got {values}")
 
 
 def _in_logarithms(x: float, known: Sequence[float], values: Sequence[float]) -> float:
