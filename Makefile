@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help figures benchmark frontier strategies defaults cards notebooks docs test explore lint format sanitize clean
+.PHONY: help figures benchmark frontier strategies torture defaults cards notebooks docs test explore lint format sanitize clean
 
 PYTHON ?=
 ARGS ?=
@@ -82,6 +82,9 @@ frontier: $(BENCH)  ## measure every merge: accuracy kept and time saved with n 
 
 strategies: $(BENCH)  ## compare the ways to be parallel, and what the cost model says of them
 	$(BIN)/python -m benchmarks.strategies $(ARGS)
+
+torture: $(BENCH)  ## break it on purpose with fresh seeds; prints what held
+	$(BIN)/python -m benchmarks.torture $(ARGS)
 
 defaults: $(BENCH)  ## measure what a training with no option set makes of many kinds of data
 	$(BIN)/python -m benchmarks.defaults $(ARGS)
