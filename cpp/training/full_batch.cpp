@@ -107,8 +107,8 @@ void FullBatch::add_up(Team& team, std::span<double> gradient) const {
                 for (const Parameters& sum : sums_) {
                     const auto added =
                         sum.flat().subspan(static_cast<std::size_t>(layer.begin + row * layer.stride));
-                    std::transform(
-                        entries.begin(), entries.end(), added.begin(), entries.begin(),
+                    std::ranges::transform(
+                        entries, added, entries.begin(),
                         [](double total, float part) { return total + static_cast<double>(part); });
                 }
                 for (double& entry : entries) {
