@@ -1,6 +1,7 @@
 """A network that is trained: its outputs against the oracle, its scores, its files."""
 
 import copy
+import io
 import json
 import os
 import pickle
@@ -642,6 +643,24 @@ def test_paths_are_strings_or_path_like(path):
     assert_same(omp_mlp.load(path), model)
 
 
+def test_open_files_and_paths_of_bytes(path, tmp_path):
+    network, _ = random_network((3, 2))
+    network.save(os.fsencode(path))
+    content = path.read_bytes()
+    for place in (os.fsencode(path), io.BytesIO(content)):
+        np.testing.assert_array_equal(omp_mlp.load(place).weights[0], network.weights[0])
+    with open(tmp_path / "other", "w+b") as file:
+        file.write(b"before")
+        network.save(file)
+        file.seek(len(b"before"))
+        np.testing.assert_array_equal(omp_mlp.load(file).weights[0], network.weights[0])
+    assert (tmp_path / "other").read_bytes().startswith(b"before")
+    with pytest.raises(TypeError, match="must be open in binary mode; got a file of text"):
+        omp_mlp.load(io.StringIO("text"))
+    with pytest.raises(ValueError, match="the open file: not a readable safetensors file"):
+        omp_mlp.load(io.BytesIO(content[:50]))
+
+
 def test_relative_path(path, monkeypatch):
     monkeypatch.chdir(path.parent)
     model, _ = random_network((3, 2))
@@ -760,12 +779,12 @@ def rewritten(path, change):
 
 
 def test_other_version(saved):
-    rewritten(saved, lambda _, metadata: metadata.update(format_version="4"))
+    rewritten(saved, lambda _, metadata: metadata.update(format_version="5"))
     version = omp_mlp.__version__
     refuses(
         saved,
-        f"format version '4', written by omp_mlp {version}; this omp_mlp, {version}, reads "
-        "versions '1', '2', '3'",
+        f"format version '5', written by omp_mlp {version}; this omp_mlp, {version}, reads "
+        "versions '1', '2', '3', '4'",
     )
 
 

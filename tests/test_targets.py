@@ -44,12 +44,12 @@ BAD_Y = [
     ("large", np.full(12, -1e40), ValueError, "got -1e+40 in row 0, column 0"),
     ("complex", Y + 1j, TypeError, "integers, strings, booleans or floats; got dtype complex128"),
     ("dates", Y.astype("M8[D]"), TypeError, "booleans or floats; got dtype datetime64[D]"),
-    ("none", [None] * 12, TypeError, "must hold strings only; got entries of type NoneType"),
+    ("none", [None] * 12, ValueError, "y must have a label or a value in every row; got None"),
     (
         "mixed",
         np.array(["a", 1, 2.0] * 4, object),
         TypeError,
-        "y of dtype object must hold strings only; got entries of type float, int",
+        "y must hold labels of one type, strings or numbers; got entries of type float, int, str",
     ),
 ]
 

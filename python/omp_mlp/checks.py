@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp.frames import as_array
+
 Matrix = Any  # array-like of shape (n_samples, n_features), or a SciPy sparse matrix
 FloatArray = npt.NDArray[np.float32]
 Option = TypeVar("Option")
@@ -70,8 +72,8 @@ def plain_array(values: object, name: str) -> npt.NDArray[Any]:
                 f"{name} must not hide entries behind a mask; got {np.ma.getmaskarray(part).sum()} "
                 "masked entries. Fill them, or leave their samples out"
             )
-    array = np.asarray(values)
-    if isinstance(values, np.ndarray):
+    array = as_array(values, name)
+    if not isinstance(values, (list, tuple)):
         return array
     if array.dtype.kind in "US" and any(
         isinstance(entry, (str, bytes)) and entry[-1:] in ("\0", b"\0")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.early_stopping import split
+from omp_mlp.encoding import Columns, find_columns
 from omp_mlp.errors import TaskWarning, warn
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.losses import OF_VALUES, LossKind
@@ -17,6 +20,7 @@ from omp_mlp.targets import (
     TargetKind,
     Targets,
     among,
+    as_target,
     check_not_negative,
     doubtful_task,
     read_class_weight,
@@ -47,10 +51,13 @@ class TrainingData:
     targets: Targets
     sample_weight: FloatArray | None
     validation: Validation | None
+    columns: Columns | None = None  # of X, if it is a table
 
 
 def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
     """Check the data, and read them as the options ask."""
+    X, columns = _read_columns(options, X)
+    y = as_target(y, "y")
     workers = effective_workers(options.workers, options.threads)
     holds_out = options.early_stopping and options.validation_data is None
     # Replicas use the copy as bytes if they read X sparse and train for an epoch at least.
@@ -102,11 +109,19 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
         of_classes = read_class_weight(options.class_weight, targets)
         weight = of_classes if weight is None else weight * of_classes
     if not holds_out:
-        return TrainingData(inputs, targets, weight, _validation(options, inputs, targets))
-    data = _held_out(options, inputs, targets, weight)
+        validation = _validation(options, inputs, targets, columns)
+        return TrainingData(inputs, targets, weight, validation, columns)
+    data = dataclasses.replace(_held_out(options, inputs, targets, weight), columns=columns)
     if for_replicas:
         data.inputs.core.keep_pixels(workers=workers)
     return data
+
+
+def _read_columns(options: Options, X: Matrix) -> tuple[Any, Columns | None]:
+    """Return X as the network reads it, and what is known of its columns."""
+    if isinstance(options.init, Model) and options.init.columns is not None:
+        return options.init.columns.read(X), options.init.columns
+    return find_columns(X, encodes=options.categorical_features is not None)
 
 
 def _scaling_of(option: Scaling | str | bool) -> Scaling | str | None:
@@ -138,10 +153,14 @@ def _held_out(
     )
 
 
-def _validation(options: Options, inputs: Inputs, targets: Targets) -> Validation | None:
+def _validation(
+    options: Options, inputs: Inputs, targets: Targets, columns: Columns | None
+) -> Validation | None:
     if options.validation_data is None:
         return None
     X, y = options.validation_data
+    if columns is not None:
+        X = columns.read(X, "validation_data[0]")
     read = read_inputs(
         X, name="validation_data[0]", n_features=inputs.n_features, scaling=inputs.scaling
     )

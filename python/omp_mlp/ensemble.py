@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from omp_mlp import files
 from omp_mlp.checks import FloatArray, Matrix
+from omp_mlp.encoding import Columns
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS
@@ -80,12 +81,19 @@ class Ensemble(Predictor):
             multilabel=first.multilabel,
             input_scaling=first.input_scaling,
             target_scaling=first.target_scaling,
+            columns=first.columns,
         )
 
     def _with(self, history: History, replicas: tuple[Model, ...] = ()) -> Ensemble:  # noqa: ARG002
         """Build an ensemble that differs in its history. The replicas are its models already."""
         ensemble = Ensemble.__new__(Ensemble)
         ensemble._fill(self.models, history)
+        return ensemble
+
+    def _with_columns(self, columns: Columns | None) -> Ensemble:
+        """Build an ensemble whose networks know these columns of a table."""
+        ensemble = Ensemble.__new__(Ensemble)
+        ensemble._fill(tuple(model._with_columns(columns) for model in self.models), self.history)
         return ensemble
 
     def __len__(self) -> int:
@@ -111,15 +119,15 @@ class Ensemble(Predictor):
         outputs = total if raw else OUTPUT_FUNCTIONS[self.output_activation](total)
         return outputs.astype(np.float32)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: files.Place) -> None:
         """Write the networks and the history to a safetensors file; :func:`omp_mlp.load` reads it.
 
         As :meth:`omp_mlp.Model.save` does.
 
         Parameters
         ----------
-        path : str or path-like
-            Replaced if it exists.
+        path : str, bytes, path-like or binary file
+            As of :meth:`omp_mlp.Model.save`.
         """
         store(path, _FORMAT, self.models, self.history)
 
@@ -204,7 +212,7 @@ class Ensemble(Predictor):
             input_scaling=student.input_scaling,
             target_scaling=scaling,
             multilabel=self.multilabel,
-        )
+        )._with_columns(student.columns)
 
 
 READERS[_FORMAT] = lambda models, history: Ensemble(models)._with(history)

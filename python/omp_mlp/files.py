@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +17,15 @@ import safetensors.numpy
 
 from omp_mlp import _core, disk
 from omp_mlp.checks import FloatArray
+from omp_mlp.encoding import Columns
 from omp_mlp.history import History
 from omp_mlp.packed import layer_sizes_of, pack, views
 from omp_mlp.scaling import Scaling, check_scaling
 
 # Networks with a scaling beside their weights have version 2: who knows version 1 only would read
 # the weights, and overlook the scaling. Multilabel classifiers, which others would take for
-# regressions, have version 3.
-_PLAIN, _SCALED, _MULTILABEL = _VERSIONS = ("1", "2", "3")
+# regressions, have version 3, and networks that encode the columns of a table, version 4.
+_PLAIN, _SCALED, _MULTILABEL, _ENCODED = _VERSIONS = ("1", "2", "3", "4")
 _SCALINGS = ("input", "target")
 _MOST_BYTES_OF_HEADER = 100_000_000  # that safetensors reads
 
@@ -43,9 +44,21 @@ class Stored:
     input_scaling: Scaling | None = None
     target_scaling: Scaling | None = None
     multilabel: bool = False
+    columns: Columns | None = None
 
 
-def write(path: str | os.PathLike[str], stored: Stored) -> None:
+Place = str | bytes | os.PathLike[str] | os.PathLike[bytes] | BinaryIO
+"""Where a network is written or read: a path, or a binary file that is open."""
+
+
+def name_of(place: Place) -> str:
+    """Return what messages call a place."""
+    if isinstance(place, (str, bytes, os.PathLike)):
+        return os.fsdecode(place)
+    return str(getattr(place, "name", "the open file"))
+
+
+def write(place: Place, stored: Stored) -> None:
     """Write a file; raise ValueError if ``read`` would refuse it."""
     if not all(np.isfinite(packed).all() for packed in stored.packed):
         raise ValueError("only networks whose weights and biases are finite can be saved")
@@ -61,7 +74,7 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
     metadata = {
         "format": stored.file_format,
         "omp_mlp_version": _core.build_config()["version"],
-        "format_version": (_MULTILABEL if stored.multilabel else _SCALED if scalings else _PLAIN),
+        "format_version": _version_of(stored),
         "activation": stored.activation,
         "output_activation": stored.output_activation,
         "classes": _classes_to_json(stored.classes),
@@ -75,6 +88,10 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
             }
         ),
     }
+    if stored.columns is not None:
+        metadata["columns"] = json.dumps(stored.columns.as_dict())
+    if stored.multilabel and metadata["format_version"] != _MULTILABEL:
+        metadata["multilabel"] = "true"
     if count > 1:
         metadata["models"] = str(count)
     metadata["sha256"] = _digest(metadata, stored.layer_sizes, stored.packed, scalings)
@@ -84,17 +101,25 @@ def write(path: str | os.PathLike[str], stored: Stored) -> None:
             f"a history of {len(history)} rounds, or the labels, are too long for a safetensors "
             "file, which readers would refuse"
         )
-    disk.write_whole(path, content)
+    if isinstance(place, (str, bytes, os.PathLike)):
+        disk.write_whole(os.fsdecode(place), content)
+    else:
+        place.write(content)
 
 
-def read(path: str | os.PathLike[str], formats: Container[str]) -> Stored:
+def read(place: Place, formats: Container[str]) -> Stored:
     """Read a file of one of these formats; raise ValueError if it is damaged or another's.
 
     What a network may be is not checked here: a file may say anything and have the right digest.
     """
-    name = os.fspath(path)
+    name = name_of(place)
     # Read, and not mapped: a mapped file that another program shortens ends the process.
-    content = disk.read_regular(path)
+    if isinstance(place, (str, bytes, os.PathLike)):
+        content = disk.read_regular(name)
+    else:
+        content = place.read()
+        if not isinstance(content, bytes):
+            raise TypeError(f"{name} must be open in binary mode; got a file of text")
     try:
         tensors = safetensors.numpy.load(content)
     except safetensors.SafetensorError as error:
@@ -166,8 +191,19 @@ def _stored(tensors: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> S
         History.from_dict(json.loads(metadata["history"])),
         input_scaling,
         target_scaling,
-        metadata["format_version"] == _MULTILABEL,
+        metadata["multilabel"] == "true"
+        if "multilabel" in metadata
+        else metadata["format_version"] == _MULTILABEL,
+        Columns.from_dict(json.loads(metadata["columns"])) if "columns" in metadata else None,
     )
+
+
+def _version_of(stored: Stored) -> str:
+    if stored.columns is not None and stored.columns.encodings is not None:
+        return _ENCODED
+    if stored.multilabel:
+        return _MULTILABEL
+    return _PLAIN if stored.input_scaling is None and stored.target_scaling is None else _SCALED
 
 
 def _networks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from omp_mlp.activations import ACTIVATIONS
 from omp_mlp.checks import FloatArray
 from omp_mlp.convert import Conversions
 from omp_mlp.convert.parts import Parts
+from omp_mlp.encoding import Columns
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS
@@ -77,6 +77,10 @@ class Model(Predictor, Conversions):
         ``target_scaling.offset + target_scaling.scale * o``.
     history : History
         One entry for each round of the training; no entries for a model built by hand.
+    columns : Columns or None
+        Of a training on a table: names of the columns (``names``), and how each is read as numbers
+        (``encodings``), if some are not. Methods then find the columns of a table by name, in any
+        order, and overlook others. None: a training on an array, or a model built by hand.
     replicas : tuple of Model
         The networks that the last merge merged, if ``keep_replicas`` was set; else empty.
 
@@ -174,6 +178,11 @@ class Model(Predictor, Conversions):
         )
 
     def _parts(self) -> Parts:
+        if self.columns is not None and self.columns.encodings is not None:
+            raise ValueError(
+                "this network encodes columns of text, categories or missing numbers, which a "
+                "conversion would leave out; expected a network of numbers"
+            )
         return Parts(
             self.weights,
             self.biases,
@@ -196,7 +205,13 @@ class Model(Predictor, Conversions):
             input_scaling=self.input_scaling,
             target_scaling=self.target_scaling,
             multilabel=self.multilabel,
-        )
+        )._with_columns(self.columns)
+
+    def _with_columns(self, columns: Columns | None) -> Model:
+        """Return a model that knows these columns of a table, and shares all else."""
+        model = object.__new__(type(self))
+        model.__dict__.update(self.__dict__, columns=columns)
+        return model
 
     def _with(self, history: History, replicas: tuple[Model, ...] = ()) -> Model:
         """Return a model that differs in its history and replicas only, and shares all else."""
@@ -266,16 +281,21 @@ class Model(Predictor, Conversions):
             "input_scaling": self.input_scaling,
             "target_scaling": self.target_scaling,
             "multilabel": self.multilabel,
+            "columns": self.columns,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take up a state of ``__getstate__``; raise ValueError if it is of no network."""
         try:
-            self._fill(**_checked_state(state))
+            columns = state.get("columns")  # which older versions had not
+            self._fill(**_checked_state({name: state[name] for name in state if name != "columns"}))
+            if columns is not None:
+                columns.check(self.layer_sizes[0])
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"a damaged state of a Model: {error}") from error
+        self.__dict__.update(columns=columns)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: files.Place) -> None:
         """Write the network and its history to a safetensors file.
 
         The file appears whole or not at all, whatever ends the program, and is on the disk when
@@ -283,9 +303,10 @@ class Model(Predictor, Conversions):
 
         Parameters
         ----------
-        path : str or path-like
-            Replaced if it exists; it keeps its mode. A symbolic link stays, and what it points to
-            is replaced.
+        path : str, bytes, path-like or binary file
+            A file that exists under the path is replaced; it keeps its mode. A symbolic link stays,
+            and what it points to is replaced. A file that is open is written from where it stands,
+            without the promise above.
 
         Raises
         ------
@@ -365,6 +386,10 @@ def check_alike(name: str, model: object, first: Model) -> None:
         raise ValueError(
             f"{name} must have the classes of models[0], {first.classes}; got {model.classes}"
         )
+    if model.columns != first.columns:
+        raise ValueError(
+            f"{name} must have the columns of models[0], {first.columns}; got {model.columns}"
+        )
     for attribute in ("input_scaling", "target_scaling"):
         if not same_scaling(getattr(model, attribute), getattr(first, attribute)):
             raise ValueError(
@@ -379,9 +404,7 @@ READERS: dict[str, Callable[[Sequence[Model], History], Any]] = {
 }
 
 
-def store(
-    path: str | os.PathLike[str], file_format: str, models: Sequence[Model], history: History
-) -> None:
+def store(path: files.Place, file_format: str, models: Sequence[Model], history: History) -> None:
     """Write networks of one kind, and a history, to a file."""
     first = models[0]
     stored = files.Stored(
@@ -395,16 +418,18 @@ def store(
         first.input_scaling,
         first.target_scaling,
         first.multilabel,
+        first.columns,
     )
     files.write(path, stored)
 
 
-def load(path: str | os.PathLike[str]) -> Model | Any:  # noqa: ANN401 - nearly always a Model
+def load(path: files.Place) -> Model | Any:  # noqa: ANN401 - nearly always a Model
     """Read what :meth:`Model.save` or :meth:`omp_mlp.Ensemble.save` wrote.
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, bytes, path-like or binary file
+        A file that is open is read from where it stands to its end.
 
     Returns
     -------
@@ -420,6 +445,8 @@ def load(path: str | os.PathLike[str]) -> Model | Any:  # noqa: ANN401 - nearly 
     """
     stored = files.read(path, READERS)
     try:
+        if stored.columns is not None:
+            stored.columns.check(stored.layer_sizes[0])
         models = [
             Model._of(
                 stored.layer_sizes,
@@ -434,9 +461,9 @@ def load(path: str | os.PathLike[str]) -> Model | Any:  # noqa: ANN401 - nearly 
                 ),
                 input_scaling=stored.input_scaling,
                 target_scaling=stored.target_scaling,
-            )
+            )._with_columns(stored.columns)
             for packed in stored.packed
         ]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)}: damaged: {error}") from error
+        raise ValueError(f"{files.name_of(path)}: damaged: {error}") from error
     return READERS[stored.file_format](models, stored.history)

@@ -352,6 +352,7 @@ class Options:
     skip_confident: float = _row(
         0.0, _real(below=1.0), optimizers=_STEPWISE, field="batch.skip_confident"
     )
+    categorical_features: str | None = _row("from_dtype", _one_of("from_dtype", None))
     center_inputs: bool = _row("auto", _one_of(False, True, "auto"), field="center_inputs")
     scale_inputs: Scaling | str | bool = _row("auto", _scaling_or(False, "auto"))
     scale_targets: Scaling | str | bool = _row("auto", _scaling_or(False, "auto"))

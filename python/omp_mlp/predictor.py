@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp.checks import FloatArray, Matrix
+from omp_mlp.encoding import Columns
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS, Doubles, LossKind, own_loss
 from omp_mlp.scaling import Scaling
@@ -29,6 +30,8 @@ class Predictor:
     input_scaling, target_scaling : Scaling or None
         What stands beside the weights: X is taken in units of ``input_scaling``, and the outputs
         are in those of ``target_scaling``.
+    columns : Columns or None
+        What is known of the columns of the table that the network was trained on.
     """
 
     layer_sizes: tuple[int, ...]
@@ -37,6 +40,7 @@ class Predictor:
     multilabel: bool
     input_scaling: Scaling | None
     target_scaling: Scaling | None
+    columns: Columns | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
         # What is computed and what is saved must be the same, so neither changes.
@@ -210,6 +214,8 @@ class Predictor:
         )
 
     def _read(self, X: Matrix) -> Inputs:
+        if self.columns is not None:
+            X = self.columns.read(X)
         return read_inputs(X, n_features=self.layer_sizes[0], scaling=self.input_scaling)
 
     def _outputs(self, X: Matrix, *, raw: bool) -> npt.NDArray[Any]:

@@ -17,10 +17,15 @@ try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import accuracy_score
-    from sklearn.utils import check_random_state, compute_sample_weight
+    from sklearn.utils import check_array, check_random_state, compute_sample_weight
     from sklearn.utils.metaestimators import available_if
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
-    from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+    from sklearn.utils.validation import (
+        check_consistent_length,
+        check_is_fitted,
+        column_or_1d,
+        validate_data,
+    )
 except ImportError as error:
     raise ImportError(
         'scikit-learn 1.6 or later is needed: pip install "omp_mlp[sklearn]"'
@@ -32,6 +37,7 @@ from omp_mlp.checks import Matrix
 from omp_mlp.costs import Costs
 from omp_mlp.data import TrainingData, read_data
 from omp_mlp.ensemble import Ensemble
+from omp_mlp.frames import is_frame, is_series
 from omp_mlp.history import History, Progress
 from omp_mlp.losses import log_softmax
 from omp_mlp.model import Model
@@ -40,7 +46,7 @@ from omp_mlp.plan import make_plan
 from omp_mlp.presets import PRESETS
 from omp_mlp.run import Run
 from omp_mlp.scaling import Scaling
-from omp_mlp.targets import read_classes
+from omp_mlp.targets import as_target, read_classes
 from omp_mlp.watch import Callback
 from omp_mlp.workers import available_cores
 
@@ -459,10 +465,21 @@ class _Estimator(BaseEstimator):
     # -------------------------------------------------------------------------------------- checks
 
     def _checked(self, X: Matrix, *, reset: bool = False) -> Any:  # noqa: ANN401
+        if is_frame(X):  # which the network reads, with text and categories
+            return validate_data(self, X, reset=reset, skip_check_array=True)
         # What is not finite is found where the core looks, once.
         return validate_data(self, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
 
     def _checked_data(self, X: Matrix, y: object, *, reset: bool, numeric: bool) -> tuple[Any, Any]:
+        if is_frame(y) or is_series(y):
+            y = as_target(y, "y")
+        if is_frame(X):
+            X = validate_data(self, X, reset=reset, skip_check_array=True)
+            y = check_array(
+                y, ensure_2d=False, dtype="numeric" if numeric else None, input_name="y"
+            )
+            check_consistent_length(X, y)
+            return X, y
         checked: tuple[Any, Any] = validate_data(
             self,
             X,
@@ -496,22 +513,6 @@ def _as_one_dimension(y: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - checked bef
     """Return one column as a vector, with scikit-learn's warning."""
     one: npt.NDArray[Any] = column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y
     return one
-
-
-def _natural(y: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return objects in an array of their type."""
-    if y.dtype.kind != "O":
-        return y
-    missing = [row for row, label in enumerate(y) if label is None or label != label]
-    if missing:
-        raise ValueError(
-            f"y must have a label in every row; got {y[missing[0]]} in row {missing[0]}"
-        )
-    natural = np.array(y.tolist())
-    if natural.dtype.kind in "US" and not all(isinstance(label, (str, bytes)) for label in y):
-        kinds = ", ".join(sorted({type(label).__name__ for label in y}))
-        raise ValueError(f"y must have labels of one type; got {kinds}")
-    return natural
 
 
 def _weights(sample_weight: npt.ArrayLike | None, n_samples: int) -> npt.NDArray[Any] | None:
@@ -749,6 +750,7 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         input_gain_rate: float = 0.0,
         init_scale: float | str = "auto",
         scale_inputs: Scaling | str | bool = "auto",
+        categorical_features: str | None = "from_dtype",
         center_inputs: bool | str = "auto",
         first_layer: str = "auto",
         forward_precision: str = "float32",
@@ -848,7 +850,7 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         weight = self._class_weights(labels, _weights(sample_weight, X.shape[0]))
         about_y: dict[str, Any] = {"task": "classes", "class_weight": None}
         if labels.ndim == 1:
-            about_y["classes"] = read_classes(_natural(known))
+            about_y["classes"] = read_classes(known)
         self._partial_fit(X, labels, weight, **about_y)
         if is_first:
             self.classes_ = known
@@ -885,7 +887,7 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         y : array-like of shape (n_samples,), or (n_samples, n_labels) of 0 and 1
         sample_weight : array-like of shape (n_samples,), optional
         """
-        labels = self._labels(y if hasattr(y, "toarray") else np.asarray(y))
+        labels = self._labels(y if hasattr(y, "toarray") else as_target(y, "y"))
         return float(accuracy_score(labels, self.predict(X), sample_weight=sample_weight))
 
     def decision_function(self, X: Matrix) -> npt.NDArray[np.float32]:
@@ -948,7 +950,7 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         if y.ndim == 1 and y.dtype.kind in "biuUS":
             return as_given
         if y.ndim == 1 and y.dtype.kind == "O":
-            return self._labels(_natural(y))
+            return self._labels(as_target(y, "y"))
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
         if y.ndim == 1:
@@ -1166,6 +1168,7 @@ class OmpMLPRegressor(RegressorMixin, _Estimator):
         input_gain_rate: float = 0.0,
         init_scale: float | str = "auto",
         scale_inputs: Scaling | str | bool = "auto",
+        categorical_features: str | None = "from_dtype",
         center_inputs: bool | str = "auto",
         first_layer: str = "auto",
         forward_precision: str = "float32",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from omp_mlp import checks
 from omp_mlp.checks import FloatArray, float32, numeric
+from omp_mlp.frames import is_frame, is_missing, matrix_of, read_columns
 from omp_mlp.scaling import MOST_MAGNITUDE, Scaling, target_scaling
 
 
@@ -78,7 +79,7 @@ def read_targets(
     whether y is "classes", "values" or, by its dtype, "auto". ``scaling``: of the values of a
     regression; "auto" finds it in y.
     """
-    array = _text_if_objects(checks.plain_array(y, name), name)
+    array = as_target(y, name)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must have one or two dimensions; got shape {array.shape}")
     if len(array) != n_samples:
@@ -150,19 +151,49 @@ def _check_whole(array: npt.NDArray[Any], name: str) -> None:
         )
 
 
-def _text_if_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """Turn an object array of strings, as pandas makes it, into an array of strings."""
-    if array.dtype.kind != "O":
-        return array
-    strangers = {type(entry).__name__ for entry in array.flat if not isinstance(entry, str)}
-    if strangers:
-        raise TypeError(
-            f"{name} of dtype object must hold strings only; got entries of type "
-            + ", ".join(sorted(strangers))
+def as_target(y: Any, name: str) -> npt.NDArray[Any]:  # noqa: ANN401
+    """Return y of any library as an array; objects become strings or numbers if they are those.
+
+    A table of one column is that column.
+    """
+    if is_frame(y):
+        columns = read_columns(y, name)
+        array = columns[0].values if len(columns) == 1 else matrix_of(columns, name)
+    else:
+        array = checks.plain_array(y, name)
+    if array.dtype.kind in "US" and isinstance(y, (list, tuple)):
+        # NumPy makes text of what stands between text: "nan" of NaN.
+        objects = np.array(y, dtype=object)
+        if not all(isinstance(entry, (str, bytes)) for entry in objects.flat):
+            array = objects
+    if array.dtype.kind == "T":  # strings of NumPy 2
+        array = array.astype(object)
+    return _of_objects(array, name) if array.dtype.kind == "O" else array
+
+
+def _of_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    missing = [row for row, entry in enumerate(array.flat) if is_missing(entry)]
+    if missing:
+        raise ValueError(
+            f"{name} must have a label or a value in every row; got {array.flat[missing[0]]} in "
+            f"row {missing[0] // (array.size // len(array))}"
         )
-    if any(entry.endswith("\0") for entry in array.flat):
+    kinds = {type(entry) for entry in array.flat}
+    if all(issubclass(kind, str) for kind in kinds):
+        if any(entry.endswith("\0") for entry in array.flat):
+            raise ValueError(
+                f"{name} must not hold text that ends in a zero byte, which NumPy drops"
+            )
+        return array.astype(np.str_)
+    natural = np.array(array.tolist())
+    if natural.dtype.kind not in "biufS" or (natural.dtype.kind == "S" and kinds != {bytes}):
+        raise TypeError(
+            f"{name} must hold labels of one type, strings or numbers; got entries of type "
+            + ", ".join(sorted(kind.__name__ for kind in kinds))
+        )
+    if natural.dtype.kind == "S" and any(entry.endswith(b"\0") for entry in array.flat):
         raise ValueError(f"{name} must not hold text that ends in a zero byte, which NumPy drops")
-    return array.astype(np.str_)
+    return natural
 
 
 def _value_targets(
@@ -322,7 +353,7 @@ def read_classes(classes: object) -> npt.NDArray[Any]:
 
 
 def _label_array(classes: object) -> npt.NDArray[Any]:
-    labels = _text_if_objects(np.array(checks.plain_array(classes, "classes")), "classes")
+    labels = as_target(classes, "classes").copy()
     if labels.dtype.kind not in "biufUS":
         raise TypeError(
             f"classes must be integers, strings, booleans or floats; got dtype {labels.dtype}"

@@ -80,6 +80,7 @@ def train_parallel(
     first_layer: str = "auto",
     forward_precision: str = "float32",
     skip_confident: float = 0.0,
+    categorical_features: str | None = "from_dtype",
     center_inputs: bool | str = "auto",
     scale_inputs: Scaling | str | bool = "auto",
     scale_targets: Scaling | str | bool = "auto",
@@ -101,7 +102,11 @@ def train_parallel(
 
     Parameters
     ----------
-    X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
+    X : array-like, SciPy sparse matrix or table, of shape (n_samples, n_features)
+        A table has named columns: of pandas, polars or pyarrow, or of what they can read. Its
+        columns are numbers, booleans, or, with ``categorical_features``, text and categories. The
+        network keeps the names, and finds the columns of another table by them.
+
         X is never changed, and the returned network applies to X in the units given here. float32
         in C order and CSR of float32 are read in place where they are not scaled. Other numbers are
         converted to float32. Bytes (uint8) are read in place; the training uses X / 2^k with the
@@ -109,7 +114,7 @@ def train_parallel(
         bytes divided by 255 (or 1, 16, 256). While replicas train, such a matrix is also kept as
         bytes if these take at most 56 MB, because bytes are quicker to read; every entry still
         stands for the same float.
-    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+    y : array-like, column or table, of shape (n_samples,) or (n_samples, n_outputs)
         Integers, strings or booleans are the labels of a classification. Floats are the values of a
         regression, in one or several columns. ``task`` says otherwise. A matrix of integers or
         booleans 0 and 1 with two columns or more is a multilabel classification: each column says
@@ -449,6 +454,13 @@ def train_parallel(
     skip_confident : float in [0, 1), default 0.0
         Samples whose 1 - p(correct) is below this make no step: selective backpropagation (Jiang
         et al. 2019). It is not gradient descent, and it is faster. Cross-entropy only.
+    categorical_features : {"from_dtype", None}, default "from_dtype"
+        What is done with columns of a table that are not plain numbers. "from_dtype": text and
+        categories have an input for each of their labels, which is 1 where a row has that label.
+        Labels that the training did not have, and missing ones, are 0 in all of them. Missing
+        numbers become the median of the column, and a further input says with 1 that they were
+        missing. The network keeps this as ``model.columns``, and takes tables as they come. None:
+        such columns are errors.
     center_inputs : bool or "auto", default "auto"
         "auto": True for images (bytes, and what ``scale_inputs`` finds to be an image), else False.
         Train on X minus the mean of each feature over X. The problem is then better conditioned and

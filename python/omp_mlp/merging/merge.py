@@ -161,6 +161,8 @@ def _data_of(
     """Read the data that a method may see, ``scaled`` as a training reads them."""
     if X is None:
         return None, None
+    if model.columns is not None:
+        X = model.columns.read(X)
     inputs = read_inputs(
         X, n_features=model.layer_sizes[0], for_training=scaled, scaling=model.input_scaling
     )

@@ -1,0 +1,241 @@
+"""What a network knows of the columns of a table: their names, and how it reads each as numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp.frames import Column, is_frame, matrix_of, read_columns, whole_matrix
+
+_TYPES_OF_LABELS = (str, bool, int, float)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a column becomes inputs.
+
+    Attributes
+    ----------
+    labels : tuple or None
+        Of text and categories, each of which has an input that is 1 where the column has it. None:
+        the column is a number.
+    median : float or None
+        What stands for missing numbers. A second input is then 1 where they are missing. None:
+        numbers were never missing, and must not be.
+    """
+
+    labels: tuple[Any, ...] | None = None
+    median: float | None = None
+
+    @property
+    def n_inputs(self) -> int:
+        """The number of inputs of the network."""
+        if self.labels is not None:
+            return len(self.labels)
+        return 1 if self.median is None else 2
+
+    def write(self, column: Column, inputs: npt.NDArray[np.float64], name: str) -> None:
+        """Write the inputs of the column's rows."""
+        if self.labels is not None:
+            place = {label: index for index, label in enumerate(self.labels)}
+            for row, value in enumerate(column.values.tolist()):
+                index = place.get(value)  # unknown and missing ones are all zero
+                if index is not None:
+                    inputs[row, index] = 1.0
+            return
+        if not column.is_number:
+            raise TypeError(
+                f"column {column.name!r} of {name} must hold numbers, as in the training; got text "
+                "or categories"
+            )
+        inputs[:, 0] = column.values
+        if self.median is not None:
+            missing = column.missing
+            inputs[missing, 0] = self.median
+            inputs[:, 1] = missing
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of the table that a network was trained on.
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        None: the columns have no names of text, and go by their places.
+    encodings : tuple of Encoding, one for each column; or None
+        None: all columns are numbers, and each is an input.
+    """
+
+    names: tuple[str, ...] | None
+    encodings: tuple[Encoding, ...] | None = None
+
+    @property
+    def input_names(self) -> tuple[str, ...] | None:
+        """A name for each input: the column's, with "=label" or "=missing" where it is encoded."""
+        if self.names is None or self.encodings is None:
+            return self.names
+        inputs: list[str] = []
+        for name, encoding in zip(self.names, self.encodings, strict=True):
+            if encoding.labels is not None:
+                inputs += [f"{name}={label}" for label in encoding.labels]
+            else:
+                inputs += [name] if encoding.median is None else [name, f"{name}=missing"]
+        return tuple(inputs)
+
+    def read(self, X: Any, name: str = "X") -> Any:  # noqa: ANN401
+        """Return X as the network reads it: columns by their names, encoded as in the training."""
+        if not is_frame(X):
+            if self.encodings is None:
+                return X
+            raise TypeError(
+                f"{name} must be a table with the columns of the training, because text, "
+                f"categories or missing numbers are encoded; got {type(X).__name__}"
+            )
+        if self.encodings is None and self.names is not None and _names_of(X) == self.names:
+            whole = whole_matrix(X)
+            if whole is not None:
+                return whole
+        columns = self._in_order(read_columns(X, name), name)
+        if self.encodings is None:
+            return matrix_of(columns, name)
+        return _encoded(columns, self.encodings, name)
+
+    def _in_order(self, columns: list[Column], name: str) -> list[Column]:
+        if self.names is None:
+            expected = None if self.encodings is None else len(self.encodings)
+            if expected is not None and len(columns) != expected:
+                raise ValueError(
+                    f"{name} must have the {expected} columns of the training; got {len(columns)}"
+                )
+            return columns
+        by_name = {column.name: column for column in columns}
+        absent = [wanted for wanted in self.names if wanted not in by_name]
+        if absent:
+            shown = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
+            raise ValueError(
+                f"{name} must have the columns of the training; {len(absent)} of "
+                f"{len(self.names)} are missing: {shown}"
+            )
+        return [by_name[wanted] for wanted in self.names]
+
+    def check(self, n_inputs: int) -> None:
+        """Raise ValueError or TypeError if these are no columns of a network with such inputs."""
+        names, encodings = self.names, self.encodings
+        if names is not None and not (
+            all(isinstance(one, str) for one in names) and len(set(names)) == len(names)
+        ):
+            raise ValueError(f"names of columns must be different texts; got {names!r}")
+        for one in encodings or ():
+            if one.labels is not None and not (
+                all(isinstance(label, _TYPES_OF_LABELS) for label in one.labels)
+                and len(set(one.labels)) == len(one.labels)
+            ):
+                raise ValueError(f"labels of a column must be different; got {one.labels!r}")
+            if one.median is not None and not math.isfinite(one.median):
+                raise ValueError(f"the median of a column must be finite; got {one.median!r}")
+        n_columns = len(names or ()) if encodings is None else len(encodings)
+        expected = n_columns if encodings is None else sum(one.n_inputs for one in encodings)
+        if names is not None and len(names) != n_columns:
+            raise ValueError(f"{len(names)} names for {n_columns} columns")
+        if (names is not None or encodings is not None) and expected != n_inputs:
+            raise ValueError(f"columns with {expected} inputs for a network with {n_inputs}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers, for JSON."""
+        if self.encodings is None:
+            return {"names": self.names}
+        return {
+            "names": self.names,
+            "encodings": [{"labels": one.labels, "median": one.median} for one in self.encodings],
+        }
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Columns:
+        """Undo :meth:`as_dict`."""
+        names, encodings = given["names"], given.get("encodings")
+        return cls(
+            None if names is None else tuple(names),
+            None
+            if encodings is None
+            else tuple(
+                Encoding(None if one["labels"] is None else tuple(one["labels"]), one["median"])
+                for one in encodings
+            ),
+        )
+
+
+def _names_of(X: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    return tuple(X.column_names if hasattr(X, "column_names") else X.columns)
+
+
+def find_columns(X: Any, *, encodes: bool, name: str = "X") -> tuple[Any, Columns | None]:  # noqa: ANN401
+    """Return X as a network reads it, and what is known of its columns; None if X is no table.
+
+    ``encodes``: text and categories become inputs of 0 and 1, and missing numbers their median.
+    Without it, they are errors.
+    """
+    if not is_frame(X):
+        return X, None
+    whole = whole_matrix(X)
+    if whole is not None and (not encodes or not _has_nan(whole)):
+        return whole, Columns(_checked_names(list(_names_of(X)), name))
+    columns = read_columns(X, name)
+    names = _checked_names([column.name for column in columns], name)
+    if not encodes or all(one.is_number and not one.missing.any() for one in columns):
+        return matrix_of(columns, name), Columns(names)
+    encodings = tuple(_find_encoding(column, name) for column in columns)
+    return _encoded(columns, encodings, name), Columns(names, encodings)
+
+
+def _has_nan(matrix: npt.NDArray[Any]) -> bool:
+    return matrix.dtype.kind == "f" and bool(np.isnan(matrix).any())
+
+
+def _checked_names(names: Sequence[object], name: str) -> tuple[str, ...] | None:
+    """Return names that are text; names of numbers are places."""
+    if not all(isinstance(one, str) for one in names):
+        return None
+    if len(set(names)) != len(names):
+        twice = next(one for one in names if names.count(one) > 1)
+        raise ValueError(f"{name} must have columns of different names; got {twice!r} twice")
+    return tuple(map(str, names))
+
+
+def _find_encoding(column: Column, name: str) -> Encoding:
+    if column.is_number:
+        missing = column.missing
+        if not missing.any():
+            return Encoding()
+        known = column.values[~missing]
+        return Encoding(median=float(np.median(known)) if len(known) else 0.0)
+    labels = {value for value in column.values.tolist() if value is not None}
+    strangers = {type(one).__name__ for one in labels if not isinstance(one, _TYPES_OF_LABELS)}
+    if strangers:
+        raise TypeError(
+            f"column {column.name!r} of {name} must have categories that are text or numbers; got "
+            + ", ".join(sorted(strangers))
+        )
+    try:
+        return Encoding(labels=tuple(sorted(labels)))
+    except TypeError as error:
+        raise TypeError(
+            f"column {column.name!r} of {name} must have categories of one type; got text and "
+            "numbers"
+        ) from error
+
+
+def _encoded(
+    columns: Sequence[Column], encodings: Sequence[Encoding], name: str
+) -> npt.NDArray[np.float64]:
+    """Return the inputs of each column side by side."""
+    ends = np.cumsum([encoding.n_inputs for encoding in encodings])
+    inputs = np.zeros((len(columns[0].values), int(ends[-1])))
+    for column, encoding, end in zip(columns, encodings, ends, strict=True):
+        encoding.write(column, inputs[:, end - encoding.n_inputs : end], name)
+    return inputs
