@@ -172,7 +172,8 @@ def test_the_encoding_is_part_of_the_network(tmp_path):
     ],
 )
 def test_columns_that_do_not_fit_their_network(columns, message, tmp_path):
-    network = omp_mlp.Model([np.ones((2, 1))], [np.zeros(1)])._with_columns(columns)
+    parameters = np.ones(3, np.float32)
+    network = omp_mlp.Model._of((2, 1), parameters, "relu", "identity", None, columns=columns)
     network.save(tmp_path / "network.safetensors")
     with pytest.raises(ValueError, match=message):
         omp_mlp.load(tmp_path / "network.safetensors")

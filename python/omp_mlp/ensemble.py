@@ -9,7 +9,6 @@ import numpy as np
 
 from omp_mlp import files
 from omp_mlp.checks import FloatArray, Matrix
-from omp_mlp.encoding import Columns
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS
@@ -88,12 +87,6 @@ class Ensemble(Predictor):
         """Build an ensemble that differs in its history. The replicas are its models already."""
         ensemble = Ensemble.__new__(Ensemble)
         ensemble._fill(self.models, history)
-        return ensemble
-
-    def _with_columns(self, columns: Columns | None) -> Ensemble:
-        """Build an ensemble whose networks know these columns of a table."""
-        ensemble = Ensemble.__new__(Ensemble)
-        ensemble._fill(tuple(model._with_columns(columns) for model in self.models), self.history)
         return ensemble
 
     def __len__(self) -> int:
@@ -212,7 +205,8 @@ class Ensemble(Predictor):
             input_scaling=student.input_scaling,
             target_scaling=scaling,
             multilabel=self.multilabel,
-        )._with_columns(student.columns)
+            columns=student.columns,
+        )
 
 
 READERS[_FORMAT] = lambda models, history: Ensemble(models)._with(history)

@@ -138,6 +138,7 @@ class Model(Predictor, Conversions):
         input_scaling: Scaling | None = None,
         target_scaling: Scaling | None = None,
         multilabel: bool = False,
+        columns: Columns | None = None,
     ) -> Model:
         """Build a model from parameters in the core's packed form, which it takes over."""
         model = cls.__new__(cls)
@@ -152,6 +153,7 @@ class Model(Predictor, Conversions):
             input_scaling,
             target_scaling,
             multilabel,
+            columns,
         )
         return model
 
@@ -205,13 +207,8 @@ class Model(Predictor, Conversions):
             input_scaling=self.input_scaling,
             target_scaling=self.target_scaling,
             multilabel=self.multilabel,
-        )._with_columns(self.columns)
-
-    def _with_columns(self, columns: Columns | None) -> Model:
-        """Return a model that knows these columns of a table, and shares all else."""
-        model = object.__new__(type(self))
-        model.__dict__.update(self.__dict__, columns=columns)
-        return model
+            columns=self.columns,
+        )
 
     def _with(self, history: History, replicas: tuple[Model, ...] = ()) -> Model:
         """Return a model that differs in its history and replicas only, and shares all else."""
@@ -231,6 +228,7 @@ class Model(Predictor, Conversions):
         input_scaling: Scaling | None = None,
         target_scaling: Scaling | None = None,
         multilabel: bool = False,
+        columns: Columns | None = None,
     ) -> None:
         packed.setflags(write=False)
         if classes is not None:
@@ -244,6 +242,7 @@ class Model(Predictor, Conversions):
             multilabel=multilabel,
             input_scaling=input_scaling,
             target_scaling=target_scaling,
+            columns=columns,
             history=History.empty() if history is None else history,
             replicas=replicas,
             weights=tuple(weights),
@@ -287,13 +286,9 @@ class Model(Predictor, Conversions):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take up a state of ``__getstate__``; raise ValueError if it is of no network."""
         try:
-            columns = state.get("columns")  # which older versions had not
-            self._fill(**_checked_state({name: state[name] for name in state if name != "columns"}))
-            if columns is not None:
-                columns.check(self.layer_sizes[0])
+            self._fill(**_checked_state(state))
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"a damaged state of a Model: {error}") from error
-        self.__dict__.update(columns=columns)
 
     def save(self, path: files.Place) -> None:
         """Write the network and its history to a safetensors file.
@@ -364,6 +359,9 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
     for name, size in (("input_scaling", sizes[0]), ("target_scaling", sizes[-1])):
         if state[name] is not None:
             check_scaling(name, state[name], size)
+    columns = state.get("columns")  # which older versions had not
+    if columns is not None:
+        columns.check(sizes[0])
     if not all(isinstance(replica, Model) for replica in state["replicas"]):
         raise ValueError("replicas that are no Models")
     state["history"]._check()
@@ -461,7 +459,8 @@ def load(path: files.Place) -> Model | Any:  # noqa: ANN401 - nearly always a Mo
                 ),
                 input_scaling=stored.input_scaling,
                 target_scaling=stored.target_scaling,
-            )._with_columns(stored.columns)
+                columns=stored.columns,
+            )
             for packed in stored.packed
         ]
     except (TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from omp_mlp import _core, cadence
 from omp_mlp.checks import FloatArray
+from omp_mlp.encoding import Columns
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.inputs import Inputs
 from omp_mlp.losses import OF_VALUES, LossKind
@@ -33,6 +34,8 @@ class NetworkKind:
 
     ``input_scaling``, ``target_scaling``: X and y of the training are the user's in these units. A
     Model has them too, until ``as_given`` brings it to the user's units.
+
+    ``columns``: of X, if it is a table.
     """
 
     layer_sizes: tuple[int, ...]
@@ -43,6 +46,7 @@ class NetworkKind:
     input_scaling: Scaling | None
     target_scaling: Scaling | None
     is_multilabel: bool
+    columns: Columns | None = None
 
     def model(self, packed: FloatArray) -> Model:
         """Return a Model in the training's units; it takes over parameters of the core."""
@@ -89,6 +93,7 @@ class NetworkKind:
             input_scaling=input_scaling,
             target_scaling=target_scaling,
             multilabel=self.is_multilabel,
+            columns=self.columns,
         )
 
     def core(self, parameters: FloatArray | None) -> _core.Network:
@@ -163,7 +168,13 @@ def layer_sizes_for(options: Options, inputs: Inputs, targets: Targets) -> tuple
     return (inputs.n_features, *options.hidden_layer_sizes, targets.kind.n_outputs)
 
 
-def network_kind(options: Options, inputs: Inputs, targets: Targets, loss: LossKind) -> NetworkKind:
+def network_kind(
+    options: Options,
+    inputs: Inputs,
+    targets: Targets,
+    loss: LossKind,
+    columns: Columns | None,
+) -> NetworkKind:
     """Return the kind of network for these options and data."""
     output = _output_function(options, targets, loss)
     if options.skip_confident > 0 and output != "softmax":
@@ -182,6 +193,7 @@ def network_kind(options: Options, inputs: Inputs, targets: Targets, loss: LossK
         inputs.scaling,
         targets.scaling,
         targets.is_multilabel,
+        columns,
     )
 
 

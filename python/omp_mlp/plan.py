@@ -96,7 +96,7 @@ class Plan:
 def make_plan(options: Options, data: TrainingData, *, retreats: int = 0) -> Plan:
     """Resolve what was left to "auto", and check what depends on it."""
     loss = loss_kind(options, data.targets)
-    network = network_kind(options, data.inputs, data.targets, loss)
+    network = network_kind(options, data.inputs, data.targets, loss, data.columns)
     _check_refit(options, loss)
     _check_length(options, data.inputs.n_samples)
     is_open = options.strategy == "auto"

@@ -73,14 +73,8 @@ class Run:
             _warn_of(result.skipped)
         kept = replicas if options.keep_replicas else ()
         network = self.plan.network
-        columns_of_X = self.data.columns
-        return (
-            network.as_given(merged)
-            ._with(
-                history,
-                tuple(network.model_as_given(one)._with_columns(columns_of_X) for one in kept),
-            )
-            ._with_columns(columns_of_X)
+        return network.as_given(merged)._with(
+            history, tuple(network.model_as_given(one) for one in kept)
         )
 
     def _history(self, columns: dict[str, Any], watcher: Watcher, judge: Judge | None) -> History:
@@ -119,8 +113,7 @@ class Run:
         if judge is not None and judge.best is not None:
             # Early stopping gives back the best master after all rounds.
             parameters, rounds = judge.best, len(history)
-        model = self._as_given(parameters)._with(history.first(rounds))
-        return model._with_columns(self.data.columns), history
+        return self._as_given(parameters)._with(history.first(rounds)), history
 
     def _as_given(self, packed: FloatArray) -> Model:
         """Return the network on X and y as given; it takes over the core's parameters."""
