@@ -129,6 +129,56 @@ def test_merge_convert_and_info(capsys):
     assert json.loads(run(capsys, "info", "--json"))["version"] == omp_mlp.__version__
 
 
+def test_tables_are_encoded_and_found_by_their_names(folder, capsys):
+    """Text that looks like numbers is text where the training had text."""
+    kind = np.array(["1", "2", "x"])[np.arange(80) % 3]
+    gaps = np.where(np.arange(80) % 7 == 0, "", X[:, 1].astype(str))
+    rows = list(zip(kind, gaps, X[:, 0].astype(str), Y, strict=True))
+    (folder / "mixed.csv").write_text("\n".join(map(",".join, [("kind", "gaps", "c", "y"), *rows])))
+    options = ["--target", "y", "-o", "m.safetensors", *QUICK]
+    said = run(capsys, "train", "mixed.csv", *options, "--validation-data", "mixed.csv")
+    model = omp_mlp.load("m.safetensors")
+    assert said.splitlines()[0] == repr(model) == "Model(6-128-2, relu, softmax)"
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"kind": kind, "gaps": pandas.to_numeric(gaps), "c": X[:, 0]})
+    twin = omp_mlp.train_parallel(frame, Y, 2, epochs=2, batch_size=4, learning_rate=0.05)
+    np.testing.assert_array_equal(model._packed, twin._packed)
+    assert model.columns == twin.columns
+
+    scored = json.loads(
+        run(capsys, "score", "m.safetensors", "mixed.csv", "--target", "y", "--json")
+    )
+    assert scored["accuracy"] == twin.score(frame, Y)
+    # In another order, beside other columns, with no kind that is not a number.
+    ones = [("more", "c", "kind", "gaps"), *(("?", c, "1", gap) for _, gap, c, _ in rows)]
+    (folder / "ones.tsv").write_text("\n".join(map("\t".join, ones)))
+    got = run(capsys, "predict", "m.safetensors", "ones.tsv").splitlines()[1:]
+    assert got == twin.predict(frame.assign(kind="1")).tolist()
+
+    told = run(capsys, "info", "m.safetensors")
+    assert "labels 1, 2, x" in told
+    assert f"number, or {model.columns.encodings[1].median:.6g} if missing" in told
+    assert told == model.summary() + "\n"
+    about = json.loads(run(capsys, "info", "m.safetensors", "--json"))
+    assert about["columns"]["names"] == ["kind", "gaps", "c"]
+    assert about["columns"]["encodings"][0] == {"labels": ["1", "2", "x"], "median": None}
+    message = "X must have the columns of the training; 1 of 3 are missing: 'kind'"
+    (folder / "few.csv").write_text("gaps,c\n1,2\n")
+    assert message in run(capsys, "predict", "m.safetensors", "few.csv", code=1)
+    # Without names there is nothing to go by but the places.
+    (folder / "bare.csv").write_text("1,0.5,0.25\n2,,1\n")
+    bare = frame[:2].assign(kind=["1", "2"], gaps=[0.5, np.nan], c=[0.25, 1])
+    got = run(capsys, "predict", "m.safetensors", "bare.csv").splitlines()[1:]
+    assert got == twin.predict(bare).tolist()
+    (folder / "bare.csv").write_text("1,0.5\n")
+    assert "the 3 columns of the training; got 2" in run(
+        capsys, "predict", "m.safetensors", "bare.csv", code=1
+    )
+    (folder / "gap.csv").write_text("c,y\n1,a\n2,\n")
+    said = run(capsys, "train", "gap.csv", *options, code=1)
+    assert "y must have a label or a value in every row; got None in row 1" in said
+
+
 @pytest.mark.usefixtures("folder")
 def test_bench_prints_a_rate_for_each_number_of_workers(capsys):
     report = json.loads(
@@ -149,8 +199,11 @@ def test_bench_prints_a_rate_for_each_number_of_workers(capsys):
             "epochs must be at least 0; got -1",
         ),
         (
-            ["train", "data.csv", "--target", "a", "-o", "m.safetensors"],
-            "must hold numbers; in data.csv, 'y' hold text",
+            [
+                *("train", "data.csv", "--target", "a", "-o", "m.safetensors"),
+                *("--categorical-features", "none"),
+            ],
+            "X must hold numbers; got text or categories in column 'y'",
         ),
         (["info", "data.csv"], "not a readable safetensors file"),
         (["bench", "data.csv"], "needs --target"),

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import fixed
 import omp_mlp
 from omp_mlp.encoding import Columns, Encoding, find_columns
+from omp_mlp.frames import Column, Frame
 
 pandas = pytest.importorskip("pandas")
 polars = pytest.importorskip("polars")
@@ -186,6 +188,33 @@ def test_columns_are_plain_data_and_back():
     assert Columns.from_dict(columns.as_dict()) == columns
     assert columns.as_dict()["encodings"][1] == {"labels": None, "median": 0.1}
     assert Columns.from_dict(Columns(None).as_dict()) == Columns(None)
+
+
+def test_cells_of_files_are_the_labels_that_they_look_like():
+    def cells(values, texts):
+        return Frame((Column("a", np.array(values), lambda: texts),))
+
+    def read(labels, values, texts):
+        return Columns(("a",), (Encoding(labels=labels),)).read(cells(values, texts)).tolist()
+
+    assert read(("01", "1"), [1, 1], ["01", "1"]) == [[1, 0], [0, 1]]
+    assert read((False, True), [0.5, 1], ["True", "1"]) == [[0, 1], [0, 0]]
+    assert read((1, 2), [2.0, 1.0], ["2", "1.0"]) == [[0, 1], [1, 0]]
+
+
+def test_tables_of_libraries_without_a_name_are_found_by_names():
+    class Table:
+        """A table that has the interchange protocol and nothing else."""
+
+        def __dataframe__(self, **options):
+            return FRAME[["gaps", "size"]].__dataframe__(**options)
+
+    numbers = FRAME[["size"]]
+    model = fixed.train_parallel(numbers, CLASSES, 2, **OPTIONS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas gives the protocol up
+        got = model.predict_proba(Table())
+    np.testing.assert_array_equal(got, model.predict_proba(numbers))
 
 
 def test_estimators_take_tables():

@@ -5,6 +5,7 @@ import numpy as np
 import fixed
 import omp_mlp
 from omp_mlp import Ensemble, Model
+from omp_mlp.encoding import Columns, Encoding
 
 W = [np.ones((784, 128)), np.ones((128, 10))]
 b = [np.zeros(128), np.zeros(10)]
@@ -42,6 +43,32 @@ def test_summary_of_a_training():
     ):
         assert line in said.splitlines()
     assert "best round" not in said
+
+
+def of_columns(n_inputs, columns):
+    """Return a network without hidden units on the columns of a table."""
+    parameters = np.zeros(n_inputs + 1, np.float32)
+    return Model._of((n_inputs, 1), parameters, "relu", "identity", None, columns=columns)
+
+
+def test_summary_has_the_columns_of_a_table():
+    columns = Columns(
+        ("size", "kind", "gaps"),
+        (Encoding(), Encoding(labels=tuple("abcdefghij")), Encoding(median=0.5)),
+    )
+    model = of_columns(13, columns)
+    said = model.summary().splitlines()
+    assert said[5:9] == [
+        "column  read as                    inputs",
+        "size    number                          1",
+        "kind    labels a, b, c, d, e, ...      10",
+        "gaps    number, or 0.5 if missing       2",
+    ]
+    assert "columns: 3: size, kind, gaps" in said
+    assert "<td>number, or 0.5 if missing</td>" in model._repr_html_()
+    numbers = of_columns(2, Columns(("u", "v")))
+    assert "columns: 2: u, v" in numbers.summary().splitlines()
+    assert "read as" not in numbers.summary()
 
 
 def test_html_has_the_facts_and_escapes_labels():

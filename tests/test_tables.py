@@ -1,12 +1,20 @@
 """Tables from files: CSV, npz and Parquet, and what is wrong with some of them."""
 
+import gzip
 import io
 import sys
 
 import numpy as np
 import pytest
 
+from omp_mlp.frames import Frame
 from omp_mlp.tables import read_table
+
+
+def lists(inputs):
+    """Return the columns of a table by their names."""
+    assert isinstance(inputs, Frame)
+    return {column.name: column.values.tolist() for column in inputs.columns}
 
 
 def test_csv_of_numbers_has_typed_targets(tmp_path):
@@ -14,31 +22,54 @@ def test_csv_of_numbers_has_typed_targets(tmp_path):
     path.write_text("\ufeffa, b,label\n1,2.5,0\n\n-3,1e3,1\n", encoding="utf-8")
     table = read_table(str(path))
     assert list(table.columns) == ["a", "b", "label"]
-    assert table.matrix(["label"]).tolist() == [[1, 2.5], [-3, 1000]]
+    assert lists(table.inputs(["label"])) == {"a": [1, -3], "b": [2.5, 1000]}
     # The fractions of b must not make values of the labels.
     assert table.column("label").tolist() == [0, 1]
     assert table.column("label").dtype == np.int64
     assert table.column("b").dtype == np.float64
-    assert table.n_rows == 2
+    assert len(table.inputs([])) == 2
 
 
 def test_csv_with_text_quotes_and_empty_cells(tmp_path):
-    path = tmp_path / "data.csv"
-    path.write_text('x,"a, b",y\n1,,no\n2,"3.5","y""es"\n', encoding="utf-8")
+    path = tmp_path / "data.csv.gz"
+    text = 'x,"a, b",kind,y\n1,,"",no\n2,"3.5",u,"y""es"\n'
+    path.write_bytes(gzip.compress(text.encode()))
     table = read_table(str(path))
     assert table.column("y").tolist() == ["no", 'y"es']
-    np.testing.assert_array_equal(table.matrix(["y"]), [[1, np.nan], [2, 3.5]])
-    with pytest.raises(TypeError, match=r"must hold numbers; in .*, 'y' hold text"):
-        table.matrix([])
+    x, a, kind = table.inputs(["y"]).columns
+    assert (x.name, x.values.tolist()) == ("x", [1, 2])
+    np.testing.assert_array_equal(a.values, [np.nan, 3.5])
+    assert a.is_number
+    assert kind.values.tolist() == [None, "u"]
+    assert not kind.is_number
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1", " 2"], [1, 2]),
+        (["1", "NA", "?", "null"], [1, np.nan, np.nan, np.nan]),
+        (["1.5", "", "N/A"], [1.5, np.nan, np.nan]),
+        (["NA", "u", ""], ["NA", "u", None]),  # of text, "NA" is a label like others
+        (["NA", "NA"], ["NA", "NA"]),
+        (["", ""], [np.nan, np.nan]),
+        (["1_000", "2"], ["1_000", "2"]),
+        (["9223372036854775808"], [2.0**63]),
+    ],
+)
+def test_cells_are_numbers_or_text(tmp_path, cells, expected):
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["a,b", *(f"{cell},text" for cell in cells)]))
+    got = read_table(str(path)).column("a").tolist()
+    assert got == pytest.approx(expected, nan_ok=True) if type(got[0]) is float else got == expected
 
 
 def test_csv_without_names_and_other_delimiters(tmp_path, monkeypatch):
     path = tmp_path / "data.tsv"
     path.write_text("1\t2\n3\t4\n")
-    assert {name: c.tolist() for name, c in read_table(str(path)).columns.items()} == {
-        "0": [1, 3],
-        "1": [2, 4],
-    }
+    table = read_table(str(path))
+    assert list(table.columns) == ["0", "1"]
+    assert lists(table.inputs(["1"])) == {0: [1, 3]}  # a place, and no name
     monkeypatch.setattr(sys, "stdin", io.StringIO("a\n7\n"))
     table = read_table("-")
     assert table.source == "standard input"
@@ -50,20 +81,28 @@ def test_npz_keeps_dtypes(tmp_path):
     X = np.arange(6, dtype=np.uint8).reshape(3, 2)
     np.savez(path, X=X, y=np.array(["a", "b", "a"]), w=[1.0, 2, 3])
     table = read_table(path)
-    assert table.matrix(["y", "w"]).dtype == np.uint8
-    assert table.matrix(["y"]).tolist() == [[0, 1, 1], [2, 3, 2], [4, 5, 3]]
+    assert table.inputs(["y", "w"]).dtype == np.uint8
+    assert table.inputs(["y"]).tolist() == [[0, 1, 1], [2, 3, 2], [4, 5, 3]]
     assert table.column("y").tolist() == ["a", "b", "a"]
+    assert lists(table.inputs(["X"])) == {"y": ["a", "b", "a"], "w": [1, 2, 3]}
+    with pytest.raises(TypeError, match=r"beside a matrix must hold numbers; in .*, 'y' hold text"):
+        table.inputs([])
 
 
 def test_parquet(tmp_path):
     pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra parquet)")
     parquet = pytest.importorskip("pyarrow.parquet")
     path = str(tmp_path / "data.parquet")
-    columns = {"a": [1.5, None], "b": [1, 2], "y": ["no", "yes"]}
+    day = pyarrow.array([0, 1], pyarrow.date32())
+    columns = {"a": [1.5, None], "b": [1, 2], "y": ["no", None], "day": day}
     parquet.write_table(pyarrow.table(columns), path)
     table = read_table(path)
-    np.testing.assert_array_equal(table.matrix(["y"]), [[1.5, 1], [np.nan, 2]])
-    assert table.column("y").tolist() == ["no", "yes"]
+    a, b = table.inputs(["y", "day"]).columns
+    np.testing.assert_array_equal(a.values, [1.5, np.nan])
+    assert b.values.tolist() == [1, 2]
+    assert table.column("y").tolist() == ["no", None]
+    with pytest.raises(TypeError, match=r"column 'day' of .*data\.parquet must hold numbers"):
+        table.inputs(["y"])
     (tmp_path / "text.parquet").write_text("text")
     with pytest.raises(ValueError, match=r"text\.parquet is not a readable Parquet file"):
         read_table(str(tmp_path / "text.parquet"))
@@ -77,7 +116,8 @@ def test_parquet(tmp_path):
         ("a.csv", "a,b\n1,x\n2\n", "has 2 columns, and 1 cells in row 2"),
         ("a.csv", "a,a\n1,2\n", "more than one column 'a'"),
         ("a.csv", 'a,b\n"1,2\n', "is not CSV"),
-        ("a.xlsx", "", r"must be a file .csv, .tsv, .npz, .parquet or - \(CSV\); got"),
+        ("a.xlsx", "", r"must be a file .csv, .tsv, .csv.gz, .tsv.gz, .npz, .parquet or -"),
+        ("a.csv.gz", "text", "is not a readable gzip file"),
         ("a.npz", "text", "is not a readable npz file"),
     ],
 )
@@ -93,7 +133,7 @@ def test_arrays_that_make_no_table(tmp_path):
     with pytest.raises(ValueError, match=r"must have one length; got \[3, 4\]"):
         read_table(path)
     np.savez(path, X=np.ones((3, 2, 2)))
-    with pytest.raises(ValueError, match="one or two dimensions; 'X' has shape"):
+    with pytest.raises(ValueError, match=r"one or two dimensions, and .*; 'X' has shape"):
         read_table(path)
     with pytest.raises(FileNotFoundError):
         read_table(str(tmp_path / "absent.csv"))
@@ -106,4 +146,4 @@ def test_columns_that_are_not_there(tmp_path):
     with pytest.raises(ValueError, match="has no column 'c'; it has 'a', 'b'"):
         table.column("c")
     with pytest.raises(ValueError, match="has no columns but 'a', 'b'"):
-        table.matrix(["a", "b"])
+        table.inputs(["a", "b"])

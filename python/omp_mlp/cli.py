@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from omp_mlp import _core, config, convert, errors
 from omp_mlp.ensemble import Ensemble
+from omp_mlp.frames import Frame
 from omp_mlp.merging.merge import merge
 from omp_mlp.merging.methods import merge_methods
 from omp_mlp.model import Model, load
@@ -250,7 +251,7 @@ def _train(given: argparse.Namespace) -> None:
 def _predict(given: argparse.Namespace) -> None:
     model = _load(given.model)
     table = read_table(given.data)
-    X = table.matrix([given.target] if given.target is not None else [])
+    X = table.inputs([given.target] if given.target is not None else [])
     answers = model.predict_proba(X) if given.proba else model.predict(X)
     columns = answers.reshape(len(answers), -1)
     if given.proba and model.classes is not None:
@@ -287,7 +288,7 @@ def _merge(given: argparse.Namespace) -> None:
     if given.data is not None:
         table = read_table(given.data)
         if given.target is None:
-            X = table.matrix([])
+            X = table.inputs([])
         else:
             X, y = _data(table, given.target, [given.target])
     merged = merge(
@@ -328,6 +329,7 @@ def _info(given: argparse.Namespace) -> None:
         "output_activation": model.output_activation,
         "multilabel": model.multilabel,
         "classes": None if model.classes is None else model.classes.tolist(),
+        "columns": None if model.columns is None else model.columns.as_dict(),
         "scaled_inputs": model.input_scaling is not None,
         "scaled_targets": model.target_scaling is not None,
         "rounds": len(model.history),
@@ -338,6 +340,7 @@ def _info(given: argparse.Namespace) -> None:
 def _bench(given: argparse.Namespace) -> None:
     if given.repeat < 1:
         raise ValueError(f"--repeat must be at least 1; got {given.repeat}")
+    X: Frame | npt.NDArray[Any]
     if given.data is None:
         X, y = _made_up()
     elif given.target is None:
@@ -351,12 +354,14 @@ def _bench(given: argparse.Namespace) -> None:
         times = []
         for _ in range(given.repeat):
             begin = time.perf_counter()
-            train_parallel(X, y, cores, epochs=1, batch_size=8, learning_rate=0.01, workers=workers)
+            model = train_parallel(
+                X, y, cores, epochs=1, batch_size=8, learning_rate=0.01, workers=workers
+            )
             times.append(time.perf_counter() - begin)
         rates[workers] = len(X) / min(times)
     _report(
         given,
-        {"rows": len(X), "features": X.shape[1], "samples_per_second": rates},
+        {"rows": len(X), "features": model.layer_sizes[0], "samples_per_second": rates},
         "\n".join(f"workers={workers}: {rate:,.0f} samples/s" for workers, rate in rates.items()),
     )
 
@@ -374,10 +379,10 @@ def _made_up() -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
 
 def _data(
     table: Table, target: str, besides: Sequence[str]
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+) -> tuple[Frame | npt.NDArray[Any], npt.NDArray[Any]]:
     """Return X and y."""
     y = table.column(target)
-    return table.matrix(besides), y
+    return table.inputs(besides), y
 
 
 def _needs_suffix(path: str, suffixes: Sequence[str]) -> None:

@@ -10,9 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp.frames import Column, is_frame, matrix_of, read_columns, whole_matrix
+from omp_mlp.frames import (
+    Column,
+    Frame,
+    column_names,
+    is_frame,
+    matrix_of,
+    read_columns,
+    whole_matrix,
+)
 
 _TYPES_OF_LABELS = (str, bool, int, float)
+_MOST_LABELS = 5  # that are shown
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,26 @@ class Encoding:
             return len(self.labels)
         return 1 if self.median is None else 2
 
+    def __str__(self) -> str:
+        if self.labels is not None:
+            shown = ", ".join(map(str, self.labels[:_MOST_LABELS]))
+            more = ", ..." if len(self.labels) > _MOST_LABELS else ""
+            return f"labels {shown}{more}" if self.labels else "labels, of which there were none"
+        return "number" if self.median is None else f"number, or {self.median:.6g} if missing"
+
+    def _places(self, column: Column) -> tuple[dict[Any, int], Sequence[Any]]:
+        """Return the index of each label, and the column's values as labels."""
+        assert self.labels is not None
+        # Text that looks like numbers was read as numbers, which text is not equal to.
+        if column.texts is not None and all(isinstance(one, (str, bool)) for one in self.labels):
+            return {str(label): index for index, label in enumerate(self.labels)}, column.texts()
+        return {label: index for index, label in enumerate(self.labels)}, column.values.tolist()
+
     def write(self, column: Column, inputs: npt.NDArray[np.float64], name: str) -> None:
         """Write the inputs of the column's rows."""
         if self.labels is not None:
-            place = {label: index for index, label in enumerate(self.labels)}
-            for row, value in enumerate(column.values.tolist()):
+            place, values = self._places(column)
+            for row, value in enumerate(values):
                 index = place.get(value)  # unknown and missing ones are all zero
                 if index is not None:
                     inputs[row, index] = 1.0
@@ -97,32 +121,41 @@ class Columns:
                 f"{name} must be a table with the columns of the training, because text, "
                 f"categories or missing numbers are encoded; got {type(X).__name__}"
             )
-        if self.encodings is None and self.names is not None and _names_of(X) == self.names:
+        if self.encodings is None and self.names is not None and column_names(X) == self.names:
             whole = whole_matrix(X)
             if whole is not None:
                 return whole
-        columns = self._in_order(read_columns(X, name), name)
+        wanted = self._wanted(X)
+        columns = self._in_order(read_columns(X, name, wanted), wanted, name)
         if self.encodings is None:
             return matrix_of(columns, name)
         return _encoded(columns, self.encodings, name)
 
-    def _in_order(self, columns: list[Column], name: str) -> list[Column]:
-        if self.names is None:
-            expected = None if self.encodings is None else len(self.encodings)
-            if expected is not None and len(columns) != expected:
+    def _wanted(self, X: Any) -> tuple[str, ...] | None:  # noqa: ANN401
+        """Return the names to find columns by; None if the columns go by their places."""
+        # A file without names of columns has nothing but their places, as an array has.
+        has_names = any(isinstance(one, str) for one in column_names(X))
+        return None if isinstance(X, Frame) and not has_names else self.names
+
+    def _in_order(
+        self, columns: list[Column], wanted: Sequence[str] | None, name: str
+    ) -> list[Column]:
+        if wanted is None:
+            known = self.names if self.encodings is None else self.encodings
+            if known is not None and len(columns) != len(known):
                 raise ValueError(
-                    f"{name} must have the {expected} columns of the training; got {len(columns)}"
+                    f"{name} must have the {len(known)} columns of the training; got {len(columns)}"
                 )
             return columns
         by_name = {column.name: column for column in columns}
-        absent = [wanted for wanted in self.names if wanted not in by_name]
+        absent = [one for one in wanted if one not in by_name]
         if absent:
             shown = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
             raise ValueError(
                 f"{name} must have the columns of the training; {len(absent)} of "
-                f"{len(self.names)} are missing: {shown}"
+                f"{len(wanted)} are missing: {shown}"
             )
-        return [by_name[wanted] for wanted in self.names]
+        return [by_name[one] for one in wanted]
 
     def check(self, n_inputs: int) -> None:
         """Raise ValueError or TypeError if these are no columns of a network with such inputs."""
@@ -170,10 +203,6 @@ class Columns:
         )
 
 
-def _names_of(X: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    return tuple(X.column_names if hasattr(X, "column_names") else X.columns)
-
-
 def find_columns(X: Any, *, encodes: bool, name: str = "X") -> tuple[Any, Columns | None]:  # noqa: ANN401
     """Return X as a network reads it, and what is known of its columns; None if X is no table.
 
@@ -184,7 +213,7 @@ def find_columns(X: Any, *, encodes: bool, name: str = "X") -> tuple[Any, Column
         return X, None
     whole = whole_matrix(X)
     if whole is not None and (not encodes or not _has_nan(whole)):
-        return whole, Columns(_checked_names(list(_names_of(X)), name))
+        return whole, Columns(_checked_names(list(column_names(X)), name))
     columns = read_columns(X, name)
     names = _checked_names([column.name for column in columns], name)
     if not encodes or all(one.is_number and not one.missing.any() for one in columns):

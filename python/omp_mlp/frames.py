@@ -6,7 +6,7 @@ pandas, polars and pyarrow are never imported here: who has one of their objects
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ class Column:
 
     name: object
     values: npt.NDArray[Any]  # of kind b, i, u or f for numbers; else of objects
+    # Of a file of text, whose values are numbers only because all of its cells look like numbers.
+    texts: Callable[[], list[str]] | None = None
 
     @property
     def is_number(self) -> bool:
@@ -36,6 +38,17 @@ class Column:
         return np.array([value is None for value in self.values], dtype=bool)
 
 
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A table of columns that are read already; one that is named by a number has no name."""
+
+    columns: tuple[Column, ...]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.columns[0].values)
+
+
 def _no(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.zeros(len(values), dtype=bool)
 
@@ -44,7 +57,7 @@ def is_frame(X: object) -> bool:
     """Tell whether X is a table with named columns."""
     library = _library_of(X)
     if library is None:
-        return hasattr(type(X), "__dataframe__")
+        return isinstance(X, Frame) or hasattr(type(X), "__dataframe__")
     return hasattr(X, "column_names" if library == "pyarrow" else "columns")
 
 
@@ -56,11 +69,17 @@ def _library_of(value: object) -> str | None:
     return None
 
 
-def read_columns(X: Any, name: str) -> list[Column]:  # noqa: ANN401
-    """Return the columns of a table."""
+def read_columns(
+    X: Any,  # noqa: ANN401
+    name: str,
+    only: Container[object] | None = None,
+) -> list[Column]:
+    """Return the columns of a table; with ``only``, those of these names, as far as there are."""
+    if isinstance(X, Frame):
+        return [column for column in X.columns if only is None or column.name in only]
     library = _library_of(X)
     if library is None:
-        return read_columns(_interchanged(X, name), name)
+        return read_columns(_interchanged(X, name), name, only)
     if library == "pyarrow":
         names, columns = list(X.column_names), list(X.columns)
     elif library == "polars":
@@ -73,7 +92,17 @@ def read_columns(X: Any, name: str) -> list[Column]:  # noqa: ANN401
     return [
         Column(label, _read(column, library, f"column {label!r} of {name}"))
         for label, column in zip(names, columns, strict=True)
+        if only is None or label in only
     ]
+
+
+def column_names(X: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    """Return the names of a table's columns."""
+    if isinstance(X, Frame):
+        return tuple(column.name for column in X.columns)
+    if _library_of(X) is None:
+        return tuple(X.__dataframe__().column_names())
+    return tuple(X.column_names if hasattr(X, "column_names") else X.columns)
 
 
 def _interchanged(X: object, name: str) -> Any:  # noqa: ANN401

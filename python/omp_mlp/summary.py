@@ -41,17 +41,34 @@ def model_facts(model: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - a Model,
     """Return what there is to say of a network besides its layers."""
     facts = [("parameters", f"{count_parameters(model.layer_sizes):,}")]
     if model.classes is not None:
-        labels = model.classes.tolist()
-        shown = ", ".join(map(str, labels[:_MOST_LABELS]))
-        facts.append(
-            ("classes", f"{len(labels)}: {shown}{', ...' if len(labels) > _MOST_LABELS else ''}")
-        )
+        facts.append(("classes", _listed(model.classes.tolist())))
     else:
         facts.append(("outputs", "labels of their own" if model.multilabel else "values"))
+    if model.columns is not None and model.columns.names is not None:
+        facts.append(("columns", _listed(model.columns.names)))
     for name in ("input_scaling", "target_scaling"):
         if getattr(model, name) is not None:
             facts.append((name, "beside the weights"))
     return facts + history_facts(model.history)
+
+
+def _listed(names: Sequence[object]) -> str:
+    shown = ", ".join(map(str, names[:_MOST_LABELS]))
+    return f"{len(names)}: {shown}{', ...' if len(names) > _MOST_LABELS else ''}"
+
+
+COLUMN_COLUMNS = ["column", "read as", "inputs"]
+
+
+def column_rows(columns: Any) -> list[list[str]]:  # noqa: ANN401 - Columns, or None
+    """Return name, encoding and number of inputs of each column, if some are encoded."""
+    if columns is None or columns.encodings is None:
+        return []
+    names = columns.names or range(len(columns.encodings))
+    return [
+        [str(name), str(encoding), str(encoding.n_inputs)]
+        for name, encoding in zip(names, columns.encodings, strict=True)
+    ]
 
 
 def history_facts(history: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - a History
@@ -98,36 +115,40 @@ def text_facts(facts: Iterable[tuple[str, str]]) -> str:
 def html_table(
     title: str,
     facts: Iterable[tuple[str, str]],
-    columns: Sequence[str] = (),
-    rows: Iterable[Sequence[str]] = (),
+    *tables: tuple[Sequence[str], Sequence[Sequence[str]]],
 ) -> str:
-    """Return a title, names and values, and a table below them."""
+    """Return a title, names and values, and below them tables of (names of columns, rows)."""
     facts_html = "".join(
         f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
         f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
         for name, value in facts
     )
-    table = ""
-    if columns:
-        head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in rows
-        )
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    tables_html = "".join(_html_rows(columns, rows) for columns, rows in tables if rows)
     return (
         f"<div><strong>{html.escape(title)}</strong><table><tbody>{facts_html}</tbody></table>"
-        f"{table}</div>"
+        f"{tables_html}</div>"
     )
+
+
+def _html_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def model_text(model: Any) -> str:  # noqa: ANN401
     """Return what ``model.summary()`` says."""
-    rows = layer_rows(model.layer_sizes, model.activation, model.output_activation)
-    return f"{model!r}\n\n{text_table(LAYER_COLUMNS, rows)}\n\n{text_facts(model_facts(model))}"
+    tables = [text_table(columns, rows) for columns, rows in _tables(model) if rows]
+    return "\n\n".join([repr(model), *tables, text_facts(model_facts(model))])
 
 
 def model_html(model: Any) -> str:  # noqa: ANN401
     """Return what a notebook shows of a network."""
-    rows = layer_rows(model.layer_sizes, model.activation, model.output_activation)
-    return html_table(repr(model), model_facts(model), LAYER_COLUMNS, rows)
+    return html_table(repr(model), model_facts(model), *_tables(model))
+
+
+def _tables(model: Any) -> list[tuple[list[str], list[list[str]]]]:  # noqa: ANN401
+    layers = layer_rows(model.layer_sizes, model.activation, model.output_activation)
+    return [(LAYER_COLUMNS, layers), (COLUMN_COLUMNS, column_rows(model.columns))]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,85 +15,84 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Column = npt.NDArray[Any]
+from omp_mlp.frames import Column, Frame, read_columns
 
-SUFFIXES = (".csv", ".tsv", ".npz", ".parquet")
+Array = npt.NDArray[Any]
+
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".npz", ".parquet")
+# What programs write where a number is missing. In a column of text they are text.
+_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns by their names, all of one length; a column of an npz file may be a matrix."""
+    """Columns by their names, all of one length, each of which is read when it is asked for.
+
+    A column of an npz file may be a matrix.
+    """
 
     source: str
-    columns: Mapping[str, Column]
-    # Of CSV whose cells are all numbers: the texts of a column, by its index.
-    texts: Callable[[int], list[str]] | None = None
+    columns: Mapping[str, Callable[[], Column]]
 
-    @property
-    def n_rows(self) -> int:
-        """The number of rows."""
-        return len(next(iter(self.columns.values())))
-
-    def column(self, name: str) -> Column:
-        """Return one column, or say which there are."""
+    def column(self, name: str) -> Array:
+        """Return the values of one column, or say which there are."""
         if name not in self.columns:
             raise ValueError(
                 f"{self.source} has no column {name!r}; it has {_listed(self.columns)}"
             )
-        if self.texts is None:
-            return self.columns[name]
+        column = self.columns[name]()
         # One float among the columns makes all of them floats, and labels are integers.
-        return _typed(self.texts(list(self.columns).index(name)))
+        return column.values if column.texts is None else _typed(column.texts())
 
-    def matrix(self, without: Iterable[str]) -> Column:
-        """Return all other columns as one matrix of numbers."""
+    def inputs(self, without: Iterable[str]) -> Frame | Array:
+        """Return all other columns as a table; as an array, if one of them is a matrix."""
         without = set(without)
         names = [name for name in self.columns if name not in without]
         if not names:
             raise ValueError(f"{self.source} has no columns but {_listed(sorted(without))}")
-        text = [name for name in names if self.columns[name].dtype.kind not in "biuf"]
+        columns = [self.columns[name]() for name in names]
+        if all(column.values.ndim == 1 for column in columns):
+            return Frame(tuple(columns))
+        text = [column.name for column in columns if not column.is_number]
         if text:
             raise TypeError(
-                f"all columns but the target must hold numbers; in {self.source}, "
-                f"{_listed(text)} hold text or other objects"
+                f"columns beside a matrix must hold numbers; in {self.source}, {_listed(text)} "
+                "hold text"
             )
-        columns = [self.columns[name] for name in names]
-        if len(columns) == 1 and columns[0].ndim == 2:
-            return columns[0]  # an array of an npz file, in its own dtype
-        return np.column_stack(columns)
+        if len(columns) == 1:
+            return columns[0].values  # an array of an npz file, in its own dtype
+        return np.column_stack([column.values for column in columns])
 
 
 def read_table(path: str) -> Table:
     """Read a file by the end of its name; "-" is CSV from standard input.
 
     The first line of CSV names the columns, unless all of its cells are numbers; the columns are
-    then named 0, 1, 2, ... An empty cell of a numeric column is NaN.
+    then named 0, 1, 2, ... An empty cell is missing. In a column of numbers, so are "NA", "N/A",
+    "NaN", "null", "none" and "?", in small letters or in capitals.
     """
     if path == "-":
         return _csv("standard input", sys.stdin.read(), ",")
-    readers = {
-        ".csv": lambda: _csv(path, _text(path), ","),
-        ".tsv": lambda: _csv(path, _text(path), "\t"),
-        ".npz": lambda: _npz(path),
-        ".parquet": lambda: _parquet(path),
-    }
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix not in readers:
+    suffix = next((end for end in SUFFIXES[::-1] if path.lower().endswith(end)), None)
+    if suffix is None:
         raise ValueError(f"data must be a file {', '.join(SUFFIXES)} or - (CSV); got {path}")
-    table = readers[suffix]()
-    lengths = {len(column) for column in table.columns.values()}
-    if not table.columns or lengths == {0}:
-        raise ValueError(f"{path} has no rows")
-    if len(lengths) > 1:
-        raise ValueError(f"the arrays of {path} must have one length; got {sorted(lengths)}")
-    return table
+    if suffix == ".npz":
+        return _npz(path)
+    if suffix == ".parquet":
+        return _parquet(path)
+    return _csv(path, _text(path), "," if suffix.startswith(".csv") else "\t")
 
 
 def _text(path: str) -> str:
+    data = Path(path).read_bytes()
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        if path.lower().endswith(".gz"):
+            data = gzip.decompress(data)
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not text in UTF-8: {error}") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is not a readable gzip file: {error}") from error
 
 
 def _csv(source: str, text: str, delimiter: str) -> Table:
@@ -101,27 +101,27 @@ def _csv(source: str, text: str, delimiter: str) -> Table:
         if first is None:
             raise ValueError(f"{source} is empty")
         has_names = not all(_is_number(cell) for cell in first)
-        names = [cell.strip() for cell in first] if has_names else list(map(str, range(len(first))))
+        names: list[Any] = [cell.strip() for cell in first] if has_names else [*range(len(first))]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"{source} has more than one column {_listed(repeated)}")
-        numbers = _all_numbers(text, delimiter, len(names), skip=int(has_names))
-        if numbers is not None:
-            columns = {name: numbers[:, k] for k, name in enumerate(names)}
-            lines = [line for line in text.splitlines() if line.strip()][int(has_names) :]
-            return Table(source, columns, lambda k: [line.split(delimiter)[k] for line in lines])
-        cells = list(_rows(text, delimiter))[int(has_names) :]
+        columns = _columns_of_numbers(text, delimiter, names, skip=int(has_names))
+        if columns is None:
+            cells = list(_rows(text, delimiter))[int(has_names) :]
     except csv.Error as error:
         raise ValueError(f"{source} is not CSV: {error}") from error
-    for number, row in enumerate(cells):
-        if len(row) != len(names):
-            raise ValueError(
-                f"{source} has {len(names)} columns, and {len(row)} cells in row {number + 1}"
-            )
-    if not cells:
-        raise ValueError(f"{source} has no rows")
-    typed = [_typed(column) for column in zip(*cells, strict=True)]
-    return Table(source, dict(zip(names, typed, strict=True)))
+    if columns is None:
+        _check_rows(source, cells, len(names))
+        columns = [
+            _column(name, list(map(str.strip, column)))
+            for name, column in zip(names, zip(*cells, strict=True), strict=True)
+        ]
+    # Names that are places are no names: a network that reads them goes by the places.
+    return Table(source, {str(column.name): _there(column) for column in columns})
+
+
+def _there(column: Column) -> Callable[[], Column]:
+    return lambda: column
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
@@ -129,8 +129,20 @@ def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
     return (row for row in rows if row)
 
 
-def _all_numbers(text: str, delimiter: str, n_columns: int, skip: int) -> Column | None:
-    """Return the rows if every cell is a number, which is the quick way; else None."""
+def _check_rows(source: str, cells: Sequence[Sequence[str]], n_columns: int) -> None:
+    for number, row in enumerate(cells):
+        if len(row) != n_columns:
+            raise ValueError(
+                f"{source} has {n_columns} columns, and {len(row)} cells in row {number + 1}"
+            )
+    if not cells:
+        raise ValueError(f"{source} has no rows")
+
+
+def _columns_of_numbers(
+    text: str, delimiter: str, names: Sequence[object], skip: int
+) -> list[Column] | None:
+    """Return the columns if every cell is a number, which is the quick way; else None."""
     lines = [line for line in text.splitlines() if line.strip()][skip:]
     if not lines:
         return None
@@ -138,20 +150,41 @@ def _all_numbers(text: str, delimiter: str, n_columns: int, skip: int) -> Column
         numbers = np.loadtxt(lines, delimiter=delimiter, ndmin=2, comments=None)
     except ValueError:
         return None
-    return numbers if numbers.shape[1] == n_columns else None
+    if numbers.shape[1] != len(names):
+        return None
+
+    def texts(place: int) -> Callable[[], list[str]]:
+        return lambda: [line.split(delimiter)[place].strip() for line in lines]
+
+    return [Column(name, numbers[:, place], texts(place)) for place, name in enumerate(names)]
 
 
-def _typed(cells: Iterable[str]) -> Column:
-    """Return integers, floats (with NaN for empty cells) or text."""
-    cells = [cell.strip() for cell in cells]
+def _column(name: object, cells: list[str]) -> Column:
+    return Column(name, _typed(cells), lambda: cells)
+
+
+def _typed(cells: Sequence[str]) -> Array:
+    """Return integers, floats with NaN, or text with None, where a cell says nothing."""
     try:
-        return np.array([int(cell) for cell in cells], dtype=np.int64)
+        return np.array([_number(cell, int) for cell in cells], dtype=np.int64)
     except (ValueError, OverflowError):
         pass
-    try:
-        return np.array([float(cell) if cell else np.nan for cell in cells])
-    except ValueError:
-        return np.array(cells)
+    is_missing = [cell.lower() in _MISSING for cell in cells]
+    if not all(is_missing) or not any(cells):
+        try:
+            pairs = zip(cells, is_missing, strict=True)
+            return np.array([np.nan if no else _number(cell, float) for cell, no in pairs])
+        except ValueError:
+            pass
+    values = np.empty(len(cells), dtype=object)
+    values[:] = [cell or None for cell in cells]
+    return values
+
+
+def _number(cell: str, kind: type[int] | type[float]) -> float:
+    if "_" in cell:  # which Python allows between digits
+        raise ValueError(cell)
+    return kind(cell)
 
 
 def _is_number(cell: str) -> bool:
@@ -171,32 +204,50 @@ def _npz(path: str) -> Table:
             raise
         raise ValueError(f"{path} is not a readable npz file: {error}") from error
     for name, array in columns.items():
-        if array.ndim not in (1, 2):
+        if array.ndim not in (1, 2) or array.dtype.kind not in "biufUS":
             raise ValueError(
-                f"the arrays of {path} must have one or two dimensions; "
-                f"{name!r} has shape {array.shape}"
+                f"the arrays of {path} must have one or two dimensions, and numbers or text; "
+                f"{name!r} has shape {array.shape} and dtype {array.dtype}"
             )
-    return Table(path, columns)
+    _check_lengths(path, {len(column) for column in columns.values()})
+    return Table(path, {name: _there(_of_array(name, one)) for name, one in columns.items()})
+
+
+def _of_array(name: str, array: Array) -> Column:
+    return Column(name, array.astype(str).astype(object) if array.dtype.kind in "US" else array)
+
+
+def _check_lengths(path: str, lengths: set[int]) -> None:
+    if lengths <= {0}:
+        raise ValueError(f"{path} has no rows")
+    if len(lengths) > 1:
+        raise ValueError(f"the arrays of {path} must have one length; got {sorted(lengths)}")
 
 
 def _parquet(path: str) -> Table:
+    pyarrow = _pyarrow()
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
+    _check_lengths(path, {table.num_rows} if table.column_names else set())
+
+    def reading(name: str) -> Callable[[], Column]:
+        return lambda: read_columns(table.select([name]), path)[0]
+
+    return Table(path, {name: reading(name) for name in table.column_names})
+
+
+def _pyarrow() -> Any:  # noqa: ANN401 - pyarrow need not be there
     try:
         import pyarrow.parquet
     except ImportError as error:
         raise ImportError(
             'reading Parquet needs pyarrow: pip install "omp_mlp[parquet]"'
         ) from error
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
-    columns = {}
-    for name in table.column_names:
-        values = table[name].to_numpy()
-        columns[name] = values.astype(str) if values.dtype.kind == "O" else values
-    return Table(path, columns)
+    return pyarrow
 
 
-def _listed(names: Iterable[str], most: int = 10) -> str:
+def _listed(names: Iterable[object], most: int = 10) -> str:
     names = list(names)
     return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")

@@ -79,7 +79,7 @@ class MergeMethod:
             ("needs", ", ".join(needs) or "the networks alone"),
         ]
         options = [[option.name, option.summary] for option in self.options]
-        return html_table(self.name, facts, ["option", "summary"] if options else [], options)
+        return html_table(self.name, facts, (["option", "summary"], options))
 
 
 @dataclass(frozen=True)
