@@ -1,5 +1,6 @@
 """Networks to and from other libraries: the same numbers, the same labels, clear refusals."""
 
+import json
 import subprocess
 import sys
 import warnings
@@ -16,6 +17,7 @@ import fixed
 import omp_mlp
 import oracle
 from omp_mlp import Model
+from omp_mlp.encoding import Columns, Encoding
 
 ACTIVATIONS = tuple(oracle.ACTIVATIONS)
 # Sums of up to 20 products of numbers about 1 in float32, in another order.
@@ -317,6 +319,107 @@ def test_onnx_reads_its_own_graphs_alone(tmp_path):
     with pytest.raises(TypeError, match="no labels of bytes"):
         network(classes=[b"a", b"b", b"c"]).to_onnx(path)
     assert Model.from_onnx(path).classes.tolist() == [1, 2, 3]  # the refusal left the file
+
+
+@pytest.fixture(scope="module")
+def table():
+    """A table with text, categories of all types, gaps and numbers that float32 would round."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed (extra test)")
+    rng = np.random.default_rng(3)
+    place = np.arange(90)
+    return pandas.DataFrame(
+        {
+            "kind": np.array(["x", "ümlaut", ""])[place % 3],
+            "label": np.where(place % 7 == 0, np.nan, 10 * rng.normal(size=90)),
+            "onehotencoder_0": rng.normal(size=90),  # as a node of the graph is called
+            "level": pandas.Categorical(place % 4),
+            "yes": pandas.Categorical(place % 2 == 0),
+            "share": pandas.Categorical(0.5 * (place % 3)),
+            "time": 1.6e9 + 1e5 * rng.normal(size=90),
+        }
+    )
+
+
+def columns_of(frame, path):
+    """Return the inputs of a graph: as the columns come, in the types that it wants."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    types = {"tensor(string)": object, "tensor(int64)": np.int64, "tensor(double)": np.float64}
+    inputs = {
+        one.name: frame[[name]].to_numpy().astype(types[one.type])
+        for one, name in zip(session.get_inputs(), frame, strict=True)
+    }
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True)), list(inputs)
+
+
+@pytest.mark.parametrize("has_time", [True, False])
+def test_onnx_encodes_the_columns_of_a_table(tmp_path, table, has_time):
+    frame = table if has_time else table.drop(columns="time")
+    y = np.where(frame["onehotencoder_0"] > 0, "yes", "nö")
+    model = omp_mlp.train_parallel(
+        frame, y, 2, epochs=3, batch_size=4, learning_rate=0.05, hidden_layer_sizes=(6,)
+    )
+    assert (model.input_scaling is not None) == has_time
+    path = tmp_path / "network.onnx"
+    model.to_onnx(path)
+    unknown = frame.astype({"level": int}).assign(kind=["new", *frame["kind"][1:]])
+    unknown.loc[3, "level"] = 9
+    for rows in (frame, unknown):
+        got, names = columns_of(rows, path)
+        assert names == [
+            {"label": "label_", "onehotencoder_0": "onehotencoder_0_"}.get(one, one)
+            for one in frame
+        ]
+        assert got["label"].tolist() == model.predict(rows).tolist()
+        np.testing.assert_allclose(got["probabilities"], model.predict_proba(rows), **CLOSE)
+    back = Model.from_onnx(path)
+    assert back.columns == model.columns
+    np.testing.assert_array_equal(back.predict_proba(frame), model.predict_proba(frame))
+
+
+def test_onnx_of_a_regression_on_a_table(tmp_path, table):
+    frame = table[["kind", "label"]]
+    model = omp_mlp.train_parallel(
+        frame, frame["label"].fillna(1e6) + 1e6, 2, epochs=3, batch_size=4, learning_rate=0.05
+    )
+    model.to_onnx(tmp_path / "network.onnx")
+    got, _ = columns_of(frame, tmp_path / "network.onnx")
+    np.testing.assert_allclose(got["variable"][:, 0], model.predict(frame), rtol=1e-6)
+
+
+def test_onnx_names_of_columns_are_kept_without_an_encoding(tmp_path, table):
+    frame = table[["onehotencoder_0", "time"]].rename(columns={"time": "X"})
+    model = fixed.train_parallel(frame / [1, 1e9], frame["onehotencoder_0"] > 0, 2, epochs=1)
+    model.to_onnx(tmp_path / "network.onnx")
+    back = Model.from_onnx(tmp_path / "network.onnx")
+    assert back.columns == model.columns
+    turned = frame[["X", "onehotencoder_0"]] / [1e9, 1]
+    np.testing.assert_array_equal(back.predict_proba(turned), model.predict_proba(turned))
+
+
+def of_columns(n_inputs, columns):
+    """Return a network without hidden units on the columns of a table."""
+    parameters = np.zeros(n_inputs + 1, np.float32)
+    return Model._of((n_inputs, 1), parameters, "relu", "identity", None, columns=columns)
+
+
+def test_onnx_inputs_of_columns_without_names_and_of_large_labels(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
+    path = tmp_path / "network.onnx"
+    numbers = Columns(None, (Encoding(median=0.5), Encoding(labels=()), Encoding()))
+    of_columns(3, numbers).to_onnx(path)
+    names = [one.name for one in onnx.load(path).graph.input]
+    assert names == ["column0", "column1", "column2"]
+    assert Model.from_onnx(path).columns == numbers
+    graph = onnx.load(path)
+    graph.metadata_props[-1].value = json.dumps({"names": ["a"]})
+    onnx.save(graph, path)
+    with pytest.raises(ValueError, match="from_onnx reads the graphs that to_onnx writes"):
+        Model.from_onnx(path)
+    large = Columns(("a",), (Encoding(labels=(0, 2**63)),))
+    with pytest.raises(ValueError, match="ONNX labels are int64; got 9223372036854775808"):
+        of_columns(2, large).to_onnx(path)
 
 
 # -------------------------------------------------------------------------- Keras and our own files

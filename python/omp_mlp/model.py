@@ -177,14 +177,10 @@ class Model(Predictor, Conversions):
             input_scaling=parts.input_scaling,
             target_scaling=parts.target_scaling,
             multilabel=plain.multilabel,
+            columns=parts.columns,
         )
 
     def _parts(self) -> Parts:
-        if self.columns is not None and self.columns.encodings is not None:
-            raise ValueError(
-                "this network encodes columns of text, categories or missing numbers, which a "
-                "conversion would leave out; expected a network of numbers"
-            )
         return Parts(
             self.weights,
             self.biases,
@@ -194,6 +190,7 @@ class Model(Predictor, Conversions):
             self.multilabel,
             self.input_scaling,
             self.target_scaling,
+            self.columns,
         )
 
     def _like(self, packed: FloatArray) -> Model:

@@ -56,7 +56,7 @@ class Conversions:
         >>> module = model.to_torch()  # doctest: +SKIP
         >>> probabilities = module(torch.from_numpy(X))  # doctest: +SKIP
         """
-        return torch.to_torch(self._parts(), logits=logits)
+        return torch.to_torch(self._parts().of_numbers(), logits=logits)
 
     @classmethod
     def from_torch(
@@ -122,7 +122,7 @@ class Conversions:
             If scikit-learn has no such network: with "leaky_relu", "gelu" or "silu" units, or
             classes without softmax outputs.
         """
-        return sklearn.to_sklearn(self._parts())
+        return sklearn.to_sklearn(self._parts().of_numbers())
 
     @classmethod
     def from_sklearn(cls: type[Network], estimator: object) -> Network:
@@ -152,7 +152,7 @@ class Conversions:
         return cls._of_parts(sklearn.from_sklearn(estimator))
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
-        """Write the network as an ONNX graph, with its scalings and labels.
+        """Write the network as an ONNX graph, with its encoding, scalings and labels.
 
         Needs onnx (extra ``onnx``). The file appears whole or not at all.
 
@@ -163,6 +163,12 @@ class Conversions:
         network with a ``target_scaling``. Integer labels are int64, and strings are strings. The
         graph has opset 17.
 
+        A network that encodes columns of a table has an input for each column instead of ``X``, of
+        shape (n, 1), with the name of the column. Numbers are float64, with NaN where they are
+        missing. Text and categories of text are strings, and those of integers are int64. A label
+        that the training did not have is unknown, such as an empty string. A name that a result of
+        the graph has, such as ``label``, gets "_" behind it.
+
         Parameters
         ----------
         path : str or path-like
@@ -172,6 +178,8 @@ class Conversions:
         ------
         TypeError
             If the labels are bytes, which ONNX has not.
+        ValueError
+            If a label is an integer that int64 does not hold.
         """
         onnx.to_onnx(self._parts(), path, _core.build_config()["version"])
 
@@ -215,7 +223,7 @@ class Conversions:
         ValueError
             If the network has a scaling beside its weights.
         """
-        return keras.to_keras(self._parts())
+        return keras.to_keras(self._parts().of_numbers())
 
     @classmethod
     def from_keras(

@@ -1,10 +1,11 @@
-"""Networks to and from ONNX graphs, with the scalings and the labels in the graph.
+"""Networks to and from ONNX graphs, with encoding, scalings and labels in the graph.
 
 The graphs need opset 17 of ONNX and run in float32. Only the scalings are computed in double.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from itertools import count
 from typing import Any
@@ -12,8 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp.convert.onnx_columns import LABELS_OPSET, add_columns, input_names
+from omp_mlp.convert.onnx_graph import Graph
 from omp_mlp.convert.parts import Parts
 from omp_mlp.disk import write_whole
+from omp_mlp.encoding import Columns
 from omp_mlp.scaling import Scaling
 
 _OPSET = 17
@@ -53,23 +57,29 @@ def to_onnx(parts: Parts, path: str | os.PathLike[str], version: str) -> None:
 
 def _model(onnx: Any, parts: Parts, version: str) -> Any:  # noqa: ANN401
     labels = None if parts.classes is None else _graph_labels(parts.classes)
-    graph = _Graph(onnx)
-    types = onnx.TensorProto
-    inputs = ("X", types.FLOAT if parts.input_scaling is None else types.DOUBLE)
-    z = _hidden_part(graph, parts)
+    graph = Graph(onnx)
+    X, inputs = _inputs(graph, parts)
+    z = _hidden_part(graph, parts, X)
     outputs = _outputs(graph, parts, z, labels)
-    n_features, n_outputs = parts.weights[0].shape[0], parts.weights[-1].shape[1]
+    if parts.encodes:
+        assert parts.columns is not None
+        graph.rename([name for name, _, _ in inputs], input_names(parts.columns, graph.names))
+        inputs = [(graph.new_names[name], kind, width) for name, kind, width in inputs]
+    n_outputs = parts.weights[-1].shape[1]
     shape_of = {"label": ["n"] if not parts.multilabel else ["n", n_outputs]}
     info = onnx.helper.make_tensor_value_info
     model = onnx.helper.make_model(
         onnx.helper.make_graph(
             graph.nodes,
             "omp_mlp",
-            [info(*inputs, ["n", n_features])],
+            [info(name, kind, ["n", width]) for name, kind, width in inputs],
             [info(name, kind, shape_of.get(name, ["n", n_outputs])) for name, kind in outputs],
             graph.constants,
         ),
-        opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
+        opset_imports=[
+            onnx.helper.make_opsetid("", _OPSET),
+            *([onnx.helper.make_opsetid("ai.onnx.ml", LABELS_OPSET)] if parts.encodes else []),
+        ],
         ir_version=_IR_VERSION,
         producer_name="omp_mlp",
         producer_version=version,
@@ -80,6 +90,8 @@ def _model(onnx: Any, parts: Parts, version: str) -> Any:  # noqa: ANN401
         "classes_dtype": "" if parts.classes is None else parts.classes.dtype.str,
         "multilabel": str(int(parts.multilabel)),
     }
+    if parts.columns is not None:
+        about["columns"] = json.dumps(parts.columns.as_dict())
     onnx.helper.set_model_props(model, {_PREFIX + name: text for name, text in about.items()})
     return model
 
@@ -96,52 +108,20 @@ def _graph_labels(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return classes.astype({"b": np.bool_, "f": np.float64, "U": np.object_}[kind])
 
 
-class _Graph:
-    """Nodes and constants that are added up."""
-
-    def __init__(self, onnx: Any) -> None:  # noqa: ANN401
-        self._onnx = onnx
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def add(
-        self,
-        op: str,
-        *inputs: str,
-        output: str | None = None,
-        **attributes: Any,  # noqa: ANN401
-    ) -> str:
-        """Add a node, and return the name of its output."""
-        output = output or f"{op.lower()}_{len(self.nodes)}"
-        self.nodes.append(self._onnx.helper.make_node(op, list(inputs), [output], **attributes))
-        return output
-
-    def constant(self, name: str, values: npt.NDArray[Any]) -> str:
-        """Add a constant, and return its name."""
-        if values.dtype.kind == "O":
-            tensor = self._onnx.helper.make_tensor(
-                name,
-                self._onnx.TensorProto.STRING,
-                values.shape,
-                [text.encode() for text in values.ravel()],
-            )
-        else:
-            tensor = self._onnx.numpy_helper.from_array(values, name)
-        self.constants.append(tensor)
-        return name
-
-    def number(self, name: str, value: float) -> str:
-        """Add a float32 constant."""
-        return self.constant(name, np.array(value, np.float32))
-
-    def cast(self, name: str, kind: str, output: str | None = None) -> str:
-        """Add a change of type."""
-        return self.add("Cast", name, output=output, to=getattr(self._onnx.TensorProto, kind))
+def _inputs(graph: Graph, parts: Parts) -> tuple[str, list[tuple[str, int, int]]]:
+    """Return the name of X, and name, type and width of the graph's inputs."""
+    if not parts.encodes:
+        kind = graph.types.FLOAT if parts.input_scaling is None else graph.types.DOUBLE
+        return "X", [("X", kind, parts.weights[0].shape[0])]
+    assert parts.columns is not None
+    X, inputs = add_columns(graph, parts.columns)
+    if parts.input_scaling is None:
+        X = graph.cast(X, "FLOAT")
+    return X, [(name, kind, 1) for name, kind in inputs]
 
 
-def _hidden_part(graph: _Graph, parts: Parts) -> str:
-    """Add all layers, and return the name of the last pre-activations."""
-    a = "X"
+def _hidden_part(graph: Graph, parts: Parts, a: str) -> str:
+    """Add all layers behind the inputs, and return the name of the last pre-activations."""
     if parts.input_scaling is not None:
         offset = graph.constant("input_offset", parts.input_scaling.offset)
         scale = graph.constant("input_scale", parts.input_scaling.scale)
@@ -157,7 +137,7 @@ def _hidden_part(graph: _Graph, parts: Parts) -> str:
     return a
 
 
-def _activate(graph: _Graph, activation: str, z: str, layer: int) -> str:
+def _activate(graph: Graph, activation: str, z: str, layer: int) -> str:
     if activation in _SIMPLE:
         return graph.add(_SIMPLE[activation], z)
     if activation == "leaky_relu":
@@ -175,10 +155,10 @@ def _activate(graph: _Graph, activation: str, z: str, layer: int) -> str:
 
 
 def _outputs(
-    graph: _Graph, parts: Parts, z: str, labels: npt.NDArray[Any] | None
+    graph: Graph, parts: Parts, z: str, labels: npt.NDArray[Any] | None
 ) -> list[tuple[str, int]]:
     """Add what follows on the last pre-activations; return names and types of the outputs."""
-    types = graph._onnx.TensorProto
+    types = graph.types
     if labels is not None:
         picked = graph.add("ArgMax", z, axis=1, keepdims=0)
         graph.add("Gather", graph.constant("classes", labels), picked, output="label")
@@ -234,7 +214,7 @@ def from_onnx(path: str | os.PathLike[str]) -> Parts:
         parts = _parts(about, constants)
         # Whoever has changed the graph, or written another one, means another network.
         is_ours = _model(onnx, parts, "").graph == model.graph
-    except (KeyError, ValueError, TypeError, IndexError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         is_ours = False
     if not is_ours:
         raise ValueError(
@@ -260,12 +240,15 @@ def _parts(about: dict[str, str], constants: dict[str, npt.NDArray[Any]]) -> Par
         classes = np.array(texts, dtype=about["classes_dtype"])
     elif classes is not None:
         classes = classes.astype(about["classes_dtype"])
-    scalings = [
+    input_scaling, target_scaling = (
         Scaling(constants[f"{of}_offset"].copy(), constants[f"{of}_scale"].copy())
         if f"{of}_offset" in constants
         else None
         for of in ("input", "target")
-    ]
+    )
+    columns = Columns.from_dict(json.loads(about["columns"])) if "columns" in about else None
+    if columns is not None:
+        columns.check(constants["weights.0"].shape[0])
     return Parts(
         [constants[f"weights.{k}"] for k in range(depth)],
         [constants[f"biases.{k}"] for k in range(depth)],
@@ -273,5 +256,7 @@ def _parts(about: dict[str, str], constants: dict[str, npt.NDArray[Any]]) -> Par
         about["output_activation"],
         classes,
         about["multilabel"] == "1",
-        *scalings,
+        input_scaling,
+        target_scaling,
+        columns,
     )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp.checks import FloatArray
+from omp_mlp.encoding import Columns
 from omp_mlp.scaling import Doubles, Layers, Scaling, change_inputs, change_outputs
 
 
@@ -25,6 +26,21 @@ class Parts:
     multilabel: bool = False
     input_scaling: Scaling | None = None
     target_scaling: Scaling | None = None
+    columns: Columns | None = None
+
+    @property
+    def encodes(self) -> bool:
+        """Whether text, categories or missing numbers are encoded."""
+        return self.columns is not None and self.columns.encodings is not None
+
+    def of_numbers(self) -> Parts:
+        """Return the parts for a library whose networks know no columns."""
+        if self.encodes:
+            raise ValueError(
+                "this network encodes columns of text, categories or missing numbers, which "
+                "to_onnx alone converts; expected a network of numbers"
+            )
+        return replace(self, columns=None)
 
     @property
     def layers(self) -> list[tuple[FloatArray, FloatArray]]:
