@@ -115,10 +115,10 @@ MODULES = {
 # What a training is put together from, in this order: each knows those before it, and all modules
 # that are not listed, which know none of these.
 ORDER = ["merging", "cadence", "options", "costs", "data", "network", "plan", "lbfgs", "run"]
-ORDER += ["search", "automatic", "train", "sklearn", "plot", "cli", "__main__"]
+ORDER += ["search", "automatic", "keywords", "train", "sklearn", "plot", "cli", "__main__"]
 REQUIRED = {"numpy", "safetensors"}
 OPTIONAL = {"google", "joblib", "matplotlib", "onnx", "pooch", "pyarrow", "scipy", "sklearn"}
-OPTIONAL |= {"threadpoolctl", "torch", "tqdm"}
+OPTIONAL |= {"threadpoolctl", "torch", "tqdm", "typing_extensions"}
 # Classes that are made of another library's: these modules are imported where they are used.
 MADE_OF = {"convert.torch_modules": {"torch"}, "sklearn": {"joblib", "sklearn"}}
 

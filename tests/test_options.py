@@ -12,7 +12,8 @@ import pytest
 
 import fixed
 import omp_mlp
-from omp_mlp import cadence
+from omp_mlp import cadence, keywords
+from omp_mlp.merging.merge import MergesToModel
 from omp_mlp.options import (
     DEFAULTS,
     ROWS,
@@ -489,3 +490,24 @@ def test_defaults_are_what_the_documentation_says() -> None:
     # What has no default in words is left out, by default.
     others = set(defaults) - set(documented) - {"threads"}
     assert not any(defaults[name] for name in others)
+
+
+# ---- the types of the options ----
+
+
+def test_types_of_options_are_those_of_the_signature():
+    parameters = inspect.signature(omp_mlp.train_parallel).parameters
+    by_name = {
+        name: parameter.annotation
+        for name, parameter in parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    declared = {
+        name: kind.__forward_arg__ for name, kind in keywords.Options.__annotations__.items()
+    }
+    assert declared == by_name
+
+
+def test_types_name_the_merge_methods():
+    names = {method.name for method in omp_mlp.merge_methods()}
+    assert {*typing.get_args(MergesToModel), "ensemble"} == names

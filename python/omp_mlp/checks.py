@@ -5,14 +5,43 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp.frames import as_array
+from omp_mlp.frames import Frame, as_array
 
-Matrix = Any  # array-like of shape (n_samples, n_features), or a SciPy sparse matrix
+
+class SparseMatrix(Protocol):
+    """A sparse matrix of SciPy, or of another library with its conversion."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+
+    def tocsr(self) -> Any:  # noqa: ANN401
+        """Return the matrix in compressed sparse rows."""
+
+
+class Table(Protocol):
+    """A table with named columns: of pandas, polars, pyarrow, or what they can read."""
+
+    def __dataframe__(self) -> Any: ...  # noqa: ANN401
+
+
+class Tensor(Protocol):
+    """An array of another library in the memory of the CPU."""
+
+    def __dlpack__(self) -> Any: ...  # noqa: ANN401
+
+
+Matrix = npt.ArrayLike | SparseMatrix | Table | Tensor | Frame
+"""X: of shape (n_samples, n_features)."""
+
+Column = npt.ArrayLike | Table | Tensor
+"""Y: of shape (n_samples,) or (n_samples, n_outputs); a table of one column is that column."""
+
 FloatArray = npt.NDArray[np.float32]
 Option = TypeVar("Option")
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp.checks import FloatArray, Matrix
+from omp_mlp.checks import Column, FloatArray, Matrix
 from omp_mlp.encoding import Columns
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS, Doubles, LossKind, own_loss
@@ -154,7 +154,7 @@ class Predictor:
             outputs /= outputs.sum(axis=1, keepdims=True)
         return outputs
 
-    def score(self, X: Matrix, y: object, sample_weight: npt.ArrayLike | None = None) -> float:
+    def score(self, X: Matrix, y: Column, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the accuracy of a classifier, or R^2 of a regression (mean over the outputs).
 
         The accuracy of a multilabel classifier is the share of samples of which all labels are
@@ -176,7 +176,7 @@ class Predictor:
         return self.evaluate(X, y, sample_weight)[1]
 
     def evaluate(
-        self, X: Matrix, y: object, sample_weight: npt.ArrayLike | None = None
+        self, X: Matrix, y: Column, sample_weight: npt.ArrayLike | None = None
     ) -> tuple[float, float]:
         """Return the mean loss and the score of :meth:`score`, which has the parameters.
 

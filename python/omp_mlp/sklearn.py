@@ -33,7 +33,7 @@ except ImportError as error:
 
 from omp_mlp import checks
 from omp_mlp.automatic import BATCH_OF_WHOLE_STEPS, retreats, settle
-from omp_mlp.checks import Matrix
+from omp_mlp.checks import Column, Matrix
 from omp_mlp.costs import Costs
 from omp_mlp.data import TrainingData, read_data
 from omp_mlp.ensemble import Ensemble
@@ -289,7 +289,7 @@ class _Estimator(BaseEstimator):
 
     def _fit(
         self,
-        X: Matrix,
+        X: Any,  # noqa: ANN401 - checked
         y: npt.NDArray[Any],
         weight: npt.NDArray[Any] | None,
         validation: tuple[Matrix, npt.NDArray[Any]] | None,
@@ -337,7 +337,7 @@ class _Estimator(BaseEstimator):
 
     def _partial_fit(
         self,
-        X: Matrix,
+        X: Any,  # noqa: ANN401 - checked
         y: npt.NDArray[Any],
         weight: npt.NDArray[Any] | None,
         **about_y: Any,  # noqa: ANN401
@@ -492,11 +492,10 @@ class _Estimator(BaseEstimator):
         )
         return checked
 
-    def _check_validation(self, X_val: Matrix | None, y_val: object) -> bool:
+    def _check_validation(self, X_val: Matrix | None, y_val: object) -> None:
         if (X_val is None) != (y_val is None):
             got = "X_val" if y_val is None else "y_val"
             raise ValueError(f"X_val and y_val go together; got {got} alone")
-        return X_val is not None
 
     def _fitted(self, X: Matrix) -> tuple[Model | Ensemble, Any]:
         check_is_fitted(self, "model_")
@@ -764,11 +763,11 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
     def fit(
         self,
         X: Matrix,
-        y: npt.ArrayLike,
+        y: Column,
         sample_weight: npt.ArrayLike | None = None,
         *,
         X_val: Matrix | None = None,
-        y_val: npt.ArrayLike | None = None,
+        y_val: Column | None = None,
     ) -> OmpMLPClassifier:
         """Train the network.
 
@@ -788,16 +787,17 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         OmpMLPClassifier
             The estimator itself.
         """
-        X, y = self._checked_data(X, y, reset=True, numeric=False)
+        rows, y = self._checked_data(X, y, reset=True, numeric=False)
         known = self.classes_ if self.warm_start and hasattr(self, "model_") else None
         labels = self._labels(y)
         self._check_known(labels, known)
         validation = None
-        if self._check_validation(X_val, y_val):
+        self._check_validation(X_val, y_val)
+        if X_val is not None:
             X_val, y_val = self._checked_data(X_val, y_val, reset=False, numeric=False)
             validation = X_val, self._labels(y_val)
-        weight = self._class_weights(labels, _weights(sample_weight, X.shape[0]))
-        self._fit(X, labels, weight, validation, task="classes", class_weight=None)
+        weight = self._class_weights(labels, _weights(sample_weight, rows.shape[0]))
+        self._fit(rows, labels, weight, validation, task="classes", class_weight=None)
         if known is None:
             self.classes_ = self._classes_of(y)
         return self
@@ -806,7 +806,7 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
     def partial_fit(
         self,
         X: Matrix,
-        y: npt.ArrayLike,
+        y: Column,
         classes: npt.ArrayLike | None = None,
         sample_weight: npt.ArrayLike | None = None,
     ) -> OmpMLPClassifier:
@@ -844,14 +844,14 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
                 raise ValueError(
                     f"classes={given} are not those of the first call to partial_fit, {known}"
                 )
-        X, y = self._checked_data(X, y, reset=is_first, numeric=False)
+        rows, y = self._checked_data(X, y, reset=is_first, numeric=False)
         labels = self._labels(y)
         self._check_known(labels, known)
-        weight = self._class_weights(labels, _weights(sample_weight, X.shape[0]))
+        weight = self._class_weights(labels, _weights(sample_weight, rows.shape[0]))
         about_y: dict[str, Any] = {"task": "classes", "class_weight": None}
         if labels.ndim == 1:
             about_y["classes"] = read_classes(known)
-        self._partial_fit(X, labels, weight, **about_y)
+        self._partial_fit(rows, labels, weight, **about_y)
         if is_first:
             self.classes_ = known
         return self
@@ -876,9 +876,7 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         labels: npt.NDArray[Any] = self.classes_[z.argmax(axis=1)]
         return labels
 
-    def score(
-        self, X: Matrix, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
-    ) -> float:
+    def score(self, X: Matrix, y: Column, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the (weighted) share of samples whose label, or whose every label, is right.
 
         Parameters
@@ -1182,11 +1180,11 @@ class OmpMLPRegressor(RegressorMixin, _Estimator):
     def fit(
         self,
         X: Matrix,
-        y: npt.ArrayLike,
+        y: Column,
         sample_weight: npt.ArrayLike | None = None,
         *,
         X_val: Matrix | None = None,
-        y_val: npt.ArrayLike | None = None,
+        y_val: Column | None = None,
     ) -> OmpMLPRegressor:
         """Train the network.
 
@@ -1205,18 +1203,19 @@ class OmpMLPRegressor(RegressorMixin, _Estimator):
         OmpMLPRegressor
             The estimator itself.
         """
-        X, y = self._checked_data(X, y, reset=True, numeric=True)
+        rows, y = self._checked_data(X, y, reset=True, numeric=True)
         validation = None
-        if self._check_validation(X_val, y_val):
+        self._check_validation(X_val, y_val)
+        if X_val is not None:
             X_val, y_val = self._checked_data(X_val, y_val, reset=False, numeric=True)
             validation = X_val, _as_one_dimension(y_val)
-        weight = _weights(sample_weight, X.shape[0])
-        self._fit(X, _as_one_dimension(y), weight, validation, task="values")
+        weight = _weights(sample_weight, rows.shape[0])
+        self._fit(rows, _as_one_dimension(y), weight, validation, task="values")
         return self
 
     @available_if(_has_partial_fit)  # type: ignore[untyped-decorator]
     def partial_fit(
-        self, X: Matrix, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self, X: Matrix, y: Column, sample_weight: npt.ArrayLike | None = None
     ) -> OmpMLPRegressor:
         """Train for one more epoch on these data.
 
@@ -1235,9 +1234,9 @@ class OmpMLPRegressor(RegressorMixin, _Estimator):
         OmpMLPRegressor
             The estimator itself.
         """
-        X, y = self._checked_data(X, y, reset=not hasattr(self, "model_"), numeric=True)
-        weight = _weights(sample_weight, X.shape[0])
-        self._partial_fit(X, _as_one_dimension(y), weight, task="values")
+        rows, y = self._checked_data(X, y, reset=not hasattr(self, "model_"), numeric=True)
+        weight = _weights(sample_weight, rows.shape[0])
+        self._partial_fit(rows, _as_one_dimension(y), weight, task="values")
         return self
 
     def predict(self, X: Matrix) -> npt.NDArray[Any]:

@@ -7,13 +7,13 @@ the core read and write memory where these arrays point. So every array is check
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import checks
-from omp_mlp.checks import FloatArray, Matrix, float32
+from omp_mlp.checks import FloatArray, SparseMatrix, float32
 
 _MOST_FEATURES = int(np.iinfo(np.int32).max)
 
@@ -67,12 +67,12 @@ class Csr:
         return dense
 
 
-def is_sparse(X: object) -> bool:
+def is_sparse(X: object) -> TypeGuard[SparseMatrix]:
     """Tell whether X is a sparse matrix, which has a conversion to compressed sparse rows."""
     return hasattr(X, "tocsr")
 
 
-def read_csr(X: Matrix, name: str) -> Csr:
+def read_csr(X: SparseMatrix, name: str) -> Csr:
     """Check a sparse matrix of any format, and return it in compressed sparse rows.
 
     The result uses the values of X in place where the core can read them. Starts and indices are
@@ -113,7 +113,7 @@ def read_csr(X: Matrix, name: str) -> Csr:
     )
 
 
-def _check_before_conversion(X: Matrix, name: str) -> None:
+def _check_before_conversion(X: Any, name: str) -> None:  # noqa: ANN401
     """Check the arrays that the conversion of a format to compressed sparse rows reads."""
     kind = getattr(X, "format", None)
     if kind == "coo":
@@ -143,7 +143,7 @@ def _check_before_conversion(X: Matrix, name: str) -> None:
             _check_length(indices, values, "column indices in a row", name)
 
 
-def _check_coordinates(X: Matrix, name: str) -> None:
+def _check_coordinates(X: Any, name: str) -> None:  # noqa: ANN401
     for index, length, what in ((X.row, X.shape[0], "row"), (X.col, X.shape[1], "column")):
         _check_integers(index, f"{what} indices", name)
         _check_length(index, X.data, f"{what} indices", name)

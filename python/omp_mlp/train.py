@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy.typing as npt
 
 from omp_mlp.automatic import retreats, settle
-from omp_mlp.checks import Matrix
+from omp_mlp.checks import Column, Matrix
 from omp_mlp.costs import Costs
 from omp_mlp.data import read_data
 from omp_mlp.ensemble import Ensemble
+from omp_mlp.keywords import Options
+from omp_mlp.merging.merge import MergesToModel
 from omp_mlp.model import Model
 from omp_mlp.options import check_options
 from omp_mlp.plan import make_plan
@@ -20,11 +22,47 @@ from omp_mlp.run import Run
 from omp_mlp.scaling import Scaling
 from omp_mlp.watch import Callback
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
+
+@overload
+def train_parallel(
+    X: Matrix,
+    y: Column,
+    threads: int | None,
+    merge: Literal["ensemble"],
+    **options: Unpack[Options],
+) -> Ensemble: ...
+@overload
+def train_parallel(
+    X: Matrix,
+    y: Column,
+    threads: int | None = None,
+    *,
+    merge: Literal["ensemble"],
+    **options: Unpack[Options],
+) -> Ensemble: ...
+@overload
+def train_parallel(
+    X: Matrix,
+    y: Column,
+    threads: int | None = None,
+    merge: MergesToModel = "gradient_diversity",
+    **options: Unpack[Options],
+) -> Model: ...
+@overload
+def train_parallel(
+    X: Matrix,
+    y: Column,
+    threads: int | None = None,
+    merge: str = "gradient_diversity",
+    **options: Unpack[Options],
+) -> Model | Ensemble: ...
 @with_presets
 def train_parallel(
     X: Matrix,
-    y: object,
+    y: Column,
     threads: int | None = None,
     merge: str = "gradient_diversity",
     *,
@@ -68,9 +106,9 @@ def train_parallel(
     input_gain_rate: float = 0.0,
     init_scale: float | str = "auto",
     shuffle: str | bool = "global",
-    sample_weight: object = None,
+    sample_weight: npt.ArrayLike | None = None,
     class_weight: Mapping[Any, float] | str | None = None,
-    validation_data: tuple[Matrix, object] | None = None,
+    validation_data: tuple[Matrix, Column] | None = None,
     validate_every: int | str = "auto",
     early_stopping: bool = False,
     validation_fraction: float = 0.1,
@@ -91,7 +129,7 @@ def train_parallel(
     callback: Callback | None = None,
     progress: bool = False,
     keep_replicas: bool = False,
-) -> Model | Any:  # noqa: ANN401 - an Ensemble for one method, else a Model
+) -> Model | Ensemble:
     """Train a multilayer perceptron on the CPU, data-parallel.
 
     Each of ``threads`` replicas of the network trains by stochastic gradient descent on its own

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core, checks
-from omp_mlp.checks import Matrix
+from omp_mlp.checks import Column, Matrix
+from omp_mlp.ensemble import Ensemble
 from omp_mlp.errors import SkippedReplicaWarning, warn
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.merging.line_search import best_alpha
@@ -27,7 +28,51 @@ from omp_mlp.model import Model, check_alike
 from omp_mlp.packed import layer_ends, pack
 from omp_mlp.targets import Targets, read_targets
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 Network = Model | Sequence[Any]  # or a network as arrays
+
+MergesToModel = Literal[
+    "average",
+    "sum",
+    "weighted_average",
+    "median",
+    "delta_sum",
+    "gradient_diversity",
+    "adasum",
+    "weight_matching",
+    "regmean",
+    "refit_output",
+]
+"""The methods whose result is one network: all but "ensemble"."""
+
+
+class _Options(TypedDict, total=False):
+    base: Network | None
+    sample_share: npt.ArrayLike | None
+    X: Matrix | None
+    y: Column | None
+    merge_options: Mapping[str, Any] | None
+    on_nonfinite: str
+    activation: str
+    output_activation: str
+    classes: npt.ArrayLike | None
+    multilabel: bool
+
+
+@overload
+def merge(
+    models: Sequence[Network], method: Literal["ensemble"], **options: Unpack[_Options]
+) -> Ensemble: ...
+@overload
+def merge(
+    models: Sequence[Network], method: MergesToModel = "average", **options: Unpack[_Options]
+) -> Model: ...
+@overload
+def merge(
+    models: Sequence[Network], method: str = "average", **options: Unpack[_Options]
+) -> Model | Ensemble: ...
 
 
 def merge(
@@ -37,14 +82,14 @@ def merge(
     base: Network | None = None,
     sample_share: npt.ArrayLike | None = None,
     X: Matrix | None = None,
-    y: object = None,
+    y: Column | None = None,
     merge_options: Mapping[str, Any] | None = None,
     on_nonfinite: str = "raise",
     activation: str = "relu",
     output_activation: str = "auto",
     classes: npt.ArrayLike | None = None,
     multilabel: bool = False,
-) -> Model | Any:  # noqa: ANN401 - an Ensemble for one method, else a Model
+) -> Model | Ensemble:
     """Merge networks of one shape into one.
 
     Parameters
@@ -156,7 +201,7 @@ def _check_needs(
 
 
 def _data_of(
-    model: Model, X: Matrix | None, y: object, *, scaled: bool
+    model: Model, X: Matrix | None, y: Column | None, *, scaled: bool
 ) -> tuple[Inputs | None, Targets | None]:
     """Read the data that a method may see, ``scaled`` as a training reads them."""
     if X is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omp_mlp import checks
-from omp_mlp.checks import Matrix
+from omp_mlp.checks import Column, Matrix
 from omp_mlp.merging.methods import matched
 from omp_mlp.model import Model, check_alike
 from omp_mlp.plot.display import GREY, Display, check_model, network_of
@@ -64,7 +64,7 @@ class LossLineDisplay(Display):
         one: Model,
         other: Model,
         X: Matrix,
-        y: object,
+        y: Column,
         *,
         merged: Model | None = None,
         match: bool = False,
@@ -116,7 +116,7 @@ class LossLineDisplay(Display):
         cls,
         model: Model,
         X: Matrix,
-        y: object,
+        y: Column,
         *,
         match: bool = False,
         n_points: int = 31,
@@ -151,7 +151,7 @@ class LossLineDisplay(Display):
         cls,
         estimator: Any,  # noqa: ANN401
         X: Matrix,
-        y: object,
+        y: Column,
         *,
         match: bool = False,
         n_points: int = 31,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omp_mlp import checks
-from omp_mlp.checks import Matrix
+from omp_mlp.checks import Column, Matrix
 from omp_mlp.plot.display import GREY, Display
 from omp_mlp.train import train_parallel
 
@@ -52,7 +52,7 @@ class ScalingDisplay(Display):
     def from_data(
         cls,
         X: Matrix,
-        y: object,
+        y: Column,
         threads: Sequence[int] = (1, 2, 4),
         *,
         repeats: int = 3,
