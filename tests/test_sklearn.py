@@ -15,9 +15,10 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
-from sklearn.inspection import permutation_importance
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.metrics import accuracy_score
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -475,6 +476,36 @@ def test_in_pipelines_searches_and_other_tools():
     assert importance.max() > 0.1
 
 
+def test_halving_search():
+    """Candidates get more and more rows, and the last ones all."""
+    network = OmpMLPClassifier(**{**QUICK, "threads": 1})
+    grid = {"hidden_layer_sizes": [(4,), (8,), (12,)]}
+    search = HalvingGridSearchCV(network, grid, cv=2, min_resources=40, random_state=0)
+    search.fit(X, LABELS)
+    assert search.n_resources_ == [40, 120]
+    assert search.n_candidates_ == [3, 1]
+    again = clone(network).set_params(**search.best_params_).fit(X, LABELS)
+    assert same(search.best_estimator_.model_, again.model_)
+
+
+def test_partial_dependence_is_the_mean_answer_where_a_column_is_set():
+    network = OmpMLPRegressor(**{**QUICK, "threads": 1}).fit(X, VALUES)
+    found = partial_dependence(network, X, [1], grid_resolution=5, kind="average")
+    for value, mean in zip(found["grid_values"][0], found["average"][0], strict=True):
+        as_if = X.copy()
+        as_if[:, 1] = value
+        np.testing.assert_allclose(mean, network.predict(as_if).mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_backends_of_joblib_change_no_score(backend):
+    network = OmpMLPClassifier(**QUICK)
+    alone = cross_val_score(network, X, LABELS, cv=2)
+    with joblib.parallel_backend(backend, n_jobs=2):
+        together = cross_val_score(network, X, LABELS, cv=2, error_score="raise")
+    np.testing.assert_array_equal(together, alone)
+
+
 def test_jobs_share_the_cores():
     """Processes have their share by OMP_NUM_THREADS, and threads one worker each."""
     share = max(1, available_cores() // 2)
@@ -537,7 +568,7 @@ except ImportError as error:
 """
     command = [sys.executable, "-c", program]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert said == 'scikit-learn 1.6 or later is needed: pip install "omp_mlp[sklearn]"\n'
+    assert said == 'an estimator needs scikit-learn 1.6 or later: pip install "omp_mlp[sklearn]"\n'
 
 
 # ----------------------------------------------------------------------------------------- L-BFGS

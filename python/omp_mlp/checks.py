@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp.extras import imported
 from omp_mlp.frames import Frame, as_array
 
 
@@ -52,10 +53,7 @@ MOST_INTEGER = 2**63 - 1
 
 def require_scipy(for_what: str, extra: str) -> None:
     """Raise an error that says how to get SciPy, if it is missing."""
-    try:
-        import scipy.optimize  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f'{for_what} needs SciPy: pip install "omp_mlp[{extra}]"') from error
+    imported("scipy.optimize", for_what, "SciPy", extra)
 
 
 def integer(name: str, value: object, minimum: int, maximum: int = MOST_INTEGER) -> int:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib
 import math
 import numbers
 import operator
@@ -27,13 +26,12 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omp_mlp import disk
+from omp_mlp import disk, extras
 
 __all__ = [
     "DatasetNotFoundError",
@@ -680,16 +678,10 @@ def _pixels(X: NDArray[np.uint8], maximum: int, dtype: str) -> NDArray[Any]:
     return X if dtype == "uint8" else np.divide(X, np.float32(maximum), dtype=np.float32)
 
 
-def _optional_import(module: str, purpose: str) -> ModuleType:
+def _optional_import(module: str, purpose: str) -> Any:  # noqa: ANN401
     """Import a module of an optional dependency."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = {"sklearn.datasets": "scikit-learn", "scipy.ndimage": "SciPy"}.get(module, module)
-        raise ImportError(
-            f"{purpose} needs {package}, which cannot be imported ({error}): "
-            'pip install "omp_mlp[data]"'
-        ) from error
+    package = {"sklearn.datasets": "scikit-learn", "scipy.ndimage": "SciPy"}.get(module, module)
+    return extras.imported(module, purpose, package, "data")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp.extras import imported
+
 _LIBRARIES = ("pandas", "polars", "pyarrow")
 
 
@@ -107,16 +109,10 @@ def column_names(X: Any) -> tuple[Any, ...]:  # noqa: ANN401
 
 def _interchanged(X: object, name: str) -> Any:  # noqa: ANN401
     """Return a table of a library that is not known by name, read by one that is."""
-    try:
-        if "pandas" in sys.modules:
-            return sys.modules["pandas"].api.interchange.from_dataframe(X)
-        from pyarrow.interchange import from_dataframe
-    except ImportError as error:
-        raise ImportError(
-            f"{name} is a {type(X).__name__}, which pandas or pyarrow has to read: "
-            "pip install pyarrow"
-        ) from error
-    return from_dataframe(X)
+    if "pandas" in sys.modules:
+        return sys.modules["pandas"].api.interchange.from_dataframe(X)
+    use = f"reading {name}, which is a {type(X).__name__},"
+    return imported("pyarrow.interchange", use, "pandas or pyarrow", "parquet").from_dataframe(X)
 
 
 def is_series(values: object) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp.extras import missing
+
 try:
     import joblib
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -27,9 +29,7 @@ try:
         validate_data,
     )
 except ImportError as error:
-    raise ImportError(
-        'scikit-learn 1.6 or later is needed: pip install "omp_mlp[sklearn]"'
-    ) from error
+    raise missing("an estimator", "scikit-learn 1.6 or later", "sklearn") from error
 
 from omp_mlp import checks
 from omp_mlp.automatic import BATCH_OF_WHOLE_STEPS, retreats, settle

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp.extras import imported
 from omp_mlp.frames import Column, Frame, read_columns
 
 Array = npt.NDArray[Any]
@@ -225,10 +226,12 @@ def _check_lengths(path: str, lengths: set[int]) -> None:
 
 
 def _parquet(path: str) -> Table:
-    pyarrow = _pyarrow()
+    parquet = imported("pyarrow.parquet", "reading Parquet", "pyarrow", "parquet")
+    import pyarrow as pa
+
     try:
-        table = pyarrow.parquet.read_table(path)
-    except pyarrow.ArrowInvalid as error:
+        table = parquet.read_table(path)
+    except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
     _check_lengths(path, {table.num_rows} if table.column_names else set())
 
@@ -236,16 +239,6 @@ def _parquet(path: str) -> Table:
         return lambda: read_columns(table.select([name]), path)[0]
 
     return Table(path, {name: reading(name) for name in table.column_names})
-
-
-def _pyarrow() -> Any:  # noqa: ANN401 - pyarrow need not be there
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError(
-            'reading Parquet needs pyarrow: pip install "omp_mlp[parquet]"'
-        ) from error
-    return pyarrow
 
 
 def _listed(names: Iterable[object], most: int = 10) -> str:

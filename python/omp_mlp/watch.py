@@ -11,6 +11,7 @@ import numpy as np
 
 from omp_mlp.checks import FloatArray
 from omp_mlp.early_stopping import Judge
+from omp_mlp.extras import imported
 from omp_mlp.history import Progress
 
 Callback = Callable[[Progress], object]
@@ -154,8 +155,5 @@ class Watcher:
 
 
 def _progress_bar(total_samples: int) -> Any:  # noqa: ANN401 - tqdm has no types
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError('progress=True needs tqdm: pip install "omp_mlp[progress]"') from error
+    tqdm = imported("tqdm.auto", "progress=True", "tqdm", "progress").tqdm
     return tqdm(total=total_samples, unit=" samples", unit_scale=True)

@@ -18,6 +18,7 @@ from omp_mlp.convert.onnx_graph import Graph
 from omp_mlp.convert.parts import Parts
 from omp_mlp.disk import write_whole
 from omp_mlp.encoding import Columns
+from omp_mlp.extras import imported
 from omp_mlp.scaling import Scaling
 
 _OPSET = 17
@@ -37,11 +38,7 @@ _PREFIX = "omp_mlp."  # of metadata
 
 
 def _onnx() -> Any:  # noqa: ANN401 - onnx need not be there
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError('onnx is needed: pip install "omp_mlp[onnx]"') from error
-    return onnx
+    return imported("onnx", "this conversion", "onnx", "onnx")
 
 
 # ------------------------------------------------------------------------------------------ writing

@@ -9,6 +9,7 @@ import numpy as np
 
 from omp_mlp.checks import FloatArray
 from omp_mlp.convert.parts import Parts, from_layers, name_in, only_activation, scaling_of
+from omp_mlp.extras import imported
 from omp_mlp.scaling import Layers, Scaling
 
 # Our names of output activations, and scikit-learn's.
@@ -22,10 +23,7 @@ _ACTIVATIONS = {name: name for name in ("identity", "logistic", "tanh", "relu")}
 
 
 def _sklearn() -> None:
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        raise ImportError('scikit-learn is needed: pip install "omp_mlp[sklearn]"') from error
+    imported("sklearn", "this conversion", "scikit-learn", "sklearn")
 
 
 def to_sklearn(parts: Parts) -> Any:  # noqa: ANN401

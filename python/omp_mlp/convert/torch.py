@@ -13,17 +13,14 @@ import numpy.typing as npt
 
 from omp_mlp.convert.parts import Parts, from_layers, only_activation
 from omp_mlp.disk import write_whole
+from omp_mlp.extras import imported
 from omp_mlp.scaling import Doubles, Layers, Scaling
 
 LEAKY_SLOPE = 0.01
 
 
 def _torch() -> Any:  # noqa: ANN401 - PyTorch need not be there
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError('PyTorch is needed: pip install "omp_mlp[torch]"') from error
-    return torch
+    return imported("torch", "this conversion", "PyTorch", "torch")
 
 
 def to_torch(parts: Parts, *, logits: bool) -> Any:  # noqa: ANN401

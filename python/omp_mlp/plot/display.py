@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from omp_mlp.ensemble import Ensemble
+from omp_mlp.extras import imported
 from omp_mlp.model import Model
 
 if TYPE_CHECKING:
@@ -30,10 +31,7 @@ class Display:
 
     def _on(self, ax: Axes | None) -> Axes:
         """Keep the axes to draw on, which are new ones if there are none."""
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError('drawing needs Matplotlib: pip install "omp_mlp[plot]"') from error
+        plt = imported("matplotlib.pyplot", "drawing", "Matplotlib", "plot")
         if ax is None:
             _, ax = plt.subplots(layout="constrained")
         figure: Any = getattr(ax, "figure", None)

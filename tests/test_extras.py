@@ -1,0 +1,58 @@
+"""Packages that only some uses need: what is said where one is missing."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import omp_mlp
+from omp_mlp import extras
+
+PACKAGE = Path(omp_mlp.__file__).parent
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_a_module_that_is_there_is_returned_and_one_that_is_not_is_named():
+    assert extras.imported("json", "reading", "json", "none") is __import__("json")
+    with pytest.raises(ImportError) as caught:
+        extras.imported("no_such_module", "drawing", "No such", "plot")
+    assert str(caught.value) == 'drawing needs No such: pip install "omp_mlp[plot]"'
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+def texts(tree):
+    """Return the texts of a module in which a program speaks: all but docstrings."""
+    bodies = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    silent = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, bodies) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent
+    ]
+
+
+def test_the_sentence_stands_in_one_place_and_names_extras_that_there_are():
+    declared = re.search(
+        r"\[project.optional-dependencies\]\n(.*?)\n\n",
+        (ROOT / "pyproject.toml").read_text(),
+        re.DOTALL,
+    )
+    names = set(re.findall(r"^(\w+) = \[", declared[1], re.MULTILINE))
+    asked = set()
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        speaks = any("pip install" in text for text in texts(tree))
+        assert speaks == (path.name == "extras.py"), path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in (
+                "imported",
+                "missing",
+            ):
+                last = node.args[-1]
+                asked |= {last.value} if isinstance(last, ast.Constant) else set()
+    assert {"data", "onnx", "parquet", "plot", "progress", "sklearn", "torch"} <= asked <= names
