@@ -11,7 +11,13 @@ from matplotlib.figure import Figure
 import fixed
 import omp_mlp
 from omp_mlp import Model
-from omp_mlp.plot import HistoryDisplay, LossLineDisplay, ScalingDisplay, WeightsDisplay
+from omp_mlp.plot import (
+    CalibrationDisplay,
+    HistoryDisplay,
+    LossLineDisplay,
+    ScalingDisplay,
+    WeightsDisplay,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(96, 4))
@@ -188,3 +194,43 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("label", [None, False])
+def test_calibration_is_the_share_of_a_class_in_each_bin(model, ax, label):
+    display = CalibrationDisplay.from_model(model, X, Y, label=label, n_bins=4, ax=ax, color="red")
+    probability = model.predict_proba(X)[:, int(label is None)]
+    bins = np.minimum((probability * 4).astype(int), 3)  # no probability stands on a border
+    seen = np.unique(bins)
+    right = Y if label is None else ~Y
+    np.testing.assert_allclose(display.prob_true, [right[bins == k].mean() for k in seen])
+    np.testing.assert_allclose(
+        display.prob_pred, [probability[bins == k].mean() for k in seen], rtol=1e-6
+    )
+    np.testing.assert_array_equal(display.line_.get_ydata(), display.prob_true)
+    assert (display.line_.get_color(), display.ax_) == ("red", ax)
+    assert str(label is None) in labels_of(ax)
+    again = display.plot(Figure().subplots())
+    assert again.ax_ is not ax
+    of_estimator = CalibrationDisplay.from_estimator(
+        Fitted(model), X, Y, label=label, n_bins=4, ax=Figure().subplots()
+    )
+    np.testing.assert_array_equal(of_estimator.prob_true, display.prob_true)
+
+
+def test_calibration_needs_a_class_with_probabilities(model):
+    three = Model([np.ones((4, 3))], [np.zeros(3)], classes=["a", "b", "c"])
+    for network, options, message in [
+        (three, {}, "label must be one of 'a', 'b', 'c'; got None"),
+        (three, {"label": "d"}, "label must be one of 'a', 'b', 'c'; got 'd'"),
+        (Model([np.ones((4, 1))], [np.zeros(1)]), {}, "classifier with classes; got none"),
+        (model, {"label": 2}, "label must be one of False, True; got 2"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            CalibrationDisplay.from_model(network, X, Y, **options)
+
+    class Pipeline(Fitted):
+        steps = ()
+
+    with pytest.raises(TypeError, match="must be an OmpMLPClassifier; got a Pipeline"):
+        CalibrationDisplay.from_estimator(Pipeline(model), X, Y)

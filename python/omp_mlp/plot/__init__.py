@@ -8,9 +8,16 @@ on axes of your own. ``ax_`` and ``figure_`` are what it was drawn on last. Matp
 >>> display.ax_.set_yscale("log")                            # doctest: +SKIP
 """
 
+from omp_mlp.plot.calibration import CalibrationDisplay
 from omp_mlp.plot.history import HistoryDisplay
 from omp_mlp.plot.line import LossLineDisplay
 from omp_mlp.plot.scaling import ScalingDisplay
 from omp_mlp.plot.weights import WeightsDisplay
 
-__all__ = ["HistoryDisplay", "LossLineDisplay", "ScalingDisplay", "WeightsDisplay"]
+__all__ = [
+    "CalibrationDisplay",
+    "HistoryDisplay",
+    "LossLineDisplay",
+    "ScalingDisplay",
+    "WeightsDisplay",
+]
