@@ -8,6 +8,7 @@ import scipy.sparse
 
 import fixed
 from omp_mlp.early_stopping import Judge, patience_of, split
+from omp_mlp.scaling import dense_scaling
 from omp_mlp.targets import read_targets
 
 RNG = np.random.default_rng(8)
@@ -77,6 +78,41 @@ def test_held_out_rows_are_those_of_the_split(convert):
 
 
 def test_split_is_stratified_and_disjoint():
+@pytest.mark.parametrize("convert", [lambda A: A, lambda A: A * (A < 0.5), scipy.sparse.csr_array])
+@pytest.mark.parametrize("regression", [False, True])
+def test_held_out_rows_take_no_part_in_the_scales(convert, regression):
+    columns = RNG.random((90, 6))
+    y = Y * 10.0 + columns[:, 1] if regression else Y
+    kept, held = split(read_targets(y, 90), 90, 0.2, seed=1)
+    columns[held] *= 5.0
+    if regression:
+        y[held] += 100.0
+    given = convert(columns)
+    options = {**OPTIONS, "epochs": 3, "learning_rate": 0.01, "early_stopping": True}
+    options |= {"scale_inputs": "auto", "scale_targets": "auto"}
+    model = fixed.train_parallel(given, y, 2, validation_fraction=0.2, **options)
+    expected = fixed.train_parallel(
+        given[kept], y[kept], 2, validation_data=(given[held], y[held]), **options
+    )
+    for got, wanted in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert model.history.validation_loss.tolist() == expected.history.validation_loss.tolist()
+
+
+def test_what_an_image_is_depends_on_all_rows():
+    pixels = (RNG.random((90, 6)) < 0.4) * RNG.integers(100, 256, size=(90, 6)).astype(float)
+    kept, held = split(read_targets(Y, 90), 90, 0.2, seed=1)
+    pixels[held[0], 0] = 0.5  # no byte
+    options = {**OPTIONS, "epochs": 2, "early_stopping": True, "scale_inputs": "auto"}
+    model = fixed.train_parallel(pixels, Y, 1, validation_fraction=0.2, **options)
+    found, _ = dense_scaling(pixels, kept)
+    expected = fixed.train_parallel(
+        pixels[kept], Y[kept], 1, validation_data=(pixels[held], Y[held]),
+        **{**options, "scale_inputs": found},
+    )  # fmt: skip
+    np.testing.assert_array_equal(model.weights[0], expected.weights[0])
+
+
     y = np.repeat([3, 5, 9], [50, 20, 11])
     kept, held = split(read_targets(y, 81), 81, 0.1, seed=4)
     assert np.unique(y[held], return_counts=True)[1].tolist() == [5, 2, 1]

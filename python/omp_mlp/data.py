@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.early_stopping import split
 from omp_mlp.encoding import Columns, find_columns
 from omp_mlp.errors import TaskWarning, warn
-from omp_mlp.inputs import Inputs, read_inputs
+from omp_mlp.inputs import Inputs, read_inputs, read_rows
 from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.model import Model
 from omp_mlp.options import ONE_NETWORK, Options
 from omp_mlp.predictor import Predictor
 from omp_mlp.scaling import Scaling
+from omp_mlp.sparse import Csr
 from omp_mlp.targets import (
     TargetKind,
     Targets,
@@ -66,18 +69,41 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
         and options.first_layer != "dense"
         and options.epochs != 0
     )
-    inputs = read_inputs(
-        X,
-        for_training=True,
-        for_replicas=for_replicas and not holds_out,
-        workers=workers,
-        n_features=_columns_of(options.scale_inputs),
-        scaling=_scaling_of(options.scale_inputs),
-    )
-    if options.forward_precision == "bfloat16" and inputs.is_sparse:
+    rows = read_rows(X, n_features=_columns_of(options.scale_inputs))
+    if options.forward_precision == "bfloat16" and isinstance(rows, Csr):
         raise ValueError(
             "forward_precision='bfloat16' goes with X as an array; got a sparse matrix"
         )
+    targets = _read_y(options, y, rows.shape[0])
+    weight = _read_weight(options, targets, rows.shape[0])
+    kept = held = None
+    if holds_out:
+        kept, held = split(targets, rows.shape[0], options.validation_fraction, options.seed)
+        targets = _without_held(options, y, targets, kept)
+    inputs = read_inputs(
+        rows,
+        for_training=True,
+        for_replicas=for_replicas and not holds_out,
+        workers=workers,
+        scaling=_scaling_of(options.scale_inputs),
+        sample=kept,
+    )
+    if kept is None or held is None:
+        validation = _validation(options, inputs, targets, columns)
+        return TrainingData(inputs, targets, weight, validation, columns)
+    data = TrainingData(
+        inputs.take(kept, for_training=True),
+        targets.take(kept),
+        None if weight is None else weight[kept],
+        Validation(inputs.take(held), targets.take(held)),
+        columns,
+    )
+    if for_replicas:
+        data.inputs.core.keep_pixels(workers=workers)
+    return data
+
+
+def _read_y(options: Options, y: npt.NDArray[Any], n_samples: int) -> Targets:
     # Logistic outputs are between 0 and 1: the values have to be, too, and stay as they are.
     # A rate has no shift.
     scales = (
@@ -88,10 +114,10 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
     task = "values" if options.task == "auto" and options.loss in OF_VALUES else options.task
     if options.classes is not None:
         labels = read_classes(options.classes)
-        targets = read_targets(y, inputs.n_samples, like=TargetKind(labels, len(labels)))
+        targets = read_targets(y, n_samples, like=TargetKind(labels, len(labels)))
     else:
         scaling = _scaling_of(options.scale_targets) if scales else None
-        targets = read_targets(y, inputs.n_samples, scaling=scaling, task=task)
+        targets = read_targets(y, n_samples, scaling=scaling, task=task)
         if targets.scaling is not None:
             _check_outputs(targets, scaling)
         if isinstance(options.init, Model):
@@ -104,17 +130,25 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
         and (doubt := doubtful_task(y, targets)) is not None
     ):
         warn(doubt, TaskWarning)
-    weight = read_sample_weight(options.sample_weight, inputs.n_samples)
-    if options.class_weight is not None:
-        of_classes = read_class_weight(options.class_weight, targets)
-        weight = of_classes if weight is None else weight * of_classes
-    if not holds_out:
-        validation = _validation(options, inputs, targets, columns)
-        return TrainingData(inputs, targets, weight, validation, columns)
-    data = dataclasses.replace(_held_out(options, inputs, targets, weight), columns=columns)
-    if for_replicas:
-        data.inputs.core.keep_pixels(workers=workers)
-    return data
+    return targets
+
+
+def _without_held(
+    options: Options, y: npt.NDArray[Any], targets: Targets, kept: npt.NDArray[np.int64]
+) -> Targets:
+    """Return the targets in the scale of the rows to train on, if the scale was found in y."""
+    if targets.scaling is None or options.scale_targets != "auto":
+        return targets
+    found = read_targets(y[kept], len(kept), scaling="auto", task="values").scaling
+    return read_targets(y, len(y), scaling=found, task="values")
+
+
+def _read_weight(options: Options, targets: Targets, n_samples: int) -> FloatArray | None:
+    weight = read_sample_weight(options.sample_weight, n_samples)
+    if options.class_weight is None:
+        return weight
+    of_classes = read_class_weight(options.class_weight, targets)
+    return of_classes if weight is None else weight * of_classes
 
 
 def _read_columns(options: Options, X: Matrix) -> tuple[Any, Columns | None]:
@@ -138,19 +172,6 @@ def _check_outputs(targets: Targets, scaling: Scaling | str | None) -> None:
         raise ValueError(
             f"scale_targets is for {len(scaling.scale)} column(s) of y; got {n_outputs}"
         )
-
-
-def _held_out(
-    options: Options, inputs: Inputs, targets: Targets, weight: FloatArray | None
-) -> TrainingData:
-    """Hold out rows to validate on."""
-    kept, held = split(targets, inputs.n_samples, options.validation_fraction, options.seed)
-    return TrainingData(
-        inputs.take(kept, for_training=True),
-        targets.take(kept),
-        None if weight is None else weight[kept],
-        Validation(inputs.take(held), targets.take(held)),
-    )
 
 
 def _validation(

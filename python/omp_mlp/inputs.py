@@ -74,8 +74,18 @@ class Inputs:
         return rows.astype(np.float64)
 
 
+def read_rows(X: Matrix | Rows, *, name: str = "X", n_features: int | None = None) -> Rows:
+    """Check that X is a matrix of numbers, and return it in its own type; Csr as it is."""
+    if isinstance(X, Csr):
+        rows: Rows = X
+    else:
+        rows = read_csr(X, name) if is_sparse(X) else _dense_rows(X, name)
+    _check_shape(rows, name, n_features)
+    return rows
+
+
 def read_inputs(
-    X: Matrix,
+    X: Matrix | Rows,
     *,
     name: str = "X",
     n_features: int | None = None,
@@ -83,6 +93,7 @@ def read_inputs(
     for_replicas: bool = False,
     workers: int = 1,
     scaling: Scaling | str | None = None,
+    sample: npt.NDArray[np.int64] | None = None,
 ) -> Inputs:
     """Check X and hand it to the core, without a copy where it already is what the core wants.
 
@@ -91,16 +102,15 @@ def read_inputs(
     255 or the like are also kept as bytes, which are quicker to read.
 
     ``scaling``: what is taken off in double precision, before the conversion to float32. "auto"
-    finds it in X; the result has it as ``scaling``.
+    finds it in X, or in the rows of ``sample`` alone; the result has it as ``scaling``.
     """
-    given = read_csr(X, name) if is_sparse(X) else _dense_rows(X, name)
-    _check_shape(given, name, n_features)
+    given = read_rows(X, name=name, n_features=n_features)
     finds_scaling = isinstance(scaling, str)
     if scaling is None:
         rows: Rows = given if isinstance(given, Csr) else _float32_or_bytes(given)
     else:
         _check_magnitudes(given, name)
-        rows, scaling = _scaled(given, scaling)
+        rows, scaling = _scaled(given, scaling, sample)
     inputs = _inputs(
         rows,
         _scale_for_training(rows) if for_training else 1.0,
@@ -156,13 +166,17 @@ def _shown(value: float) -> str:
     return "NaN" if np.isnan(value) else str(value)
 
 
-def _scaled(given: Rows, scaling: Scaling | str) -> tuple[Rows, Scaling | None]:
+def _scaled(
+    given: Rows, scaling: Scaling | str, sample: npt.NDArray[np.int64] | None
+) -> tuple[Rows, Scaling | None]:
     """Return the rows in the units of a scaling, and the scaling; "auto" finds it in the rows."""
     if isinstance(given, Csr):
         stored = slice(0, int(given.starts[-1]))
         indices, data = given.indices[stored], given.data[stored]
         if isinstance(scaling, str):
-            scaling = sparse_scaling(data, indices, given.shape)
+            of = given if sample is None else given.take(sample)
+            stored_of = slice(0, int(of.starts[-1]))
+            scaling = sparse_scaling(of.data[stored_of], of.indices[stored_of], of.shape)
         if scaling.shifts:
             return scaling.apply(given.toarray(np.float64)), scaling
         values = float32(data.astype(np.float64) / scaling.scale[indices])
@@ -171,7 +185,7 @@ def _scaled(given: Rows, scaling: Scaling | str) -> tuple[Rows, Scaling | None]:
         return scaling.apply(given), scaling
     if given.dtype == np.uint8:
         return _float32_or_bytes(given), None
-    found, is_bytes = dense_scaling(given)
+    found, is_bytes = dense_scaling(given, sample)
     if found is not None:
         return found.apply(given), found
     return _float32_or_bytes(given.astype(np.uint8) if is_bytes else given), None

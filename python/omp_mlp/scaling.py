@@ -112,32 +112,48 @@ def same_scaling(one: Scaling | None, other: Scaling | None) -> bool:
 class _Columns:
     """What one pass over a matrix tells."""
 
+    n_rows: int
     mean: Doubles
     smallest: Doubles
     largest: Doubles
     zeros: npt.NDArray[np.int64]
     byte_divisors: list[int]  # the numbers D such that every entry is a byte divided by D
 
+    @property
+    def magnitude(self) -> Doubles:
+        """The largest |x| of each column."""
+        return np.maximum(np.abs(self.smallest), np.abs(self.largest))
 
-def dense_scaling(given: npt.NDArray[Any]) -> tuple[Scaling | None, bool]:
+    @property
+    def is_mostly_zero(self) -> bool:
+        """Whether at least half of all entries are zero."""
+        return 2 * int(self.zeros.sum()) >= self.n_rows * len(self.zeros)
+
+
+def dense_scaling(
+    given: npt.NDArray[Any], sample: npt.NDArray[np.int64] | None = None
+) -> tuple[Scaling | None, bool]:
     """Return the scaling of a finite matrix, and whether it is an image of whole numbers.
 
     An image is read as it is: its bytes have one scale. Of other matrices that are mostly zero,
     the columns that are mostly zero keep their zeros. All other columns are standardised.
+
+    ``sample``: the rows that the scaling is found in. All rows have to be those of an image.
     """
     columns = _look_at(given)
-    largest = np.maximum(np.abs(columns.smallest), np.abs(columns.largest))
-    is_mostly_zero = 2 * int(columns.zeros.sum()) >= given.size
-    if is_mostly_zero and columns.byte_divisors and _has_one_scale(largest):
+    if columns.is_mostly_zero and columns.byte_divisors and _has_one_scale(columns.magnitude):
         return None, 1 in columns.byte_divisors
+    if sample is not None:
+        given = given[sample]
+        columns = _look_at(given)
     distance, deviation = _spread(given, columns)
     scale = np.maximum(deviation, distance / _MOST_DISTANCE)
     scaling = Scaling(columns.mean, _or_constant(scale, distance, columns.mean))
-    if is_mostly_zero:
-        keeps = 2 * columns.zeros >= len(given)
+    if columns.is_mostly_zero:
+        keeps = 2 * columns.zeros >= columns.n_rows
         scaling = Scaling(
             np.where(keeps, 0.0, scaling.offset),
-            np.where(keeps, _keeping_zeros(largest, deviation), scaling.scale),
+            np.where(keeps, _keeping_zeros(columns.magnitude, deviation), scaling.scale),
         )
     return scaling, False
 
@@ -192,7 +208,7 @@ def _look_at(given: npt.NDArray[Any]) -> _Columns:
         np.maximum(largest, entries.max(axis=0), out=largest)
         zeros += (entries == 0).sum(axis=0)
         divisors = [divisor for divisor in divisors if _are_bytes(entries, divisor)]
-    return _Columns(first + total / len(given), smallest, largest, zeros, divisors)
+    return _Columns(len(given), first + total / len(given), smallest, largest, zeros, divisors)
 
 
 def _spread(given: npt.NDArray[Any], columns: _Columns) -> tuple[Doubles, Doubles]:

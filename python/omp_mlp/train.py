@@ -508,7 +508,7 @@ def train_parallel(
         "auto" scales X for the training. The returned network applies to X as it is given: the
         scaling is folded into its weights, or, where that would lose digits, kept beside them as
         ``model.input_scaling``. Constant columns become 0. ``sample_weight`` does not change the
-        scales, and neither does ``workers``. Rows that are held out count. Scales
+        scales, and neither do ``workers`` and rows that ``early_stopping`` holds out. Scales
         are found and applied in double precision, before the conversion to float32, which makes one
         float32 copy of a dense X.
 
