@@ -216,6 +216,7 @@ def test_every_strategy_keeps_z(
         "learning_rate": 0.1,
         "learning_rate_schedule": "linear",
         "shuffle": "global",
+        "init_scale": "he",
         "seed": 3,
     }
     threads = 1 if strategy in ("replica", "hogwild", "pattern") else 3
@@ -224,7 +225,7 @@ def test_every_strategy_keeps_z(
     )
     expected = oracle.train_parallel(
         X, y, 1, "average", output_activation="softmax", loss="cross_entropy", init="shared",
-        init_scale="he", merge_every=None, outer_momentum=0.0, **options,
+        merge_every=None, outer_momentum=0.0, **options,
     )  # fmt: skip
     for layer, (W, b) in enumerate(expected.parameters):
         np.testing.assert_allclose(model.weights[layer], W, rtol=0, atol=1e-5)

@@ -430,6 +430,7 @@ def fields_of_the_core(options: Options) -> dict[str, Any]:
         "batch.batch_size": 5,
         "batch.first_layer": "sparse",
         "init.rule": "fixed",
+        "init.first": "he",
         "init.scale": 0.75,
         "keep_replicas": True,
     }

@@ -1037,11 +1037,11 @@ def test_start_from_a_model_for_bytes() -> None:
         # (fan_in, fan_out) = (7, 5) and (5, 3)
         ("glorot", "relu", [(6 / 12) ** 0.5, (6 / 8) ** 0.5]),
         ("he", "tanh", [(6 / 7) ** 0.5, (6 / 5) ** 0.5]),
-        ("auto", "relu", [(6 / 7) ** 0.5, (6 / 5) ** 0.5]),
-        ("auto", "leaky_relu", [(6 / 7) ** 0.5, (6 / 5) ** 0.5]),
-        ("auto", "gelu", [(6 / 7) ** 0.5, (6 / 5) ** 0.5]),
-        ("auto", "silu", [(6 / 7) ** 0.5, (6 / 5) ** 0.5]),
-        ("auto", "mish", [(6 / 7) ** 0.5, (6 / 5) ** 0.5]),
+        ("auto", "relu", [(6 / 12) ** 0.5, (6 / 5) ** 0.5]),
+        ("auto", "leaky_relu", [(6 / 12) ** 0.5, (6 / 5) ** 0.5]),
+        ("auto", "gelu", [(6 / 12) ** 0.5, (6 / 5) ** 0.5]),
+        ("auto", "silu", [(6 / 12) ** 0.5, (6 / 5) ** 0.5]),
+        ("auto", "mish", [(6 / 12) ** 0.5, (6 / 5) ** 0.5]),
         ("auto", "selu", [(3 / 7) ** 0.5, (3 / 5) ** 0.5]),
         ("auto", "tanh", [(6 / 12) ** 0.5, (6 / 8) ** 0.5]),
         ("auto", "logistic", [(6 / 12) ** 0.5, (6 / 8) ** 0.5]),
@@ -1282,7 +1282,6 @@ def test_defaults_resolve_as_documented() -> None:
         "outer_learning_rate": 1.0,
         "outer_momentum": 0.3,
         "last_merge": None,
-        "init_scale": "he",
     }
     assert all(defaults[name] == "auto" for name in resolved)
     spelled_out = fixed.train_parallel(X, y, 4, **{**defaults, **resolved, **fixed.SETTINGS})

@@ -25,7 +25,8 @@ namespace {
 
 void bind_options(py::module_& m) {
     bind_struct(m, "Period", field("first", &Period::first), field("last", &Period::last));
-    bind_struct(m, "Init", field("rule", &Init::rule), field("scale", &Init::scale));
+    bind_struct(m, "Init", field("rule", &Init::rule), field("first", &Init::first),
+                field("scale", &Init::scale));
     bind_struct(m, "BatchOptions", field("batch_size", &BatchOptions::batch_size),
                 field("first_layer", &BatchOptions::first_layer),
                 field("bfloat16_forward", &BatchOptions::bfloat16_forward),

@@ -78,10 +78,10 @@ void unpack(const Shape& shape, std::span<const float> packed, Parameters& param
 
 namespace {
 
-double weight_scale(const LayerShape& layer, const Init& init) {
+double weight_scale(const LayerShape& layer, InitScale rule, double fixed) {
     const auto fan_in = static_cast<double>(layer.fan_in);
     const auto fan_out = static_cast<double>(layer.fan_out);
-    switch (init.rule) {
+    switch (rule) {
         case InitScale::glorot:
             return std::sqrt(6.0 / (fan_in + fan_out));
         case InitScale::he:
@@ -91,7 +91,7 @@ double weight_scale(const LayerShape& layer, const Init& init) {
         case InitScale::fixed:
             break;
     }
-    return init.scale;
+    return fixed;
 }
 
 }  // namespace
@@ -101,7 +101,7 @@ void initialize(const Shape& shape, const Init& init, std::uint64_t seed, Index 
     std::ranges::fill(parameters.flat(), 0.0F);
     for (std::size_t l = 0; l < shape.layers().size(); ++l) {
         const LayerShape& layer = shape[l];
-        const double scale = weight_scale(layer, init);
+        const double scale = weight_scale(layer, l == 0 ? init.first : init.rule, init.scale);
         const std::uint64_t key =
             stream_key(seed, Purpose::weights, static_cast<std::uint64_t>(replica), l);
         const auto view = parameters.layer(layer);

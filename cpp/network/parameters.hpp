@@ -72,7 +72,8 @@ enum class InitScale { fixed, glorot, he, lecun };
 
 struct Init {
     InitScale rule;
-    double scale;  // of the rule `fixed`: weights are uniform in [-scale, scale)
+    InitScale first;  // the rule of the first layer
+    double scale;     // of the rule `fixed`: weights are uniform in [-scale, scale)
 };
 
 // Uniform weights from the stream of `replica`, biases zero. Glorot & Bengio (2010): scale

@@ -41,7 +41,7 @@ std::vector<float> random_inputs(Index samples, Index features) {
 Answer answer(const Kernels& kernels, const Case& c) {
     const Network network{Shape{c.layer_sizes}, c.activation, c.output};
     Parameters parameters{network.shape};
-    initialize(network.shape, {InitScale::fixed, 0.5}, 3, 0, parameters);
+    initialize(network.shape, {InitScale::fixed, InitScale::fixed, 0.5}, 3, 0, parameters);
 
     const std::vector<float> values = random_inputs(c.samples, network.shape.features());
     Samples X{

@@ -54,8 +54,8 @@ class Plan:
 
     def core_init(self) -> _core.Init:
         """Return for the core how initial weights are drawn."""
-        rule, scale = _init(self.options)
-        return _core.Init(rule=rule, scale=scale)
+        rule, first, scale = _init(self.options)
+        return _core.Init(rule=rule, first=first, scale=scale)
 
     def core_options(self) -> _core.TrainOptions:
         """Return the options for the core."""
@@ -65,7 +65,7 @@ class Plan:
             # Their threads wait for each other in every batch. With more of them than cores, most
             # of the time would pass in the wait for threads that have no core.
             workers = min(workers, available_cores())
-        rule, scale = _init(options)
+        rule, first, scale = _init(options)
         return core_options(
             {
                 **core_fields(options),
@@ -77,6 +77,7 @@ class Plan:
                 "batch.first_layer": options.reads,
                 "optimizer.learning_rate.retreats": self.retreats,
                 "init.rule": rule,
+                "init.first": first,
                 "init.scale": scale,
                 "dropout": options.dropout_rates,
                 "keep_replicas": options.keep_replicas or options.merges_in_python,
@@ -294,10 +295,16 @@ def _costs(options: Options) -> Costs | None:
     return TYPICAL if is_auto else None
 
 
-def _init(options: Options) -> tuple[str, float]:
-    """Return the core's rule for initial weights, and the scale of a fixed one."""
+def _init(options: Options) -> tuple[str, str, float]:
+    """Return the core's rule for initial weights, that of the first layer, and a fixed scale."""
     scale = options.init_scale
-    if scale == "auto":
-        is_ntk = options.parametrization == "ntk"
-        scale = "lecun" if is_ntk else ACTIVATIONS[options.activation].init
-    return (scale, 0.0) if isinstance(scale, str) else ("fixed", scale)
+    if not isinstance(scale, str):
+        return "fixed", "fixed", scale
+    if scale != "auto":
+        return scale, scale, 0.0
+    if options.parametrization == "ntk":
+        return "lecun", "lecun", 0.0
+    rule = ACTIVATIONS[options.activation].init
+    # He's rule keeps signals through many layers, to which the first one does not matter. Where
+    # inputs are few, it makes the first layer's weights so large that training hardly turns them.
+    return rule, "glorot" if rule == "he" else rule, 0.0

@@ -371,6 +371,7 @@ def _train(
         "batch.batch_size": batch,
         "batch.first_layer": kind,
         "init.rule": "glorot",
+        "init.first": "glorot",
         "init.scale": 0.0,
         "dropout": [],
         "keep_replicas": False,
