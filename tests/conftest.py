@@ -42,7 +42,13 @@ settings.load_profile("test")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the tests, and what they start, a home of their own: no user's cache, nor settings."""
+    """Give the tests, and what they start, a home of their own: no user's cache, nor settings.
+
+    Let them train few rows.
+    """
+    # Most tests train a handful of rows, which is what this one warning is about.
+    few_rows = "ignore:threads=[0-9]+ leaves a replica:omp_mlp.SettingsWarning"
+    config.addinivalue_line("filterwarnings", few_rows)
     home = tempfile.TemporaryDirectory(prefix="omp_mlp-tests-")
     config.add_cleanup(home.cleanup)
     os.environ["HOME"] = home.name

@@ -145,6 +145,7 @@ def test_merges_that_fold_give_the_same_bits_for_every_instruction_set(method: s
     assert len(weights) == 1
 
 
+@pytest.mark.filterwarnings("ignore:after the first round:omp_mlp.SettingsWarning")
 @pytest.mark.parametrize("first_layer", ["sparse", "dense"])
 def test_an_offset_of_the_inputs_does_not_matter(first_layer: str) -> None:
     """Without centering, features near 100 cannot be learned at this rate."""

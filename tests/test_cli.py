@@ -245,7 +245,19 @@ def test_module_runs_with_standard_input_and_stops_at_ctrl_c(folder):
     command = [sys.executable, "-m", "omp_mlp"]
     data = (folder / "data.csv").read_bytes()
     done = subprocess.run(
-        [*command, "train", "-", "--target", "y", "-o", "m.safetensors", *QUICK, "--json"],
+        [
+            *command,
+            "train",
+            "-",
+            "--target",
+            "y",
+            "-o",
+            "m.safetensors",
+            *QUICK,
+            "--threads",
+            "1",
+            "--json",
+        ],
         input=data,
         capture_output=True,
         check=True,

@@ -62,6 +62,7 @@ def test_the_best_round_of_a_training_that_is_not_stopped(strategy, patience, mi
     assert whole.history.best_round is None
 
 
+@pytest.mark.filterwarnings("ignore:after the first round:omp_mlp.SettingsWarning")
 @pytest.mark.parametrize(
     "convert", [lambda A: A, lambda A: A.astype(np.float32), scipy.sparse.csr_array]
 )
@@ -77,7 +78,6 @@ def test_held_out_rows_are_those_of_the_split(convert):
     assert model.history.validation_loss.tolist() == expected.history.validation_loss.tolist()
 
 
-def test_split_is_stratified_and_disjoint():
 @pytest.mark.parametrize("convert", [lambda A: A, lambda A: A * (A < 0.5), scipy.sparse.csr_array])
 @pytest.mark.parametrize("regression", [False, True])
 def test_held_out_rows_take_no_part_in_the_scales(convert, regression):
@@ -113,6 +113,7 @@ def test_what_an_image_is_depends_on_all_rows():
     np.testing.assert_array_equal(model.weights[0], expected.weights[0])
 
 
+def test_split_is_stratified_and_disjoint():
     y = np.repeat([3, 5, 9], [50, 20, 11])
     kept, held = split(read_targets(y, 81), 81, 0.1, seed=4)
     assert np.unique(y[held], return_counts=True)[1].tolist() == [5, 2, 1]

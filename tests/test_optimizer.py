@@ -611,6 +611,7 @@ def test_states_at_a_merge_with_any_number_of_workers(how: str) -> None:
     assert len(found) == 1
 
 
+@pytest.mark.filterwarnings("ignore:after the first round:omp_mlp.SettingsWarning")
 @pytest.mark.parametrize("how", ["keep", "average", "reset"])
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_a_replica_that_was_skipped_goes_on(optimizer: str, how: str) -> None:

@@ -81,6 +81,7 @@ def train(X: np.ndarray, *, divisor: int = 255, **options: Any) -> omp_mlp.Model
 
 
 @pytest.mark.usefixtures("kernels")
+@pytest.mark.filterwarnings("ignore:after the first round:omp_mlp.SettingsWarning")
 @pytest.mark.parametrize("divisor", [1, 16, 255, 256])
 @pytest.mark.parametrize(
     ("batch_size", "forward_precision"),

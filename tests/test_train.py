@@ -850,6 +850,7 @@ def explosive(n_samples: int, bad: list[int]) -> tuple[NDArray[Any], NDArray[Any
     return X, y
 
 
+@pytest.mark.filterwarnings("ignore:after the first round:omp_mlp.SettingsWarning")
 @pytest.mark.parametrize("merge", sorted(set(oracle.MERGES) - {"sum"}))
 def test_replicas_that_are_not_finite_are_left_out(merge: str) -> None:
     # Replica 1 of 3 meets such samples in its second round; then there are no more.
@@ -882,6 +883,7 @@ def test_replicas_that_are_not_finite_are_left_out(merge: str) -> None:
         omp_mlp.merge(model.replicas, merge, base=base)
 
 
+@pytest.mark.filterwarnings("ignore:after the first round:omp_mlp.SettingsWarning")
 def test_a_replica_that_was_left_out_goes_on_from_the_master() -> None:
     X, y = explosive(30, [10, 11])  # in replica 1's first round of two
     options: dict[str, Any] = {

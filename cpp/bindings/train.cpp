@@ -60,9 +60,18 @@ py::dict named_columns(const RoundReport& report) {
 }
 
 // Calls back into Python from a core that runs without the GIL. True stops the training.
-Observer make_observer(const Network& network, const std::optional<py::function>& after_round,
+Observer make_observer(const Network& network, const std::optional<py::function>& after_first_round,
+                       const std::optional<py::function>& after_round,
                        const std::optional<py::function>& during_round) {
     Observer observer;
+    if (after_first_round) {
+        observer.after_first_round = [&](const Parameters& master) {
+            ask_python([&] {
+                (*after_first_round)(packed(network.shape, master));
+                return false;
+            });
+        };
+    }
     if (after_round) {
         observer.after_round = [&](const RoundReport& report, const Parameters& master) {
             return ask_python([&] {
@@ -145,13 +154,15 @@ PyTrainResult to_python(const Network& network, const TrainResult& result) {
 // ---- Calls ------------------------------------------------------------------------------------------
 
 PyTrainResult train_network(const PyNetwork& start, const PySamples& X, const PyTargets& y,
-                            const TrainOptions& options, const std::optional<py::function>& after_round,
+                            const TrainOptions& options,
+                            const std::optional<py::function>& after_first_round,
+                            const std::optional<py::function>& after_round,
                             const std::optional<py::function>& during_round) {
     const Network& network = start.network;
     const Samples samples =
         options.strategy == Strategy::replica ? X.for_replicas(options.batch.first_layer) : X.samples;
     const Targets targets = y.view(samples.rows, network.shape.outputs());
-    const Observer observer = make_observer(network, after_round, during_round);
+    const Observer observer = make_observer(network, after_first_round, after_round, during_round);
     const TrainResult result = without_gil(
         [&] { return train(network, samples, targets, options, start.parameters, observer); });
     PyTrainResult converted = to_python(network, result);
@@ -200,7 +211,7 @@ void bind_train(py::module_& m) {
         .def_readonly("retreats", &PyTrainResult::retreats)
         .def_readonly("divergence", &PyTrainResult::divergence);
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "targets"_a, "options"_a,
-          "after_round"_a, "during_round"_a);
+          "after_first_round"_a, "after_round"_a, "during_round"_a);
     m.def("history_columns", [] {
         py::dict meanings("samples"_a = "samples trained on by the end of the round");
         for (const HistoryColumn& column : history_columns) {

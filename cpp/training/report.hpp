@@ -47,8 +47,10 @@ inline constexpr std::array history_columns{
                   &RoundReport::mean_replica_seconds},
 };
 
-// Both return true to stop the training. Without after_round, the master is not needed between rounds.
+// after_round and during_round return true to stop the training. Without after_round, the master is not
+// needed between rounds, but for that of the first one.
 struct Observer {
+    std::function<void(const Parameters& master)> after_first_round;
     std::function<bool(const RoundReport&, const Parameters& master)> after_round;
     std::function<bool(const Progress&)> during_round;
 };

@@ -140,6 +140,9 @@ private:
         }
         report.merge_seconds = wall_seconds() - trained;
         tell(std::move(report));
+        if (is_judged(round)) {
+            observer_.after_first_round(masters_.current());
+        }
         row_start_ = wall_seconds();
     }
 
@@ -156,8 +159,10 @@ private:
         const Index before =
             masters_.rows() > 0 ? history_[static_cast<std::size_t>(masters_.rows() - 1)].samples : 0;
         return strategy.merges() || observer_.after_round || round.is_last || heartbeat_.stopped() ||
-               report.samples - before >= worth_a_master;
+               is_judged(round) || report.samples - before >= worth_a_master;
     }
+
+    bool is_judged(const Round& round) const { return round.number == 0 && observer_.after_first_round; }
 
     void tell(RoundReport report) {
         history_.push_back(std::move(report));

@@ -15,6 +15,7 @@ from omp_mlp.config import build_config, show_config
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.errors import (
     LearningRateWarning,
+    SettingsWarning,
     SkippedReplicaWarning,
     TaskWarning,
     TrainingDivergedError,
@@ -40,6 +41,7 @@ __all__ = [
     "MergeOption",
     "Model",
     "Progress",
+    "SettingsWarning",
     "SkippedReplicaWarning",
     "TaskWarning",
     "TrainingDivergedError",

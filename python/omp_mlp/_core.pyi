@@ -375,6 +375,7 @@ def train(
     samples: Samples,
     targets: Targets,
     options: TrainOptions,
+    after_first_round: Callable[[_Float32], None] | None,
     after_round: Callable[[dict[str, float], _Float32], bool] | None,
     during_round: Callable[[int, float], bool] | None,
 ) -> TrainResult: ...

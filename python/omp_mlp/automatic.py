@@ -14,15 +14,13 @@ import numpy as np
 
 from omp_mlp.cadence import ENOUGH_MERGES, count_parameters, work_a_sample
 from omp_mlp.data import TrainingData
+from omp_mlp.doubts import FEWEST_ROWS
 from omp_mlp.inputs import Inputs
 from omp_mlp.network import layer_sizes_for
 from omp_mlp.options import LBFGS, ONE_NETWORK, Options
 from omp_mlp.search import is_worth_a_search, search
 from omp_mlp.sparse import Csr
 from omp_mlp.workers import available_cores
-
-FEWEST_ROWS = 128
-"""Rows of a replica. With fewer, replicas merge after so few steps that more do not help."""
 
 # The step of a batch of up to 8 samples, in units of 1 / curvature. Squared errors are stable up to
 # about 2. Replicas add up their steps, so that theirs are shorter. Cross-entropy has only a part of

@@ -33,8 +33,8 @@ class TrainingDivergedError(ArithmeticError):
         A master is good if it is finite and the round that made it was sound: the loss of that
         round is not above the loss of the first round, or at most ten times the least loss of the
         rounds so far. So the masters of rounds in which the training was about to diverge do not
-        count. Where several threads train one network, a master is written after every epoch, or
-        after several epochs that have 256 samples together.
+        count. Where several threads train one network, a master is written after the first epoch,
+        and then after every epoch, or after several epochs that have 256 samples together.
 
         None only in an error that was made by hand.
     history : History or None
@@ -70,6 +70,17 @@ class TaskWarning(UserWarning):
     """The dtype of y says classes or values, and its numbers look like the other."""
 
 
+class SettingsWarning(UserWarning):
+    """The settings, or the first round, are such that a training will hardly learn well.
+
+    There are three of them. Columns of X differ in scale by a factor of more than 1,000, and
+    ``scale_inputs=False`` trains on them as they are. After the first round, the loss is ten times
+    that of one answer for all rows (of the squared error: 100 times), or no unit of a hidden layer
+    has a slope left: up to 512 rows are looked at. A given number of ``threads`` leaves a replica
+    fewer than 128 rows.
+    """
+
+
 class SkippedReplicaWarning(RuntimeWarning):
     """Replicas that were not finite were left out of a merge, as ``on_nonfinite="skip"`` asks."""
 
@@ -78,6 +89,11 @@ def warn(message: str, category: type[Warning]) -> None:
     """Warn, and name the line that called this package, however deep in it the warning is."""
     level = 1
     frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "omp_mlp":
+    # SciPy stands between a training by L-BFGS and its callback.
+    while frame is not None and _package_of(frame) in ("omp_mlp", "scipy"):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).split(".")[0]

@@ -143,7 +143,11 @@ class _Training:
             }
         )
         self._began, self._cpu_began = now, cpu_now
-        if self._watcher is None or not self._watcher.watches_rounds:
+        if self._watcher is None:
+            return
+        if len(self._rows) == 1 and self._watcher.after_first_round is not None:
+            self._watcher.after_first_round(master.copy())
+        if not self._watcher.watches_rounds:
             return
         # The judge may keep the array.
         if self._watcher.after_round(self._rows[-1], master.copy()):

@@ -12,6 +12,7 @@ import numpy as np
 from omp_mlp import _core, cadence, lbfgs
 from omp_mlp.checks import FloatArray
 from omp_mlp.data import TrainingData
+from omp_mlp.doubts import warn_of_few_rows, warn_of_first_round, warn_of_scales
 from omp_mlp.early_stopping import Judge, patience_of
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.errors import (
@@ -39,6 +40,7 @@ class Run:
     def train(self) -> Model | Ensemble:
         """Run the training, and return the network with its history."""
         options = self.plan.options
+        self._warn_of_settings()
         judge = self._judge()
         with Watcher(
             rounds=self.plan.rounds,
@@ -51,6 +53,8 @@ class Run:
             judge=judge,
             loss_unit=self._loss_unit(),
             network=lambda packed: self._as_given(packed.copy()),
+            # What Python merges is no network of its own in the core.
+            judge_first=None if options.merges_in_python else self._judge_first_round,
         ) as watcher:
             try:
                 result = self._run_core(watcher)
@@ -76,6 +80,21 @@ class Run:
         return network.as_given(merged)._with(
             history, tuple(network.model_as_given(one) for one in kept)
         )
+
+    def _warn_of_settings(self) -> None:
+        """Warn of settings that rarely end well, before the training."""
+        options, inputs = self.plan.options, self.data.inputs
+        if options.epochs == 0:
+            return
+        if self.plan.strategy in ("replica", "pattern"):
+            warn_of_few_rows(inputs.n_samples, self.plan.threads)
+        if options.scale_inputs is False:
+            columns = self.data.columns
+            warn_of_scales(inputs, None if columns is None else columns.input_names)
+
+    def _judge_first_round(self, packed: FloatArray) -> None:
+        model = self.plan.network.model(packed)
+        warn_of_first_round(model, self.data.inputs, self.data.targets, self.plan.loss)
 
     def _history(self, columns: dict[str, Any], watcher: Watcher, judge: Judge | None) -> History:
         columns["loss"] *= self._loss_unit()
@@ -183,6 +202,7 @@ class Run:
             samples=data.inputs.core,
             targets=targets,
             options=self.plan.core_options(),
+            after_first_round=None if watcher is None else watcher.after_first_round,
             after_round=watcher.after_round if watcher and watcher.watches_rounds else None,
             during_round=watcher.during_round if watcher and watcher.watches_within else None,
         )

@@ -36,6 +36,7 @@ class Watcher:
         judge: Judge | None,
         loss_unit: float = 1.0,
         network: Callable[[FloatArray], object] | None = None,
+        judge_first: Callable[[FloatArray], None] | None = None,
     ) -> None:
         self.validation: list[tuple[float, float]] = []  # an entry a round; NaN: not scored
         self._rounds = rounds
@@ -49,6 +50,7 @@ class Watcher:
         self._last_score: float | None = None  # what the bar shows
         self._loss_unit = loss_unit  # what a loss of 1 is in the units of y
         self._network = network  # parameters of the core -> the network as the user gets it
+        self.after_first_round = judge_first  # parameters of the core -> warnings
         self._make_model: Callable[[], object] | None = None  # of the last master
         self._samples_merged = 0
         self._round = 0

@@ -383,6 +383,7 @@ def _train(
             classes=y, values=None, weights=None, loss=LossKind("cross_entropy").core()
         ),
         options=core_options(options),
+        after_first_round=None,
         after_round=None,
         during_round=None,
     )

@@ -1,0 +1,175 @@
+"""Signs that a training with these settings will not learn, and the warnings that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp.activations import activate
+from omp_mlp.errors import SettingsWarning, warn
+from omp_mlp.inputs import Inputs
+from omp_mlp.losses import LossKind
+from omp_mlp.model import Model
+from omp_mlp.packed import layer_ends
+from omp_mlp.sparse import Csr
+from omp_mlp.targets import Targets
+
+Doubles = npt.NDArray[np.float64]
+
+FEWEST_ROWS = 128
+"""Rows of a replica. With fewer, replicas merge after so few steps that more do not help."""
+
+_ROWS_OF_SCALES = 4096  # that are looked at
+_FAR_APART = 1000.0  # largest over smallest magnitude of the columns
+_SHOWN = 3
+
+_FEWEST = 16  # rows, or entries of a column, that tell anything
+_MOST_ROWS = 512  # of the first round's network; fewer of a large network
+_MULTIPLY_ADDS = 50_000_000
+
+# The outputs of a sound start are about as far from y as y is from its mean. Ten times as far is
+# absurd; in a squared error, that is the square of ten.
+_ABSURD = 10.0
+
+# A unit with less slope than this on almost all rows learns next to nothing.
+_SLOPE = 1e-3
+_ALMOST_ALL = 0.99
+_STEP_OF_SLOPE = 1e-4  # of a central difference, in double
+
+
+# ------------------------------------------------------------------------------ before the training
+
+
+def warn_of_few_rows(n_samples: int, threads: int) -> None:
+    """Warn if the replicas have too few rows each."""
+    if threads == 1 or n_samples // threads >= FEWEST_ROWS:
+        return
+    warn(
+        f"threads={threads} leaves a replica {n_samples // threads} of the {n_samples} rows. With "
+        f"fewer than about {FEWEST_ROWS}, more replicas learn less; threads="
+        f"{max(1, n_samples // FEWEST_ROWS)} leaves enough",
+        SettingsWarning,
+    )
+
+
+def warn_of_scales(inputs: Inputs, names: Sequence[str] | None) -> None:
+    """Warn if the columns of X, which the training reads as they are, have very different scales.
+
+    ``names``: of the columns; None: they go by their places.
+    """
+    if not isinstance(inputs.rows, Csr) and inputs.rows.dtype == np.uint8:
+        return
+    largest = _magnitudes(inputs)
+    used = np.flatnonzero(largest > 0)
+    order = used[np.argsort(largest[used], kind="stable")]
+    if len(order) < 2 or largest[order[-1]] <= _FAR_APART * largest[order[0]]:
+        return
+    most, least = largest[order[-1]], largest[order[0]]
+    top = [k for k in order[: -_SHOWN - 1 : -1] if largest[k] * _FAR_APART > most]
+    bottom = [k for k in order[:_SHOWN] if largest[k] < _FAR_APART * least]
+    warn(
+        "the columns of X have scales that differ by far, and scale_inputs=False trains on them as "
+        f"they are: up to {_listed(top, largest, names)}, and only "
+        f"{_listed(bottom, largest, names)}. Steps that are short enough for large columns teach "
+        "small ones nothing; scale_inputs='auto' scales them",
+        SettingsWarning,
+    )
+
+
+def _magnitudes(inputs: Inputs) -> Doubles:
+    """Return the largest magnitude of each column in up to 4,096 rows.
+
+    0 for columns that are not zero in fewer than 16 of them: so few entries tell no scale.
+    """
+    rows = inputs.rows
+    if inputs.n_samples > _ROWS_OF_SCALES:
+        rows = inputs.take(_evenly(inputs.n_samples, _ROWS_OF_SCALES)).rows
+    if isinstance(rows, Csr):
+        largest = np.zeros(inputs.n_features)
+        stored = slice(0, int(rows.starts[-1]))
+        sizes = np.abs(rows.values[stored]).astype(np.float64)
+        np.maximum.at(largest, rows.indices[stored], sizes)
+        entries = np.bincount(rows.indices[stored][sizes > 0], minlength=inputs.n_features)
+    else:
+        largest = np.maximum(rows.max(axis=0), -rows.min(axis=0)).astype(np.float64)
+        entries = np.count_nonzero(rows, axis=0)
+    return np.where(entries >= _FEWEST, largest, 0.0)
+
+
+def _listed(columns: Sequence[int], largest: Doubles, names: Sequence[str] | None) -> str:
+    called = [f"column {k}" if names is None else f"column {names[k]!r}" for k in columns]
+    return ", ".join(f"{largest[k]:.3g} in {name}" for k, name in zip(columns, called, strict=True))
+
+
+def _evenly(n_samples: int, most: int) -> npt.NDArray[np.int64]:
+    """Return rows that are spread over all samples."""
+    return np.arange(0, n_samples, -(-n_samples // most))
+
+
+# ---------------------------------------------------------------------------- after the first round
+
+
+def warn_of_first_round(model: Model, inputs: Inputs, targets: Targets, loss: LossKind) -> None:
+    """Warn if the network of the first round answers absurdly, or has no unit left that learns.
+
+    The network and the data are in the units of the training. Up to 512 rows are looked at. Fewer
+    than 16 rows tell nothing.
+    """
+    if inputs.n_samples < _FEWEST:
+        return
+    most = max(_FEWEST, min(_MOST_ROWS, _MULTIPLY_ADDS // model._packed.size))
+    rows = _evenly(inputs.n_samples, most)
+    some, wanted = inputs.take(rows), targets.take(rows)
+    with np.errstate(all="ignore"):  # a network that is not finite ends the training by itself
+        *hidden, z = _pre_activations(model, some)
+        found = loss.mean(model.output_activation, z, wanted)
+        constant = _of_a_constant(model, z, wanted, loss)
+    factor = _ABSURD**2 if loss.name == "squared_error" else _ABSURD
+    if found > factor * constant > 0:
+        warn(
+            f"after the first round, the loss is {found:.3g}, and that of one answer for all rows "
+            f"is {constant:.3g}. Steps are too long, or X or y has values that are too large: a "
+            "smaller learning_rate helps, or scale_inputs='auto' and scale_targets='auto'",
+            SettingsWarning,
+        )
+    for layer, of_layer in enumerate(hidden):
+        if _learns_nothing(model.activation, of_layer):
+            warn(
+                f"after the first round, all {of_layer.shape[1]} units of hidden layer {layer} are "
+                f"dead or saturated: {model.activation!r} has no slope there, in almost all of "
+                f"{len(of_layer)} rows, so that they learn nothing. A smaller learning_rate or "
+                "init_scale helps, or scale_inputs='auto'",
+                SettingsWarning,
+            )
+            return
+
+
+def _pre_activations(model: Model, inputs: Inputs) -> Iterator[Doubles]:
+    """Yield z of each layer. The first layer is the core's, which reads every kind of X."""
+    sizes = model.layer_sizes[:2]
+    first = Model._of(sizes, model._packed[: layer_ends(sizes)[0]], "identity", "identity", None)
+    z = first._run(inputs, raw=True).astype(np.float64)
+    yield z
+    for W, b in zip(model.weights[1:], model.biases[1:], strict=True):
+        z = activate(model.activation, z) @ W.astype(np.float64) + b
+        yield z
+
+
+def _of_a_constant(model: Model, z: Doubles, targets: Targets, loss: LossKind) -> float:
+    """Return the loss of one answer for all rows: of the mean of y, or of outputs without sign."""
+    answer = np.zeros_like(z)
+    if model.output_activation == "identity" and targets.values is not None:
+        answer[:] = targets.compared.mean(axis=0)
+    constant = loss.mean(model.output_activation, answer, targets)
+    if loss.name == "poisson":  # is no distance: it may be negative, and grows with the counts
+        constant += float(targets.compared.sum(axis=1).mean())
+    return constant
+
+
+def _learns_nothing(activation: str, z: Doubles) -> bool:
+    """Tell whether no unit of a layer has a slope in more than a hundredth of the rows."""
+    above, below = (activate(activation, z + step) for step in (_STEP_OF_SLOPE, -_STEP_OF_SLOPE))
+    is_flat = np.abs(above - below) < 2 * _STEP_OF_SLOPE * _SLOPE
+    return bool((is_flat.mean(axis=0) >= _ALMOST_ALL).all())
