@@ -3,6 +3,7 @@
 
 #include "bindings/activation.hpp"
 #include "bindings/build.hpp"
+#include "bindings/columns.hpp"
 #include "bindings/full_batch.hpp"
 #include "bindings/loss.hpp"
 #include "bindings/merge.hpp"
@@ -16,6 +17,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     omp_mlp::bind_build(m);
     omp_mlp::bind_loss(m);
     omp_mlp::bind_samples(m);
+    omp_mlp::bind_columns(m);
     omp_mlp::bind_activation(m);
     omp_mlp::bind_network(m);
     omp_mlp::bind_optimizer(m);

@@ -196,6 +196,22 @@ class Stepper:
         self, *, rate: float, scale: float, gradient: _Float32, parameters: _Float32
     ) -> None: ...
 
+def measure_columns(*, X: npt.NDArray[Any], workers: int) -> dict[str, Any]: ...
+def mean_squares(
+    *,
+    X: npt.NDArray[Any],
+    center: npt.NDArray[np.float64],
+    unit: npt.NDArray[np.float64],
+    workers: int,
+) -> npt.NDArray[np.float64]: ...
+def scale_columns(
+    *,
+    X: npt.NDArray[Any],
+    offset: npt.NDArray[np.float64],
+    scale: npt.NDArray[np.float64],
+    workers: int,
+) -> _Float32: ...
+
 class Init:
     def __init__(self, *, rule: str, first: str, scale: float) -> None: ...
     @property

@@ -110,7 +110,7 @@ def read_inputs(
         rows: Rows = given if isinstance(given, Csr) else _float32_or_bytes(given)
     else:
         _check_magnitudes(given, name)
-        rows, scaling = _scaled(given, scaling, sample)
+        rows, scaling = _scaled(given, scaling, sample, workers)
     inputs = _inputs(
         rows,
         _scale_for_training(rows) if for_training else 1.0,
@@ -167,7 +167,7 @@ def _shown(value: float) -> str:
 
 
 def _scaled(
-    given: Rows, scaling: Scaling | str, sample: npt.NDArray[np.int64] | None
+    given: Rows, scaling: Scaling | str, sample: npt.NDArray[np.int64] | None, workers: int
 ) -> tuple[Rows, Scaling | None]:
     """Return the rows in the units of a scaling, and the scaling; "auto" finds it in the rows."""
     if isinstance(given, Csr):
@@ -178,16 +178,16 @@ def _scaled(
             stored_of = slice(0, int(of.starts[-1]))
             scaling = sparse_scaling(of.data[stored_of], of.indices[stored_of], of.shape)
         if scaling.shifts:
-            return scaling.apply(given.toarray(np.float64)), scaling
+            return scaling.apply(given.toarray(np.float64), workers), scaling
         values = float32(data.astype(np.float64) / scaling.scale[indices])
         return dataclasses.replace(given, indices=indices, data=data, values=values), scaling
     if not isinstance(scaling, str):
-        return scaling.apply(given), scaling
+        return scaling.apply(given, workers), scaling
     if given.dtype == np.uint8:
         return _float32_or_bytes(given), None
-    found, is_bytes = dense_scaling(given, sample)
+    found, is_bytes = dense_scaling(given, sample, workers)
     if found is not None:
-        return found.apply(given), found
+        return found.apply(given, workers), found
     return _float32_or_bytes(given.astype(np.uint8) if is_bytes else given), None
 
 

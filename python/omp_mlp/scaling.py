@@ -1,18 +1,19 @@
 """Scales of inputs and targets: how they are found, and what they do to a network.
 
-The statistics are sums in double precision, over blocks of samples in their order. They do not
-depend on the number of workers, and not on the weights of the samples.
+The statistics are sums in double precision, over pieces of the samples in their order. They do not
+depend on the number of workers, and not on the weights of the samples. The core finds those of
+dense matrices, and scales the matrices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp import _core
 from omp_mlp.checks import FloatArray, float32
 
 Doubles = npt.NDArray[np.float64]
@@ -40,7 +41,6 @@ _MOST_DISTANCE = 10.0
 _MOST_ENTRY = 4.0
 # Numbers by which bytes may have been divided, besides the 1 of whole numbers.
 _BYTE_DIVISORS = (1, 16, 255, 256)
-_BLOCK_ENTRIES = 2**20  # of a block in double precision: 8 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +74,14 @@ class Scaling:
             and self.scale.max() <= _MOST_SCALE
         )
 
-    def apply(self, given: npt.NDArray[Any]) -> FloatArray:
-        """Return the network's side of a matrix, subtracted and divided in double precision."""
-        scaled = np.empty(given.shape, np.float32)
-        for block in _blocks(given):
-            # What is too large for float32 becomes infinite, and is reported by whoever asked.
-            with np.errstate(over="ignore", invalid="ignore"):
-                scaled[block] = (given[block].astype(np.float64) - self.offset) / self.scale
-        return scaled
+    def apply(self, given: npt.NDArray[Any], workers: int = 1) -> FloatArray:
+        """Return the network's side of a matrix, subtracted and divided in double precision.
+
+        What is too large for float32 becomes infinite, and is reported by whoever asked.
+        """
+        return _core.scale_columns(
+            X=_readable(given), offset=self.offset, scale=self.scale, workers=workers
+        )
 
     def undo(self, scaled: npt.NDArray[Any]) -> Doubles:
         """Return the user's side of a matrix, in double precision."""
@@ -131,7 +131,7 @@ class _Columns:
 
 
 def dense_scaling(
-    given: npt.NDArray[Any], sample: npt.NDArray[np.int64] | None = None
+    given: npt.NDArray[Any], sample: npt.NDArray[np.int64] | None = None, workers: int = 1
 ) -> tuple[Scaling | None, bool]:
     """Return the scaling of a finite matrix, and whether it is an image of whole numbers.
 
@@ -140,13 +140,13 @@ def dense_scaling(
 
     ``sample``: the rows that the scaling is found in. All rows have to be those of an image.
     """
-    columns = _look_at(given)
+    columns = _look_at(given, workers)
     if columns.is_mostly_zero and columns.byte_divisors and _has_one_scale(columns.magnitude):
         return None, 1 in columns.byte_divisors
     if sample is not None:
         given = given[sample]
-        columns = _look_at(given)
-    distance, deviation = _spread(given, columns)
+        columns = _look_at(given, workers)
+    distance, deviation = _spread(given, columns, workers)
     scale = np.maximum(deviation, distance / _MOST_DISTANCE)
     scaling = Scaling(columns.mean, _or_constant(scale, distance, columns.mean))
     if columns.is_mostly_zero:
@@ -189,36 +189,33 @@ def target_scaling(given: npt.NDArray[Any]) -> Scaling:
     A column of one value gets what float32 rounds that value by: the outputs, which start at
     random, must not add to it.
     """
-    columns = _look_at(given)
-    _, deviation = _spread(given, columns)
+    columns = _look_at(given, 1)
+    _, deviation = _spread(given, columns, 1)
     rounding = np.maximum(np.abs(columns.mean) * 2.0**-24, _LEAST_SCALE)
     return Scaling(columns.mean, np.where(deviation > 0, deviation, rounding))
 
 
-def _look_at(given: npt.NDArray[Any]) -> _Columns:
-    first = given[0].astype(np.float64)  # sums of distances from it lose no digits to a large mean
-    total = np.zeros(given.shape[1])
-    smallest, largest = first.copy(), first.copy()
-    zeros = np.zeros(given.shape[1], np.int64)
-    divisors = list(_BYTE_DIVISORS)
-    for block in _blocks(given):
-        entries = given[block].astype(np.float64)
-        total += (entries - first).sum(axis=0)
-        np.minimum(smallest, entries.min(axis=0), out=smallest)
-        np.maximum(largest, entries.max(axis=0), out=largest)
-        zeros += (entries == 0).sum(axis=0)
-        divisors = [divisor for divisor in divisors if _are_bytes(entries, divisor)]
-    return _Columns(len(given), first + total / len(given), smallest, largest, zeros, divisors)
+def _look_at(given: npt.NDArray[Any], workers: int) -> _Columns:
+    return _Columns(n_rows=len(given), **_core.measure_columns(X=_readable(given), workers=workers))
 
 
-def _spread(given: npt.NDArray[Any], columns: _Columns) -> tuple[Doubles, Doubles]:
+def _spread(given: npt.NDArray[Any], columns: _Columns, workers: int) -> tuple[Doubles, Doubles]:
     """Return the largest distance from the mean, and the standard deviation, of each column."""
     distance = np.maximum(columns.largest - columns.mean, columns.mean - columns.smallest)
     unit = np.where(distance > 0, distance, 1.0)  # squares neither overflow nor vanish
-    total = np.zeros(given.shape[1])
-    for block in _blocks(given):
-        total += (((given[block].astype(np.float64) - columns.mean) / unit) ** 2).sum(axis=0)
-    return distance, unit * np.sqrt(total / len(given))
+    squares = _core.mean_squares(
+        X=_readable(given), center=columns.mean, unit=unit, workers=workers
+    )
+    return distance, unit * np.sqrt(squares)
+
+
+def _readable(given: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return numbers of a type and at places that the core reads; a copy only of rare ones."""
+    is_known = given.dtype.kind in "biuf" and given.dtype.itemsize in (1, 2, 4, 8)
+    is_half = given.dtype == np.float16
+    is_placed = given.flags.aligned and given.dtype.isnative
+    is_placed = is_placed and not any(step % given.dtype.itemsize for step in given.strides)
+    return given if is_known and is_placed and not is_half else given.astype(np.float64)
 
 
 def _keeping_zeros(largest: Doubles, deviation: Doubles) -> Doubles:
@@ -254,12 +251,6 @@ def _are_bytes(entries: npt.NDArray[Any], divisor: int) -> bool:
     if levels.min() < 0 or levels.max() > 255:
         return False
     return bool((float32(levels / divisor) == float32(entries)).all())
-
-
-def _blocks(given: npt.NDArray[Any]) -> Iterator[slice]:
-    size = max(1, _BLOCK_ENTRIES // given.shape[1])
-    for begin in range(0, len(given), size):
-        yield slice(begin, begin + size)
 
 
 # --------------------------------------------------------------------------- layers of a network
