@@ -237,6 +237,23 @@ def test_a_merge_that_diverges_is_done_once_more() -> None:
     assert flat(caught.value.model).tolist() == flat(start).tolist()
 
 
+def test_the_mean_of_the_masters_begins_anew() -> None:
+    X, y = steep(2)
+    found: list[NDArray[np.float32]] = []
+
+    def keep(report: omp_mlp.Progress) -> None:
+        if report.merged:
+            found.append(flat(report.model))
+
+    with pytest.warns(LearningRateWarning, match=r"\(round 2\)$"):
+        train(X, y, 2, **LINEAR, **MERGED, callback=keep)
+    with pytest.warns(LearningRateWarning, match=r"\(round 2\)$"):
+        model = train(X, y, 2, **LINEAR, **MERGED, averaging="lawa", averaging_span=50)
+    assert len(found) == 4
+    expected = np.mean(np.array(found[2:], np.float64), axis=0)
+    np.testing.assert_allclose(flat(model), expected, rtol=2**-23)
+
+
 def test_so_many_retreats_and_no_more() -> None:
     X, y = steep(2)
     X[500] = 1e30

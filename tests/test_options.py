@@ -371,6 +371,7 @@ ONE_VALUE_EACH = {
     "state_at_merge": "average",
     "input_gain_rate": 6.0,
     "last_merge": None,
+    "averaging": "lawa",
     "on_nonfinite": "skip",
     "warmup_samples": 5,
     "init": "independent",

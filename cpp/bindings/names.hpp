@@ -25,6 +25,10 @@ inline constexpr std::array names_of<Output>{
     std::pair{"softmax", Output::softmax}, std::pair{"identity", Output::identity},
     std::pair{"logistic", Output::logistic}, std::pair{"exponential", Output::exponential}};
 template <>
+inline constexpr std::array names_of<Averaging>{std::pair{"none", Averaging::none},
+                                                std::pair{"lawa", Averaging::lawa},
+                                                std::pair{"ema", Averaging::ema}};
+template <>
 inline constexpr std::array names_of<Shuffle>{std::pair{"none", Shuffle::none},
                                               std::pair{"shards", Shuffle::shards},
                                               std::pair{"global", Shuffle::global}};

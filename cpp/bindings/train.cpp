@@ -37,15 +37,17 @@ void bind_options(py::module_& m) {
         field("last_method", &MergeOptions::last_method), field("outer", &MergeOptions::outer),
         field("momentum_follows_rate", &MergeOptions::momentum_follows_rate),
         field("skip_nonfinite", &MergeOptions::skip_nonfinite), field("state", &MergeOptions::state));
+    bind_struct(m, "AveragingOptions", field("kind", &AveragingOptions::kind),
+                field("span", &AveragingOptions::span));
     bind_struct(m, "TrainOptions", field("strategy", &TrainOptions::strategy),
                 field("threads", &TrainOptions::threads), field("workers", &TrainOptions::workers),
                 field("epochs", &TrainOptions::epochs), field("batch", &TrainOptions::batch),
                 field("center_inputs", &TrainOptions::center_inputs),
                 field("warmup_samples", &TrainOptions::warmup_samples),
-                field("merge", &TrainOptions::merge), field("optimizer", &TrainOptions::optimizer),
-                field("shuffle", &TrainOptions::shuffle), field("init", &TrainOptions::init),
-                field("shared_start", &TrainOptions::shared_start), field("seed", &TrainOptions::seed),
-                field("dropout", &TrainOptions::dropout),
+                field("merge", &TrainOptions::merge), field("averaging", &TrainOptions::averaging),
+                field("optimizer", &TrainOptions::optimizer), field("shuffle", &TrainOptions::shuffle),
+                field("init", &TrainOptions::init), field("shared_start", &TrainOptions::shared_start),
+                field("seed", &TrainOptions::seed), field("dropout", &TrainOptions::dropout),
                 field("keep_replicas", &TrainOptions::keep_replicas));
 }
 

@@ -10,6 +10,7 @@
 #include "merging/outer_step.hpp"
 #include "network/parameters.hpp"
 #include "optimizer/optimizer.hpp"
+#include "training/mean_of_masters.hpp"
 #include "training/rounds.hpp"
 #include "training/shard.hpp"
 
@@ -50,6 +51,7 @@ struct TrainOptions {
     bool center_inputs;
     Index warmup_samples;  // one replica trains on these, and all others start from it
     MergeOptions merge;
+    AveragingOptions averaging;
     OptimizerOptions optimizer;
     Shuffle shuffle;
     Init init;

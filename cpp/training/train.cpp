@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <functional>
 #include <iterator>
 #include <optional>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "threads/heartbeat.hpp"
 #include "threads/team.hpp"
 #include "training/masters.hpp"
+#include "training/mean_of_masters.hpp"
 #include "training/plateau.hpp"
 #include "training/replicas.hpp"
 #include "training/strategy.hpp"
@@ -31,7 +33,8 @@ public:
           options_{options},
           heartbeat_{observer.during_round},
           start_{std::move(start)},
-          masters_{start_()} {}
+          masters_{start_()},
+          mean_{options.averaging} {}
 
     void run(const Task& task, Team& team) {
         row_start_ = wall_seconds();
@@ -48,7 +51,7 @@ public:
     TrainResult take() {
         if (!divergence_) {
             const Index rows = masters_.rows();
-            return {masters_.take_current(),
+            return {take_outcome(),
                     rows,
                     std::move(replicas_),
                     std::move(history_),
@@ -74,6 +77,7 @@ private:
             return;
         }
         masters_.go_back(start_);
+        mean_.begin_anew();
         rate.start /= 2.0;
         retreats_.push_back({rows(), rate.start});
     }
@@ -116,7 +120,7 @@ private:
         report.train_seconds = wall_seconds() - row_start_;
         report.learning_rate = options_.optimizer.learning_rate.start;
         masters_.advance(report.loss, rows() + 1);
-        tell(std::move(report));
+        tell(std::move(report), team);
         row_start_ = wall_seconds();
     }
 
@@ -137,9 +141,12 @@ private:
                 check_finite(next, round.row, strategy);
             }
             masters_.advance(report.loss, rows() + 1);
+            if (mean_.is_wanted()) {
+                mean_.add(masters_.current(), in_parallel(team));
+            }
         }
         report.merge_seconds = wall_seconds() - trained;
-        tell(std::move(report));
+        tell(std::move(report), team);
         if (is_judged(round)) {
             observer_.after_first_round(masters_.current());
         }
@@ -159,15 +166,39 @@ private:
         const Index before =
             masters_.rows() > 0 ? history_[static_cast<std::size_t>(masters_.rows() - 1)].samples : 0;
         return strategy.merges() || observer_.after_round || round.is_last || heartbeat_.stopped() ||
-               is_judged(round) || report.samples - before >= worth_a_master;
+               is_judged(round) || mean_.is_wanted() || report.samples - before >= worth_a_master;
     }
 
     bool is_judged(const Round& round) const { return round.number == 0 && observer_.after_first_round; }
 
-    void tell(RoundReport report) {
+    void tell(RoundReport report, Team& team) {
         history_.push_back(std::move(report));
-        stops_ = (observer_.after_round && observer_.after_round(history_.back(), masters_.current())) ||
+        stops_ = (observer_.after_round && observer_.after_round(history_.back(), outcome(team))) ||
                  heartbeat_.stopped();
+    }
+
+    // What the training would return now.
+    const Parameters& outcome(Team& team) {
+        if (mean_.is_empty()) {
+            return masters_.current();
+        }
+        if (!outcome_) {
+            outcome_ = masters_.current();
+        }
+        mean_.write(*outcome_, in_parallel(team));
+        return *outcome_;
+    }
+
+    Parameters take_outcome() {
+        Parameters taken = masters_.take_current();
+        if (!mean_.is_empty()) {
+            mean_.write(taken, [](Index count, const std::function<void(Index)>& fn) {
+                for (Index i = 0; i < count; ++i) {
+                    fn(i);
+                }
+            });
+        }
+        return taken;
     }
 
     Index rows() const { return std::ssize(history_); }
@@ -178,6 +209,8 @@ private:
     Heartbeat heartbeat_;
     Start start_;
     Masters masters_;
+    MeanOfMasters mean_;
+    std::optional<Parameters> outcome_;  // the mean, where somebody looks at it
     Round round_{.number = 0, .row = 0, .begin = 0, .end = 0, .is_last = false};  // that comes next
     std::vector<Parameters> replicas_;
     std::vector<RoundReport> history_;

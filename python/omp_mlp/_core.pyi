@@ -264,6 +264,13 @@ class MergeOptions:
     @property
     def state(self) -> str: ...
 
+class AveragingOptions:
+    def __init__(self, *, kind: str, span: int) -> None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def span(self) -> int: ...
+
 class TrainOptions:
     def __init__(
         self,
@@ -276,6 +283,7 @@ class TrainOptions:
         center_inputs: bool,
         warmup_samples: int,
         merge: MergeOptions,
+        averaging: AveragingOptions,
         optimizer: OptimizerOptions,
         shuffle: str,
         init: Init,
@@ -300,6 +308,8 @@ class TrainOptions:
     def warmup_samples(self) -> int: ...
     @property
     def merge(self) -> MergeOptions: ...
+    @property
+    def averaging(self) -> AveragingOptions: ...
     @property
     def optimizer(self) -> OptimizerOptions: ...
     @property

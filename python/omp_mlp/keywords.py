@@ -54,6 +54,8 @@ class Options(TypedDict, total=False):
     outer_learning_rate: float | str
     outer_momentum: float | str
     last_merge: str | None
+    averaging: str
+    averaging_span: int
     on_nonfinite: str
     warmup_samples: int
     init: str | Model

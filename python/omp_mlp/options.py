@@ -50,6 +50,7 @@ _LOSSES_OF_SETTING = {
 # The strategies that an option goes with.
 _ANY = STRATEGIES
 _REPLICAS = ("replica", "pattern", "auto")
+_REPRODUCIBLE = tuple(name for name in STRATEGIES if name != "hogwild")
 _MERGES = ("replica", "auto")  # the strategies that leave it open when to merge
 
 _TINY = 2.0**-126  # the smallest normal float32
@@ -293,6 +294,14 @@ class Options:
     outer_learning_rate: float | str = _row("auto", _words_or(_AUTO, _real()), _MERGES)
     outer_momentum: float | str = _row("auto", _words_or(_AUTO, _real(below=1.0)), _MERGES)
     last_merge: str | None = _row("auto", _one_of("auto", "average", None), _REPLICAS)
+    averaging: str = _row(
+        "none",
+        _one_of("none", "lawa", "ema"),
+        _REPRODUCIBLE,
+        optimizers=_STEPWISE,
+        field="averaging.kind",
+    )
+    averaging_span: int = _row(10, _integer(1), field="averaging.span")
     on_nonfinite: str = _row(
         "raise",
         _one_of("raise", "skip"),
@@ -500,6 +509,7 @@ def check_options(given: Mapping[str, object]) -> Options:
             "forward_precision='bfloat16' goes with first_layer='auto' or 'sparse'; got 'dense'"
         )
     _check_early_stopping(options)
+    _check_averaging(options)
     if options.starts_apart and options.warmup_samples:
         raise ValueError(
             f"warmup_samples={options.warmup_samples} trains one common start and needs "
@@ -568,6 +578,27 @@ def _check_early_stopping(options: Options) -> None:
             "early_stopping=True judges merges during the training, and goes with merges that the "
             f"core does, such as 'gradient_diversity'; got merge={options.merge!r}, which merges "
             "once, after the training"
+        )
+
+
+def _check_averaging(options: Options) -> None:
+    if options.averaging == "none":
+        if options.averaging_span != DEFAULTS["averaging_span"]:
+            raise ValueError(
+                "averaging_span goes with averaging='lawa' or 'ema'; got averaging='none' and "
+                f"averaging_span={options.averaging_span}"
+            )
+        return
+    if options.keep_replicas:
+        raise ValueError(
+            f"averaging={options.averaging!r} returns a mean of masters, which is not the merge of "
+            "the last replicas, and goes with keep_replicas=False; got True"
+        )
+    if options.merges_in_python:
+        raise ValueError(
+            f"averaging={options.averaging!r} averages the masters of several merges, and goes "
+            "with merges that the core does, such as 'gradient_diversity'; got "
+            f"merge={options.merge!r}, which merges once, after the training"
         )
 
 
@@ -659,6 +690,7 @@ def _is_refused(options: Options, name: str, strategy: str) -> bool:
 
 # By their paths, each before the part that it is a field of.
 _PARTS: Mapping[str, Callable[..., Any]] = {
+    "averaging": _core.AveragingOptions,
     "batch": _core.BatchOptions,
     "init": _core.Init,
     "merge.every": _core.Period,

@@ -99,6 +99,8 @@ def train_parallel(
     outer_learning_rate: float | str = "auto",
     outer_momentum: float | str = "auto",
     last_merge: str | None = "auto",
+    averaging: str = "none",
+    averaging_span: int = 10,
     on_nonfinite: str = "raise",
     warmup_samples: int = 0,
     init: str | Model = "shared",
@@ -400,6 +402,20 @@ def train_parallel(
         "average": the last merge is a plain average without an outer step. None: it is like all
         others. "auto": "average" for trainings with two to eight merges by a periodic method whose
         ``outer_momentum`` is also "auto", else None.
+    averaging : {"none", "lawa", "ema"}, default "none"
+        Return a mean of the masters of the training in the place of the last master. The training
+        itself stays as it is. "lawa": the mean of the last ``averaging_span`` masters (latest
+        weight averaging, Kaddour 2022). "ema": an exponential mean E, which is the first master to
+        begin with; then E <- E + 2 / (averaging_span + 1) (master - E). There is a master for each
+        merge, or, where several threads train one network, for each epoch. A warm-up makes none.
+        Where the learning rate is halved (see ``learning_rate``), the mean begins anew. What is
+        scored on validation data, judged by ``early_stopping`` and seen by a callback is the mean,
+        too. ``TrainingDivergedError.model`` is a single master. Sums are in double precision.
+        "hogwild", "lbfgs", ``keep_replicas`` and merges that Python does go without it. It makes up
+        for a constant rate, and changes little where the schedule ends at 0.
+    averaging_span : int, default 10
+        How many masters "lawa" averages; the masters of "ema" are as old on the mean. "lawa" keeps
+        so many networks in memory.
     on_nonfinite : {"raise", "skip"}, default "raise"
         What to do about replicas with a loss or a parameter that is infinite or not a number.
         "raise": raise a TrainingDivergedError. "skip": leave these replicas out of the round's

@@ -1,0 +1,103 @@
+// The mean of the masters of a training, which is returned in the place of the last one.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "base/block.hpp"
+#include "base/for_each.hpp"
+#include "network/parameters.hpp"
+
+namespace omp_mlp {
+
+// lawa: the mean of the last `span` masters (Kaddour 2022). ema: an exponential mean, in which a new master
+// weighs 2 / (span + 1), so that the masters in it are as old on the mean as those in the other.
+enum class Averaging { none, lawa, ema };
+
+struct AveragingOptions {
+    Averaging kind;
+    Index span;  // masters
+};
+
+class MeanOfMasters {
+public:
+    explicit MeanOfMasters(const AveragingOptions& options) : options_{options} {}
+
+    bool is_wanted() const { return options_.kind != Averaging::none; }
+    bool is_empty() const { return count_ == 0; }
+
+    // The next master. What it costs is divided among the workers.
+    void add(const Parameters& master, const ForEach& for_each) {
+        if (options_.kind == Averaging::lawa) {
+            keep(master, for_each);
+        } else {
+            follow(master, for_each);
+        }
+        ++count_;
+    }
+
+    // The training has gone back: what came after the master it begins with does not count, and what came
+    // before it is as old as can be.
+    void begin_anew() { count_ = 0; }
+
+    // Writes the mean, rounded once. There has to be a master.
+    void write(Parameters& mean, const ForEach& for_each) const {
+        const Index kept = std::min(count_, options_.span);
+        const auto mean_of = [&](std::size_t k) {
+            if (options_.kind == Averaging::ema) {
+                return exponential_[k];
+            }
+            double sum = 0.0;
+            for (Index age = kept; age > 0; --age) {  // from the oldest on
+                sum += static_cast<double>(last_[place(count_ - age)][k]);
+            }
+            return sum / static_cast<double>(kept);
+        };
+        const auto flat = mean.flat();
+        for_each(pieces, [&](Index i) {
+            const Block part = block(std::ssize(flat), pieces, i);
+            for (Index k = part.begin; k < part.begin + part.size; ++k) {
+                flat[static_cast<std::size_t>(k)] =
+                    static_cast<float>(mean_of(static_cast<std::size_t>(k)));
+            }
+        });
+    }
+
+private:
+    static constexpr Index pieces = 64;
+
+    std::size_t place(Index number) const { return static_cast<std::size_t>(number % options_.span); }
+
+    void keep(const Parameters& master, const ForEach& for_each) {
+        const auto flat = master.flat();
+        if (std::ssize(last_) <= std::min(count_, options_.span - 1)) {
+            last_.emplace_back(flat.size());
+        }
+        Buffer& kept = last_[place(count_)];
+        for_each(pieces, [&](Index i) {
+            const Block part = block(std::ssize(flat), pieces, i);
+            std::copy_n(flat.data() + part.begin, part.size, kept.data() + part.begin);
+        });
+    }
+
+    void follow(const Parameters& master, const ForEach& for_each) {
+        const auto flat = master.flat();
+        exponential_.resize(flat.size());
+        const double weight = count_ == 0 ? 1.0 : 2.0 / (static_cast<double>(options_.span) + 1.0);
+        for_each(pieces, [&](Index i) {
+            const Block part = block(std::ssize(flat), pieces, i);
+            for (Index k = part.begin; k < part.begin + part.size; ++k) {
+                double& mean = exponential_[static_cast<std::size_t>(k)];
+                mean += weight * (static_cast<double>(flat[static_cast<std::size_t>(k)]) - mean);
+            }
+        });
+    }
+
+    AveragingOptions options_;
+    Index count_ = 0;           // masters, since the mean began
+    std::vector<Buffer> last_;  // of lawa: the last ones, by their number modulo the span
+    std::vector<double> exponential_;
+};
+
+}  // namespace omp_mlp
