@@ -7,7 +7,16 @@ import pytest
 
 from benchmarks.common.files import read_json
 from benchmarks.defaults import __main__ as script
-from benchmarks.defaults import ablation, contestants, measure, peers, problems, settings, tables
+from benchmarks.defaults import (
+    ablation,
+    contestants,
+    measure,
+    peers,
+    problems,
+    settings,
+    states,
+    tables,
+)
 from benchmarks.defaults.problems import Problem
 
 
@@ -143,6 +152,32 @@ def test_every_part_of_the_preset_trains_and_scores():
     ranked = tables.against_peers({"half planes": found}, kept).splitlines()
     assert ranked[-2].startswith("| RealMLP-TD-S | 0.1000 | 4.00 |")
     assert ranked[-1].startswith("| TabM | 0.2000 | 3.00 |")
+
+
+def test_every_state_at_a_merge_is_scored(tmp_path, monkeypatch):
+    trained = []
+
+    class Answer:
+        def score(self, *_):
+            return len(trained) / 100
+
+    def train(_, __, replicas, *, optimizer, state_at_merge, seed, workers, epochs="auto"):
+        trained.append((replicas, optimizer, state_at_merge, seed, workers, epochs))
+        return Answer()
+
+    monkeypatch.setattr(states.omp_mlp, "train_parallel", train)
+    monkeypatch.setattr(problems, "load", lambda *_: problem(40))
+    arguments = ["--states", "--seeds", "2", "--only", "half planes", "--out", str(tmp_path)]
+    content = script.main(arguments)
+    assert trained[:2] == [(8, "momentum", "keep", seed, 1, "auto") for seed in (0, 1)]
+    assert len(set(trained)) == len(trained) == 2 * 3 * 2 * 2
+    lines = tables.of_states(content["pieces"]).splitlines()
+    # Two seeds each: 0.01 and 0.02, then 0.03 and 0.04, ...; Adam comes after 12 trainings.
+    assert lines[2].startswith("| half planes | 8 | 0.015 ± 0.007 | 0.035 ± 0.007 | 0.055 ± 0.007")
+    assert lines[3].startswith("| **mean** | 8 | 0.0150 | 0.0350 | 0.0550 | 0.1350")
+    images = Problem("bytes", np.zeros((3, 2), np.uint8), problem().y, None, problem().y)
+    states.measure(images, 1, lambda _: None)
+    assert trained[-1][-1] == 3
 
 
 def test_equal_scores_share_their_places():

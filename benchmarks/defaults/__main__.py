@@ -5,6 +5,7 @@
     make defaults ARGS=--docs               and put tables, pictures and JSON into docs/
     make defaults ARGS="--redraw --docs"    without measuring, from the JSON in --out
     make defaults ARGS=--parts              the parts of preset="tabular" alone, and its peers
+    make defaults ARGS=--states             what becomes of an optimiser's state at a merge, alone
     make defaults ARGS=--peers              ask the slow peers alone; needs the extra "peers"
 
 A quarter of the rows of each set is held out; it is scored once, after the training. Each training
@@ -27,7 +28,7 @@ from ..common import documents, pictures
 from ..common.files import Results, read_json
 from ..common.machine import describe_run, machine_line, stamp
 from ..common.progress import Progress
-from . import measure, peers, problems, tables
+from . import measure, peers, problems, states, tables
 from . import pictures as drawing
 
 COMMAND = "make defaults"
@@ -46,6 +47,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these data only")
     parser.add_argument(
         "--parts", action="store_true", help='measure the parts of preset="tabular" alone'
+    )
+    parser.add_argument(
+        "--states",
+        action="store_true",
+        help="measure state_at_merge alone, on six tables and MNIST",
     )
     parser.add_argument(
         "--peers", nargs="*", choices=list(peers.LABELS), metavar="NAME",
@@ -100,6 +106,31 @@ def judge_parts(arguments: argparse.Namespace) -> dict[str, Any]:
     return content
 
 
+def judge_states(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure what a merge had best make of the state of an optimiser; return the results."""
+    path = arguments.out / "defaults-states.json"
+    if arguments.redraw:
+        content = read_json(path)
+    else:
+        progress = Progress()
+        decided = {key: getattr(arguments, key) for key in ("seeds", "only")}
+        about = describe_run(f"{COMMAND} ARGS=--states", decided)
+        results = Results(path, about, resume=arguments.resume)
+        with threadpool_limits(1):
+            for name in arguments.only or states.PROBLEMS:
+                problem = problems.load(name, arguments.tables, arguments.mnist)
+                if problem is not None:
+                    results.take(
+                        name, lambda p=problem: states.measure(p, arguments.seeds, progress)
+                    )
+        content = results.content
+    made = {"states": tables.of_states(content["pieces"])}
+    if arguments.docs:
+        documents.publish("defaults.md", "states", content, made)
+    print(f"{stamp(content)}\n\n{made['states']}\n")
+    return content
+
+
 def ask_peers(arguments: argparse.Namespace) -> dict[str, Any]:
     """Ask slow peers for all tables; keep what they answer."""
     progress = Progress()
@@ -130,6 +161,8 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
         return ask_peers(arguments)
     if arguments.parts:
         return judge_parts(arguments)
+    if arguments.states:
+        return judge_states(arguments)
     path = arguments.out / "defaults.json"
     content = read_json(path) if arguments.redraw else run(arguments)
     found = content["pieces"]

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from ..common.tables import as_markdown
-from . import peers
+from . import peers, states
 from .ablation import PARTS, WHOLE
 from .contestants import ALL, MLP, OURS, PRESETS
 from .measure import ALLOWED, mean_ranks, mean_score, spread
@@ -45,7 +45,7 @@ def _cell(problem: Mapping[str, Any], name: str) -> str:
     score = mean_score(problem[name])
     if score is None:
         return "diverges"
-    text = f"{score:.3f} ± {spread(problem[name]):.3f}"
+    text = _with_spread(problem[name])
     base = mean_score(problem[MLP.name])
     allowed = next((ALLOWED[c.replicas] for c in OURS if c.name == name), None)
     lost = allowed is not None and base is not None and score < base - allowed
@@ -154,3 +154,22 @@ def parts(found: Mapping[str, Mapping[str, Any]]) -> str:
             ]
         )
     return as_markdown(header, rows, numeric=True)
+
+
+def of_states(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lay out a line for each problem and number of replicas: scores by optimiser and state."""
+    pairs = [(optimizer, state) for optimizer in states.OPTIMIZERS for state in states.STATES]
+    header = ["data", "n", *(f"{optimizer}, {state}" for optimizer, state in pairs)]
+    rows = []
+    for replicas in states.REPLICAS:
+        keys = [states.key(optimizer, replicas, state) for optimizer, state in pairs]
+        for name, of in found.items():
+            rows.append([name, f"{replicas}", *(_with_spread(of[key]) for key in keys)])
+        means = [fmean(mean_score(of[key]) or 0.0 for of in found.values()) for key in keys]
+        rows.append(["**mean**", f"{replicas}", *(f"{mean:.4f}" for mean in means)])
+    return as_markdown(header, rows, numeric=True)
+
+
+def _with_spread(answers: Mapping[str, Any]) -> str:
+    score = mean_score(answers)
+    return "diverges" if score is None else f"{score:.3f} ± {spread(answers):.3f}"
