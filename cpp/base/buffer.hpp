@@ -17,6 +17,11 @@ constexpr Index padded(Index width) {
     return (width + cache_line_floats - 1) / cache_line_floats * cache_line_floats;
 }
 
+// Asks the system for pages of 2 MB where there is room for whole ones. Wide layers lie on thousands of small pages, and
+// a product that goes down their columns would wait for addresses to be looked up.
+inline constexpr std::size_t huge_page_bytes = std::size_t{1} << 21;
+void ask_for_huge_pages(void* memory, std::size_t bytes);
+
 template <typename T>
 struct CacheLineAllocator {
     using value_type = T;
@@ -26,10 +31,15 @@ struct CacheLineAllocator {
     explicit CacheLineAllocator(const CacheLineAllocator<U>& /*other*/) {}
 
     T* allocate(std::size_t count) {
-        return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{cache_line_bytes}));
+        void* memory = ::operator new(count * sizeof(T), alignment(count));
+        ask_for_huge_pages(memory, count * sizeof(T));
+        return static_cast<T*>(memory);
     }
-    void deallocate(T* memory, std::size_t /*count*/) {
-        ::operator delete(memory, std::align_val_t{cache_line_bytes});
+    void deallocate(T* memory, std::size_t count) { ::operator delete(memory, alignment(count)); }
+
+    static constexpr std::align_val_t alignment(std::size_t count) {
+        return std::align_val_t{count * sizeof(T) < huge_page_bytes ? cache_line_bytes
+                                                                    : huge_page_bytes};
     }
     friend bool operator==(const CacheLineAllocator& /*a*/, const CacheLineAllocator& /*b*/) {
         return true;

@@ -53,22 +53,31 @@ void forward_one(const float* a, Index fan_in, const float* W, const float* bias
     });
 }
 
+// W goes through in blocks that are as wide as they are deep at most. While the tiles of a block are computed, memory is
+// asked for the next.
 void forward_in_blocks(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
                        const float* bias, Index width, float* z, const Scratch& scratch) {
-    for_each_block(fan_in, block_depth, 1, [&](Index k, Index depth) {
-        for_each_block(samples, scratch.count / 2 / copied_row, 1, [&](Index s, Index rows) {
-            float* panels = scratch.floats + rows * copied_row;
-            const Index most_columns = (scratch.count - rows * copied_row) / block_depth /
-                                       cache_line_floats * cache_line_floats;
+    const Index most_columns = smaller(columns_that_fit(scratch.count / 2, block_depth), block_depth);
+    const Index most_samples = (scratch.count - panels_size(most_columns, block_depth)) / copied_row;
+    for_each_block(samples, most_samples, 1, [&](Index s, Index rows) {
+        float* panels = scratch.floats + rows * copied_row;
+        for_each_block(fan_in, block_depth, 1, [&](Index k, Index depth) {
             copy_rows(a + s * a_stride + k, a_stride, rows, depth, scratch.floats);
-            for_each_block(width, most_columns, cache_line_floats, [&](Index j, Index columns) {
+            for_each_block(width, most_columns, column_unit, [&](Index j, Index columns) {
                 copy_panels(W + k * width + j, width, depth, columns, panels);
-                for_each_panel(columns, [&]<Index N>(Index column) {
-                    for_each_group(rows, [&]<Index M>(Index m) {
+                const bool is_last = j + columns == width;
+                const Index next_rows = is_last ? smaller(depth, fan_in - k - depth) : depth;
+                Ahead ahead{W + (is_last ? (k + depth) * width : k * width + j + columns), width};
+                Index asked = 0;
+                for_each_group(rows, [&]<Index M>(Index m) {
+                    for_each_panel(columns, [&]<Index N>(Index column) {
                         float* to = z + (s + m) * width + j + column;
                         multiply_rows<M, N>(
-                            scratch.floats + m * copied_row, depth, panels + column * depth,
-                            {k == 0 ? bias + j + column : to, k == 0 ? 0 : width, to, width});
+                            scratch.floats + m * copied_row, depth, panels + panel_begin(column, depth),
+                            {k == 0 ? bias + j + column : to, k == 0 ? 0 : width, to, width},
+                            asked < next_rows ? &ahead : nullptr);
+                        asked += Ahead::rows_of(depth);
+                        ahead.rows += Ahead::rows_of(depth) * width;
                     });
                 });
             });
@@ -139,14 +148,63 @@ template <bool all>
     return sum_each(sum);
 }
 
+// The dot products of some rows of W with some samples, as many as a vector has lanes: each row is loaded once for all
+// of these samples. Lane s * dotted_rows + i is delta[s] . W[i].
+constexpr Index dotted_rows = 4;
+constexpr Index dotted_samples = lanes / dotted_rows;
+
+[[gnu::always_inline]] inline V dot_tile(const float* const* delta, const float* W, Index width) {
+    V sum[lanes] = {};
+    for (Index j = 0; j < width; j += lanes) {
+        V d[dotted_samples];
+#pragma GCC unroll 16
+        for (Index s = 0; s < dotted_samples; ++s) {
+            d[s] = load(delta[s] + j);
+        }
+#pragma GCC unroll 16
+        for (Index i = 0; i < dotted_rows; ++i) {
+            const V row = load(W + i * width + j);
+#pragma GCC unroll 16
+            for (Index s = 0; s < dotted_samples; ++s) {
+                sum[s * dotted_rows + i] += d[s] * row;
+            }
+        }
+    }
+    return sum_each(sum);
+}
+
+// below[s][k] = delta[s] . W[k] for the rows k .. k + dotted_rows, of up to dotted_samples samples from s on.
+void backward_tile(const float* delta, Index s, Index samples, const float* W, Index k, Index width,
+                   float* below, Index below_stride) {
+    const float* rows[dotted_samples];
+    for (Index t = 0; t < dotted_samples; ++t) {
+        rows[t] = delta + smaller(s + t, samples - 1) * width;
+    }
+    alignas(cache_line_bytes) float dots[lanes];
+    store(dots, dot_tile(rows, W + k * width, width));
+    for (Index t = 0; t < dotted_samples && s + t < samples; ++t) {
+        memcpy(below + (s + t) * below_stride + k, dots + t * dotted_rows, dotted_rows * sizeof(float));
+    }
+}
+
 // below[s][k] = delta[s] . W[k], for few samples: W is read once, as many rows at a time as a vector has lanes.
 void backward_few(const float* delta, Index samples, const float* W, Index fan_in, Index width,
                   float* below, Index below_stride) {
+    const bool share_rows = 2 * samples > dotted_samples;
     for (Index k = 0; k < padded(fan_in); k += lanes) {
+        const bool is_whole = k + lanes <= fan_in;
+        if (share_rows && is_whole) {
+            for (Index i = k; i < k + lanes; i += dotted_rows) {
+                for (Index s = 0; s < samples; s += dotted_samples) {
+                    backward_tile(delta, s, samples, W, i, width, below, below_stride);
+                }
+            }
+            continue;
+        }
         for (Index s = 0; s < samples; ++s) {
             const float* own = delta + s * width;
             float* to = below + s * below_stride + k;
-            if (k + lanes <= fan_in) {
+            if (is_whole) {
                 store(to, dot_rows<true>(own, W + k * width, lanes, width));
             } else {
                 store(to, dot_rows<false>(own, W + k * width, fan_in - k, width));
@@ -157,6 +215,27 @@ void backward_few(const float* delta, Index samples, const float* W, Index fan_i
 
 alignas(cache_line_bytes) constexpr float zeros[product_columns] = {};
 
+// to[i * to_stride + m] = sums[m * stride + i] for i < columns and m < rows, where stride is `columns` in whole vectors.
+void store_transposed(const float* sums, Index rows, Index columns, float* to, Index to_stride) {
+    const Index stride = (columns + lanes - 1) / lanes * lanes;
+    for (Index column = 0; column < stride; column += lanes) {
+        for (Index m = 0; m < rows; m += lanes) {
+            V v[lanes];
+#pragma GCC unroll 16
+            for (Index i = 0; i < lanes; ++i) {
+                v[i] = load(sums + (m + i) * stride + column);
+            }
+            transpose(v);
+#pragma GCC unroll 16
+            for (Index i = 0; i < lanes; ++i) {
+                if (column + i < columns) {
+                    store(to + (column + i) * to_stride + m, v[i]);
+                }
+            }
+        }
+    }
+}
+
 // below = delta W transposed, as W delta transposed: rows of W are copied as they are, and delta is transposed, which
 // is smaller. What comes out is transposed back.
 void backward_in_blocks(const float* delta, Index samples, const float* W, Index fan_in, Index width,
@@ -164,42 +243,33 @@ void backward_in_blocks(const float* delta, Index samples, const float* W, Index
     float* rows_of_W = scratch.floats;
     float* deltas = rows_of_W + product_rows * copied_row;
     const Index half = (scratch.count - product_rows * copied_row) / 2;
-    const Index most_samples = half / block_depth / lanes * lanes;
+    const Index most_samples = half / (block_depth + 2) / lanes * lanes;
     for_each_block(samples, most_samples, lanes, [&](Index s, Index together) {
         const Index filled = (together + lanes - 1) / lanes * lanes;
-        float* sums = deltas + block_depth * filled;
+        float* sums = deltas + panels_size(filled, block_depth);
         const Index most_rows =
             (scratch.count - (sums - scratch.floats)) / filled / cache_line_floats * cache_line_floats;
         for_each_block(fan_in, most_rows, cache_line_floats, [&](Index k, Index rows) {
             for_each_block(width, block_depth, cache_line_floats, [&](Index j, Index depth) {
                 copy_panels_transposed(delta + s * width + j, width, depth, together, filled, deltas);
                 for_each_group(rows, [&]<Index M>(Index m) {
-                    copy_rows(W + (k + m) * width + j, width, M, depth, rows_of_W);
+                    const float* own = W + (k + m) * width + j;
+                    copy_rows(own, width, M, depth, rows_of_W);
+                    Ahead ahead{own + M * width, width};
+                    Index asked = m + M;
                     for_each_panel(filled, [&]<Index N>(Index column) {
                         float* to = sums + m * filled + column;
-                        multiply_rows<M, N>(rows_of_W, depth, deltas + column * depth,
-                                            {j == 0 ? zeros : to, j == 0 ? 0 : filled, to, filled});
+                        multiply_rows<M, N>(rows_of_W, depth, deltas + panel_begin(column, depth),
+                                            {j == 0 ? zeros : to, j == 0 ? 0 : filled, to, filled},
+                                            asked < rows ? &ahead : nullptr);
+                        asked += Ahead::rows_of(depth);
+                        ahead.rows += Ahead::rows_of(depth) * width;
                     });
                 });
             });
             const Index padding = padded(rows) - rows;
             memset(sums + rows * filled, 0, static_cast<std::size_t>(padding * filled) * sizeof(float));
-            for (Index column = 0; column < filled; column += lanes) {
-                for (Index m = 0; m < padded(rows); m += lanes) {
-                    V v[lanes];
-#pragma GCC unroll 16
-                    for (Index i = 0; i < lanes; ++i) {
-                        v[i] = load(sums + (m + i) * filled + column);
-                    }
-                    transpose(v);
-#pragma GCC unroll 16
-                    for (Index i = 0; i < lanes; ++i) {
-                        if (column + i < together) {
-                            store(below + (s + column + i) * below_stride + k + m, v[i]);
-                        }
-                    }
-                }
-            }
+            store_transposed(sums, padded(rows), together, below + s * below_stride + k, below_stride);
         });
     });
 }
@@ -237,19 +307,19 @@ void update_in_blocks(const float* a, Index a_stride, Index samples, Index fan_i
     float* panels = columns_of_a + product_rows * copied_row;
     const Index left = scratch.count - product_rows * copied_row;
     for_each_block(samples, block_depth, 1, [&](Index s, Index depth) {
-        for_each_block(width, left / 2 / depth / cache_line_floats * cache_line_floats,
-                       cache_line_floats, [&](Index j, Index columns) {
-                           copy_panels(step + s * width + j, width, depth, columns, panels);
-                           for_each_group(fan_in, [&]<Index M>(Index k) {
-                               copy_columns<M>(a + s * a_stride + k, a_stride, depth, columns_of_a);
-                               float* rows = W + k * width + j;
-                               for_each_panel(columns, [&]<Index N>(Index column) {
-                                   prefetch_rows<M>(rows + column + 2 * product_columns, width);
-                                   multiply_columns<M, N>(columns_of_a, depth, panels + column * depth,
-                                                          {rows + column, width, rows + column, width});
-                               });
-                           });
-                       });
+        for_each_block(
+            width, columns_that_fit(left / 2, depth), column_unit, [&](Index j, Index columns) {
+                copy_panels(step + s * width + j, width, depth, columns, panels);
+                for_each_group(fan_in, [&]<Index M>(Index k) {
+                    copy_columns<M>(a + s * a_stride + k, a_stride, depth, columns_of_a);
+                    float* rows = W + k * width + j;
+                    for_each_panel(columns, [&]<Index N>(Index column) {
+                        prefetch_rows<M, N>(rows + M * width + column, width);
+                        multiply_columns<M, N>(columns_of_a, depth, panels + panel_begin(column, depth),
+                                               {rows + column, width, rows + column, width});
+                    });
+                });
+            });
     });
 }
 

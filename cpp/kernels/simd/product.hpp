@@ -21,6 +21,8 @@ namespace {
 constexpr Index product_rows = registers == 32 && lanes == cache_line_floats ? 12 : 6;
 constexpr Index product_vectors = registers == 32 && lanes < cache_line_floats ? 4 : 2;
 constexpr Index product_columns = product_vectors * lanes;
+// The least number of columns that are both whole tiles and whole cache lines.
+constexpr Index column_unit = product_columns > cache_line_floats ? product_columns : cache_line_floats;
 
 // Terms that are added up in registers.
 constexpr Index block_depth = 256;
@@ -97,17 +99,38 @@ struct Sum {
     Index to_stride;
 };
 
-// A(m, d) = a[m * a_row + d * a_step], for M rows and N vectors of columns.
+// The rows that a tile asks memory for while it multiplies. They are copied after it, and a copy that had to wait for
+// them would take up to half the time of a product with 32 samples.
+struct Ahead {
+    // Floats of a row that are asked for, those that its copy takes at most.
+    static constexpr Index row_floats = block_depth;
+    // Every so many steps of the depth, a tile asks for some lines: for the fewer, the sooner it is done with a step.
+    static constexpr Index steps = 8;
+    static constexpr Index lines = steps * product_rows * product_columns / (Index{12} * 32);
+    static constexpr Index rows_of(Index depth) {
+        return depth / steps * lines * cache_line_floats / row_floats;
+    }
+
+    const float* rows;
+    Index stride;
+
+    // Before the first of the steps that begin at d: into the second cache, from the beginning of the rows on.
+    void ask(Index d) const {
+        const Index first = d / steps * lines * cache_line_floats;
+        const float* from = rows + first / row_floats * stride + first % row_floats;
+#pragma GCC unroll 16
+        for (Index line = 0; line < lines; ++line) {
+            __builtin_prefetch(from + line * cache_line_floats, 0, 2);
+        }
+    }
+};
+
 template <Index M, Index N>
-[[gnu::always_inline]] inline void multiply_tile(const float* a, Index a_row, Index a_step, Index depth,
-                                                 const float* b, Index b_stride, Sum c) {
-    V sum[M][N] = {};
+[[gnu::always_inline]] inline void add_steps(const float* a, Index a_row, Index a_step, Index depth,
+                                             const float* b, Index b_stride, V (&sum)[M][N]) {
     for (Index d = 0; d < depth; ++d) {
         V row[N];
-#pragma GCC unroll 16
-        for (Index n = 0; n < N; ++n) {
-            row[n] = load(b + n * lanes);
-        }
+        load_tile<N>(b, row);
 #pragma GCC unroll 16
         for (Index m = 0; m < M; ++m) {
             const float value = a[m * a_row];
@@ -119,6 +142,23 @@ template <Index M, Index N>
         a += a_step;
         b += b_stride;
     }
+}
+
+// A(m, d) = a[m * a_row + d * a_step], for M rows and N vectors of columns.
+template <Index M, Index N>
+[[gnu::always_inline]] inline void multiply_tile(const float* a, Index a_row, Index a_step, Index depth,
+                                                 const float* b, Index b_stride, Sum c,
+                                                 const Ahead* ahead = nullptr) {
+    V sum[M][N] = {};
+    Index done = 0;
+    if (ahead != nullptr) {
+        for (; done + Ahead::steps <= depth; done += Ahead::steps) {
+            ahead->ask(done);
+            add_steps<M, N>(a + done * a_step, a_row, a_step, Ahead::steps, b + done * b_stride,
+                            b_stride, sum);
+        }
+    }
+    add_steps<M, N>(a + done * a_step, a_row, a_step, depth - done, b + done * b_stride, b_stride, sum);
 #pragma GCC unroll 16
     for (Index m = 0; m < M; ++m) {
         const float* from = c.from + m * c.from_stride;
@@ -140,18 +180,7 @@ template <Index M, Index N>
     for (Index m = 0; m < M; ++m) {
         load_tile<N>(sums + m * sums_stride, sum[m]);
     }
-    for (Index d = 0; d < depth; ++d) {
-        V row[N];
-        load_tile<N>(b + d * b_stride, row);
-#pragma GCC unroll 16
-        for (Index m = 0; m < M; ++m) {
-            const float value = a[m * a_stride + d];
-#pragma GCC unroll 16
-            for (Index n = 0; n < N; ++n) {
-                sum[m][n] += value * row[n];
-            }
-        }
-    }
+    add_steps<M, N>(a, a_stride, 1, depth, b, b_stride, sum);
 #pragma GCC unroll 16
     for (Index m = 0; m < M; ++m) {
         store_tile<N>(sums + m * sums_stride, sum[m]);
@@ -195,8 +224,9 @@ void multiply(const Product& p, Index width) {
 
 // Tiles of blocks that are copied: A by rows (copy_rows) or by columns (copy_columns), B as panels.
 template <Index M, Index N>
-[[gnu::noinline]] void multiply_rows(const float* a, Index depth, const float* b, Sum c) {
-    multiply_tile<M, N>(a, copied_row, 1, depth, b, N * lanes, c);
+[[gnu::noinline]] void multiply_rows(const float* a, Index depth, const float* b, Sum c,
+                                     const Ahead* ahead) {
+    multiply_tile<M, N>(a, copied_row, 1, depth, b, N * lanes, c, ahead);
 }
 
 template <Index M, Index N>
@@ -204,12 +234,15 @@ template <Index M, Index N>
     multiply_tile<M, N>(a, 1, M, depth, b, N * lanes, c);
 }
 
-// Asks for the lines of M rows that a tile will need.
-template <Index M>
+// Asks for the lines of M rows that a tile will need: into the second cache, because rows that lie a power of two apart
+// have too few places in the first.
+template <Index M, Index N>
 [[gnu::always_inline]] inline void prefetch_rows(const float* rows, Index stride) {
 #pragma GCC unroll 16
     for (Index m = 0; m < M; ++m) {
-        __builtin_prefetch(rows + m * stride, 1);
+        for (Index j = 0; j < N * lanes; j += cache_line_floats) {
+            __builtin_prefetch(rows + m * stride + j, 0, 2);
+        }
     }
 }
 
@@ -228,16 +261,33 @@ void copy_columns(const float* a, Index a_stride, Index depth, float* copy) {
     }
 }
 
-// Copies b (depth x columns) panel by panel: that of column j starts at panels + j * depth.
+// Where the panel of a column begins: a line further on than the panels before it take, against panels that share a
+// place in the caches.
+Index panel_begin(Index column, Index depth) {
+    return column * depth + column / product_columns * cache_line_floats;
+}
+
+// Floats of the panels of so many columns.
+constexpr Index panels_size(Index columns, Index depth) {
+    return columns * depth + (columns / product_columns + 1) * cache_line_floats;
+}
+
+// Columns whose panels take about so many floats: whole units, and at least one.
+Index columns_that_fit(Index floats, Index depth) {
+    const Index units = floats / (depth + 4) / column_unit;
+    return (units > 0 ? units : 1) * column_unit;
+}
+
+// Copies b (depth x columns) panel by panel: that of column j starts at panels + panel_begin(j, depth).
 void copy_panels(const float* b, Index b_stride, Index depth, Index columns, float* panels) {
-    constexpr Index ahead = 8;
+    constexpr Index ahead = 4;
     for (Index d = 0; d < depth; ++d) {
         const float* row = b + d * b_stride;
         for (Index j = 0; j < columns; j += cache_line_floats) {
-            __builtin_prefetch(row + ahead * b_stride + j);
+            __builtin_prefetch(row + ahead * b_stride + j, 0, 2);
         }
         for_each_panel(columns, [&]<Index N>(Index column) {
-            float* to = panels + column * depth + d * N * lanes;
+            float* to = panels + panel_begin(column, depth) + d * N * lanes;
 #pragma GCC unroll 16
             for (Index n = 0; n < N; ++n) {
                 store(to + n * lanes, load(row + column + n * lanes));
@@ -275,7 +325,7 @@ void copy_panels_transposed(const float* b, Index b_stride, Index depth, Index c
     for_each_panel(filled, [&]<Index N>(Index first) {
         for (Index n = 0; n < N; ++n) {
             const Index column = first + n * lanes;
-            float* to = panels + first * depth + n * lanes;
+            float* to = panels + panel_begin(first, depth) + n * lanes;
             for (Index d = 0; d < depth; d += lanes) {
                 V v[lanes];
 #pragma GCC unroll 16
