@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help figures benchmark frontier strategies torture defaults cards notebooks docs test explore lint format sanitize clean
+.PHONY: help figures benchmark sizes frontier strategies torture defaults cards notebooks docs test explore lint format sanitize clean
 
 PYTHON ?=
 ARGS ?=
@@ -76,6 +76,9 @@ figures: $(BENCH)  ## train on MNIST, draw Figures 3-5, judge the claims of the 
 # Not in the chain of extras: what it installs is large.
 benchmark: $(VENV)/.installed-peers  ## compare with PyTorch, scikit-learn, NumPy and JAX; takes a while
 	$(BIN)/python -m benchmarks.peers $(ARGS)
+
+sizes: $(VENV)/.installed-peers  ## the same over widths, depths and batch sizes, on dense inputs
+	$(BIN)/python -m benchmarks.sizes $(ARGS)
 
 frontier: $(BENCH)  ## measure every merge: accuracy kept and time saved with n replicas
 	$(BIN)/python -m benchmarks.frontier $(ARGS)

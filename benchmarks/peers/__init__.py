@@ -105,7 +105,7 @@ def row(name: str) -> Row:
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, the same for all peers: hidden layer of ReLU, softmax, cross-entropy."""
+    """What is trained, the same for all peers: hidden layers of ReLU, softmax, cross-entropy."""
 
     batch_size: int
     learning_rate: float
@@ -113,7 +113,8 @@ class Training:
     # "constant", or "linear": from ``learning_rate`` to 0.
     schedule: str = "constant"
     solver: str = "sgd"  # known to all; some know "momentum" and "adam", too
-    hidden: int = 128
+    hidden: int = 128  # units of a hidden layer
+    layers: int = 1  # of hidden units
     seed: int = 0  # of the shuffling; every epoch goes through all samples in a new order
     # Of ``omp_mlp.train_parallel``, over those of the row.
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,13 @@ def _aligned(X: np.ndarray, scale: int | None = None) -> np.ndarray:
 
 
 def first_weights(
-    n_features: int, hidden: int, *, seed: int = 0
+    n_features: int, hidden: int, *, layers: int = 1, seed: int = 0
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Draw the weights that a training starts from: Glorot's uniform ones, and biases of 0."""
     rng = np.random.default_rng(seed)
-    layers = []
-    for fan_in, fan_out in ((n_features, hidden), (hidden, N_CLASSES)):
+    weights = []
+    for fan_in, fan_out in pairwise([n_features, *[hidden] * layers, N_CLASSES]):
         scale = np.sqrt(6 / (fan_in + fan_out))
         W = rng.uniform(-scale, scale, (fan_in, fan_out)).astype(np.float32)
-        layers.append((W, np.zeros(fan_out, np.float32)))
-    return layers
+        weights.append((W, np.zeros(fan_out, np.float32)))
+    return weights

@@ -63,7 +63,9 @@ class Server:
 
         task = Training(**training)
         X, y = _first(self._data.X, samples), self._data.y[:samples]
-        start = first_weights(self._data.n_features, task.hidden, seed=task.seed)
+        start = first_weights(
+            self._data.n_features, task.hidden, layers=task.layers, seed=task.seed
+        )
         self._network = None
         gc.collect()
         wall, cpu = [], []

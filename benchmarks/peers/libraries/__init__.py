@@ -7,6 +7,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Inputs: TypeAlias = Any  # NumPy's array or SciPy's CSR, as the form of a row says
-# Weights and biases of both layers. omp_mlp and scikit-learn draw their own, from the same
+# Weights and biases of all layers. omp_mlp and scikit-learn draw their own, from the same
 # distribution, and that is timed.
 Start: TypeAlias = list[tuple[np.ndarray, np.ndarray]]

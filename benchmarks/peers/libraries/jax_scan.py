@@ -40,8 +40,10 @@ class Peer:
 
 
 def _forward(parameters: Layers, x: jax.Array) -> jax.Array:
-    (W1, b1), (W2, b2) = parameters
-    return jax.nn.relu(x @ W1 + b1) @ W2 + b2
+    *hidden, (W_out, b_out) = parameters
+    for W, b in hidden:
+        x = jax.nn.relu(x @ W + b)
+    return x @ W_out + b_out
 
 
 def _loss(parameters: Layers, x: jax.Array, y: jax.Array) -> jax.Array:

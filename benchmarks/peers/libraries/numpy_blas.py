@@ -31,20 +31,21 @@ class Peer:
     def train(self, training: Training, X: Inputs, y: np.ndarray, start: Start) -> Start:
         """Train."""
         training.only("sgd")
-        (W1, b1), (W2, b2) = [(W.copy(), b.copy()) for W, b in start]
+        layers = [(W.copy(), b.copy()) for W, b in start]
+        *hidden_layers, (W_out, b_out) = layers
         n, size = len(X), training.batch_size
         add_product = self.add_product
         rates = iter(training.rates(n).ravel())
         rng = np.random.default_rng(training.seed)
 
-        one_hot = np.eye(len(b2), dtype=np.float32)[y]
+        one_hot = np.eye(len(b_out), dtype=np.float32)[y]
         gathered = max(size, GATHERED // size * size)
         X_part = np.empty((gathered, X.shape[1]), np.float32)
-        T_part = np.empty((gathered, len(b2)), np.float32)
-        hidden, delta_hidden = np.empty((2, size, len(b1)), np.float32)
-        delta_out = np.empty((size, len(b2)), np.float32)
-        active = np.empty((size, len(b1)), bool)
-        gradients = np.empty_like(W1), np.empty_like(W2)
+        T_part = np.empty((gathered, len(b_out)), np.float32)
+        # Of each layer: what comes out, the delta of that, and a gradient.
+        outs, deltas = ([np.empty((size, len(b)), np.float32) for _, b in layers] for _ in "ab")
+        active = [np.empty((size, len(b)), bool) for _, b in hidden_layers]
+        gradients = [np.empty_like(W) for W, _ in layers]
 
         for _ in range(training.epochs):
             order = rng.permutation(n)
@@ -57,36 +58,41 @@ class Peer:
                     end = min(begin + size, len(rows))
                     x, t = X_part[begin:end], T_part[begin:end]
                     count = end - begin
-                    h, dh = hidden[:count], delta_hidden[:count]
-                    d, on = delta_out[:count], active[:count]
-
-                    np.dot(x, W1, out=h)
-                    h += b1
-                    np.maximum(h, 0, out=h)
-                    np.dot(h, W2, out=d)
-                    d += b2
+                    a = [x, *(out[:count] for out in outs)]
+                    for k, (W, b) in enumerate(hidden_layers):
+                        np.dot(a[k], W, out=a[k + 1])
+                        a[k + 1] += b
+                        np.maximum(a[k + 1], 0, out=a[k + 1])
+                    d = deltas[-1][:count]
+                    np.dot(a[-2], W_out, out=d)
+                    d += b_out
                     d -= d.max(axis=1, keepdims=True)
                     np.exp(d, out=d)
                     d /= d.sum(axis=1, keepdims=True)
                     d -= t
                     d *= -next(rates) / np.float32(count)
-                    np.dot(d, W2.T, out=dh)
-                    np.greater(h, 0, out=on)
-                    dh *= on
-                    add_product(W2, h, d, gradients[1])
-                    b2 += d.sum(axis=0)
-                    add_product(W1, x, dh, gradients[0])
-                    b1 += dh.sum(axis=0)
-        return [(W1, b1), (W2, b2)]
+                    for k in range(len(hidden_layers), -1, -1):
+                        W, b = layers[k]
+                        if k > 0:
+                            below, on = deltas[k - 1][:count], active[k - 1][:count]
+                            np.dot(d, W.T, out=below)
+                            np.greater(a[k], 0, out=on)
+                            below *= on
+                        add_product(W, a[k], d, gradients[k])
+                        b += d.sum(axis=0)
+                        if k > 0:
+                            d = below
+        return layers
 
     def predict(self, network: Start, X: Inputs) -> np.ndarray:
         """Return labels."""
-        (W1, b1), (W2, b2) = network
-        h = X @ W1
-        h += b1
-        np.maximum(h, 0, out=h)
-        z = h @ W2
-        z += b2
+        *hidden, (W_out, b_out) = network
+        for W, b in hidden:
+            X = X @ W
+            X += b
+            np.maximum(X, 0, out=X)
+        z = X @ W_out
+        z += b_out
         return z.argmax(axis=1)
 
 

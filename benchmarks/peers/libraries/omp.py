@@ -31,11 +31,12 @@ class Peer:
 
     def train(self, training: Training, X: Inputs, y: np.ndarray, _: Start) -> omp_mlp.Model:
         """Train."""
-        training.only("sgd")
+        training.only("sgd", "adam")
         return omp_mlp.train_parallel(
             X,
             y,
-            hidden_layer_sizes=(training.hidden,),
+            hidden_layer_sizes=(training.hidden,) * training.layers,
+            optimizer=training.solver,
             epochs=training.epochs,
             batch_size=training.batch_size,
             learning_rate=training.learning_rate,

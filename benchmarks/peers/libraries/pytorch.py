@@ -44,8 +44,10 @@ class Peer:
             x = torch.from_numpy(X)
             if not isinstance(network, list):
                 return network(x).argmax(1).numpy()
-            (W1, b1), (W2, b2) = network
-            return torch.addmm(b2, torch.addmm(b1, x, W1).relu_(), W2).argmax(1).numpy()
+            *hidden, (W_out, b_out) = network
+            for W, b in hidden:
+                x = torch.addmm(b, x, W).relu_()
+            return torch.addmm(b_out, x, W_out).argmax(1).numpy()
 
 
 def _batches(
@@ -64,10 +66,10 @@ def _batches(
 def _train_module(
     training: Training, X: torch.Tensor, y: torch.Tensor, start: Start
 ) -> nn.Sequential:
-    (W1, _), (W2, _) = start
-    network = nn.Sequential(nn.Linear(*W1.shape), nn.ReLU(), nn.Linear(*W2.shape))
+    modules = [module for W, _ in start for module in (nn.Linear(*W.shape), nn.ReLU())]
+    network = nn.Sequential(*modules[:-1])
     with torch.no_grad():
-        for layer, (W, b) in zip((network[0], network[2]), start, strict=True):
+        for layer, (W, b) in zip(network[::2], start, strict=True):
             layer.weight.copy_(torch.from_numpy(W.T))
             layer.bias.copy_(torch.from_numpy(b))
     optimizer = _optimizer(training, network)
@@ -94,16 +96,21 @@ def _optimizer(training: Training, network: nn.Module) -> torch.optim.Optimizer:
 @torch.no_grad()
 def _train_by_hand(training: Training, X: torch.Tensor, y: torch.Tensor, start: Start) -> Layers:
     training.only("sgd")
-    (W1, b1), (W2, b2) = [(torch.tensor(W), torch.tensor(b)) for W, b in start]
-    W2_transposed = W2.t()
-    one_hot = functional.one_hot(y, len(b2)).float()
+    layers = [(torch.tensor(W), torch.tensor(b)) for W, b in start]
+    *hidden, (W_out, b_out) = layers
+    transposed = [W.t() for W, _ in layers]
+    one_hot = functional.one_hot(y, len(b_out)).float()
     for x, t, rate in _batches(training, X, one_hot):
         scale = -rate / len(x)
-        h = torch.addmm(b1, x, W1).relu_()
-        d = torch.addmm(b2, h, W2).softmax(1).sub_(t)
-        dh = torch.ops.aten.threshold_backward(d.mm(W2_transposed), h, 0)
-        W2.addmm_(h.t(), d, alpha=scale)
-        b2.add_(d.sum(0), alpha=scale)
-        W1.addmm_(x.t(), dh, alpha=scale)
-        b1.add_(dh.sum(0), alpha=scale)
-    return [(W1, b1), (W2, b2)]
+        activations = [x]
+        for W, b in hidden:
+            activations.append(torch.addmm(b, activations[-1], W).relu_())
+        d = torch.addmm(b_out, activations[-1], W_out).softmax(1).sub_(t)
+        for (W, b), W_transposed in zip(reversed(layers), reversed(transposed), strict=True):
+            a = activations.pop()
+            # Of the layer below, with the weights that were there before the step.
+            below = d.mm(W_transposed) if activations else d
+            W.addmm_(a.t(), d, alpha=scale)
+            b.add_(d.sum(0), alpha=scale)
+            d = torch.ops.aten.threshold_backward(below, a, 0) if activations else d
+    return layers

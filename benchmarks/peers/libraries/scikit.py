@@ -24,7 +24,7 @@ class Peer:
         """Train."""
         training.only("sgd", "momentum", "adam")
         classifier = MLPClassifier(
-            hidden_layer_sizes=(training.hidden,),
+            hidden_layer_sizes=(training.hidden,) * training.layers,
             solver="adam" if training.solver == "adam" else "sgd",
             alpha=0.0,
             batch_size=training.batch_size,

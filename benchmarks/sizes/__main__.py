@@ -1,0 +1,90 @@
+"""Compare omp_mlp with PyTorch, NumPy and JAX over sizes of networks and batches, on one core.
+
+    make sizes                                # about ten minutes
+    make sizes ARGS=--quick                   # under a minute, to see that all works
+    python -m benchmarks.sizes --peers torch numpy
+
+In each cell, omp_mlp and its peers train the same network in turn, each in a process of its own on
+the same core. A cell shows the median of the ratios within a turn to the best peer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from ..common import arguments as reading
+from ..common import documents, files, machine, pictures
+from ..common.progress import Progress
+from ..peers.__main__ import chosen_rows, describe_peer, versions_line
+from ..peers.bench import Bench
+from ..peers.data import random_inputs
+from . import grid, tables
+from . import pictures as drawing
+from .measure import OURS, PEERS, compare
+
+COMMAND = "make sizes"
+NAME = "sizes"
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure the map, write all files, print the tables and return the results."""
+    parser = reading.parser(__doc__, "quick", "docs", "resume", "out")
+    known = [*PEERS["sgd"], "torch", "numpy", "jax"]
+    parser.add_argument("--peers", nargs="+", choices=known, default=list(PEERS["sgd"]))
+    parser.add_argument("--rounds", type=reading.positive, metavar="COUNT", help="of each cell (3)")
+    arguments = parser.parse_args(argv)
+    if arguments.docs and arguments.quick:
+        parser.error("--docs takes a whole run")
+    rows, missing = chosen_rows([OURS, *arguments.peers], always_ours=False)
+    options = {
+        "peers": [entry.name for entry in rows],
+        "rounds": arguments.rounds or 3,
+        "quick": arguments.quick,
+    }
+    results = files.Results(
+        arguments.out / f"{NAME}.json",
+        machine.describe_run(COMMAND, options),
+        resume=arguments.resume,
+    )
+    progress = Progress()
+    with contextlib.ExitStack() as stack:
+        bench = Bench(
+            rows,
+            random_inputs(1, 1),
+            grid.MOST_ROWS,
+            arguments.quick,
+            options["rounds"],
+            seeds=1,
+            turn=0.01 if arguments.quick else 0.1,
+            max_samples=grid.MOST_ROWS,
+            say=progress,
+        )
+        stack.callback(bench.end_processes)
+        panels = grid.QUICK if arguments.quick else grid.PANELS
+        cells = results.take("cells", lambda: compare(bench, panels))
+    asked = [entry for entry in rows if entry.name in bench.versions]
+    results.write(
+        peers=results.content.get("peers")
+        or {entry.name: describe_peer(entry, bench) for entry in asked},
+        not_installed=missing,
+        failures=bench.failures,
+    )
+    content = results.content
+    notes = [machine.stamp(content), versions_line(content)]
+    with pictures.style():
+        picture = pictures.save(
+            drawing.draw(cells, notes), arguments.out / NAME, "The map of sizes"
+        )
+    text = tables.block(cells)
+    print("\n".join(["", *notes, "", text]))
+    print(f"\nWritten in {progress.seconds:.0f} s to {arguments.out}.")
+    if arguments.docs:
+        blocks = {NAME: f"{versions_line(content)}\n\n{text}"}
+        documents.publish("benchmarks.md", NAME, content, blocks, [picture])
+    return content
+
+
+if __name__ == "__main__":
+    main()
