@@ -1,8 +1,8 @@
-"""Compare omp_mlp with PyTorch, NumPy and JAX over sizes of networks and batches, on one core.
+"""Compare omp_mlp with PyTorch and NumPy over sizes of networks and batches, on one core.
 
     make sizes                                # about ten minutes
     make sizes ARGS=--quick                   # under a minute, to see that all works
-    python -m benchmarks.sizes --peers torch numpy
+    python -m benchmarks.sizes --peers torch-manual numpy
 
 In each cell, omp_mlp and its peers train the same network in turn, each in a process of its own on
 the same core. A cell shows the median of the ratios within a turn to the best peer.
@@ -31,8 +31,9 @@ NAME = "sizes"
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure the map, write all files, print the tables and return the results."""
     parser = reading.parser(__doc__, "quick", "docs", "resume", "out")
-    known = [*PEERS["sgd"], "torch", "numpy", "jax"]
-    parser.add_argument("--peers", nargs="+", choices=known, default=list(PEERS["sgd"]))
+    parser.add_argument(
+        "--peers", nargs="+", choices=PEERS["sgd"], default=list(PEERS["sgd"]), metavar="PEER"
+    )
     parser.add_argument("--rounds", type=reading.positive, metavar="COUNT", help="of each cell (3)")
     arguments = parser.parse_args(argv)
     if arguments.docs and arguments.quick:
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             arguments.quick,
             options["rounds"],
             seeds=1,
-            turn=0.01 if arguments.quick else 0.1,
+            turn=0.01 if arguments.quick else 0.2,
             max_samples=grid.MOST_ROWS,
             say=progress,
         )

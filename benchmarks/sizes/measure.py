@@ -12,7 +12,7 @@ from .grid import Panel
 
 OURS = "omp_mlp"
 PEERS = {
-    "sgd": ("torch-nn", "torch-manual", "numpy", "numpy-blas", "jax"),
+    "sgd": ("torch-nn", "torch-manual", "numpy", "numpy-blas"),
     "adam": ("torch-nn",),
 }
 # So small that no training diverges, whatever its size. The time of a step does not depend on it.
