@@ -115,9 +115,30 @@ MODULES = {
 # What a training is put together from, in this order: each knows those before it, and all modules
 # that are not listed, which know none of these.
 ORDER = ["merging", "cadence", "options", "costs", "data", "network", "plan", "lbfgs", "run"]
-ORDER += ["search", "automatic", "keywords", "train", "sklearn", "plot", "cli", "__main__"]
+ORDER += [
+    "search",
+    "automatic",
+    "keywords",
+    "train",
+    "distributed",
+    "mpi",
+    "sklearn",
+    "plot",
+    "cli",
+    "__main__",
+]
 REQUIRED = {"numpy", "safetensors"}
-OPTIONAL = {"google", "joblib", "matplotlib", "onnx", "pooch", "pyarrow", "scipy", "sklearn"}
+OPTIONAL = {
+    "google",
+    "joblib",
+    "matplotlib",
+    "mpi4py",
+    "onnx",
+    "pooch",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+}
 OPTIONAL |= {"threadpoolctl", "torch", "tqdm", "typing_extensions"}
 # Classes that are made of another library's: these modules are imported where they are used.
 MADE_OF = {"convert.torch_modules": {"torch"}, "sklearn": {"joblib", "sklearn"}}

@@ -91,6 +91,7 @@ void bind_merge(py::module_& m) {
         .def_readonly("cadence", &MergeMethod::cadence)
         .def_readonly("needs_base", &MergeMethod::needs_base)
         .def_readonly("may_skip", &MergeMethod::may_skip)
+        .def_property_readonly("merges_by_sums", &merges_by_sums)
         .def_property_readonly("options", [](const MergeMethod& method) {
             return std::vector(method.options.begin(), method.options.end());
         });

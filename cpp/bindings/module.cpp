@@ -9,6 +9,7 @@
 #include "bindings/merge.hpp"
 #include "bindings/network.hpp"
 #include "bindings/optimizer.hpp"
+#include "bindings/ranks.hpp"
 #include "bindings/samples.hpp"
 #include "bindings/train.hpp"
 
@@ -22,6 +23,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     omp_mlp::bind_network(m);
     omp_mlp::bind_optimizer(m);
     omp_mlp::bind_merge(m);
+    omp_mlp::bind_ranks(m);
     omp_mlp::bind_train(m);
     omp_mlp::bind_full_batch(m);
 }

@@ -13,6 +13,7 @@
 #include "bindings/names.hpp"
 #include "bindings/network.hpp"
 #include "bindings/optimizer.hpp"
+#include "bindings/ranks.hpp"
 #include "bindings/samples.hpp"
 #include "bindings/structs.hpp"
 #include "training/train.hpp"
@@ -159,14 +160,16 @@ PyTrainResult train_network(const PyNetwork& start, const PySamples& X, const Py
                             const TrainOptions& options,
                             const std::optional<py::function>& after_first_round,
                             const std::optional<py::function>& after_round,
-                            const std::optional<py::function>& during_round) {
+                            const std::optional<py::function>& during_round, const PyRanks* ranks) {
     const Network& network = start.network;
     const Samples samples =
         options.strategy == Strategy::replica ? X.for_replicas(options.batch.first_layer) : X.samples;
     const Targets targets = y.view(samples.rows, network.shape.outputs());
     const Observer observer = make_observer(network, after_first_round, after_round, during_round);
-    const TrainResult result = without_gil(
-        [&] { return train(network, samples, targets, options, start.parameters, observer); });
+    const TrainResult result = without_gil([&] {
+        return train(network, samples, targets, options, start.parameters, observer,
+                     ranks != nullptr ? &ranks->ranks : nullptr);
+    });
     PyTrainResult converted = to_python(network, result);
     if (result.interruption) {
         raise_with(std::move(converted), result.interruption);
@@ -213,7 +216,7 @@ void bind_train(py::module_& m) {
         .def_readonly("retreats", &PyTrainResult::retreats)
         .def_readonly("divergence", &PyTrainResult::divergence);
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "targets"_a, "options"_a,
-          "after_first_round"_a, "after_round"_a, "during_round"_a);
+          "after_first_round"_a, "after_round"_a, "during_round"_a, "ranks"_a);
     m.def("history_columns", [] {
         py::dict meanings("samples"_a = "samples trained on by the end of the round");
         for (const HistoryColumn& column : history_columns) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <numeric>
+#include <span>
 
 namespace omp_mlp {
 namespace {
@@ -77,7 +78,7 @@ float project(const Samples& X, Index row, const std::vector<float>& mean) {
 
 }  // namespace
 
-Centering measure_centering(const Samples& X, const ForEach& for_each) {
+Centering measure_centering(const Samples& X, const ForEach& for_each, Communicator* communicator) {
     constexpr Index pieces = 16;  // the same for any number of workers
     const auto columns = static_cast<std::size_t>(X.columns);
     const auto begin = [&X](Index piece) { return piece * X.rows / pieces; };
@@ -88,15 +89,23 @@ Centering measure_centering(const Samples& X, const ForEach& for_each) {
         add_rows(X, begin(piece), begin(piece + 1), own.data());
     });
 
+    // The sums of the columns, and behind them the number of rows.
+    std::vector<double> total(columns + 1);
+    for (std::size_t k = 0; k < columns; ++k) {
+        for (const std::vector<double>& piece : sums) {
+            total[k] += piece[k];
+        }
+    }
+    total.back() = static_cast<double>(X.rows);
+    if (communicator != nullptr) {
+        communicator->add_up(std::span{total});
+    }
+
     Centering centering;
     const double unit = X.kind == Samples::Kind::dense_uint8 ? static_cast<double>(X.scale) : 1.0;
     double squared_norm = 0.0;
     for (std::size_t k = 0; k < columns; ++k) {
-        double sum = 0.0;
-        for (const std::vector<double>& piece : sums) {
-            sum += piece[k];
-        }
-        const double mean = X.rows > 0 ? unit * sum / static_cast<double>(X.rows) : 0.0;
+        const double mean = total.back() > 0.0 ? unit * total[k] / total.back() : 0.0;
         centering.mean.push_back(static_cast<float>(mean));
         squared_norm += static_cast<double>(centering.mean[k]) * static_cast<double>(centering.mean[k]);
     }

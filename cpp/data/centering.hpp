@@ -9,6 +9,7 @@
 
 #include <vector>
 
+#include "base/communicator.hpp"
 #include "base/for_each.hpp"
 #include "data/samples.hpp"
 
@@ -20,7 +21,9 @@ struct Centering {
     float squared_norm;             // mu . mu
 };
 
-// The sums do not depend on how for_each runs its loops.
-Centering measure_centering(const Samples& X, const ForEach& for_each);
+// The sums do not depend on how for_each runs its loops. With a communicator, the means are those of the
+// samples of all ranks.
+Centering measure_centering(const Samples& X, const ForEach& for_each,
+                            Communicator* communicator = nullptr);
 
 }  // namespace omp_mlp

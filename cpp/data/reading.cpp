@@ -27,12 +27,12 @@ double density(const Samples& X) {
     return entries > 0 ? static_cast<double>(nonzeros) / static_cast<double>(entries) : 0.0;
 }
 
-Reading choose_reading(FirstLayer wish, const Samples& X) {
+Reading choose_reading(FirstLayer wish, const Samples& X, std::optional<double> known) {
     if (wish == FirstLayer::automatic) {
         // Sparse and dense reading are equally fast at 0.65 with AVX2 and at 0.95 with AVX-512, for
         // batches of 1 to 128. This lies between the two.
         constexpr double crossover = 0.8;
-        wish = density(X) < crossover ? FirstLayer::sparse : FirstLayer::dense;
+        wish = (known ? *known : density(X)) < crossover ? FirstLayer::sparse : FirstLayer::dense;
     }
     if (wish == FirstLayer::dense) {
         return Reading::dense;
@@ -40,14 +40,15 @@ Reading choose_reading(FirstLayer wish, const Samples& X) {
     return X.kind == Samples::Kind::csr ? Reading::lists : Reading::marks;
 }
 
-Reading choose_replica_reading(FirstLayer wish, const Samples& X, Index batch_size) {
+Reading choose_replica_reading(FirstLayer wish, const Samples& X, Index batch_size,
+                               std::optional<double> known) {
     constexpr double thinnest = 0.03;
     constexpr Index most_entries = Index{1} << 20;
     constexpr Index most_together = 32;
-    const Reading reading = choose_reading(wish, X);
+    const Reading reading = choose_reading(wish, X, known);
     const bool spread = reading == Reading::lists &&
                         std::max(batch_size, most_together) * X.columns <= most_entries &&
-                        density(X) >= thinnest;
+                        (known ? *known : density(X)) >= thinnest;
     return spread ? Reading::marks : reading;
 }
 

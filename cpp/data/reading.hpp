@@ -5,6 +5,8 @@
 // density the two are equally fast.
 #pragma once
 
+#include <optional>
+
 #include "data/samples.hpp"
 
 namespace omp_mlp {
@@ -18,13 +20,14 @@ enum class Reading { lists, marks, dense };
 // The share of nonzeros in X, estimated from up to 256 rows at equal distances: a function of X alone.
 double density(const Samples& X);
 
-// Resolves `automatic`. Obeys the other wishes.
-Reading choose_reading(FirstLayer wish, const Samples& X);
+// Resolves `automatic`. Obeys the other wishes. `known`: the density to go by, if not that of X.
+Reading choose_reading(FirstLayer wish, const Samples& X, std::optional<double> known = std::nullopt);
 
 // The same for replicas that train on batches of this size. Rows of CSR are spread out in the workspace,
 // unless they are so thin that finding their nonzeros would take longer than using them, or a batch of
 // them takes much memory.
-Reading choose_replica_reading(FirstLayer wish, const Samples& X, Index batch_size);
+Reading choose_replica_reading(FirstLayer wish, const Samples& X, Index batch_size,
+                               std::optional<double> known = std::nullopt);
 
 // The number of samples of a stretch, which makes one visit of the first layer: one batch, or several
 // small ones. In a longer stretch more samples share the visit, and need more products with each other.

@@ -8,15 +8,6 @@
 #include <utility>
 
 namespace omp_mlp {
-namespace {
-
-ReplicaRows rows_of(const MergeInput& input, const Slice& slice) {
-    const bool is_deferred = input.deferred != nullptr && slice.begin < input.deferred->end;
-    return {input.replicas.data(), static_cast<Index>(input.replicas.size()), slice.begin,
-            slice.end - slice.begin, is_deferred ? input.deferred : nullptr};
-}
-
-}  // namespace
 
 Merger::Merger(const MergeMethod& method, std::vector<OptionValue> options,
                std::span<const Index> layer_ends, const OuterStep& outer, Index replicas)
@@ -27,17 +18,13 @@ Merger::Merger(const MergeMethod& method, std::vector<OptionValue> options,
     // worker adds up over the slices what a method measures for each pair of replicas.
     const bool measures_pairs = method.measure != nullptr && !method.measure->adds_updates;
     const Index size = replicas >= 64 && !measures_pairs ? slice_floats / 4 : slice_floats;
-    Index begin = 0;
-    for (std::size_t layer = 0; layer < layer_ends.size(); ++layer) {
-        for (; begin < layer_ends[layer]; begin = slices_.back().end) {
-            slices_.push_back({begin, std::min(begin + size, layer_ends[layer]), layer});
-        }
-    }
+    slices_ = slices_of(layer_ends, size);
+    const auto parameters = static_cast<std::size_t>(layer_ends.back());
     if (outer.momentum != 0.0) {
-        velocity_.resize(static_cast<std::size_t>(begin));
+        velocity_.resize(parameters);
     }
     if (method.measure != nullptr && method.measure->adds_updates) {
-        updates_.resize(static_cast<std::size_t>(begin));
+        updates_.resize(parameters);
     }
 }
 

@@ -8,15 +8,9 @@
 #include "base/for_each.hpp"
 #include "merging/methods.hpp"
 #include "merging/outer_step.hpp"
+#include "merging/slices.hpp"
 
 namespace omp_mlp {
-
-// A piece of the flat buffer; it lies within one layer.
-struct Slice {
-    Index begin;
-    Index end;
-    std::size_t layer;
-};
 
 // Applies a method slice by slice, then the outer step. The slices are the same for any number of
 // workers, and their measurements are added up in order. So the result has the same bits, too.

@@ -16,7 +16,7 @@ using Sums = std::span<const double>;
 using Options = std::span<const OptionValue>;
 
 void average(const MergeInput& input, Options /*options*/, Sums /*sums*/, Weights weights) {
-    std::ranges::fill(weights, 1.0 / static_cast<double>(input.replicas.size()));
+    std::ranges::fill(weights, 1.0 / static_cast<double>(input.count()));
 }
 
 void sum(const MergeInput& /*input*/, Options /*options*/, Sums /*sums*/, Weights weights) {
@@ -33,7 +33,7 @@ constexpr MergeOption delta_sum_options[] = {
 
 void delta_sum(const MergeInput& input, Options options, Sums /*sums*/, Weights weights) {
     const auto& [word, number] = options[0];
-    const auto n = static_cast<double>(input.replicas.size());
+    const auto n = static_cast<double>(input.count());
     std::ranges::fill(weights, word == "1/n" ? 1.0 / n : word.empty() ? number : 1.0 / std::sqrt(n));
 }
 
@@ -53,7 +53,7 @@ constexpr Measure diversity = {
 
 void gradient_diversity(const MergeInput& input, Options /*options*/, Sums norms, Weights weights) {
     const double ratio = norms[1] > 0.0 ? norms[0] / norms[1] : 1.0;
-    std::ranges::fill(weights, std::clamp(ratio, 1.0 / static_cast<double>(input.replicas.size()), 1.0));
+    std::ranges::fill(weights, std::clamp(ratio, 1.0 / static_cast<double>(input.count()), 1.0));
 }
 
 // The lower triangle of the matrix of all d_i . d_j, row by row.
@@ -198,6 +198,10 @@ const MergeMethod& merge_method(std::string_view name) {
         names += (names.empty() ? "'" : ", '") + std::string{method.name} + "'";
     }
     throw std::invalid_argument{"merge must be one of " + names + "; got '" + std::string{name} + "'"};
+}
+
+bool merges_by_sums(const MergeMethod& method) {
+    return method.weigh != nullptr && (method.measure == nullptr || method.measure->adds_updates);
 }
 
 }  // namespace omp_mlp

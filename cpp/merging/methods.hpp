@@ -19,6 +19,11 @@ struct MergeInput {
     std::span<const double> sample_share;    // of each replica in the samples of the round; sums to 1
     const float* base;                       // where the round started, or null if there is none
     const Deferred* deferred = nullptr;      // work that the replicas leave to the merge, if any
+    // Where other ranks have replicas, too, sample_share is that of all of them, and this is the place of
+    // replicas[0] among them.
+    std::size_t first = 0;
+
+    std::size_t count() const { return sample_share.size(); }  // replicas of all ranks
 };
 
 // A setting of a method: a number, or one of a few words.
@@ -70,5 +75,9 @@ std::span<const MergeMethod> merge_methods();
 
 // Throws std::invalid_argument, listing the names, if there is no method of that name.
 const MergeMethod& merge_method(std::string_view name);
+
+// Whether sums over the replicas are all that the method has to know of them. Then ranks can add up sums
+// of their own replicas.
+bool merges_by_sums(const MergeMethod& method);
 
 }  // namespace omp_mlp

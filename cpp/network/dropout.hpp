@@ -17,6 +17,7 @@ namespace omp_mlp {
 struct Dropout {
     std::span<const double> rates;  // of each hidden layer; empty: no dropout
     std::uint64_t seed = 0;
+    Index first_sample = 0;  // what sample 0 here is among the samples of all ranks
 
     bool drops() const { return !rates.empty(); }
     double rate(std::size_t layer) const { return layer < rates.size() ? rates[layer] : 0.0; }
@@ -24,7 +25,7 @@ struct Dropout {
     // Of the stream whose draw u is that of unit u.
     std::uint64_t key(Index epoch, Index sample, std::size_t layer) const {
         return derive(stream_key(seed, Purpose::dropout, static_cast<std::uint64_t>(epoch),
-                                 static_cast<std::uint64_t>(sample)),
+                                 static_cast<std::uint64_t>(first_sample + sample)),
                       layer);
     }
 };

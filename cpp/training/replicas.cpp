@@ -4,9 +4,12 @@
 #include <cmath>
 #include <optional>
 #include <utility>
+#include <variant>
 
 #include "base/finite.hpp"
 #include "merging/merger.hpp"
+#include "merging/sum_merger.hpp"
+#include "training/gathered_replicas.hpp"
 #include "training/replica.hpp"
 #include "training/trained.hpp"
 
@@ -15,7 +18,9 @@ namespace {
 
 Reading reading_of(const Task& task) {
     const BatchOptions& batch = task.options.batch;
-    return choose_replica_reading(batch.first_layer, task.X, batch.batch_size);
+    return choose_replica_reading(
+        batch.first_layer, task.X, batch.batch_size,
+        task.ranks != nullptr ? std::optional{task.ranks->density} : std::nullopt);
 }
 
 std::vector<Index> layer_ends(const Shape& shape) {
@@ -26,6 +31,23 @@ std::vector<Index> layer_ends(const Shape& shape) {
     return ends;
 }
 
+// Merges all replicas where this process has them all, or sums over the ranks.
+using AnyMerger = std::variant<Merger, SumMerger>;
+
+AnyMerger make_merger(const Task& task, const MergeMethod& method,
+                      const std::vector<OptionValue>& options, const OuterStep& outer) {
+    const std::vector<Index> ends = layer_ends(task.network.shape);
+    if (task.ranks == nullptr) {
+        return AnyMerger{std::in_place_type<Merger>, method, options, ends, outer, task.options.threads};
+    }
+    if (task.ranks->gathers) {
+        return AnyMerger{std::in_place_type<Merger>, method, options, ends, outer,
+                         task.ranks->replicas()};
+    }
+    return AnyMerger{std::in_place_type<SumMerger>, method, options, ends, outer,
+                     *task.ranks->communicator};
+}
+
 class Replicas final : public TrainingStrategy {
 public:
     explicit Replicas(const Task& task)
@@ -34,22 +56,26 @@ public:
           means_(static_cast<std::size_t>(task.network.shape[0].fan_in + 1)),
           no_shift_(static_cast<std::size_t>(task.network.shape[0].stride)),
           replicas_(static_cast<std::size_t>(task.options.threads)),
-          results_(replicas_.size()),
-          merger_{*merging().method, merging().method_options, layer_ends(task.network.shape),
-                  merging().outer, task.options.threads} {
+          leftovers_(replicas_.size()),
+          results_(
+              static_cast<std::size_t>(ranks() != nullptr ? ranks()->replicas() : task.options.threads)),
+          merger_{make_merger(task, *merging().method, merging().method_options, merging().outer)} {
         if (task.centering != nullptr) {
             std::ranges::copy(task.centering->mean, means_.begin());
         }
         if (merging().last_method != nullptr) {
-            last_merger_.emplace(*merging().last_method, std::vector<OptionValue>{},
-                                 layer_ends(task.network.shape), OuterStep{1.0, 0.0, false},
-                                 task.options.threads);
+            last_merger_.emplace(
+                make_merger(task, *merging().last_method, {}, OuterStep{1.0, 0.0, false}));
+        }
+        if (ranks() != nullptr && ranks()->gathers) {
+            const LayerShape& first = task.network.shape[0];
+            gathered_.emplace(*ranks(), task.network.shape.size(), TouchedRows::words(first),
+                              first.stride);
         }
     }
 
     Rounds rounds() const override {
-        const Index longest = task_.options.epochs * block(task_.X.rows, task_.options.threads, 0).size;
-        return {longest, merging().every, task_.options.batch.batch_size};
+        return {length(), merging().every, task_.options.batch.batch_size};
     }
 
     // Every replica trains on its positions of the round, from the master on.
@@ -62,21 +88,25 @@ public:
             task_.options.threads,
             [&](Index i) {
                 std::optional<Replica>& replica = replicas_[static_cast<std::size_t>(i)];
-                Result& result = results_[static_cast<std::size_t>(i)];
+                Result& result = results_[first_replica() + static_cast<std::size_t>(i)];
                 if (!replica) {
                     // Its own thread makes it, so its memory is near that thread's core.
                     replica.emplace(task_, reading_, task_.options.optimizer, shard(i));
                 }
                 start(round, master, handover, i, *replica);
                 result.trained = replica->train(round.begin, round.end, handover, heartbeat);
-                result.leftovers = replica->leftovers(handover);
+                leftovers_[static_cast<std::size_t>(i)] = replica->leftovers(handover);
                 result.is_finite = std::isfinite(result.trained.loss_sum) &&
                                    (!look || all_finite(replica->parameters.flat()));
-                if (!result.is_finite && !merging().skip_nonfinite) {
-                    throw divergence(round, i, master);
-                }
             },
             [&] { heartbeat.wait(); });
+        if (ranks() != nullptr) {
+            ranks()->share(std::span{results_});
+        }
+        const auto diverged = std::ranges::find(results_, false, &Result::is_finite);
+        if (diverged != results_.end() && !merging().skip_nonfinite) {
+            throw divergence(round, diverged - results_.begin(), master);
+        }
         std::vector<Trained> trained;
         trained.reserve(results_.size());
         for (const Result& result : results_) {
@@ -88,42 +118,43 @@ public:
     // The replicas become the next master.
     void collect(Team& team, const Round& round, const Parameters& base, Parameters& master,
                  RoundReport& report) override {
-        std::vector<const float*> replicas;
-        std::vector<double> share;
-        std::vector<const std::uint64_t*> touched;
-        std::vector<const float*> shifts;
+        if (gathered_) {
+            gather(handover_after(round) == Handover::with_leftovers);
+        }
+        ToMerge merged;
         Index samples = 0;
-        for (std::size_t r = 0; r < replicas_.size(); ++r) {
-            const Result& result = results_[r];
-            if (!result.is_finite) {
+        for (std::size_t r = 0; r < results_.size(); ++r) {
+            if (!results_[r].is_finite) {
                 report.skipped.push_back(static_cast<Index>(r));
                 continue;
             }
-            // Every replica was made in the first round.
-            // NOLINTNEXTLINE(bugprone-unchecked-optional-access)
-            replicas.push_back(replicas_[r]->parameters.flat().data());
-            share.push_back(static_cast<double>(result.trained.samples));
-            samples += result.trained.samples;
-            if (result.leftovers) {
-                const std::span<const float> shift = result.leftovers->shift;
-                touched.push_back(result.leftovers->touched);
-                shifts.push_back(shift.empty() ? no_shift_.data() : shift.data());
+            merged.share.push_back(static_cast<double>(results_[r].trained.samples));
+            samples += results_[r].trained.samples;
+            if (gathered_) {
+                add_gathered(static_cast<Index>(r), round, merged);
+            } else if (r >= first_replica() && r < first_replica() + replicas_.size()) {
+                add_own(r - first_replica(), merged);
+            } else if (r < first_replica()) {
+                ++merged.first;
             }
         }
-        if (replicas.empty()) {
+        if (merged.share.empty()) {
             throw divergence(round, 0, base);
         }
-        for (double& part : share) {
+        for (double& part : merged.share) {
             part = samples > 0 ? part / static_cast<double>(samples)
-                               : 1.0 / static_cast<double>(share.size());
+                               : 1.0 / static_cast<double>(merged.share.size());
         }
         // Either all replicas left work over, or none did.
         const LayerShape& first = task_.network.shape[0];
-        const Deferred deferred{touched.data(), base.flat().data(), means_.data(),
-                                shifts.data(),  first.stride,       first.end()};
-        Merger& merger = round.is_last && last_merger_ ? *last_merger_ : merger_;
-        merger.merge({replicas, share, base.flat().data(), touched.empty() ? nullptr : &deferred},
-                     momentum_factor(round), in_parallel(team), master.flat().data());
+        const Deferred deferred{merged.touched.data(), base.flat().data(), means_.data(),
+                                merged.shifts.data(),  first.stride,       first.end()};
+        const MergeInput input{merged.replicas, merged.share, base.flat().data(),
+                               merged.touched.empty() ? nullptr : &deferred, merged.first};
+        const double factor = momentum_factor(round);
+        std::visit(
+            [&](auto& merger) { merger.merge(input, factor, in_parallel(team), master.flat().data()); },
+            round.is_last && last_merger_ ? *last_merger_ : merger_);
         if (!round.is_last) {
             merge_states(team);
         }
@@ -142,14 +173,61 @@ public:
     }
 
 private:
-    // The state of a replica after a round.
+    // What all ranks know of a replica after a round.
     struct Result {
         Trained trained;
-        std::optional<Leftovers> leftovers;
         bool is_finite = true;
     };
 
+    // The replicas whose parameters this rank merges.
+    struct ToMerge {
+        std::vector<const float*> replicas;
+        std::vector<double> share;  // of all replicas, of the other ranks, too
+        std::vector<const std::uint64_t*> touched;
+        std::vector<const float*> shifts;
+        std::size_t first = 0;  // the place of replicas[0] in share
+    };
+
+    void add_own(std::size_t i, ToMerge& merged) const {
+        // Every replica was made in the first round.
+        // NOLINTNEXTLINE(bugprone-unchecked-optional-access)
+        merged.replicas.push_back(replicas_[i]->parameters.flat().data());
+        if (const std::optional<Leftovers>& left = leftovers_[i]) {
+            merged.touched.push_back(left->touched);
+            merged.shifts.push_back(left->shift.empty() ? no_shift_.data() : left->shift.data());
+        }
+    }
+
+    void gather(bool with_leftovers) {
+        for (std::size_t i = 0; i < replicas_.size(); ++i) {
+            // NOLINTNEXTLINE(bugprone-unchecked-optional-access)
+            gathered_->set(static_cast<Index>(i), replicas_[i]->parameters.flat(), leftovers_[i]);
+        }
+        gathered_->gather(with_leftovers);
+    }
+
+    void add_gathered(Index r, const Round& round, ToMerge& merged) const {
+        merged.replicas.push_back(gathered_->parameters(r));
+        if (handover_after(round) == Handover::with_leftovers) {
+            merged.touched.push_back(gathered_->touched(r));
+            merged.shifts.push_back(gathered_->shift(r));
+        }
+    }
+
     const MergeOptions& merging() const { return task_.options.merge; }
+    const Ranks* ranks() const { return task_.ranks; }
+
+    // The place of this rank's replicas among those of all ranks.
+    std::size_t first_replica() const {
+        return ranks() != nullptr ? static_cast<std::size_t>(ranks()->first_replica()) : 0;
+    }
+
+    // Of the longest stream.
+    Index length() const {
+        const Index longest = ranks() != nullptr ? ranks()->longest_shard
+                                                 : block(task_.X.rows, task_.options.threads, 0).size;
+        return task_.options.epochs * longest;
+    }
 
     // The only place that decides whether replicas leave work to the merge. They may not where anything
     // else looks at the replicas, nor where a step visits all rows.
@@ -165,7 +243,8 @@ private:
                Replica& replica) const {
         const TrainOptions& options = task_.options;
         if (round.number == 0 && !options.shared_start && options.warmup_samples == 0) {
-            initialize(task_.network.shape, options.init, options.seed, i, replica.parameters);
+            initialize(task_.network.shape, options.init, options.seed,
+                       static_cast<Index>(first_replica()) + i, replica.parameters);
         } else {
             replica.load(master.flat(), handover);
         }
@@ -181,7 +260,7 @@ private:
             if (state == nullptr) {
                 return;
             }
-            const bool is_merged = results_[r].is_finite;
+            const bool is_merged = results_[first_replica() + r].is_finite;
             if (!is_merged || merging().state == StateAtMerge::reset) {
                 state->reset();
             }
@@ -204,14 +283,20 @@ private:
     // SlowMo's factor: the ratio of this round's learning rate to the last round's, but at most 1. A rate
     // that rises from 0 or from next to it, as schedules do, would blow M up.
     double momentum_factor(const Round& round) {
-        const double rate = task_.options.optimizer.learning_rate.at(round.begin, shard(0).length());
+        const double rate = task_.options.optimizer.learning_rate.at(round.begin, length());
         const double before = std::exchange(rate_, rate);
         return merging().momentum_follows_rate && rate < before ? rate / before : 1.0;
     }
 
     Shard shard(Index i) const {
         const TrainOptions& options = task_.options;
-        return {task_.X.rows, options.threads, i, options.epochs, options.shuffle, options.seed};
+        return {task_.X.rows,
+                options.threads,
+                i,
+                options.epochs,
+                options.shuffle,
+                options.seed,
+                static_cast<Index>(first_replica())};
     }
 
     Task task_;
@@ -219,10 +304,12 @@ private:
     Buffer means_;     // of the first layer's inputs, or zeros; the last is its bias's, 0
     Buffer no_shift_;  // zeros, where replicas have none
     std::vector<std::optional<Replica>> replicas_;
-    std::vector<Result> results_;
-    double rate_ = 0.0;  // the learning rate at the start of the last round; of none yet, 0
-    Merger merger_;
-    std::optional<Merger> last_merger_;
+    std::vector<std::optional<Leftovers>> leftovers_;
+    std::vector<Result> results_;  // of the replicas of all ranks
+    double rate_ = 0.0;            // the learning rate at the start of the last round; of none yet, 0
+    AnyMerger merger_;
+    std::optional<AnyMerger> last_merger_;
+    std::optional<GatheredReplicas> gathered_;  // if merges see the parameters of all ranks
 };
 
 }  // namespace

@@ -18,10 +18,11 @@ enum class Shuffle { none, shards, global };
 
 class Shard {
 public:
+    // `first_replica`: what replica 0 here is among the replicas of all ranks.
     Shard(Index samples, Index replicas, Index replica, Index epochs, Shuffle shuffle,
-          std::uint64_t seed)
+          std::uint64_t seed, Index first_replica = 0)
         : samples_{samples},
-          replica_{replica},
+          stream_{first_replica + replica},
           block_{block(samples, replicas, replica)},
           length_{epochs * block_.size},
           shuffle_{shuffle},
@@ -51,7 +52,7 @@ public:
     Epoch epoch(Index number) const {
         const bool global = shuffle_ == Shuffle::global;
         const auto n = static_cast<std::uint64_t>(global ? samples_ : block_.size);
-        const auto stream = static_cast<std::uint64_t>(global ? 0 : replica_);
+        const auto stream = static_cast<std::uint64_t>(global ? 0 : stream_);
         const auto key = stream_key(seed_, Purpose::order, stream, static_cast<std::uint64_t>(number));
         return {global ? block_.begin : 0, global ? 0 : block_.begin, shuffle_ != Shuffle::none,
                 Permutation(n, key)};
@@ -59,7 +60,7 @@ public:
 
 private:
     Index samples_;
-    Index replica_;
+    Index stream_;  // of random numbers, without a shuffle over all samples
     Block block_;
     Index length_;
     Shuffle shuffle_;

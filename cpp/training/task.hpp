@@ -7,6 +7,7 @@
 #include "network/dropout.hpp"
 #include "network/network.hpp"
 #include "training/options.hpp"
+#include "training/ranks.hpp"
 
 namespace omp_mlp {
 
@@ -16,9 +17,12 @@ struct Task {
     const Samples& X;
     const Targets& targets;
     const TrainOptions& options;
-    const Centering* centering;  // null, or the means that are taken off the inputs
+    const Centering* centering;    // null, or the means that are taken off the inputs
+    const Ranks* ranks = nullptr;  // null: this process trains alone
 
-    Dropout dropout() const { return {options.dropout, options.seed}; }
+    Dropout dropout() const {
+        return {options.dropout, options.seed, ranks != nullptr ? ranks->first_row : 0};
+    }
 };
 
 }  // namespace omp_mlp

@@ -8,7 +8,7 @@ namespace omp_mlp {
 TouchedRows::TouchedRows(const LayerShape& first_layer)
     : rows_{first_layer.fan_in},
       stride_{first_layer.stride},
-      bits_(static_cast<std::size_t>(first_layer.fan_in / 64 + 1)) {
+      bits_(static_cast<std::size_t>(words(first_layer))) {
     touch_all();
 }
 

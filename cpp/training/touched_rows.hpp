@@ -17,6 +17,9 @@ class TouchedRows {
 public:
     explicit TouchedRows(const LayerShape& first_layer);
 
+    // Of the bits.
+    static Index words(const LayerShape& first_layer) { return first_layer.fan_in / 64 + 1; }
+
     // The bits, as Deferred has them. The biases' row is always among them.
     const std::uint64_t* bits() const { return bits_.data(); }
 

@@ -28,9 +28,10 @@ template <typename Start>
 class Training {
 public:
     // `options` are those of every task that is run. The training lowers the learning rate in them.
-    Training(const Observer& observer, TrainOptions& options, Start start)
+    Training(const Observer& observer, TrainOptions& options, Start start, const Ranks* ranks)
         : observer_{observer},
           options_{options},
+          ranks_{ranks},
           heartbeat_{observer.during_round},
           start_{std::move(start)},
           masters_{start_()},
@@ -173,8 +174,10 @@ private:
 
     void tell(RoundReport report, Team& team) {
         history_.push_back(std::move(report));
-        stops_ = (observer_.after_round && observer_.after_round(history_.back(), outcome(team))) ||
-                 heartbeat_.stopped();
+        const bool wish =
+            (observer_.after_round && observer_.after_round(history_.back(), outcome(team))) ||
+            heartbeat_.stopped();
+        stops_ = ranks_ != nullptr ? ranks_->any_stops(wish) : wish;
     }
 
     // What the training would return now.
@@ -206,6 +209,7 @@ private:
 
     const Observer& observer_;
     TrainOptions& options_;
+    const Ranks* ranks_;  // null: this process trains alone
     Heartbeat heartbeat_;
     Start start_;
     Masters masters_;
@@ -234,20 +238,22 @@ Parameters first_master(const Shape& shape, const TrainOptions& options,
 
 TrainResult train(const Network& network, const Samples& X, const Targets& targets,
                   const TrainOptions& options, const std::optional<Parameters>& start,
-                  const Observer& observer) {
+                  const Observer& observer, const Ranks* ranks) {
     TrainOptions own = options;
-    Training training{observer, own, [&] { return first_master(network.shape, options, start); }};
+    Training training{observer, own, [&] { return first_master(network.shape, options, start); }, ranks};
     const auto lead = [&](Team& team) {
         std::optional<Centering> centering;
         if (options.center_inputs) {
-            centering = measure_centering(X, in_parallel(team));
+            centering = measure_centering(X, in_parallel(team),
+                                          ranks != nullptr ? ranks->communicator : nullptr);
         }
         training.run({.kernels = kernels(),
                       .network = network,
                       .X = X,
                       .targets = targets,
                       .options = own,
-                      .centering = centering ? &*centering : nullptr},
+                      .centering = centering ? &*centering : nullptr,
+                      .ranks = ranks},
                      team);
     };
     std::exception_ptr interruption;

@@ -383,6 +383,8 @@ class MergeMethod:
     @property
     def may_skip(self) -> bool: ...
     @property
+    def merges_by_sums(self) -> bool: ...
+    @property
     def options(self) -> list[MergeOption]: ...
 
 class MergeCost:
@@ -395,6 +397,21 @@ class MergeCost:
     @property
     def loops(self) -> int: ...
 
+class Ranks:
+    def __init__(
+        self,
+        *,
+        transport: object,  # with gather and add_up
+        rank: int,
+        size: int,
+        replicas_a_rank: int,
+        longest_shard: int,
+        first_row: int,
+        density: float,
+        gathers: bool,
+        may_stop: bool,
+    ) -> None: ...
+
 def train(
     *,
     network: Network,
@@ -404,6 +421,7 @@ def train(
     after_first_round: Callable[[_Float32], None] | None,
     after_round: Callable[[dict[str, float], _Float32], bool] | None,
     during_round: Callable[[int, float], bool] | None,
+    ranks: Ranks | None,
 ) -> TrainResult: ...
 def learning_rate_at(*, rate: LearningRate, position: int, length: int) -> float: ...
 def history_columns() -> dict[str, str]: ...

@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from omp_mlp.cadence import ENOUGH_MERGES, count_parameters, work_a_sample
 from omp_mlp.data import TrainingData
 from omp_mlp.doubts import FEWEST_ROWS
@@ -19,7 +17,6 @@ from omp_mlp.inputs import Inputs
 from omp_mlp.network import layer_sizes_for
 from omp_mlp.options import LBFGS, ONE_NETWORK, Options
 from omp_mlp.search import is_worth_a_search, search
-from omp_mlp.sparse import Csr
 from omp_mlp.workers import available_cores
 
 # The step of a batch of up to 8 samples, in units of 1 / curvature. Squared errors are stable up to
@@ -51,8 +48,6 @@ _FEW_REPLICAS = 8  # more than these need twice as many epochs
 
 _MOST_ITERATIONS = 200  # of L-BFGS, as in scikit-learn
 
-_ROWS_LOOKED_AT = 4096
-
 _MOST_RETREATS = 10
 
 
@@ -61,10 +56,17 @@ def retreats(options: Options) -> int:
     return _MOST_RETREATS if _is_open(options, "learning_rate") else 0
 
 
-def settle(options: Options, data: TrainingData, *, most_epochs: int | None = None) -> Options:
+def settle(
+    options: Options,
+    data: TrainingData,
+    *,
+    most_epochs: int | None = None,
+    may_search: bool = True,
+) -> Options:
     """Return the options with a decision in the place of all that is left to be decided here.
 
-    ``most_epochs``: what "auto" of the epochs is at most.
+    ``most_epochs``: what "auto" of the epochs is at most. Without ``may_search``, it is a fixed
+    number.
     """
     finds_rate, finds_epochs = (_is_open(options, name) for name in ("learning_rate", "epochs"))
     # In this order: each decision may look at those before it.
@@ -73,7 +75,8 @@ def settle(options: Options, data: TrainingData, *, most_epochs: int | None = No
             options = dataclasses.replace(options, **{name: decide(options, data)})
     if not finds_epochs:
         return options
-    return _with_epochs(options, data, most_epochs or math.inf, changes_rate=finds_rate)
+    limit = most_epochs or math.inf
+    return _with_epochs(options, data, limit, changes_rate=finds_rate, may_search=may_search)
 
 
 def _is_open(options: Options, name: str) -> bool:
@@ -139,28 +142,14 @@ def _curvature(options: Options, inputs: Inputs) -> float:
     of what a layer reads, and 1 for its bias. An input of mean square m makes hidden units of mean
     square m.
     """
-    square_norm = _mean_square_norm(inputs, centered=options.center_inputs)
+    square_norm = inputs.scale**2 * inputs.moments().mean_square_norm(
+        centered=options.center_inputs
+    )
     if options.parametrization == "ntk":
         # The squared norm of what a layer reads is divided by its length, as its weights are.
         return (square_norm / inputs.n_features + 1.0) * (len(options.hidden_layer_sizes) + 1.0)
     hidden = sum(options.hidden_layer_sizes) * square_norm / inputs.n_features
     return square_norm + hidden + len(options.hidden_layer_sizes) + 1.0
-
-
-def _mean_square_norm(inputs: Inputs, *, centered: bool) -> float:
-    """Return the mean squared norm of up to 4,096 samples, as the training reads them."""
-    step = -(-inputs.n_samples // _ROWS_LOOKED_AT)
-    rows = inputs.take(np.arange(0, inputs.n_samples, step)).rows
-    if isinstance(rows, Csr):
-        values = rows.values.astype(np.float64)
-        total = np.bincount(rows.indices, weights=values, minlength=inputs.n_features)
-    else:
-        values = rows.astype(np.float64)
-        total = values.sum(axis=0)
-    square = np.sum(values**2) / rows.shape[0]
-    if centered:
-        square -= np.sum((total / rows.shape[0]) ** 2)
-    return float(inputs.scale**2 * square)
 
 
 # -------------------------------------------------------------------------------------- the epochs
@@ -172,7 +161,12 @@ def _work_of_merges(threads: int, layer_sizes: Sequence[int]) -> float:
 
 
 def _with_epochs(
-    options: Options, data: TrainingData, limit: float, *, changes_rate: bool
+    options: Options,
+    data: TrainingData,
+    limit: float,
+    *,
+    changes_rate: bool,
+    may_search: bool,
 ) -> Options:
     n_samples = data.inputs.n_samples
     if options.optimizer == LBFGS:
@@ -189,7 +183,7 @@ def _with_epochs(
         work += len(candidates) * _work_of_merges(options.threads, layer_sizes)
     if options.early_stopping:
         return dataclasses.replace(options, epochs=most)
-    if not is_worth_a_search(options, n_samples, work):
+    if not (may_search and is_worth_a_search(options, n_samples, work)):
         return dataclasses.replace(options, epochs=int(min(max(most // 2, _FEWEST_EPOCHS), limit)))
     epochs, rate = search(options, data, candidates, work, changes_rate=changes_rate)
     return dataclasses.replace(options, epochs=epochs, learning_rate=rate)

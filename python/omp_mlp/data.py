@@ -12,6 +12,7 @@ from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.early_stopping import split
 from omp_mlp.encoding import Columns, find_columns
 from omp_mlp.errors import TaskWarning, warn
+from omp_mlp.gathering import Gather, alone
 from omp_mlp.inputs import Inputs, read_inputs, read_rows
 from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.model import Model
@@ -57,8 +58,12 @@ class TrainingData:
     columns: Columns | None = None  # of X, if it is a table
 
 
-def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
-    """Check the data, and read them as the options ask."""
+def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = None) -> TrainingData:
+    """Check the data, and read them as the options ask.
+
+    ``gather``: from all processes that have rows of X and y, which may be none here. All then read
+    theirs alike, and no rows are held out.
+    """
     X, columns = _read_columns(options, X)
     y = as_target(y, "y")
     workers = effective_workers(options.workers, options.threads)
@@ -69,13 +74,15 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
         and options.first_layer != "dense"
         and options.epochs != 0
     )
-    rows = read_rows(X, n_features=_columns_of(options.scale_inputs))
+    rows = read_rows(
+        X, n_features=_columns_of(options.scale_inputs), may_be_empty=gather is not None
+    )
     if options.forward_precision == "bfloat16" and isinstance(rows, Csr):
         raise ValueError(
             "forward_precision='bfloat16' goes with X as an array; got a sparse matrix"
         )
-    targets = _read_y(options, y, rows.shape[0])
-    weight = _read_weight(options, targets, rows.shape[0])
+    targets = _read_y(options, y, rows.shape[0], gather or alone)
+    weight = _read_weight(options, targets, rows.shape[0], gather or alone)
     kept = held = None
     if holds_out:
         kept, held = split(targets, rows.shape[0], options.validation_fraction, options.seed)
@@ -87,6 +94,7 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
         workers=workers,
         scaling=_scaling_of(options.scale_inputs),
         sample=kept,
+        gather=gather,
     )
     if kept is None or held is None:
         validation = _validation(options, inputs, targets, columns)
@@ -103,7 +111,7 @@ def read_data(options: Options, X: Matrix, y: object) -> TrainingData:
     return data
 
 
-def _read_y(options: Options, y: npt.NDArray[Any], n_samples: int) -> Targets:
+def _read_y(options: Options, y: npt.NDArray[Any], n_samples: int, gather: Gather) -> Targets:
     # Logistic outputs are between 0 and 1: the values have to be, too, and stay as they are.
     # A rate has no shift.
     scales = (
@@ -117,7 +125,7 @@ def _read_y(options: Options, y: npt.NDArray[Any], n_samples: int) -> Targets:
         targets = read_targets(y, n_samples, like=TargetKind(labels, len(labels)))
     else:
         scaling = _scaling_of(options.scale_targets) if scales else None
-        targets = read_targets(y, n_samples, scaling=scaling, task=task)
+        targets = read_targets(y, n_samples, scaling=scaling, task=task, gather=gather)
         if targets.scaling is not None:
             _check_outputs(targets, scaling)
         if isinstance(options.init, Model):
@@ -143,11 +151,13 @@ def _without_held(
     return read_targets(y, len(y), scaling=found, task="values")
 
 
-def _read_weight(options: Options, targets: Targets, n_samples: int) -> FloatArray | None:
+def _read_weight(
+    options: Options, targets: Targets, n_samples: int, gather: Gather
+) -> FloatArray | None:
     weight = read_sample_weight(options.sample_weight, n_samples)
     if options.class_weight is None:
         return weight
-    of_classes = read_class_weight(options.class_weight, targets)
+    of_classes = read_class_weight(options.class_weight, targets, gather)
     return of_classes if weight is None else weight * of_classes
 
 

@@ -62,6 +62,29 @@ class TrainingDivergedError(ArithmeticError):
         )
 
 
+class RankError(RuntimeError):
+    """Another of the processes that train together failed, or does not answer.
+
+    Attributes
+    ----------
+    rank : int
+        The rank that failed.
+    size : int
+        The number of ranks.
+    reason : str
+        What it said.
+    """
+
+    def __init__(self, rank: int, size: int, reason: str) -> None:
+        super().__init__(rank, size, reason)
+        self.rank = rank
+        self.size = size
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} of {self.size} failed: {self.reason}"
+
+
 class LearningRateWarning(UserWarning):
     """The learning rate was too large, and the training went on with a smaller one."""
 

@@ -13,13 +13,43 @@ import numpy.typing as npt
 
 from omp_mlp import _core
 from omp_mlp.checks import Matrix, float32, numeric
+from omp_mlp.gathering import Gather, alone
 from omp_mlp.scaling import MOST_MAGNITUDE, Scaling, dense_scaling, sparse_scaling
 from omp_mlp.sparse import Csr, is_sparse, read_csr
 
 Rows = npt.NDArray[Any] | Csr
 """What the core reads in place: float32 or bytes in C order, or compressed sparse rows."""
 
-_FIRST = 256  # samples that tell how many nonzeros a sample has
+FIRST = 256
+"""Samples that tell how many nonzeros a sample has."""
+_LOOKED_AT = 4096  # samples that tell how large a sample is
+
+
+def step_of_moments(n_samples: int) -> int:
+    """Return the distance between the samples that ``Inputs.moments`` looks at."""
+    return -(-n_samples // _LOOKED_AT)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over some samples, in the units of their rows."""
+
+    n_samples: int
+    sums: npt.NDArray[np.float64]  # of each column
+    squares: float  # of all entries
+
+    def __add__(self, other: Moments) -> Moments:
+        """Return the sums over the samples of both."""
+        return Moments(
+            self.n_samples + other.n_samples,
+            self.sums + other.sums,
+            self.squares + other.squares,
+        )
+
+    def mean_square_norm(self, *, centered: bool) -> float:
+        """Return the mean squared norm of a sample, or of a sample minus the mean of all."""
+        square = self.squares / self.n_samples
+        return square - float(np.sum((self.sums / self.n_samples) ** 2)) if centered else square
 
 
 @dataclass(frozen=True)
@@ -42,11 +72,39 @@ class Inputs:
         """Whether X is a sparse matrix."""
         return isinstance(self.rows, Csr)
 
+    def longest_shard(self, replicas: int) -> int:
+        """Return the samples of the replica that has most."""
+        return -(-self.n_samples // replicas)
+
     def nonzeros_a_sample(self) -> float:
         """Return the mean number of nonzeros in the first 256 samples."""
-        first = self.rows[:_FIRST]
-        stored = first.values if isinstance(first, Csr) else first
-        return np.count_nonzero(stored) / min(self.n_samples, _FIRST)
+        return self.count_nonzeros(slice(FIRST)) / min(self.n_samples, FIRST)
+
+    def count_nonzeros(self, block: slice) -> int:
+        """Return the number of nonzeros in some samples that follow one another."""
+        rows = self.rows[block]
+        return int(np.count_nonzero(rows.values if isinstance(rows, Csr) else rows))
+
+    def count_stored(self, ids: npt.NDArray[np.int64]) -> int:
+        """Return the number of entries of some samples that a sparse first layer reads."""
+        if isinstance(self.rows, Csr):
+            return int(np.diff(self.rows.starts)[ids].sum())
+        return int(np.count_nonzero(self.rows[ids]))
+
+    def moments(self) -> Moments:
+        """Return what up to 4,096 samples at equal distances are like."""
+        return self.moments_of(np.arange(0, self.n_samples, step_of_moments(self.n_samples)))
+
+    def moments_of(self, ids: npt.NDArray[np.int64]) -> Moments:
+        """Return what some samples are like."""
+        rows = self.take(ids).rows
+        if isinstance(rows, Csr):
+            values = rows.values.astype(np.float64)
+            sums = np.bincount(rows.indices, weights=values, minlength=self.n_features)
+        else:
+            values = rows.astype(np.float64)
+            sums = values.sum(axis=0)
+        return Moments(len(ids), sums.astype(np.float64), float(np.sum(values**2)))
 
     def list_density(self, first_layer: str) -> float | None:
         """Return the share of nonzeros in X; None if the first layer reads X as a matrix."""
@@ -74,13 +132,19 @@ class Inputs:
         return rows.astype(np.float64)
 
 
-def read_rows(X: Matrix | Rows, *, name: str = "X", n_features: int | None = None) -> Rows:
+def read_rows(
+    X: Matrix | Rows,
+    *,
+    name: str = "X",
+    n_features: int | None = None,
+    may_be_empty: bool = False,
+) -> Rows:
     """Check that X is a matrix of numbers, and return it in its own type; Csr as it is."""
     if isinstance(X, Csr):
         rows: Rows = X
     else:
         rows = read_csr(X, name) if is_sparse(X) else _dense_rows(X, name)
-    _check_shape(rows, name, n_features)
+    _check_shape(rows, name, n_features, fewest=0 if may_be_empty else 1)
     return rows
 
 
@@ -94,6 +158,7 @@ def read_inputs(
     workers: int = 1,
     scaling: Scaling | str | None = None,
     sample: npt.NDArray[np.int64] | None = None,
+    gather: Gather | None = None,
 ) -> Inputs:
     """Check X and hand it to the core, without a copy where it already is what the core wants.
 
@@ -103,22 +168,26 @@ def read_inputs(
 
     ``scaling``: what is taken off in double precision, before the conversion to float32. "auto"
     finds it in X, or in the rows of ``sample`` alone; the result has it as ``scaling``.
+
+    ``gather``: from all processes that have rows of X, which may be none here. All then read
+    theirs alike.
     """
-    given = read_rows(X, name=name, n_features=n_features)
+    given = read_rows(X, name=name, n_features=n_features, may_be_empty=gather is not None)
+    gather = gather or alone
     finds_scaling = isinstance(scaling, str)
     if scaling is None:
         rows: Rows = given if isinstance(given, Csr) else _float32_or_bytes(given)
     else:
         _check_magnitudes(given, name)
-        rows, scaling = _scaled(given, scaling, sample, workers)
-    inputs = _inputs(
-        rows,
-        _scale_for_training(rows) if for_training else 1.0,
-        scaling,
-        is_image=_is_image(rows, scaling, found=finds_scaling),
-    )
-    if for_replicas and inputs.core.keep_pixels(workers=workers):
-        return inputs  # what is kept as bytes is finite
+        rows, scaling = _scaled(given, scaling, sample, workers, gather)
+    scale = min(gather(_scale_for_training(rows))) if for_training else 1.0
+    is_image = _is_image(rows, scaling, found=finds_scaling)
+    inputs = _inputs(rows, scale, scaling, is_image=is_image)
+    if for_replicas:
+        keeps = inputs.n_samples == 0 or inputs.core.keep_pixels(workers=workers)
+        if all(gather(keeps)):
+            return inputs  # what is kept as bytes is finite
+        inputs = _inputs(rows, scale, scaling, is_image=is_image)  # keeps none
     nonfinite = inputs.core.first_nonfinite(workers=workers)
     if nonfinite is not None:
         row, column = nonfinite
@@ -131,8 +200,8 @@ def read_inputs(
     return inputs
 
 
-def _check_shape(rows: Rows, name: str, n_features: int | None) -> None:
-    if 0 in rows.shape:
+def _check_shape(rows: Rows, name: str, n_features: int | None, fewest: int) -> None:
+    if rows.shape[0] < fewest or rows.shape[1] == 0:
         raise ValueError(
             f"{name} must have at least one sample and one feature; got shape {rows.shape}"
         )
@@ -167,7 +236,11 @@ def _shown(value: float) -> str:
 
 
 def _scaled(
-    given: Rows, scaling: Scaling | str, sample: npt.NDArray[np.int64] | None, workers: int
+    given: Rows,
+    scaling: Scaling | str,
+    sample: npt.NDArray[np.int64] | None,
+    workers: int,
+    gather: Gather,
 ) -> tuple[Rows, Scaling | None]:
     """Return the rows in the units of a scaling, and the scaling; "auto" finds it in the rows."""
     if isinstance(given, Csr):
@@ -176,7 +249,7 @@ def _scaled(
         if isinstance(scaling, str):
             of = given if sample is None else given.take(sample)
             stored_of = slice(0, int(of.starts[-1]))
-            scaling = sparse_scaling(of.data[stored_of], of.indices[stored_of], of.shape)
+            scaling = sparse_scaling(of.data[stored_of], of.indices[stored_of], of.shape, gather)
         if scaling.shifts:
             return scaling.apply(given.toarray(np.float64), workers), scaling
         values = float32(data.astype(np.float64) / scaling.scale[indices])
@@ -185,7 +258,7 @@ def _scaled(
         return scaling.apply(given, workers), scaling
     if given.dtype == np.uint8:
         return _float32_or_bytes(given), None
-    found, is_bytes = dense_scaling(given, sample, workers)
+    found, is_bytes = dense_scaling(given, sample, workers, gather)
     if found is not None:
         return found.apply(given, workers), found
     return _float32_or_bytes(given.astype(np.uint8) if is_bytes else given), None

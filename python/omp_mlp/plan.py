@@ -25,6 +25,14 @@ from omp_mlp.workers import available_cores, effective_workers
 
 
 @dataclass(frozen=True)
+class PlaceAmongRanks:
+    """The part of one process in a training of several, whose replicas are all in the plan."""
+
+    core: _core.Ranks
+    replicas_a_rank: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """How a training goes."""
 
@@ -41,11 +49,17 @@ class Plan:
     # How often the training may halve the learning rate and go on, where it would diverge. Only a
     # rate that nobody gave may be changed.
     retreats: int = 0
+    ranks: PlaceAmongRanks | None = None  # None: one process trains alone
 
     @property
     def total_samples(self) -> int:
         """Samples that the whole training takes."""
         return self.options.epochs * self.n_samples + self.options.warmup_samples
+
+    @property
+    def threads_here(self) -> int:
+        """Replicas, or parts of the work, of this process."""
+        return self.threads if self.ranks is None else self.ranks.replicas_a_rank
 
     @property
     def rounds(self) -> int:
@@ -71,8 +85,8 @@ class Plan:
                 **core_fields(options),
                 **self._merge_fields(),
                 "strategy": self.strategy if self.strategy in ONE_NETWORK else "replica",
-                "threads": self.threads,
-                "workers": min(workers, self.threads),
+                "threads": self.threads_here,
+                "workers": min(workers, self.threads_here),
                 "batch.batch_size": min(options.batch_size, self.n_samples),
                 "batch.first_layer": options.reads,
                 "optimizer.learning_rate.retreats": self.retreats,
@@ -154,10 +168,10 @@ def _merging(
     n_samples, epochs = data.inputs.n_samples, options.epochs
     if strategy != "replica":
         # A round is an epoch: of the one network, or of the largest shard.
-        shard = n_samples if strategy in ONE_NETWORK else -(-n_samples // threads)
+        shard = n_samples if strategy in ONE_NETWORK else data.inputs.longest_shard(threads)
         ends_in_average = _ends_in_average(options, 0.0, threads, epochs)
         return Merging((shard, shard), epochs, cadence.NO_OUTER_STEP, ends_in_average)
-    stream = epochs * -(-n_samples // threads)
+    stream = epochs * data.inputs.longest_shard(threads)
     merge_every = options.merge_every
     if options.merges_in_python and merge_every == "auto":
         merge_every = None

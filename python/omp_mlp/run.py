@@ -53,8 +53,11 @@ class Run:
             judge=judge,
             loss_unit=self._loss_unit(),
             network=lambda packed: self._as_given(packed.copy()),
-            # What Python merges is no network of its own in the core.
-            judge_first=None if options.merges_in_python else self._judge_first_round,
+            # What Python merges is no network of its own in the core, and a rank has a part of the
+            # rows alone.
+            judge_first=(
+                None if options.merges_in_python or self.plan.ranks else self._judge_first_round
+            ),
         ) as watcher:
             try:
                 result = self._run_core(watcher)
@@ -88,7 +91,7 @@ class Run:
             return
         if self.plan.strategy in ("replica", "pattern"):
             warn_of_few_rows(inputs.n_samples, self.plan.threads)
-        if options.scale_inputs is False:
+        if options.scale_inputs is False and self.plan.ranks is None:
             columns = self.data.columns
             warn_of_scales(inputs, None if columns is None else columns.input_names)
 
@@ -205,6 +208,7 @@ class Run:
             after_first_round=None if watcher is None else watcher.after_first_round,
             after_round=watcher.after_round if watcher and watcher.watches_rounds else None,
             during_round=watcher.during_round if watcher and watcher.watches_within else None,
+            ranks=None if self.plan.ranks is None else self.plan.ranks.core,
         )
 
     def _score(self, packed: FloatArray) -> tuple[float, float]:

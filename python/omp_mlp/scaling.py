@@ -7,6 +7,7 @@ dense matrices, and scales the matrices.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from omp_mlp import _core
 from omp_mlp.checks import FloatArray, float32
+from omp_mlp.gathering import Gather, alone, total
 
 Doubles = npt.NDArray[np.float64]
 
@@ -131,7 +133,10 @@ class _Columns:
 
 
 def dense_scaling(
-    given: npt.NDArray[Any], sample: npt.NDArray[np.int64] | None = None, workers: int = 1
+    given: npt.NDArray[Any],
+    sample: npt.NDArray[np.int64] | None = None,
+    workers: int = 1,
+    gather: Gather = alone,
 ) -> tuple[Scaling | None, bool]:
     """Return the scaling of a finite matrix, and whether it is an image of whole numbers.
 
@@ -139,14 +144,15 @@ def dense_scaling(
     the columns that are mostly zero keep their zeros. All other columns are standardised.
 
     ``sample``: the rows that the scaling is found in. All rows have to be those of an image.
+    ``gather``: from all processes that have rows of the matrix; without a sample.
     """
-    columns = _look_at(given, workers)
+    columns = _join(gather(_look_at(given, workers)))
     if columns.is_mostly_zero and columns.byte_divisors and _has_one_scale(columns.magnitude):
         return None, 1 in columns.byte_divisors
     if sample is not None:
         given = given[sample]
         columns = _look_at(given, workers)
-    distance, deviation = _spread(given, columns, workers)
+    distance, deviation = _spread(given, columns, workers, gather)
     scale = np.maximum(deviation, distance / _MOST_DISTANCE)
     scaling = Scaling(columns.mean, _or_constant(scale, distance, columns.mean))
     if columns.is_mostly_zero:
@@ -159,53 +165,89 @@ def dense_scaling(
 
 
 def sparse_scaling(
-    values: npt.NDArray[Any], indices: npt.NDArray[Any], shape: tuple[int, int]
+    values: npt.NDArray[Any],
+    indices: npt.NDArray[Any],
+    shape: tuple[int, int],
+    gather: Gather = alone,
 ) -> Scaling:
     """Return the scaling of finite stored values, of which it keeps the pattern.
 
     Images of whole numbers are divided by one power of two, as dense bytes are.
     """
-    n_rows, n_columns = shape
+    n_columns = shape[1]
+    n_rows = total(gather, shape[0])
     entries = values.astype(np.float64)
     largest = np.zeros(n_columns)
     np.maximum.at(largest, indices, np.abs(entries))
+    largest = np.max(gather(largest), axis=0)
     unit = np.where(largest > 0, largest, 1.0)  # squares neither overflow nor vanish
     entries /= unit[indices]
     mean, square = (
-        np.bincount(indices, weights=powers, minlength=n_columns) / n_rows
+        total(gather, np.bincount(indices, weights=powers, minlength=n_columns)) / n_rows
         for powers in (entries, entries**2)
     )
     deviation = unit * np.sqrt(np.maximum(square - mean**2, 0.0))
     scale = _keeping_zeros(largest, deviation)
-    is_image = any(_are_bytes(values, divisor) for divisor in _BYTE_DIVISORS)
+    found = gather([_are_bytes(values, divisor) for divisor in _BYTE_DIVISORS])
+    is_image = bool(np.all(found, axis=0).any())
     if is_image and _has_one_scale(largest):
         scale = np.full(n_columns, 2.0 ** np.ceil(np.log2(largest.max(initial=1.0))))
     return Scaling(np.zeros(n_columns), scale)
 
 
-def target_scaling(given: npt.NDArray[Any]) -> Scaling:
+def target_scaling(given: npt.NDArray[Any], gather: Gather = alone) -> Scaling:
     """Return mean and standard deviation of each column of finite values.
 
     A column of one value gets what float32 rounds that value by: the outputs, which start at
     random, must not add to it.
     """
-    columns = _look_at(given, 1)
-    _, deviation = _spread(given, columns, 1)
+    columns = _join(gather(_look_at(given, 1)))
+    _, deviation = _spread(given, columns, 1, gather)
     rounding = np.maximum(np.abs(columns.mean) * 2.0**-24, _LEAST_SCALE)
     return Scaling(columns.mean, np.where(deviation > 0, deviation, rounding))
 
 
 def _look_at(given: npt.NDArray[Any], workers: int) -> _Columns:
+    if not len(given):
+        nothing = np.zeros(given.shape[1])
+        return _Columns(0, nothing, nothing, nothing, nothing.astype(np.int64), [])
     return _Columns(n_rows=len(given), **_core.measure_columns(X=_readable(given), workers=workers))
 
 
-def _spread(given: npt.NDArray[Any], columns: _Columns, workers: int) -> tuple[Doubles, Doubles]:
+def _join(parts: Sequence[_Columns]) -> _Columns:
+    """Return what is known of all rows, from what each process knows of its own."""
+    first, *others = [part for part in parts if part.n_rows > 0]
+    if not others:
+        return first
+    known = [first, *others]
+    n_rows = sum(part.n_rows for part in known)
+    # Sums of distances from a mean lose no digits to it.
+    distances = [part.n_rows * (part.mean - first.mean) for part in others]
+    return _Columns(
+        n_rows,
+        first.mean + np.sum(distances, axis=0) / n_rows,
+        np.min([part.smallest for part in known], axis=0),
+        np.max([part.largest for part in known], axis=0),
+        np.sum([part.zeros for part in known], axis=0),
+        [one for one in _BYTE_DIVISORS if all(one in part.byte_divisors for part in known)],
+    )
+
+
+def _spread(
+    given: npt.NDArray[Any], columns: _Columns, workers: int, gather: Gather
+) -> tuple[Doubles, Doubles]:
     """Return the largest distance from the mean, and the standard deviation, of each column."""
     distance = np.maximum(columns.largest - columns.mean, columns.mean - columns.smallest)
     unit = np.where(distance > 0, distance, 1.0)  # squares neither overflow nor vanish
-    squares = _core.mean_squares(
-        X=_readable(given), center=columns.mean, unit=unit, workers=workers
-    )
+    own = np.zeros(len(unit))
+    if len(given):
+        own = _core.mean_squares(
+            X=_readable(given), center=columns.mean, unit=unit, workers=workers
+        )
+    parts = gather((len(given), own))
+    if len(parts) == 1:
+        return distance, unit * np.sqrt(own)
+    squares = np.sum([n_rows * mean for n_rows, mean in parts], axis=0) / columns.n_rows
     return distance, unit * np.sqrt(squares)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from omp_mlp import checks
 from omp_mlp.checks import FloatArray, float32, numeric
 from omp_mlp.frames import is_frame, is_missing, matrix_of, read_columns
+from omp_mlp.gathering import Gather, alone, total
 from omp_mlp.scaling import MOST_MAGNITUDE, Scaling, target_scaling
 
 
@@ -72,12 +73,14 @@ def read_targets(
     like: TargetKind | None = None,
     scaling: Scaling | str | None = None,
     task: str = "auto",
+    gather: Gather = alone,
 ) -> Targets:
     """Check y and turn labels into class indices.
 
     ``like``: the kind that y must have. Without it, the kind comes from y, and ``task`` says
     whether y is "classes", "values" or, by its dtype, "auto". ``scaling``: of the values of a
-    regression; "auto" finds it in y.
+    regression; "auto" finds it in y. ``gather``: from all processes that have rows of y, which are
+    of one kind.
     """
     array = as_target(y, name)
     if array.ndim not in (1, 2):
@@ -98,8 +101,8 @@ def read_targets(
     if is_multilabel:
         return _indicator_targets(array, name, None if like is None else like.n_outputs)
     if is_classes:
-        return _class_targets(array, name, None if like is None else like.labels)
-    return _value_targets(array, name, None if like is None else like.n_outputs, scaling)
+        return _class_targets(array, name, None if like is None else like.labels, gather)
+    return _value_targets(array, name, None if like is None else like.n_outputs, scaling, gather)
 
 
 _FEW_KINDS = 20
@@ -201,6 +204,7 @@ def _value_targets(
     name: str,
     n_outputs: int | None,
     scaling: Scaling | str | None,
+    gather: Gather,
 ) -> Targets:
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold numbers for a regression; got dtype {array.dtype}")
@@ -215,7 +219,7 @@ def _value_targets(
         exact = given.astype(np.float64)
         return Targets(None, None, values, exact=None if (exact == values).all() else exact)
     if isinstance(scaling, str):
-        scaling = target_scaling(given)
+        scaling = target_scaling(given, gather)
     values = scaling.apply(given)
     _check_finite(values, given, name)
     return Targets(None, None, values, scaling)
@@ -253,7 +257,9 @@ def _indicator_targets(array: npt.NDArray[Any], name: str, n_outputs: int | None
     return Targets(None, None, float32(array), is_multilabel=True)
 
 
-def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] | None) -> Targets:
+def _class_targets(
+    array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] | None, gather: Gather
+) -> Targets:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -262,8 +268,9 @@ def _class_targets(array: npt.NDArray[Any], name: str, labels: npt.NDArray[Any] 
         )
     if labels is None:
         _check_whole(array, name)
-        labels, indices = _small_integers(array) or np.unique(array, return_inverse=True)
-        return Targets(labels, indices.astype(np.int32), None)
+        own, indices = _small_integers(array) or np.unique(array, return_inverse=True)
+        labels = np.unique(np.concatenate(gather(own)))
+        return Targets(labels, np.searchsorted(labels, own).astype(np.int32)[indices], None)
     if _text_kind(array) != _text_kind(labels):
         raise TypeError(
             f"{name} must hold labels like those of the training, of dtype {labels.dtype}; "
@@ -387,7 +394,7 @@ def read_sample_weight(weight: object, n_samples: int) -> FloatArray | None:
             f"sample_weight must be finite and not negative; got {array[bad[0]]} "
             f"for sample {bad[0]}"
         )
-    if not array.any():
+    if n_samples > 0 and not array.any():
         raise ValueError("sample_weight must have a weight above zero; got zero for every sample")
     return array
 
@@ -405,7 +412,7 @@ def check_not_negative(targets: Targets, name: str) -> None:
         )
 
 
-def read_class_weight(weight: object, targets: Targets) -> FloatArray:
+def read_class_weight(weight: object, targets: Targets, gather: Gather = alone) -> FloatArray:
     """Return the weight of each sample by its class.
 
     "balanced": n_samples / (n_classes * samples of the class). A mapping: weights by labels; 1 for
@@ -418,10 +425,10 @@ def read_class_weight(weight: object, targets: Targets) -> FloatArray:
         )
     labels = targets.labels.tolist()
     if isinstance(weight, str):
-        rows = np.bincount(targets.indices, minlength=len(labels))
+        rows = total(gather, np.bincount(targets.indices, minlength=len(labels)))
         n_classes = np.count_nonzero(rows)  # y may lack some of the labels
-        of_class = len(targets.indices) / (n_classes * np.maximum(rows, 1))
-        return of_class.astype(np.float32)[targets.indices]
+        of_class: FloatArray = (rows.sum() / (n_classes * np.maximum(rows, 1))).astype(np.float32)
+        return of_class[targets.indices]
     assert isinstance(weight, Mapping)
     unknown = [label for label in weight if label not in labels]
     if unknown:

@@ -386,6 +386,7 @@ def _train(
         after_first_round=None,
         after_round=None,
         during_round=None,
+        ranks=None,
     )
     return result.history
 

@@ -1,0 +1,79 @@
+#include "bindings/ranks.hpp"
+
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace omp_mlp {
+
+using namespace py::literals;
+
+namespace {
+
+void call_python(const std::function<void()>& fn) {
+    const bool ends = ask_python([&] {
+        fn();
+        return false;
+    });
+    if (ends) {
+        throw std::runtime_error{"a rank waits for no other: the interpreter is shutting down"};
+    }
+}
+
+template <typename T>
+void add_up_in_python(const py::object& transport, std::span<T> values) {
+    call_python([&] {
+        transport.attr("add_up")(py::memoryview::from_buffer(
+            values.data(), {static_cast<py::ssize_t>(values.size())}, {py::ssize_t{sizeof(T)}}));
+    });
+}
+
+std::unique_ptr<PyRanks> make_ranks(py::object transport, Index rank, Index size, Index replicas_a_rank,
+                                    Index longest_shard, Index first_row, double density, bool gathers,
+                                    bool may_stop) {
+    if (rank < 0 || rank >= size) {
+        throw py::value_error{"rank must be from 0 to " + std::to_string(size - 1) + "; got " +
+                              std::to_string(rank)};
+    }
+    auto made = std::make_unique<PyRanks>(std::move(transport), rank, size);
+    made->ranks = {.communicator = &made->communicator,
+                   .replicas_a_rank = replicas_a_rank,
+                   .longest_shard = longest_shard,
+                   .first_row = first_row,
+                   .density = density,
+                   .gathers = gathers,
+                   .may_stop = may_stop};
+    return made;
+}
+
+}  // namespace
+
+PyCommunicator::PyCommunicator(py::object transport, Index rank, Index size)
+    : transport_{std::move(transport)}, rank_{rank}, size_{size} {}
+
+void PyCommunicator::gather(std::span<const std::byte> mine, std::span<std::byte> everyone) {
+    call_python([&] {
+        transport_.attr("gather")(
+            py::memoryview::from_memory(mine.data(), std::ssize(mine)),
+            py::memoryview::from_memory(static_cast<void*>(everyone.data()), std::ssize(everyone)));
+    });
+}
+
+void PyCommunicator::add_up(std::span<float> values) {
+    add_up_in_python(transport_, values);
+}
+
+void PyCommunicator::add_up(std::span<double> values) {
+    add_up_in_python(transport_, values);
+}
+
+void bind_ranks(const py::module_& m) {
+    py::class_<PyRanks>(m, "Ranks")
+        .def(py::init(&make_ranks), py::kw_only(), "transport"_a, "rank"_a, "size"_a,
+             "replicas_a_rank"_a, "longest_shard"_a, "first_row"_a, "density"_a, "gathers"_a,
+             "may_stop"_a);
+}
+
+}  // namespace omp_mlp

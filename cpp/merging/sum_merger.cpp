@@ -1,0 +1,140 @@
+#include "merging/sum_merger.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <numeric>
+#include <utility>
+
+namespace omp_mlp {
+
+SumMerger::SumMerger(const MergeMethod& method, std::vector<OptionValue> options,
+                     std::span<const Index> layer_ends, const OuterStep& outer,
+                     Communicator& communicator)
+    : method_{&method},
+      options_{std::move(options)},
+      slices_{slices_of(layer_ends, slice_floats)},
+      layers_{layer_ends.size()},
+      outer_{outer},
+      communicator_{&communicator},
+      sent_(static_cast<std::size_t>(layer_ends.back())),
+      updates_(sent_.size()),
+      parts_(slices_.size()) {
+    assert(merges_by_sums(method));
+    if (outer.momentum != 0.0) {
+        velocity_.resize(sent_.size());
+    }
+}
+
+void SumMerger::merge(const MergeInput& input, double momentum_factor, const ForEach& for_each,
+                      float* master) {
+    assert(input.base != nullptr);
+    weights_.resize(layers_ * input.count());
+    if (method_->measure != nullptr) {
+        add_measured_updates(input, for_each);
+    } else {
+        add_weighted_updates(input, for_each);
+    }
+    for_each(static_cast<Index>(slices_.size()), [&](Index i) {
+        take_step(input, slices_[static_cast<std::size_t>(i)], momentum_factor, master);
+    });
+}
+
+// The weights do not depend on the updates: what is added up are weighted updates, sum_i k_i d_i.
+void SumMerger::add_weighted_updates(const MergeInput& input, const ForEach& for_each) {
+    for (std::size_t layer = 0; layer < layers_; ++layer) {
+        method_->weigh(input, options_, {}, weights_of(layer, input));
+    }
+    for_each(static_cast<Index>(slices_.size()), [&](Index i) {
+        const Slice& slice = slices_[static_cast<std::size_t>(i)];
+        const Index size = slice.end - slice.begin;
+        const auto own = weights_of(slice.layer, input).subspan(input.first, input.replicas.size());
+        const double total = std::accumulate(own.begin(), own.end(), 0.0);
+        double* updates = updates_.data() + slice.begin;
+        const float* base = input.base + slice.begin;
+        std::transform(base, base + size, updates,
+                       [total](float w) { return -total * static_cast<double>(w); });
+        merge_loops().add_weighted(rows_of(input, slice), own.data(), updates);
+        merge_loops().round_to_float(updates, size, sent_.data() + slice.begin);
+    });
+    communicator_->add_up(std::span<float>{sent_});
+}
+
+// The weights follow from what is measured of all updates: what is added up are the updates themselves.
+void SumMerger::add_measured_updates(const MergeInput& input, const ForEach& for_each) {
+    const Measure& measure = *method_->measure;
+    assert(measure.count(static_cast<Index>(input.count())) == 2);
+    for_each(static_cast<Index>(slices_.size()), [&](Index i) {
+        const Slice& slice = slices_[static_cast<std::size_t>(i)];
+        double* updates = updates_.data() + slice.begin;
+        std::array<double, 2> sums{};
+        if (input.replicas.empty()) {
+            std::fill_n(updates, slice.end - slice.begin, 0.0);
+        } else {
+            measure.slice(input, rows_of(input, slice), updates, sums.data());
+        }
+        parts_[static_cast<std::size_t>(i)] = sums[0];
+        merge_loops().round_to_float(updates, slice.end - slice.begin, sent_.data() + slice.begin);
+    });
+    std::vector<double> squares = sum_of_layers();
+    communicator_->add_up(std::span<double>{squares});
+    communicator_->add_up(std::span<float>{sent_});
+    measure_sum(for_each);
+    const std::vector<double> squares_of_sum = sum_of_layers();
+    for (std::size_t layer = 0; layer < layers_; ++layer) {
+        const std::array sums{squares[layer], squares_of_sum[layer]};
+        method_->weigh(input, options_, sums, weights_of(layer, input));
+    }
+}
+
+// |sum_i d_i|^2 of each slice, of all replicas.
+void SumMerger::measure_sum(const ForEach& for_each) {
+    for_each(static_cast<Index>(slices_.size()), [&](Index i) {
+        const Slice& slice = slices_[static_cast<std::size_t>(i)];
+        double squares = 0.0;
+        for (Index j = slice.begin; j < slice.end; ++j) {
+            const auto sum = static_cast<double>(sent_[static_cast<std::size_t>(j)]);
+            squares += sum * sum;
+        }
+        parts_[static_cast<std::size_t>(i)] = squares;
+    });
+}
+
+// With the sums of all ranks, master = base + (sum_i k_i d_i), or, without a base of the method's own,
+// sum_i k_i w_i = base + (sum_i k_i d_i + (sum_i k_i - 1) base). The outer step takes what is in brackets.
+void SumMerger::take_step(const MergeInput& input, const Slice& slice, double momentum_factor,
+                          float* master) {
+    const auto weights = weights_of(slice.layer, input);
+    const double rest =
+        method_->needs_base ? 0.0 : std::accumulate(weights.begin(), weights.end(), 0.0) - 1.0;
+    const float* base = input.base + slice.begin;
+    const float* sent = sent_.data() + slice.begin;
+    double* updates = updates_.data() + slice.begin;
+    const Index size = slice.end - slice.begin;
+    std::transform(sent, sent + size, base, updates, [rest](float sum, float w) {
+        return static_cast<double>(sum) + rest * static_cast<double>(w);
+    });
+    const StepFactors factors{.of_updates = method_->measure != nullptr ? weights[0] : 1.0,
+                              .learning_rate = outer_.learning_rate,
+                              .momentum = momentum_factor * outer_.momentum,
+                              .momentum_ahead = outer_.momentum,
+                              .nesterov = outer_.nesterov};
+    merge_loops().take_step(factors, updates, base, size,
+                            velocity_.empty() ? nullptr : velocity_.data() + slice.begin,
+                            master + slice.begin);
+}
+
+// Adds up the parts of each layer, slice after slice.
+std::vector<double> SumMerger::sum_of_layers() const {
+    std::vector<double> sums(layers_);
+    for (std::size_t s = 0; s < slices_.size(); ++s) {
+        sums[slices_[s].layer] += parts_[s];
+    }
+    return sums;
+}
+
+std::span<double> SumMerger::weights_of(std::size_t layer, const MergeInput& input) {
+    return std::span{weights_}.subspan(layer * input.count(), input.count());
+}
+
+}  // namespace omp_mlp

@@ -1,0 +1,50 @@
+// One merge of the replicas of several ranks, by sums: each rank adds up what its own replicas learned, and
+// the communicator adds up the sums of the ranks.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "base/buffer.hpp"
+#include "base/communicator.hpp"
+#include "base/for_each.hpp"
+#include "merging/methods.hpp"
+#include "merging/outer_step.hpp"
+#include "merging/slices.hpp"
+
+namespace omp_mlp {
+
+// Makes what Merger makes of all replicas, up to rounding: the sums of the ranks are rounded to float
+// before they are added up. What is sent are updates, which are small, so that the master loses nothing.
+// All ranks get the same bits.
+class SumMerger {
+public:
+    // The method has to be one that merges_by_sums().
+    SumMerger(const MergeMethod& method, std::vector<OptionValue> options,
+              std::span<const Index> layer_ends, const OuterStep& outer, Communicator& communicator);
+
+    // input.replicas are those of this rank, perhaps none. There is a base: the same on all ranks.
+    void merge(const MergeInput& input, double momentum_factor, const ForEach& for_each, float* master);
+
+private:
+    void add_weighted_updates(const MergeInput& input, const ForEach& for_each);
+    void add_measured_updates(const MergeInput& input, const ForEach& for_each);
+    void measure_sum(const ForEach& for_each);
+    void take_step(const MergeInput& input, const Slice& slice, double momentum_factor, float* master);
+    std::vector<double> sum_of_layers() const;
+    std::span<double> weights_of(std::size_t layer, const MergeInput& input);
+
+    const MergeMethod* method_;
+    std::vector<OptionValue> options_;
+    std::vector<Slice> slices_;
+    std::size_t layers_;
+    OuterStep outer_;
+    Communicator* communicator_;
+    Buffer velocity_;  // M; empty without momentum
+    Buffer sent_;      // the sum of the updates: of this rank, and then of all
+    std::vector<double, CacheLineAllocator<double>> updates_;  // the same in double
+    std::vector<double> parts_;                                // a sum for each slice
+    std::vector<double> weights_;                              // layers x replicas of all ranks
+};
+
+}  // namespace omp_mlp

@@ -1,0 +1,1 @@
+"""Trainings of several processes: the seam that transports such as MPI are put under."""
