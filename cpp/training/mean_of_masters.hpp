@@ -37,8 +37,7 @@ public:
         ++count_;
     }
 
-    // The training has gone back: what came after the master it begins with does not count, and what came
-    // before it is as old as can be.
+    // The training has gone back. The mean begins with the next master.
     void begin_anew() { count_ = 0; }
 
     // Writes the mean, rounded once. There has to be a master.
@@ -84,12 +83,15 @@ private:
     void follow(const Parameters& master, const ForEach& for_each) {
         const auto flat = master.flat();
         exponential_.resize(flat.size());
-        const double weight = count_ == 0 ? 1.0 : 2.0 / (static_cast<double>(options_.span) + 1.0);
+        // The first one is copied: what stood there before may be infinite.
+        const bool is_first = count_ == 0;
+        const double weight = 2.0 / (static_cast<double>(options_.span) + 1.0);
         for_each(pieces, [&](Index i) {
             const Block part = block(std::ssize(flat), pieces, i);
             for (Index k = part.begin; k < part.begin + part.size; ++k) {
                 double& mean = exponential_[static_cast<std::size_t>(k)];
-                mean += weight * (static_cast<double>(flat[static_cast<std::size_t>(k)]) - mean);
+                const auto next = static_cast<double>(flat[static_cast<std::size_t>(k)]);
+                mean = is_first ? next : mean + weight * (next - mean);
             }
         });
     }
