@@ -11,7 +11,7 @@ from benchmarks.peers.data import first_weights
 from benchmarks.peers.libraries.numpy_blas import Peer as NumpyPeer
 from benchmarks.peers.libraries.omp import Peer as OmpPeer
 from benchmarks.sizes import __main__ as script
-from benchmarks.sizes import grid, measure, pictures, tables
+from benchmarks.sizes import grid, measure, pictures, products, tables
 
 
 def _cell(width: int, size: int, ratio: float, best: str = "numpy") -> dict:
@@ -103,3 +103,18 @@ def test_a_short_run_writes_results_and_a_picture(tmp_path, capsys, monkeypatch)
     assert "20 inputs, 2 hidden layers, SGD" in filled
     with pytest.raises(SystemExit):
         script.main(["--quick", "--docs"])
+
+
+def test_shares_of_the_peak_are_those_of_the_medians():
+    def row(forward: float) -> dict:
+        return {"width": 16, "samples": 8, "forward": forward, "backward": 50.0, "update": 25.0}
+
+    [found] = products.shares([[row(80.0)], [row(90.0)], [row(10.0)]], peak=100.0)
+    assert found == {
+        "width": 16,
+        "samples": 8,
+        "forward_percent": 80.0,
+        "backward_percent": 50.0,
+        "update_percent": 25.0,
+    }
+    assert products.table([found]).splitlines()[-1] == "16           8     80 %      50 %    25 %"

@@ -5,6 +5,7 @@ measure.py   take turns in every cell, and find the best peer
 tables.py    ratios to the best peer, and a line that sums them up
 pictures.py  the same as a picture, losses in red
 __main__.py  the command line
+products.py  how near the products of a layer come to the multiply-add peak: a script of its own
 
 Libraries and processes are those of ``benchmarks/peers``.
 
