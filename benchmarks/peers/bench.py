@@ -20,7 +20,7 @@ Result = dict[str, Any]
 
 # Where a peer is too slow to train on all samples in the time of a turn, it trains on the most of
 # these that it can.
-SAMPLE_COUNTS = (20, 100, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000)
+SAMPLE_COUNTS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000)
 
 # OpenBLAS's threads look for work that long after a product, on cores that the next peer needs.
 SETTLE_SECONDS = 0.03
