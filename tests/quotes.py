@@ -1,8 +1,5 @@
 """Find the figures that a document quotes by hand, and those that its JSON does not have.
 
-    python -m benchmarks.common.quotes              # all documents of the project
-    python -m benchmarks.common.quotes docs/page.md
-
 A *figure* is a number with a unit of measurement (``UNITS``) outside of the generated blocks; the
 numbers of a list share its unit, as in "1.2, 1.4 and 1.8 ms". Figures are also, without a unit,
 both numbers around a ±, and a decimal number that has a cell of a table to itself. What stands in
@@ -26,14 +23,13 @@ An entry whose figures no document quotes any more is reported as well.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .documents import without_blocks
-from .files import PROJECT_ROOT, read_json
+from benchmarks.common.documents import without_blocks
+from benchmarks.common.files import read_json
 
 _TIME = r"seconds|_time|^time"
 _SHARE = r"percent|share|accurac|score|error|gain|points|mean|sd"
@@ -202,7 +198,7 @@ def documents_of(root: Path) -> list[Path]:
     ]
 
 
-def problems(root: Path, paths: Sequence[Path] | None = None) -> list[str]:
+def problems(root: Path) -> list[str]:
     """Return what is wrong with the figures of a project, a line each."""
     definitions_file = root / "docs" / "definitions.json"
     definitions = read_json(definitions_file)["figures"] if definitions_file.exists() else []
@@ -212,9 +208,8 @@ def problems(root: Path, paths: Sequence[Path] | None = None) -> list[str]:
         if not (root / entry["source"]).is_file()
     ]
     texts = {path: path.read_text(encoding="utf-8") for path in documents_of(root)}
-    for path in paths or texts:
-        text, name = texts[path.resolve()], path.resolve().relative_to(root)
-        beside = path.with_suffix(".json")
+    for path, text in texts.items():
+        name, beside = path.relative_to(root), path.with_suffix(".json")
         content = read_json(beside) if beside.exists() else {}
         entries = content.get("quoted", [])
         found += [
@@ -226,15 +221,7 @@ def problems(root: Path, paths: Sequence[Path] | None = None) -> list[str]:
             f"{name.with_suffix('.json')}: nothing quotes {figure}"
             for figure in unused([text], entries)
         ]
-    if paths is None:
-        found += [
-            f"docs/definitions.json: nothing quotes {figure}"
-            for figure in unused(list(texts.values()), definitions)
-        ]
-    return found
-
-
-if __name__ == "__main__":
-    said = problems(PROJECT_ROOT, [Path(name) for name in sys.argv[1:]] or None)
-    print("\n".join(said) or "All figures are in the JSON beside their document.")
-    sys.exit(1 if said else 0)
+    return found + [
+        f"docs/definitions.json: nothing quotes {figure}"
+        for figure in unused(list(texts.values()), definitions)
+    ]
