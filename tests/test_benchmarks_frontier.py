@@ -695,7 +695,7 @@ class TestSmallRun:
             "--out",
             str(tmp_path),
         ]
-        monkeypatch.setattr(run.drawings, "all_pictures", lambda _: {})
+        monkeypatch.setattr(run.pictures, "all_pictures", lambda _: {})
         measured: list[str] = []
         for name in ("scores", "epochs", "times", "changes", "rules"):
             whole = getattr(measure, f"measure_{name}")

@@ -76,8 +76,6 @@ def test_json_says_what_was_run_and_names_no_folder(
         *(f"figure{number}-augmented-digits-paper.png" for number in (3, 4, 5)),
         "paper-augmented-digits-paper.json",
     ]
-    title = "Figure 4. Accuracy against threads, merged by average, augmented digits"
-    assert title.encode() in (out / "figure4-augmented-digits-paper.png").read_bytes()
 
 
 def test_times_are_summarised_from_their_rows(small_run: tuple[Path, dict[str, Any]]) -> None:
@@ -173,7 +171,6 @@ def test_sum_is_the_average_with_amplified_hidden_layers(
     # n times a rounded average is not the rounded sum to the last bit, so a sample whose two
     # largest logits are as good as equal may fall to either side.
     assert max(max(entry["differing_answers"]) for entry in accuracy) <= 1
-    assert "of 120 answers differ at most" in tables.identity(accuracy, LIMIT // 5)
 
 
 def test_amplifying_leaves_the_output_layer_alone() -> None:
@@ -282,13 +279,6 @@ def test_judging_the_gain_allows_for_its_standard_error() -> None:
     beyond = judge.gain([1, 8], average, average + np.array([[0.0], [16.1]]) + noise)
     assert within.numbers["standard_error_points"] == pytest.approx([1.0])
     assert (within.holds, beyond.holds) == ("yes", "no")
-
-
-def test_spearman_with_ties() -> None:
-    # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: 4.5 / sqrt(5 * 4.5).
-    assert judge.spearman([1, 2, 3, 4], [1, 5, 5, 9]) == pytest.approx(4.5 / np.sqrt(22.5))
-    assert judge.spearman([1, 2, 3], [9, 5, 1]) == pytest.approx(-1)
-    assert judge.spearman([1, 2, 3], [7, 7, 7]) == 0
 
 
 # ---- the figures ----

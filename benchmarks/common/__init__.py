@@ -10,15 +10,14 @@ files.py       write JSON, whole or not at all, after every piece of a run
 tables.py      lay out tables for the terminal and for documents
 pictures.py    the look of pictures, and saving them
 documents.py   fill the generated blocks of a document, and store the results beside it
-quotes.py      find figures that a document quotes by hand and that its JSON does not have
+report.py      show what was found: print it, draw it, and publish it in a document
 
 A benchmark calls them in this order::
 
     arguments = arguments.parser(__doc__, "data", "quick", "docs", "out").parse_args(argv)
     results = Results(arguments.out / "name.json", machine.describe_run("make name", options))
     found = results.take("piece", measure)          # measures, and writes all that is there so far
-    pictures.save(draw(found), arguments.out / "name")
-    documents.publish("page.md", "name", results.content, {"block": table}, drawn)
+    report.show(arguments, results.content, "page.md", "name", {"block": table}, draw)
 """
 
 from importlib.util import find_spec

@@ -120,15 +120,8 @@ def caption(
     fig.text(margin, 0.08 / height, "\n".join(below), va="bottom", fontsize=6.5, **grey)
 
 
-def save(fig: Figure, stem: Path, title: str) -> Path:
-    """Save a figure as PNG, with a title inside the file; return its path."""
-    # A name may hold a dot, so the ending is added rather than swapped in.
-    path = stem.with_name(f"{stem.name}.png")
+def save(fig: Figure, path: Path) -> Path:
+    """Save a figure as PNG, with its name inside the file; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, metadata={"Title": title})
+    fig.savefig(path, metadata={"Title": path.stem})
     return path
-
-
-def save_all(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Save figures under their names, which are their titles too; return the paths."""
-    return [save(figure, folder / name, name) for name, figure in figures.items()]

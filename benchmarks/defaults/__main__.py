@@ -18,20 +18,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from ..common import arguments as options
-from ..common import documents, pictures
 from ..common.files import Results, read_json
-from ..common.machine import describe_run, machine_line, stamp
+from ..common.machine import describe_run, machine_line
 from ..common.progress import Progress
-from . import measure, peers, problems, states, tables
-from . import pictures as drawing
+from ..common.report import show
+from . import measure, peers, pictures, problems, states, tables
 
 COMMAND = "make defaults"
+FILE = "defaults.json"
 _QUICK_ROWS = 2_000
 
 
@@ -67,9 +68,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure all problems; what there is so far is written after each."""
     progress = Progress()
     decided = {key: getattr(arguments, key) for key in ("quick", "seeds", "only")}
-    results = Results(
-        arguments.out / "defaults.json", describe_run(COMMAND, decided), resume=arguments.resume
-    )
+    results = Results(arguments.out / FILE, describe_run(COMMAND, decided), resume=arguments.resume)
     with threadpool_limits(1):
         for name in arguments.only or problems.names(arguments.tables):
             problem = problems.load(name, arguments.tables, arguments.mnist)
@@ -100,9 +99,7 @@ def judge_parts(arguments: argparse.Namespace) -> dict[str, Any]:
         "parts": tables.parts(content["pieces"]),
         "peers": tables.against_peers(content["pieces"], peers.kept()),
     }
-    if arguments.docs:
-        documents.publish("defaults.md", "parts", content, made)
-    print(f"{stamp(content)}\n\n{made['parts']}\n\n{made['peers']}\n")
+    show(arguments, content, "defaults.md", "parts", made)
     return content
 
 
@@ -125,9 +122,7 @@ def judge_states(arguments: argparse.Namespace) -> dict[str, Any]:
                     )
         content = results.content
     made = {"states": tables.of_states(content["pieces"])}
-    if arguments.docs:
-        documents.publish("defaults.md", "states", content, made)
-    print(f"{stamp(content)}\n\n{made['states']}\n")
+    show(arguments, content, "defaults.md", "states", made)
     return content
 
 
@@ -163,8 +158,7 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
         return judge_parts(arguments)
     if arguments.states:
         return judge_states(arguments)
-    path = arguments.out / "defaults.json"
-    content = read_json(path) if arguments.redraw else run(arguments)
+    content = read_json(arguments.out / FILE) if arguments.redraw else run(arguments)
     found = content["pieces"]
     judged = measure.judge(found)
     made = {
@@ -172,13 +166,8 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
         "seconds": tables.seconds(found),
         "verdict": tables.verdict(judged),
     }
-    with pictures.style():
-        drawn = drawing.all_pictures(found, machine_line(content["machine"]))
-        written = pictures.save_all(drawn, arguments.out)
-    if arguments.docs:
-        written += documents.publish("defaults.md", "defaults", content, made, written)
-    print(f"{stamp(content)}\n\n{made['scores']}\n\n{made['seconds']}\n\n{made['verdict']}\n")
-    print("written:", *(str(file) for file in [path, *written]))
+    draw = partial(pictures.all_pictures, found, machine_line(content["machine"]))
+    show(arguments, content, "defaults.md", "defaults", made, draw)
     return {**content, "verdict": judged}
 
 

@@ -26,26 +26,24 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ..common import arguments as options
-from ..common import documents, pictures
-from ..common.files import DOCS, Results, read_json
-from ..common.machine import describe_run, stamp
+from ..common.files import Results, read_json
+from ..common.machine import describe_run
 from ..common.progress import Progress
-from . import judge, measure
-from . import pictures as drawings
-from . import tables as laid_out
+from ..common.report import show
+from . import judge, measure, pictures, tables
 from . import tune as tuning
 from .problems import LOADERS, Source
 from .settings import COMMON, SETTINGS_FILE, searched_periods, write_chosen
 from .work import pool
 
 COMMAND = "make frontier"
+FILE = "frontier.json"
 THREADS = (1, 2, 4, 8, 16, 32, 64)
 QUICK_THREADS = (1, 8, 64)
-# Seconds, for a quick run.
-QUICK_PATIENCE = 15.0
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -74,29 +72,17 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure, write all files, print the tables and return the results."""
     arguments = parse_arguments(argv)
-    progress = Progress()
-    path = arguments.out / "frontier.json"
-    if arguments.redraw:
-        content = read_json(path)
-    elif arguments.tune is not None:
-        return tune(arguments, progress)
-    else:
-        content = run(arguments, progress)
-    made = laid_out.all_tables(content)
-    print("", stamp(content), *(f"{name}\n\n{table}" for name, table in made.items()), sep="\n\n")
-    with pictures.style():
-        written = pictures.save_all(drawings.all_pictures(content), arguments.out)
-    if arguments.docs:
-        text = (DOCS / "frontier.md").read_text(encoding="utf-8")
-        blocks = {block.name for block in documents.blocks_of(text)}
-        shown = {name: table for name, table in made.items() if name in blocks}
-        written += documents.publish("frontier.md", "frontier", content, shown, written)
-    progress.say("written: " + ", ".join(str(file) for file in [path, *written]))
+    if arguments.tune is not None:
+        return tune(arguments)
+    content = read_json(arguments.out / FILE) if arguments.redraw else run(arguments)
+    draw = partial(pictures.all_pictures, content)
+    show(arguments, content, "frontier.md", "frontier", tables.all_tables(content), draw)
     return content
 
 
-def tune(arguments: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+def tune(arguments: argparse.Namespace) -> dict[str, Any]:
     """Choose settings, and write them."""
+    progress = Progress()
     described = describe_run(COMMAND, {})
     with pool(progress) as workers:
         chosen = tuning.tune(
@@ -113,19 +99,19 @@ def tune(arguments: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     return chosen
 
 
-def run(arguments: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure what was asked for; all that there is so far is written after every piece."""
-    quick = arguments.quick
+    progress, quick = Progress(), arguments.quick
     threads = sorted({1, *(arguments.threads or (QUICK_THREADS if quick else THREADS))})
     seeds = arguments.seeds or (1 if quick else 3)
     decided = {"quick": quick, "limit": arguments.limit, "threads": threads, "mnist_seeds": seeds}
     results = Results(
-        arguments.out / "frontier.json",
+        arguments.out / FILE,
         describe_run(COMMAND, decided),
         resume=arguments.resume,
         again=arguments.again,
     )
-    patience = min(arguments.patience, QUICK_PATIENCE) if quick else arguments.patience
+    patience = 0.0 if quick else arguments.patience
     pieces = results.content["pieces"]
     with pool(progress) as workers:
         source = Source(arguments.data, arguments.limit)

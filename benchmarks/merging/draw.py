@@ -113,7 +113,7 @@ def draw() -> Figure:
 
 def main() -> None:
     with style():
-        print(save(draw(), DOCS / "figures" / "merges", TITLE))
+        print(save(draw(), DOCS / "figures" / "merges.png"))
 
 
 if __name__ == "__main__":

@@ -23,19 +23,17 @@ history.merge_seconds``: loading the data and checking the arguments are not in 
 from __future__ import annotations
 
 import argparse
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from ..common import arguments as reading
 from ..common import data as images
-from ..common import documents, files, machine, pictures, tables, timing
+from ..common import files, machine, timing
 from ..common.progress import Progress
-from . import PRESETS, THREADS, judge, measure
-from . import pictures as drawing
-from . import tables as laying_out
+from ..common.report import show
+from . import PRESETS, THREADS, judge, measure, pictures, tables
 
 COMMAND = "make figures"
 
@@ -64,12 +62,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = parse_arguments(argv)
     data = images.load(arguments.data, arguments.limit, split="paper", dtype="float32")
     preset = PRESETS[arguments.preset]
-    options = {
-        "preset": arguments.preset,
-        "training": preset,
-        **{name: getattr(arguments, name) for name in ("threads", "seeds", "passes", "limit")},
-        "quick": arguments.quick,
-    }
+    names = ("preset", "threads", "seeds", "passes", "limit", "quick")
+    options = {"training": preset, **{name: getattr(arguments, name) for name in names}}
     # The plain names are those of the pictures in docs/.
     is_usual = (data.slug, arguments.preset) == ("mnist", "paper")
     suffix = "" if is_usual else f"-{data.slug}-{arguments.preset}"
@@ -77,81 +71,20 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         arguments.out / f"paper{suffix}.json",
         {**machine.describe_run(COMMAND, options), "data": data.describe()},
     )
-    progress = Progress()
+    say = Progress()
     probe = timing.Probe(machine.available_cores(), arguments.patience)
-    accuracy = results.take(
-        "accuracy",
-        lambda: measure.accuracy(data, arguments.threads, arguments.seeds, preset, progress),
-    )
+    counts, seeds = arguments.threads, arguments.seeds
+    accuracy = results.take("accuracy", lambda: measure.accuracy(data, counts, seeds, preset, say))
     # After the accuracies, so that nothing is cold.
     time = results.take(
-        "time",
-        lambda: measure.times(data, arguments.threads, arguments.passes, preset, probe, progress),
+        "time", lambda: measure.times(data, counts, arguments.passes, preset, probe, say)
     )
-    results.take(
-        "shared_start", lambda: measure.shared_start(data, progress, quick=arguments.quick)
-    )
+    results.take("shared_start", lambda: measure.shared_start(data, say, quick=arguments.quick))
     share = measure.undisturbed_share(time["rows"], results.content["build"]["workers"])
     results.write(claims=[asdict(claim) for claim in judge.all_claims(accuracy, time, share)])
-
-    drawn = draw(results.content, arguments.out, suffix, share)
-    written = [results.path, *drawn]
-    print_results(results.content)
-    if arguments.docs:
-        written += documents.publish(
-            "paper.md", "paper", results.content, laying_out.blocks(results.content), drawn
-        )
-    print(f"Written in {progress.seconds:.0f} s to {arguments.out}:")
-    for path in written:
-        print(f"  {path.name}")
+    draw = partial(pictures.all_pictures, results.content, suffix, share)
+    show(arguments, results.content, "paper.md", "paper", tables.blocks(results.content), draw)
     return results.content
-
-
-def draw(results: Mapping[str, Any], out: Path, suffix: str, share: float) -> list[Path]:
-    """Draw the figures; return their paths."""
-    options, accuracy = results["options"], results["pieces"]["accuracy"]
-    time = results["pieces"]["time"]
-    training = ", ".join(f"{key}={value}" for key, value in options["training"].items())
-    about = [f"Preset {options['preset']}: {training}.", machine.stamp(results)]
-    passes = len(time["seconds"][0]["modelled"]["runs"])
-    time_note = (
-        f"Median and range of {passes} interleaved passes; training and merge, without loading. "
-        "Modelled: CPU time of the slowest replica plus the merge, from the runs with as many "
-        "workers as cores; no such machine was measured."
-    )
-    seeds = options["seeds"]
-    spread_note = (
-        f"Mean over {seeds} seeds; bands: one standard deviation; dots: single seeds."
-        if seeds > 1
-        else "One seed: no spread."
-    )
-    subtitle = f"{images.line(results['data'])}. Preset “{options['preset']}”."
-    of_times = subtitle
-    if share < judge.QUIET:
-        of_times += f" Other work left training only {share:.0%} of its cores: measure again."
-    with pictures.style():
-        figures = {
-            "figure3": drawing.draw_time(time, of_times, [time_note, *about]),
-            "figure4": drawing.draw_average(accuracy, subtitle, [spread_note, *about]),
-            "figure5": drawing.draw_sum(accuracy, subtitle, [spread_note, *about]),
-        }
-        return [
-            pictures.save(fig, out / f"{name}{suffix}", f"{drawing.TITLES[name]}, {subtitle}")
-            for name, fig in figures.items()
-        ]
-
-
-def print_results(results: Mapping[str, Any]) -> None:
-    """Print the tables."""
-    print(f"\n{images.line(results['data'])}\n{machine.stamp(results)}\n")
-    print(tables.as_text(*laying_out.numbers(results), numeric=True), "\n")
-    print(tables.as_text(*laying_out.shared_start(results)), "\n")
-    print(tables.as_text(*laying_out.claims(results), widths=(26, 52, 30)))
-    print("\nThe criteria of the verdicts:")
-    for claim in results["claims"]:
-        print(textwrap.fill(f"Figure {claim['figure']}, {claim['criterion']}", 110))
-    accuracy, test_samples = results["pieces"]["accuracy"], results["data"]["test_samples"]
-    print(f"\n{laying_out.identity(accuracy, test_samples)}")
 
 
 if __name__ == "__main__":

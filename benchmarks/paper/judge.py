@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from . import TIMES
 
@@ -79,22 +80,6 @@ def speed(
     return Verdict(3, claim, criterion, holds, verdict, "\n".join(parts), numbers)
 
 
-def _ranks(values: Sequence[float]) -> np.ndarray:
-    """Ranks from 1, ties sharing their mean."""
-    array = np.asarray(values, dtype=np.float64)
-    below = (array[None, :] < array[:, None]).sum(axis=1)
-    equal = (array[None, :] == array[:, None]).sum(axis=1)
-    return np.asarray(below + (equal + 1) / 2)
-
-
-def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's rank correlation; 0 when one side is constant."""
-    a, b = _ranks(x), _ranks(y)
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / scale if scale else 0.0
-
-
 def fall(threads: Sequence[int], average: np.ndarray, single_replica: np.ndarray) -> Verdict:
     """Judge "accuracy falls as threads grow" on runs of shape (len(threads), seeds), percent."""
     claim = "Accuracy falls as threads grow."
@@ -108,7 +93,8 @@ def fall(threads: Sequence[int], average: np.ndarray, single_replica: np.ndarray
     mean = average.mean(axis=1)
     ends = average[[0, -1]]
     sd = float(np.sqrt(ends.var(axis=1, ddof=1).sum())) if average.shape[1] > 1 else 0.0
-    rho = spearman(threads, mean)
+    # A constant has no ranks.
+    rho = float(spearmanr(threads, mean).statistic) if np.ptp(mean) else 0.0
     drop = float(mean[0] - mean[-1])
     single_drop = float(np.subtract(*single_replica.mean(axis=1)[[0, -1]]))
     measured = (

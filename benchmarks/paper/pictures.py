@@ -10,10 +10,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..common import pictures
+from ..common import data, pictures
+from ..common.machine import stamp
 from ..common.pictures import COLOURS, REFERENCE, curve_look
 from . import ANSWERS, TIMES
-from .judge import ABOUT_TEN
+from .judge import ABOUT_TEN, QUIET
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,29 +36,24 @@ _ANSWER_LOOKS = {
     "sum": curve_look("green", "^"),
     "average": curve_look("blue", "o"),
 }
-TITLES = {
-    "figure3": "Figure 3. Training time against threads",
-    "figure4": "Figure 4. Accuracy against threads, merged by average",
-    "figure5": "Figure 5. Accuracy against threads, merged by sum and by average",
-}
 
 
-def _threads(entries: Entries) -> list[int]:
-    return [entry["threads"] for entry in entries]
-
-
-def _thread_axis(ax: Axes, threads: Sequence[int]) -> None:
-    ax.set_xticks(list(threads))
+def _thread_axis(ax: Axes, entries: Entries) -> list[int]:
+    """Label the axis of the numbers of threads, and return them."""
+    threads = [entry["threads"] for entry in entries]
+    ax.set_xticks(threads)
     ax.set_xlabel("threads (= replicas)")
+    return threads
 
 
 def draw_time(time: Mapping[str, Any], subtitle: str, notes: Sequence[str]) -> Figure:
     """Draw Figure 3: training time, and the speed-up over one thread, against threads."""
     fig = Figure(figsize=(9.6, 5.5))
     left, right = fig.subplots(1, 2)
-    threads = _threads(time["seconds"])
     panels = [(left, time["seconds"], 1e3), (right, time["speedup"] or [], 1.0)]
     for ax, entries, scale in panels:
+        threads = _thread_axis(ax, time["seconds"])
+        ax.set_ylim(bottom=0)
         for curve, label in TIMES.items():
             look = _TIME_LOOKS[curve]
             low, middle, high = (
@@ -66,18 +62,15 @@ def draw_time(time: Mapping[str, Any], subtitle: str, notes: Sequence[str]) -> F
             if entries:
                 pictures.band(ax, threads, low, high, look["color"])
                 ax.plot(threads, middle, label=label, **look)
-        _thread_axis(ax, threads)
     if threads[0] == 1:
         n = np.linspace(1, threads[-1], 200)
         one = 1e3 * time["seconds"][0]["system_threads"]["median"]
         left.plot(n, one / n, label="ideal: time of one thread / n", **REFERENCE)
         right.plot(n, n, **REFERENCE)
         right.axhline(1, color=COLOURS["grey"], linewidth=0.8, zorder=1)
-    for ax in (left, right):
-        ax.set_ylim(bottom=0)
     left.set_ylabel("training time (ms)")
     right.set_ylabel("speed-up over one thread (times)")
-    pictures.caption(fig, TITLES["figure3"], subtitle, notes, legend=left)
+    pictures.caption(fig, "Figure 3. Training time against threads", subtitle, notes, legend=left)
     return fig
 
 
@@ -104,7 +97,7 @@ def _label_ends(ax: Axes, last: Mapping[str, Any], names: Sequence[str]) -> None
 
 def _draw_answers(ax: Axes, accuracy: Entries, names: Sequence[str]) -> None:
     """Draw means, bands of one standard deviation and single seeds, with labels at the ends."""
-    threads = _threads(accuracy)
+    threads = [entry["threads"] for entry in accuracy]
     for name in names:
         look = _ANSWER_LOOKS[name]
         mean = np.array([entry[name]["mean"] for entry in accuracy])
@@ -135,8 +128,8 @@ def draw_average(accuracy: Entries, subtitle: str, notes: Sequence[str]) -> Figu
     fig = Figure(figsize=(7.6, 5.0))
     ax = fig.subplots()
     _draw_answers(ax, accuracy, ["logit_ensemble", "single_replica", "average"])
-    _thread_axis(ax, _threads(accuracy))
-    pictures.caption(fig, TITLES["figure4"], subtitle, notes)
+    _thread_axis(ax, accuracy)
+    pictures.caption(fig, "Figure 4. Accuracy against threads, merged by average", subtitle, notes)
     return fig
 
 
@@ -144,8 +137,8 @@ def draw_sum(accuracy: Entries, subtitle: str, notes: Sequence[str]) -> Figure:
     """Draw Figure 5: `sum` in green beside `average`, and the gain for each number of threads."""
     fig = Figure(figsize=(7.6, 6.6))
     top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=(2.1, 1))
-    threads = _threads(accuracy)
     _draw_answers(top, accuracy, ["average", "sum"])
+    threads = _thread_axis(bottom, accuracy)
     bottom.axhline(0, color=COLOURS["grey"], linewidth=0.8, zorder=1)
     bottom.axhline(10, color=COLOURS["grey"], linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
     low, high = ABOUT_TEN
@@ -169,6 +162,36 @@ def draw_sum(accuracy: Entries, subtitle: str, notes: Sequence[str]) -> Figure:
         bottom.plot([n] * len(runs), runs, ".", color=green, markersize=5)
     bottom.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     bottom.set_ylabel("sum minus\naverage (points)")
-    _thread_axis(bottom, threads)
-    pictures.caption(fig, TITLES["figure5"], subtitle, notes)
+    pictures.caption(
+        fig, "Figure 5. Accuracy against threads, merged by sum and by average", subtitle, notes
+    )
     return fig
+
+
+def all_pictures(content: Mapping[str, Any], suffix: str, share: float) -> dict[str, Figure]:
+    """Draw the figures, by the names of their files."""
+    options, accuracy, time = (
+        content["options"], content["pieces"]["accuracy"], content["pieces"]["time"]
+    )  # fmt: skip
+    training = ", ".join(f"{key}={value}" for key, value in options["training"].items())
+    about = [f"Preset {options['preset']}: {training}.", stamp(content)]
+    passes = len(time["seconds"][0]["modelled"]["runs"])
+    time_note = (
+        f"Median and range of {passes} interleaved passes; training and merge, without loading. "
+        "Modelled: CPU time of the slowest replica plus the merge, from the runs with as many "
+        "workers as cores; no such machine was measured."
+    )
+    spread_note = (
+        f"Mean over {options['seeds']} seeds; bands: one standard deviation; dots: single seeds."
+        if options["seeds"] > 1
+        else "One seed: no spread."
+    )
+    subtitle = f"{data.line(content['data'])}. Preset “{options['preset']}”."
+    of_times = subtitle
+    if share < QUIET:
+        of_times += f" Other work left training only {share:.0%} of its cores: measure again."
+    return {
+        f"figure3{suffix}": draw_time(time, of_times, [time_note, *about]),
+        f"figure4{suffix}": draw_average(accuracy, subtitle, [spread_note, *about]),
+        f"figure5{suffix}": draw_sum(accuracy, subtitle, [spread_note, *about]),
+    }

@@ -1,11 +1,11 @@
-"""Numbers and verdicts, for the terminal and docs/paper.md."""
+"""The blocks of docs/paper.md: numbers and verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ..common import tables
+from ..common.tables import as_markdown
 from . import TIMES
 
 Entry = Mapping[str, Any]
@@ -16,8 +16,8 @@ def _spread(summary: Entry, sign: str = "") -> str:
     return f"{summary['mean']:{sign}.1f}{sd}"
 
 
-def numbers(results: Entry) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows: times and accuracies for each number of threads."""
+def numbers(results: Entry) -> str:
+    """Lay out times and accuracies for each number of threads."""
     header = [
         "threads n",
         *("ms, n system threads", "ms, workers = cores", "ms, modelled for n cores"),
@@ -35,39 +35,30 @@ def numbers(results: Entry) -> tuple[list[str], list[list[str]]]:
         ]
         for scores, seconds in zip(pieces["accuracy"], pieces["time"]["seconds"], strict=True)
     ]
-    return header, rows
+    return as_markdown(header, rows, numeric=True)
 
 
-def claims(results: Entry) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows: the note's claims, what was measured, and the verdicts."""
+def claims(results: Entry) -> str:
+    """Lay out the note's claims, what was measured, and the verdicts."""
     header = ["the note says", f"measured here, {results['data']['name']}", "verdict"]
-    rows = [[c["claim"], c["measured"], c["verdict"]] for c in results["claims"]]
-    return header, rows
+    return as_markdown(
+        header, [[c["claim"], c["measured"], c["verdict"]] for c in results["claims"]]
+    )
 
 
-def shared_start(results: Entry) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows: merges of replicas that started from the same weights."""
-    header = ["one start for all threads", "n", "average, %", "sum, %"]
+def shared_start(results: Entry) -> str:
+    """Lay out merges of replicas that started from the same weights."""
     rows = [
         [entry["setting"], str(entry["threads"]), _spread(entry["average"]), _spread(entry["sum"])]
         for entry in results["pieces"]["shared_start"]
     ]
-    return header, rows
-
-
-def identity(accuracy: Sequence[Entry], test_samples: int) -> str:
-    """Say whether the sum answers as the average with amplified hidden layers."""
-    worst = max(max(entry["differing_answers"]) for entry in accuracy)
-    return (
-        f"sum = average with the hidden layers times n: {worst} of {test_samples:,} answers differ "
-        "at most."
-    )
+    return as_markdown(["one start for all threads", "n", "average, %", "sum, %"], rows)
 
 
 def blocks(results: Entry) -> dict[str, str]:
     """Return the blocks of docs/paper.md."""
     return {
-        "claims": tables.as_markdown(*claims(results)),
-        "shared-start": tables.as_markdown(*shared_start(results)),
-        "numbers": tables.as_markdown(*numbers(results), numeric=True),
+        "claims": claims(results),
+        "shared-start": shared_start(results),
+        "numbers": numbers(results),
     }

@@ -28,17 +28,18 @@ import argparse
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from ..common import arguments as reading
 from ..common import data as images
-from ..common import documents, files, machine, pictures
+from ..common import files, machine
 from ..common.progress import Progress
-from . import ROWS, Row, row, settings, tables
-from . import pictures as drawing
+from ..common.report import show
+from . import ROWS, Row, pictures, row, settings, tables
 from .bench import Bench
 from .data import save_images
 from .judge import judge
@@ -160,18 +161,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         not_installed=missing,
         failures=[*results.content.get("failures", []), *bench.failures],
     )
-    written = [results.path]
     if arguments.tune:
         # A trial run is not what others should train with.
         if not (arguments.quick or arguments.limit):
-            written.append(settings.store(tuned))
+            print("Written:", settings.store(tuned))
     else:
-        written += finish(results, arguments.out, docs=arguments.docs)
+        finish(arguments, results)
     for failure in results.content["failures"]:
         print(f"failed: {failure}")
-    print(f"\nWritten in {progress.seconds:.0f} s to {arguments.out}:")
-    for path in written:
-        print(f"  {path.name}")
     if wrong := disagreements(results.content["pieces"]):
         print("\nNot the same training, so not to be compared:\n  " + "\n  ".join(wrong))
         raise SystemExit(1)
@@ -190,26 +187,19 @@ def describe_peer(entry: Row, bench: Bench) -> dict[str, Any]:
     }
 
 
-def finish(results: files.Results, out: Path, *, docs: bool) -> list[Path]:
-    """Judge, draw, print the tables and fill the document; return what was written."""
-    content = results.content
-    parts = content["pieces"]
+def finish(arguments: argparse.Namespace, results: files.Results) -> None:
+    """Judge, draw, print the tables and fill the document."""
+    content, parts = results.content, results.content["pieces"]
     share = processor_share(parts)
     results.write(processor_share=share, floors=judge(parts))
-    data_line = images.line(content["data"])
-    notes = [machine.stamp(content), versions_line(content)]
+    versions = versions_line(content)
+    notes = [machine.stamp(content), versions]
     if share is not None and share < QUIET:
         notes.append(f"Other work left trainings on a core only {share:.0%} of it: measure again.")
-    drawn = draw(content, out, data_line, notes)
-    print("\n".join(["", data_line, *notes]))
-    for name, part in parts.items():
-        for text in tables.part_tables(name, part):
-            print(f"\n{text}")
-    print(f"\n{tables.floors(content['floors'])}")
-    if not docs:
-        return drawn
-    blocks = {**tables.blocks(content), "machine": versions_line(content)}
-    return [*drawn, *documents.publish("benchmarks.md", "peers", content, blocks, drawn)]
+        print(notes[-1])
+    blocks = {"machine": versions, **tables.blocks(content)}
+    draw = partial(pictures.all_pictures, content, notes)
+    show(arguments, content, "benchmarks.md", "peers", blocks, draw)
 
 
 def versions_line(content: Mapping[str, Any]) -> str:
@@ -222,20 +212,6 @@ def versions_line(content: Mapping[str, Any]) -> str:
         f"Each in a process of its own, {content['options']['rounds']} interleaved rounds; "
         f"conversion and shuffling included. {listed}."
     )
-
-
-def draw(content: Mapping[str, Any], out: Path, data_line: str, notes: Iterable[str]) -> list[Path]:
-    """Draw the parts that have a picture; return the paths."""
-    with pictures.style():
-        return [
-            pictures.save(
-                picture(part, data_line, list(notes)),
-                out / f"peers-{name}-{content['data']['slug']}",
-                f"omp_mlp and its peers: {name}, {content['data']['name']}",
-            )
-            for name, picture in drawing.DRAWN.items()
-            if (part := content["pieces"].get(name, {})).get("entries")
-        ]
 
 
 if __name__ == "__main__":

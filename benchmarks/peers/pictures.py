@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, StrMethodFormatter
 
+from ..common.data import line
 from ..common.pictures import COLOURS, caption, curve_look, log2_axis
 from . import row
 from .settings import TARGETS
@@ -160,10 +161,10 @@ def density(result: Result, data: str, notes: Sequence[str]) -> Figure:
         *(ax, result["ratios"]), lambda entry: 100 * entry["density"], lambda entry: entry["ratio"]
     )
     sizes = dict.fromkeys(str(entry["batch_size"]) for entry in result["ratios"])
-    for line, size in zip(ax.lines, sizes, strict=True):
+    for curve, size in zip(ax.lines, sizes, strict=True):
         share = result["crossover_shares"][size]
         where = "lists always faster" if share is None else f"equal at {100 * share:.0f} %"
-        line.set_label(f"{line.get_label()}: {where}")
+        curve.set_label(f"{curve.get_label()}: {where}")
     ax.axhline(1, color=COLOURS["grey"], linewidth=1)
     ax.set_yscale("log", base=2)
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -176,3 +177,12 @@ def density(result: Result, data: str, notes: Sequence[str]) -> Figure:
 
 
 DRAWN = {"speed": speed, "accuracy": accuracy, "widths": widths, "density": density}
+
+
+def all_pictures(content: Mapping[str, Any], notes: Sequence[str]) -> dict[str, Figure]:
+    """Draw the parts that have a picture, by the names of their files."""
+    return {
+        f"peers-{name}-{content['data']['slug']}": draw(part, line(content["data"]), notes)
+        for name, draw in DRAWN.items()
+        if (part := content["pieces"].get(name, {})).get("entries")
+    }

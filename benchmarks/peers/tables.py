@@ -314,7 +314,10 @@ def blocks(results: Result) -> dict[str, str]:
 
     parts = results["pieces"]
     filled = {
-        block: fenced(text for name in names for text in part_tables(name, parts[name]))
+        block: fenced(
+            text for name in names if name in parts for text in part_tables(name, parts[name])
+        )
         for block, names in BLOCKS.items()
+        if parts.keys() & set(names)
     }
     return {**filled, "floors": fenced([floors(results["floors"])])}

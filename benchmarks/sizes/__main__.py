@@ -14,14 +14,16 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from ..common import arguments as reading
-from ..common import documents, files, machine, pictures
+from ..common import files, machine
 from ..common.progress import Progress
+from ..common.report import show
 from ..peers.__main__ import chosen_rows, describe_peer, versions_line
 from ..peers.bench import Bench
 from ..peers.data import random_inputs
-from . import grid, tables
-from . import pictures as drawing
+from . import grid, pictures, tables
 from .measure import OURS, PEERS, compare
 
 COMMAND = "make sizes"
@@ -49,7 +51,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         machine.describe_run(COMMAND, options),
         resume=arguments.resume,
     )
-    progress = Progress()
     with contextlib.ExitStack() as stack:
         bench = Bench(
             rows,
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             seeds=1,
             turn=0.01 if arguments.quick else 0.2,
             max_samples=grid.MOST_ROWS,
-            say=progress,
+            say=Progress(),
         )
         stack.callback(bench.end_processes)
         panels = grid.QUICK if arguments.quick else grid.PANELS
@@ -73,17 +74,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         failures=bench.failures,
     )
     content = results.content
-    notes = [machine.stamp(content), versions_line(content)]
-    with pictures.style():
-        picture = pictures.save(
-            drawing.draw(cells, notes), arguments.out / NAME, "The map of sizes"
-        )
-    text = tables.block(cells)
-    print("\n".join(["", *notes, "", text]))
-    print(f"\nWritten in {progress.seconds:.0f} s to {arguments.out}.")
-    if arguments.docs:
-        blocks = {NAME: f"{versions_line(content)}\n\n{text}"}
-        documents.publish("benchmarks.md", NAME, content, blocks, [picture])
+    versions = versions_line(content)
+    blocks = {NAME: f"{versions}\n\n{tables.block(cells)}"}
+
+    def picture() -> dict[str, Figure]:
+        return {NAME: pictures.draw(cells, [machine.stamp(content), versions])}
+
+    show(arguments, content, "benchmarks.md", NAME, blocks, picture)
     return content
 
 

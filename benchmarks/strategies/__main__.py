@@ -32,17 +32,19 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from omp_mlp import costs
 
 from ..common import arguments as options
-from ..common import documents, pictures
 from ..common.files import Results, as_columns, from_columns, read_json
-from ..common.machine import available_cores, describe_run, stamp
+from ..common.machine import available_cores, describe_run
 from ..common.progress import Progress
-from . import drawings, judge, measure, tables
-from . import pictures as drawing
+from ..common.report import show
+from . import drawings, judge, measure, pictures, tables
 
 COMMAND = "make strategies"
+FILE = "strategies.json"
 # Digits of a time, and of whatever else is measured, in the JSON.
 DIGITS = 4
 
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     decided = {
         key: getattr(arguments, key) for key in ("quick", "threads", "passes", "longest")
     } | {"epochs": measure.EPOCHS}
-    results = Results(arguments.out / "strategies.json", describe_run(COMMAND, decided))
+    results = Results(arguments.out / FILE, describe_run(COMMAND, decided))
     # The calibration of this run belongs to its results, not to the user.
     os.environ["XDG_CACHE_HOME"] = str(arguments.out.resolve() / "cache")
     begin = time.perf_counter()
@@ -96,17 +98,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
     """Measure, judge, write; return the results."""
     arguments = parse_arguments(argv)
-    path = arguments.out / "strategies.json"
-    content = read_json(path) if arguments.redraw else run(arguments)
+    content = read_json(arguments.out / FILE) if arguments.redraw else run(arguments)
     entries = from_columns(content["entries"])
-    made = tables.all_tables(content, entries)
-    with pictures.style():
-        drawn = {**drawing.all_pictures(content, entries), **drawings.all_drawings()}
-        written = pictures.save_all(drawn, arguments.out)
-    if arguments.docs:
-        written += documents.publish("strategies.md", "strategies", content, made, written)
-    print(f"{stamp(content)}\n\n{made['errors']}\n\n{made['targets']}\n")
-    print("written:", *(str(file) for file in [path, *written]))
+
+    def draw() -> dict[str, Figure]:
+        return {**pictures.all_pictures(content, entries), **drawings.all_drawings()}
+
+    blocks = tables.all_tables(content, entries)
+    show(arguments, content, "strategies.md", "strategies", blocks, draw)
     return content
 
 
