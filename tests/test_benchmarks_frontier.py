@@ -50,10 +50,11 @@ from benchmarks.frontier.arithmetic import (
     slowest_to_mean,
     speed_up,
 )
-from benchmarks.frontier.lines import SEQUENTIAL, SINGLE, once_lines, periodic_lines
+from benchmarks.frontier.lines import ONCE, PERIODIC, SEQUENTIAL, SINGLE
 from benchmarks.frontier.problems import Source
 
 LIMIT = 320
+SMALL = ["--limit", str(LIMIT), "--quick", "--threads", "2", "8"]
 
 
 def cost_of(
@@ -165,7 +166,7 @@ class TestTimes:
         monkeypatch.setattr(timing, "train", train_one_second)
         monkeypatch.setattr(timing, "EPOCHS", 2)
         source = Source()
-        line = next(line for line in periodic_lines() if line.name == "nesterov")
+        line = next(line for line in PERIODIC if line.name == "nesterov")
         settings = {"learning_rate": 0.3, "batch_size": 4, "merge_every": 32, "outer_momentum": 0.9}
         job = work.training(source, "digits", line, 64, settings, epochs=2.0)
         nonzeros = np.count_nonzero(source.load("digits").X, axis=1)
@@ -248,7 +249,7 @@ class TestSettings:
 
     def test_every_line_has_settings_that_train_parallel_takes(self) -> None:
         for slug in problems.LOADERS:
-            for line in (SEQUENTIAL, *periodic_lines()):
+            for line in (SEQUENTIAL, *PERIODIC):
                 for n in (1,) if line is SEQUENTIAL else (2, 8, 64):
                     for purpose in tune.PURPOSES:
                         found = settings.settings_for(slug, line.name, n, line.options, purpose)
@@ -297,7 +298,7 @@ class TestSettings:
             def value(self, options: Any, epochs: float | None = None) -> float:  # noqa: ARG002
                 return -(abs(math.log(options["learning_rate"] / 0.11)) + options["merge_every"])
 
-        search = Hill(None, None, "mnist", periodic_lines()[0], 8, [0])
+        search = Hill(None, None, "mnist", PERIODIC[0], 8, [0])
         start = {"learning_rate": 0.02, "batch_size": 1, "merge_every": 128}
         found = search.walk(("learning_rate", "merge_every"), start)
         assert found == {"learning_rate": 0.11, "batch_size": 1, "merge_every": tune.LEAST_PERIOD}
@@ -309,7 +310,7 @@ class TestSettings:
             ({"merge_every": 64}, {2.0: [97.0, None]}),
             ({"merge_every": 32}, {2.0: [97.0]}),
         ]
-        search = tune.Search(None, None, "mnist", periodic_lines()[0], 8, [0, 1], earlier)
+        search = tune.Search(None, None, "mnist", PERIODIC[0], 8, [0, 1], earlier)
         assert search.value({"merge_every": [16, 64]}, 2.0) == 97.5
         assert search.value({"merge_every": 64}, 2.0) == -math.inf
         assert search.trials == earlier[:2]
@@ -323,7 +324,7 @@ class TestSettings:
                 assert all(job.held_out for job in jobs)
                 return [[job.options["batch_size"] + seed / 3 for seed in seeds] for job in jobs]
 
-        search = tune.Search(Pool(), Source(), "digits", periodic_lines()[0], 8, [0, 1])
+        search = tune.Search(Pool(), Source(), "digits", PERIODIC[0], 8, [0, 1])
         assert search.value({"batch_size": 4}) == pytest.approx((4 + 4.3333) / 2)
         assert search.trials == [({"batch_size": 4}, {None: [4.0, 4.3333]})]
 
@@ -336,7 +337,7 @@ class TestSettings:
                 needed = 2.5 if options["merge_every"] == 64 else 2.5 * 1.3
                 return tune.TIME_SCORES[1] + math.log(epochs / needed)
 
-        search = Known(None, Source(), "digits", periodic_lines()[0], 2, [0])
+        search = Known(None, Source(), "digits", PERIODIC[0], 2, [0])
         candidates = [{"merge_every": period, "batch_size": 1} for period in (64, 256)]
         monkeypatch.setattr(tune, "ROUND_SAMPLES", {64: 40})
         # 599 samples a replica: 599 + 9.4 * 40 are more than 1.3 (599 + 2.3 * 40).
@@ -349,7 +350,7 @@ class TestSettings:
         assert search.soonest(candidates) == candidates[1]
 
     def test_what_is_tried_for_the_least_time_is_on_the_axes_or_a_period(self) -> None:
-        for line in (SEQUENTIAL, *periodic_lines()):
+        for line in (SEQUENTIAL, *PERIODIC):
             for n in (1,) if line is SEQUENTIAL else (2, 4, 8, 16, 64):
                 best = settings.settings_for("mnist", line.name, n, line.options)
                 candidates = tune.time_candidates(line, n, best)
@@ -365,13 +366,13 @@ class TestSettings:
 
 class TestLines:
     def test_every_method_of_the_build_has_a_line(self) -> None:
-        lines = {line.method for line in (*periodic_lines(), *once_lines())}
+        lines = {line.method for line in (*PERIODIC, *ONCE)}
         assert lines == {method.name for method in omp_mlp.merge_methods()}
 
     def test_names_and_looks_are_unique(self) -> None:
-        for lines in (periodic_lines(), once_lines()):
+        for lines in (PERIODIC, ONCE):
             assert len({line.name for line in lines}) == len(lines)
-        every = (*periodic_lines(), *once_lines(), SINGLE)
+        every = (*PERIODIC, *ONCE, SINGLE)
         assert len({line.marker for line in every}) == len(every)
         assert len({(line.colour, line.dash) for line in every}) == len(every)
 
@@ -489,7 +490,7 @@ def test_one_merge_after_a_warm_up_has_the_base_where_the_replicas_part() -> Non
     options = {"learning_rate": 0.05, "batch_size": 8, "merge_every": None, "warmup_samples": 200}
     job = work.Training(Source(limit=LIMIT), "classification", "average", 4, options)
     scores = once.score_once(job)
-    assert {line.name for line in once_lines()} < set(scores)
+    assert {line.name for line in ONCE} < set(scores)
     problem = job.source.load("classification")
     model, _ = work.train(job, keep_replicas=True)
     base, _ = work.train(dataclasses.replace(job, epochs=0.0))
@@ -602,20 +603,7 @@ class TestRules:
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A run of the whole benchmark on few samples, and what its JSON file holds."""
     out = tmp_path_factory.mktemp("results") / "made" / "by the run"
-    returned = run.main(
-        [
-            "--limit",
-            str(LIMIT),
-            "--quick",
-            "--patience",
-            "0",
-            "--threads",
-            "2",
-            "8",
-            "--out",
-            str(out),
-        ]
-    )
+    returned = run.main([*SMALL, "--out", str(out)])
     text = (out / "frontier.json").read_text(encoding="utf-8")
     written = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert written == returned
@@ -631,11 +619,11 @@ class TestSmallRun:
             *measure.PARTS[1:],
         }
         for result in scores.values():
-            assert set(result["periodic"]) == {line.name for line in periodic_lines()}
+            assert set(result["periodic"]) == {line.name for line in PERIODIC}
             for curve in result["periodic"].values():
                 assert curve["threads"] == [1, 2, 8]
                 assert curve["mean"][0] == result["sequential"]["mean"][0]
-            assert {line.name for line in once_lines()} <= set(result["once"])
+            assert {line.name for line in ONCE} <= set(result["once"])
 
     def test_a_score_is_that_of_the_training(self, small_run: tuple[Path, dict[str, Any]]) -> None:
         """One cell, trained here once more by hand."""
@@ -683,18 +671,7 @@ class TestSmallRun:
         ended = json.loads((out / "frontier.json").read_text(encoding="utf-8"))
         del ended["pieces"]["score/digits"], ended["pieces"]["changes"]
         (tmp_path / "frontier.json").write_text(json.dumps(ended), encoding="utf-8")
-        options = [
-            "--limit",
-            str(LIMIT),
-            "--quick",
-            "--patience",
-            "0",
-            "--threads",
-            "2",
-            "8",
-            "--out",
-            str(tmp_path),
-        ]
+        options = [*SMALL, "--out", str(tmp_path)]
         monkeypatch.setattr(run.pictures, "all_pictures", lambda _: {})
         measured: list[str] = []
         for name in ("scores", "epochs", "times", "changes", "rules"):
@@ -714,7 +691,7 @@ class TestSmallRun:
         assert measured == ["times"]
         assert again["pieces"]["epochs"] == results["pieces"]["epochs"]
         with pytest.raises(SystemExit, match="has options "):
-            run.main([*options[:-4], "4", *options[-2:], "--resume"])
+            run.main([*options, "--threads", "4", "--resume"])
 
     def test_again_what_was_never_measured(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
@@ -728,7 +705,7 @@ class TestSmallRun:
         text = (files.DOCS / "frontier.md").read_text(encoding="utf-8")
         blocks = documents.blocks_of(text)
         assert {block.command for block in blocks} == {run.COMMAND}
-        assert {block.name for block in blocks} <= set(tables.all_tables(results))
+        assert {block.name for block in blocks} == set(tables.all_tables(results))
 
 
 def test_unknown_problem_ends_with_a_message(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,8 @@
 """The lines of the pictures: every way to train n replicas that is compared.
 
 Periodic lines merge every so many samples. Lines of one merge at the end share their training: the
-same replicas are merged by each of the methods. A method of the installed build that has no line
-here gets one, so that nothing that ``omp_mlp.merge_methods()`` lists is left out.
+same replicas are merged by each of the methods. Every method that ``omp_mlp.merge_methods()`` lists
+has a line.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import omp_mlp
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ SINGLE = Line("single_replica", "a replica by itself", "", "grey", ".", "dotted"
 
 _DIVERSITY = "gradient_diversity"
 _DILOCO, _EVERY_H = "average, Nesterov outside (DiLoCo)", "average every H (local SGD)"
-_PERIODIC = (
+PERIODIC = (
     Line(_DIVERSITY, "gradient diversity", _DIVERSITY, "blue", "o", timed=True),
     Line("adasum", "Adasum", "adasum", "purple", "D"),
     Line("nesterov", _DILOCO, "average", "red", "^", "solid", {"outer_optimizer": "nesterov"},
@@ -63,7 +61,7 @@ def _once(
     return Line(name, label, method or name, *look, periodic=False, **more)
 
 
-_ONCE = (
+ONCE = (
     _once("average", "average once (Eq. 1)", "blue", "<", "dashed"),
     _once("sum", "sum once (Eq. 2)", "green", ">", "dashed"),
     _once("weighted_average", "weighted average once", "green", "x", "dotted"),
@@ -78,39 +76,8 @@ _ONCE = (
     _once("refit_output", "refitted output once", "red", "X", "dashed", sees_data=True),
     _once("ensemble", "ensemble (no merge)", "black", "+", "dotted"),
 )  # fmt: skip
-# Of lines for methods that are not named above.
-_LOOKS = [(colour, marker) for marker in "1234" for colour in ("green", "black", "sky", "purple")]
-
-
-def periodic_lines() -> tuple[Line, ...]:
-    """Return the periodic lines, with one for each periodic method that is not named above."""
-    return (*_PERIODIC, *_unnamed("periodic"))
-
-
-def once_lines() -> tuple[Line, ...]:
-    """Return a line for each method that is best applied once, at the end."""
-    return (*_ONCE, *_unnamed("once"))
 
 
 def named(name: str) -> Line:
     """Return the line of this name; where a name is of both kinds, the periodic one."""
-    return next(
-        line for line in (SEQUENTIAL, *periodic_lines(), *once_lines()) if line.name == name
-    )
-
-
-def _unnamed(cadence: str) -> list[Line]:
-    known = {line.method for line in (*_PERIODIC, *_ONCE)}
-    new = [method for method in omp_mlp.merge_methods() if method.name not in known]
-    return [
-        Line(
-            method.name,
-            method.name.replace("_", " "),
-            method.name,
-            *look,
-            periodic=cadence == "periodic",
-            sees_data=True,
-        )
-        for method, look in zip(new, _LOOKS, strict=False)
-        if method.cadence == cadence
-    ]
+    return next(line for line in (SEQUENTIAL, *PERIODIC, *ONCE) if line.name == name)

@@ -14,7 +14,7 @@ from ..common.progress import Progress
 from ..common.timing import Probe
 from . import changes, rules, timing
 from .arithmetic import budget_to_reach, mean_and_sd, speed_up
-from .lines import SEQUENTIAL, Line, named, periodic_lines
+from .lines import PERIODIC, SEQUENTIAL, Line, named
 from .once import score_once
 from .problems import Source
 from .settings import is_tuned, settings_for
@@ -92,7 +92,7 @@ def measure_scores(bench: Bench, slug: str) -> dict[str, Any]:
 
     cells = [(SEQUENTIAL, 1)] + [
         (line, n)
-        for line in periodic_lines()
+        for line in PERIODIC
         for n in bench.several(slug, None if line.name in LARGE_LINES else 64)
     ]
     jobs = [job(line, n, line.name) for line, n in cells]
@@ -145,7 +145,7 @@ def measure_epochs(bench: Bench) -> dict[str, Any]:
     several = bench.several(slug, 64)
     cells = [
         (SEQUENTIAL, 1),
-        *((line, n) for line in periodic_lines() if line.timed for n in several),
+        *((line, n) for line in PERIODIC if line.timed for n in several),
     ]
     settings = [settings_for(slug, line.name, n, line.options, "time") for line, n in cells]
     scores: list[list[list[float]]] = [[] for _ in cells]
@@ -207,7 +207,7 @@ def _merge_seconds(
 ) -> dict[str, dict[str, float]]:
     """Time one worker's part of a merge by every periodic method, as often as diversity merges."""
     found: dict[str, dict[str, float]] = {}
-    for method in dict.fromkeys(line.method for line in periodic_lines()):
+    for method in dict.fromkeys(line.method for line in PERIODIC):
         for line, n, settings in cells:
             if line is DIVERSITY:
                 job = training(bench.source, TIMED_PROBLEM, line, n, settings)

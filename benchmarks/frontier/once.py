@@ -8,7 +8,7 @@ import numpy as np
 
 import omp_mlp
 
-from .lines import once_lines
+from .lines import ONCE
 from .work import Training, percent, train
 
 # Samples of the training part for the methods that look at data.
@@ -21,7 +21,7 @@ def score_once(job: Training) -> dict[str, float]:
     Returns
     -------
     dict
-        A score for each method of :func:`once_lines` that applies, and ``single_replica``, the mean
+        A score for each line of ``ONCE`` that applies, and ``single_replica``, the mean
         score of the replicas by themselves. A method that needs the common start of the replicas is
         left out where there is none; from independent starts, methods that can match hidden units
         first do so.
@@ -36,7 +36,7 @@ def score_once(job: Training) -> dict[str, float]:
     data = {"X": problem.X[rows], "y": problem.y[rows]}
     scores = {"single_replica": float(np.mean([percent(r, problem) for r in model.replicas]))}
     methods = {method.name: method for method in omp_mlp.merge_methods()}
-    for line in once_lines():
+    for line in ONCE:
         method = methods[line.method]
         if method.needs_base and base is None:
             continue

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..common.machine import stamp
 from ..common.pictures import COLOURS, DASHES, REFERENCE, band, caption, log2_axis
-from .lines import SINGLE, Line, named, once_lines, periodic_lines
+from .lines import ONCE, PERIODIC, SINGLE, Line, named
 from .measure import DIVERSITY, TIMED_PROBLEM
 from .tables import all_threads
 
@@ -99,7 +99,7 @@ def draw_scores(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
     fig = Figure(figsize=(9.8, 8.4))
     panels = fig.subplots(1, 2)
     for ax, title in zip(panels, ("all", "a closer look at the top"), strict=True):
-        _panel(ax, result, (*periodic_lines(), *once_lines()), "once", title)
+        _panel(ax, result, (*PERIODIC, *ONCE), "once", title)
         ax.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
     best = max(_means(curve).max() for curve in result["periodic"].values())
     panels[1].set_ylim(best - CLOSE, best + 0.12 * CLOSE)
@@ -115,7 +115,7 @@ def draw_once(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
     panels = fig.subplots(1, 2)
     titles = ("all replicas from one start", "every replica from a start of its own")
     for ax, family, title in zip(panels, ("once", "once_independent"), titles, strict=True):
-        _panel(ax, result, (*once_lines(), SINGLE), family, title)
+        _panel(ax, result, (*ONCE, SINGLE), family, title)
     panels[1].set_ylabel("")
     title = "One merge at the end"
     caption(fig, title, result["line"], [_spread_note(result["seeds"]), *notes], panels[0])
@@ -128,7 +128,7 @@ def draw_others(results: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> F
     panels = np.atleast_1d(fig.subplots(1, len(results)))
     once = [named(name) for name in ("average", "sum")]
     for ax, result in zip(panels, results, strict=True):
-        _panel(ax, result, (*periodic_lines(), *once), "once", result["problem"]["name"])
+        _panel(ax, result, (*PERIODIC, *once), "once", result["problem"]["name"])
         # The sum, and many replicas on few samples, may be far below.
         periodic = [_means(curve) for curve in result["periodic"].values()]
         averages = [_means(result["once"][name]) for name in ("average",) if name in result["once"]]
@@ -160,7 +160,7 @@ def draw_speed_ups(result: Mapping[str, Any], notes: Sequence[str]) -> Figure:
     for ax, target in zip(panels, result["targets"], strict=True):
         ends = [1, threads[-1]]
         ax.plot(ends, ends, label="ideal: n times as fast", **REFERENCE)
-        for line in (line for line in periodic_lines() if line.timed):
+        for line in (line for line in PERIODIC if line.timed):
             for kind, look in kinds.items():
                 speeds = {
                     entry["threads"]: entry["reach"][str(target)][f"{kind}_speed_up"]

@@ -45,7 +45,7 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 
 # The line whose settings all methods of one merge share.
-ONCE = "once"
+ONE_MERGE = "once"
 # Hundreds of replicas are left with few samples each, and need merges that no machine could afford.
 LARGE_PERIODS = {256: 16, 1024: 4}
 
@@ -66,7 +66,7 @@ def start_of(
     if line == "sequential":
         return ("learning_rate", "batch_size"), dict(_RATE)
     begin = {**_RATE, **_chosen("score", problem, "sequential").get("1", {})}
-    if line == ONCE:
+    if line == ONE_MERGE:
         return ("learning_rate", "warmup_samples"), {**begin, "warmup_samples": 0}
     begin["merge_every"] = 64
     if line == "local_sgd":

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..common.tables import as_markdown
-from .lines import SEQUENTIAL, SINGLE, once_lines, periodic_lines
+from .lines import ONCE, PERIODIC, SEQUENTIAL, SINGLE
 from .settings import unpacked
 
 
@@ -35,7 +35,7 @@ def scores(result: Mapping[str, Any]) -> str:
     threads = all_threads(result["periodic"])
     rows = [
         _row(line.label, result[family][line.name], threads)
-        for family, lines in (("periodic", periodic_lines()), ("once", once_lines()))
+        for family, lines in (("periodic", PERIODIC), ("once", ONCE))
         for line in lines
         if line.name in result[family]
     ]
@@ -48,7 +48,7 @@ def once(result: Mapping[str, Any]) -> str:
     rows = [
         [start, *_row(line.label, result[family][line.name], threads)]
         for family, start in (("once", "shared"), ("once_independent", "independent"))
-        for line in (*once_lines(), SINGLE)
+        for line in (*ONCE, SINGLE)
         if line.name in result[family]
     ]
     header = ["start", "%", *(f"n = {n}" for n in threads)]
@@ -57,7 +57,7 @@ def once(result: Mapping[str, Any]) -> str:
 
 def times(result: Mapping[str, Any]) -> str:
     """Lay out epochs, times and speed-ups for the targets."""
-    labels = {line.name: line.label for line in (SEQUENTIAL, *periodic_lines())}
+    labels = {line.name: line.label for line in (SEQUENTIAL, *PERIODIC)}
     header = ["", "n", "merged every", "merges' share"]
     for target in result["targets"]:
         header += [f"epochs to {target:g} %", "modelled", "speed-up", "taking turns", "measured"]
@@ -158,7 +158,7 @@ def periods(searched: Mapping[str, Mapping[str, Any]]) -> str:
 
 def settings(result: Mapping[str, Any]) -> str:
     """Lay out the settings that the lines were given."""
-    lines = (SEQUENTIAL, *periodic_lines())
+    lines = (SEQUENTIAL, *PERIODIC)
     labels = {line.name: line.label for line in lines} | {"once": "one merge at the end"}
     names = {
         "learning_rate": "rate",
@@ -198,15 +198,15 @@ def floors(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def all_tables(content: Mapping[str, Any]) -> dict[str, str]:
-    """Return every table that the results allow, by name."""
+    """Return every block of docs/frontier.md that the results allow, by name."""
     pieces = content["pieces"]
     made: dict[str, str] = {}
     for name, result in pieces.items():
-        part, _, slug = name.partition("/")
-        if part == "score":
-            made[f"score-{slug}"] = scores(result)
-            made[f"once-{slug}"] = once(result)
-            made[f"settings-{slug}"] = settings(result)
+        if name.startswith("score/"):
+            made[name.replace("/", "-")] = scores(result)
+    if "score/mnist" in pieces:
+        made["once-mnist"] = once(pieces["score/mnist"])
+        made["settings-mnist"] = settings(pieces["score/mnist"])
     if "time" in pieces:
         made["time"] = times(pieces["time"])
         made["rounds"] = rounds(content["rounds"])

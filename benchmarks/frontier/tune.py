@@ -25,12 +25,12 @@ from itertools import product
 from typing import Any
 
 from .arithmetic import budget_to_reach, merges_an_epoch
-from .lines import SEQUENTIAL, Line, once_lines, periodic_lines
+from .lines import ONCE, PERIODIC, SEQUENTIAL, Line
 from .problems import Source
 from .settings import (
     AXES,
     LARGE_PERIODS,
-    ONCE,
+    ONE_MERGE,
     Scores,
     Trial,
     nearest,
@@ -253,7 +253,7 @@ def tune(
 
     for slug in slugs:
         samples = len(source.load(slug).held_out().X)
-        for line in (SEQUENTIAL, *periodic_lines(), once_line()):
+        for line in (SEQUENTIAL, *PERIODIC, once_line()):
             if names is not None and line.name not in names:
                 continue
             for n in threads_of(line, threads):
@@ -309,8 +309,8 @@ def growing_candidates(best: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def once_line() -> Line:
     """Return the line whose settings all methods of one merge share: those of the average."""
-    average = next(line for line in once_lines() if line.method == "average")
-    return replace(average, name=ONCE, label="one merge")
+    average = next(line for line in ONCE if line.method == "average")
+    return replace(average, name=ONE_MERGE, label="one merge")
 
 
 def threads_of(line: Line, wanted: Sequence[int] | None) -> tuple[int, ...]:
