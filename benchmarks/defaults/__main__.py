@@ -17,7 +17,7 @@ here, and not what other data will give.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ from ..common.machine import describe_run, machine_line
 from ..common.progress import Progress
 from ..common.report import show
 from . import measure, peers, pictures, problems, states, tables
+from .problems import Problem
 
 COMMAND = "make defaults"
-FILE = "defaults.json"
 _QUICK_ROWS = 2_000
 
 
@@ -64,37 +64,49 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure all problems; what there is so far is written after each."""
+def measured(
+    arguments: argparse.Namespace,
+    file: str,
+    command: str,
+    of: Iterable[Problem],
+    take: Callable[[Problem, int, Progress], dict[str, Any]],
+) -> dict[str, Any]:
+    """Measure the problems; what there is so far is written after each of them.
+
+    With ``--redraw``, return what the file holds.
+    """
+    if arguments.redraw:
+        return read_json(arguments.out / file)
     progress = Progress()
     decided = {key: getattr(arguments, key) for key in ("quick", "seeds", "only")}
-    results = Results(arguments.out / FILE, describe_run(COMMAND, decided), resume=arguments.resume)
+    about = describe_run(command, decided)
+    results = Results(arguments.out / file, about, resume=arguments.resume)
     with threadpool_limits(1):
-        for name in arguments.only or problems.names(arguments.tables):
-            problem = problems.load(name, arguments.tables, arguments.mnist)
-            if problem is None or (arguments.quick and problem.X.shape[0] > _QUICK_ROWS):
-                continue
-            results.take(name, lambda p=problem: measure.measure(p, arguments.seeds, progress))
+        for problem in of:
+            results.take(problem.name, lambda p=problem: take(p, arguments.seeds, progress))
     return results.content
+
+
+def loaded(arguments: argparse.Namespace, names: Iterable[str]) -> Iterator[Problem]:
+    """Yield the problems of these names, or of ``--only``, whose data can be had."""
+    for name in arguments.only or names:
+        problem = problems.load(name, arguments.tables, arguments.mnist)
+        if problem is not None and not (arguments.quick and problem.X.shape[0] > _QUICK_ROWS):
+            yield problem
+
+
+def from_files(arguments: argparse.Namespace) -> Iterator[Problem]:
+    """Yield the tables that come from files."""
+    names = problems.of_folder(arguments.tables)
+    return (problem for problem in loaded(arguments, names) if problem.is_table)
 
 
 def judge_parts(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the parts of the preset on the first rows of the tables; return the results."""
-    path = arguments.out / "defaults-parts.json"
-    if arguments.redraw:
-        content = read_json(path)
-    else:
-        progress = Progress()
-        decided = {key: getattr(arguments, key) for key in ("seeds", "only")}
-        about = describe_run(f"{COMMAND} ARGS=--parts", decided)
-        results = Results(path, about, resume=arguments.resume)
-        with threadpool_limits(1):
-            for problem in _tables(arguments):
-                results.take(
-                    problem.name,
-                    lambda p=problem: measure.measure_parts(p, arguments.seeds, progress),
-                )
-        content = results.content
+    content = measured(
+        arguments, "defaults-parts.json", f"{COMMAND} ARGS=--parts", from_files(arguments),
+        measure.measure_parts,
+    )  # fmt: skip
     made = {
         "parts": tables.parts(content["pieces"]),
         "peers": tables.against_peers(content["pieces"], peers.kept()),
@@ -105,22 +117,10 @@ def judge_parts(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def judge_states(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure what a merge had best make of the state of an optimiser; return the results."""
-    path = arguments.out / "defaults-states.json"
-    if arguments.redraw:
-        content = read_json(path)
-    else:
-        progress = Progress()
-        decided = {key: getattr(arguments, key) for key in ("seeds", "only")}
-        about = describe_run(f"{COMMAND} ARGS=--states", decided)
-        results = Results(path, about, resume=arguments.resume)
-        with threadpool_limits(1):
-            for name in arguments.only or states.PROBLEMS:
-                problem = problems.load(name, arguments.tables, arguments.mnist)
-                if problem is not None:
-                    results.take(
-                        name, lambda p=problem: states.measure(p, arguments.seeds, progress)
-                    )
-        content = results.content
+    content = measured(
+        arguments, "defaults-states.json", f"{COMMAND} ARGS=--states",
+        loaded(arguments, states.PROBLEMS), states.measure,
+    )  # fmt: skip
     made = {"states": tables.of_states(content["pieces"])}
     show(arguments, content, "defaults.md", "states", made)
     return content
@@ -134,19 +134,11 @@ def ask_peers(arguments: argparse.Namespace) -> dict[str, Any]:
     answers = dict(peers.kept())
     with threadpool_limits(1):
         for peer in arguments.peers or peers.LABELS:
-            for problem in _tables(arguments):
+            for problem in from_files(arguments):
                 answer = measure.measure_peer(peer, problem, arguments.seeds, progress)
                 answers[problem.name] = {**answers.get(problem.name, {}), peer: answer}
                 results.write(pieces=answers)
     return results.content
-
-
-def _tables(arguments: argparse.Namespace) -> Iterator[problems.Problem]:
-    """Yield the tables that come from files."""
-    for name in arguments.only or problems.of_folder(arguments.tables):
-        problem = problems.load(name, arguments.tables, arguments.mnist)
-        if problem is not None and problem.is_table:
-            yield problem
 
 
 def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
@@ -158,7 +150,8 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
         return judge_parts(arguments)
     if arguments.states:
         return judge_states(arguments)
-    content = read_json(arguments.out / FILE) if arguments.redraw else run(arguments)
+    of = loaded(arguments, problems.names(arguments.tables))
+    content = measured(arguments, "defaults.json", COMMAND, of, measure.measure)
     found = content["pieces"]
     judged = measure.judge(found)
     made = {
