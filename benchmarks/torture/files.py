@@ -16,12 +16,11 @@ import numpy as np
 
 import omp_mlp
 
-from .trial import SkipError, Trial, run_script
+from .trial import SkipError, Trial, attempts
 
 # The digest is computed as docs/conversions.md says, by hand.
 _MUTATE = """
-import hashlib, tempfile, safetensors, safetensors.numpy
-rng = np.random.default_rng({seed})
+import hashlib, safetensors, safetensors.numpy
 path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
 model = fit(rng)
 model.save(path)
@@ -48,31 +47,29 @@ def check(read, kinds):
         return read()
     except kinds as error:
         if path not in str(error):
-            failures.append(f"no name of the file: {{error!r}}")
+            failures.append(f"no name of the file: {error!r}")
     except BaseException as error:
         failures.append(repr(error))
 """
 
 
-def _model_files(seed: int, count: int) -> Sequence[str]:
-    return run_script(
-        _MUTATE.format(seed=seed)
-        + f"""
-for _ in range({count}):
+_MODEL_FILES = (
+    _MUTATE
+    + """
+for _ in range(count):
     damaged = mutated(content)
     open(path, "wb").write(damaged)
     loaded = check(lambda: omp_mlp.load(path), ValueError)
     if loaded is not None and (loaded.predict_proba(np.ones((3, 20))) != expected).any():
         failures.append("loaded another network")
 """
-    )
+)
 
 
-def _model_files_with_digest(seed: int, count: int) -> Sequence[str]:
-    return run_script(
-        _MUTATE.format(seed=seed)
-        + f"""
-WORDS = ["", "null", "[]", "{{}}", "-1", "1e999", "NaN", '["a"]', "relu", "<U9"]
+_MODEL_FILES_WITH_DIGEST = (
+    _MUTATE
+    + """
+WORDS = ["", "null", "[]", "{}", "-1", "1e999", "NaN", '["a"]', "relu", "<U9"]
 WORDS += ["9" * 5000, "[" * 9999]
 with safetensors.safe_open(path, framework="numpy") as file:
     original = file.metadata()
@@ -80,7 +77,7 @@ tensors = safetensors.numpy.load(content)
 sizes = [20, 16, 3]
 names = ["weights.0", "biases.0", "weights.1", "biases.1"]
 packed = np.concatenate([tensors[name].ravel() for name in names])
-for _ in range({count}):
+for _ in range(count):
     metadata = dict(original)
     for _ in range(rng.integers(1, 3)):
         name = str(rng.choice(sorted(metadata)))
@@ -90,28 +87,27 @@ for _ in range({count}):
     metadata.pop("sha256", None)
     described = json.dumps([sorted(metadata.items()), sizes]).encode()
     digest = hashlib.sha256(described + packed.astype("<f4").tobytes()).hexdigest()
-    safetensors.numpy.save_file(tensors, path, {{**metadata, "sha256": digest}})
+    safetensors.numpy.save_file(tensors, path, {**metadata, "sha256": digest})
     loaded = check(lambda: omp_mlp.load(path), ValueError)
     if loaded is not None:
         loaded.predict(np.ones((3, 20)))
         loaded.save(path)
         omp_mlp.load(path)
 """
-    )
+)
 
 
-def _idx_files(seed: int, count: int) -> Sequence[str]:
-    return run_script(
-        _MUTATE.format(seed=seed)
-        + f"""
+_IDX_FILES = (
+    _MUTATE
+    + """
 import gzip
 from omp_mlp.datasets import read_idx
 plain = bytes([0, 0, 8, 2, 0, 0, 0, 7, 0, 0, 0, 9]) + rng.bytes(63)
-for k in range({count}):
+for k in range(count):
     open(path, "wb").write(mutated(gzip.compress(plain) if k % 2 else plain))
     check(lambda: read_idx(path), ValueError)
 """
-    )
+)
 
 
 def _kills(seed: int, count: int) -> Sequence[str]:
@@ -151,14 +147,13 @@ def _large(number: int) -> omp_mlp.Model:
     return omp_mlp.Model([np.full((500, 400), number)], [np.full(400, number)])
 
 
-def _interrupts_of_save(seed: int, count: int) -> Sequence[str]:
-    return run_script(
-        _MUTATE.format(seed=seed)
-        + f"""
+_INTERRUPTS_OF_SAVE = (
+    _MUTATE
+    + """
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 models = [omp_mlp.Model([np.full((500, 400), n)], [np.full(400, n)]) for n in (0, 1)]
 models[0].save(path)
-for k in range({count}):
+for k in range(count):
     try:
         signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 4e-3))
         models[k % 2].save(path)
@@ -173,7 +168,7 @@ models[0].save(path)
 if len(os.listdir(os.path.dirname(path))) > 1:
     failures.append("drafts are left")
 """
-    )
+)
 
 
 def _order_on_disk(seed: int, count: int) -> Sequence[str]:
@@ -204,10 +199,10 @@ def _order_on_disk(seed: int, count: int) -> Sequence[str]:
 
 
 TRIALS = (
-    Trial("model files, damaged", 2500, _model_files),
-    Trial("model files, changed, with a right digest", 2500, _model_files_with_digest),
-    Trial("IDX files, damaged, plain and compressed", 1000, _idx_files),
+    Trial("model files, damaged", 2500, attempts(_MODEL_FILES)),
+    Trial("model files, changed, with a right digest", 2500, attempts(_MODEL_FILES_WITH_DIGEST)),
+    Trial("IDX files, damaged, plain and compressed", 1000, attempts(_IDX_FILES)),
     Trial("kills during save", 200, _kills),
-    Trial("Ctrl-C during save", 400, _interrupts_of_save),
+    Trial("Ctrl-C during save", 400, attempts(_INTERRUPTS_OF_SAVE)),
     Trial("order of file, name and folder on the disk (strace)", 5, _order_on_disk),
 )

@@ -7,25 +7,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-from .trial import SkipError, Trial, run_script
+from .trial import SkipError, Trial, attempts
 
-_STRATEGIES = ("replica", "section", "synchronous", "hogwild")
-
-
-def _interrupts(seed: int, count: int) -> Sequence[str]:
-    return run_script(f"""
-rng = np.random.default_rng({seed})
+_INTERRUPTS = """
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 model = omp_mlp.Model([np.ones((20, 500)), np.ones((500, 2))], [np.ones(500), np.ones(2)])
 rows = np.ones((20_000, 20), np.float32)
-WORK = [lambda s=s: fit(rng, s, rows=2000, epochs=1000) for s in {_STRATEGIES!r}]
+WORK = [lambda s=s: fit(rng, s, rows=2000, epochs=1000) for s in STRATEGIES]
 WORK += [lambda: [model.predict(rows) for _ in range(99)]]
 WORK += [lambda: [omp_mlp.merge([model] * 50, "median") for _ in range(999)]]
 expected = fit(np.random.default_rng(1)).history.loss
-for k in range({count}):
+for k in range(count):
     began = time.perf_counter()
     try:
         signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 0.03))
@@ -39,33 +33,40 @@ for k in range({count}):
         failures.append("later than 5 s")
     if k % 50 == 0 and (fit(np.random.default_rng(1)).history.loss != expected).any():
         failures.append("another result afterwards")
-""")
+"""
 
 
-def _memory(seed: int, count: int) -> Sequence[str]:
-    failures: list[str] = []
-    for k in range(count):
-        # From too little for a training to enough for it, above what the process has.
-        room = (1 + k * 400 // max(count, 1)) << 20
-        failures += run_script(f"""
+_MEMORY = """
 import resource
-rng = np.random.default_rng({seed + k})
 fit(rng, workers=2)
 used = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-resource.setrlimit(resource.RLIMIT_AS, (used + {room}, hard))
-import warnings
+# From too little for a training to enough for it, above what the process has.
+room = (1 + k * 400 // count) << 20
+resource.setrlimit(resource.RLIMIT_AS, (used + room, hard))
 warnings.simplefilter("ignore")
 try:
-    fit(rng, {_STRATEGIES[k % 4]!r}, workers=2, hidden_layer_sizes=(4000, 500))
+    fit(rng, STRATEGIES[k % 4], workers=2, hidden_layer_sizes=(4000, 500))
 except MemoryError:
     pass
 resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-""")
-    return failures
+"""
+
+_THREADS = """
+import resource
+warnings.simplefilter("ignore")
+expected = fit(np.random.default_rng(seed), workers=1).history.loss
+threads = len(os.listdir("/proc/self/task"))
+resource.setrlimit(resource.RLIMIT_NPROC, (threads + k % 8, threads + k % 8))
+found = fit(np.random.default_rng(seed), workers=3).history.loss
+if (found != expected).any():
+    failures.append("another result")
+for strategy in STRATEGIES:
+    fit(np.random.default_rng(seed), strategy, workers=8)
+"""
 
 
-def _threads(seed: int, count: int) -> Sequence[str]:
+def _threads(seed: int, count: int) -> list[str]:
     if os.name != "posix" or os.getuid() != 0:
         prefix: list[str] = []
     elif shutil.which("setpriv") is not None:
@@ -73,26 +74,8 @@ def _threads(seed: int, count: int) -> Sequence[str]:
         prefix = ["setpriv", "--reuid=54321", "--clear-groups"]
     else:
         raise SkipError("the limit on threads does not hold for root, and there is no setpriv")
-    failures: list[str] = []
-    for k in range(count):
-        failures += run_script(
-            f"""
-import resource, warnings
-warnings.simplefilter("ignore")
-expected = fit(np.random.default_rng({seed}), workers=1).history.loss
-threads = len(os.listdir("/proc/self/task"))
-resource.setrlimit(resource.RLIMIT_NPROC, (threads + {k % 8}, threads + {k % 8}))
-found = fit(np.random.default_rng({seed}), workers=3).history.loss
-if (found != expected).any():
-    failures.append("another result")
-for strategy in {_STRATEGIES!r}:
-    fit(np.random.default_rng({seed}), strategy, workers=8)
-""",
-            prefix=prefix,
-            OMP_MLP_CACHE=tempfile.gettempdir(),
-            OPENBLAS_NUM_THREADS="1",
-        )
-    return failures
+    environment = {"OMP_MLP_CACHE": tempfile.gettempdir(), "OPENBLAS_NUM_THREADS": "1"}
+    return attempts(_THREADS, apart=True, prefix=prefix, environment=environment)(seed, count)
 
 
 _FAILING_NEW = r"""
@@ -125,10 +108,35 @@ void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { s
 """
 
 
-def _allocations(seed: int, count: int) -> Sequence[str]:
-    compiler = next(
-        filter(shutil.which, (os.environ.get("CXX", ""), "c++", "g++", "clang++")), None
-    )
+_ALLOCATIONS = """
+import ctypes
+fail_after = ctypes.CDLL(os.environ["LD_PRELOAD"]).fail_after
+path = os.path.join(tempfile.mkdtemp(), "model")
+model = fit(np.random.default_rng(0))
+model.save(path)
+X = np.ones((300, 20), np.float32)
+WORK = [lambda s=s: fit(np.random.default_rng(seed), s, workers=2) for s in STRATEGIES]
+WORK += [lambda: model.predict(X), lambda: omp_mlp.merge([model] * 3, "median")]
+WORK += [lambda: model.save(path), lambda: omp_mlp.load(path)]
+expected = fit(np.random.default_rng(1)).history.loss
+for k in range(count):
+    try:
+        fail_after(1 + k // len(WORK))
+        WORK[k % len(WORK)]()
+    except MemoryError:
+        pass
+    except BaseException as error:
+        failures.append(f"{k}: {error!r}")
+    finally:
+        fail_after(0)
+if (fit(np.random.default_rng(1)).history.loss != expected).any():
+    failures.append("another result afterwards")
+"""
+
+
+def _allocations(seed: int, count: int) -> list[str]:
+    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
+    compiler = next(filter(shutil.which, names), None)
     if compiler is None or sys.platform != "linux":
         raise SkipError("it needs Linux and a C++ compiler")
     with tempfile.TemporaryDirectory() as folder:
@@ -138,43 +146,11 @@ def _allocations(seed: int, count: int) -> Sequence[str]:
             [compiler, "-std=c++17", "-w", "-O1", "-shared", "-fPIC", "-o", library, source],
             check=True,
         )
-        return run_script(
-            f"""
-import ctypes, tempfile
-fail_after = ctypes.CDLL({str(library)!r}).fail_after
-path = os.path.join(tempfile.mkdtemp(), "model")
-model = fit(np.random.default_rng(0))
-model.save(path)
-X = np.ones((300, 20), np.float32)
-WORK = [lambda s=s: fit(np.random.default_rng({seed}), s, workers=2) for s in {_STRATEGIES!r}]
-WORK += [lambda: model.predict(X), lambda: omp_mlp.merge([model] * 3, "median")]
-WORK += [lambda: model.save(path), lambda: omp_mlp.load(path)]
-expected = fit(np.random.default_rng(1)).history.loss
-for k in range({count}):
-    try:
-        fail_after(1 + k // len(WORK))
-        WORK[k % len(WORK)]()
-    except MemoryError:
-        pass
-    except BaseException as error:
-        failures.append(f"{{k}}: {{error!r}}")
-    finally:
-        fail_after(0)
-if (fit(np.random.default_rng(1)).history.loss != expected).any():
-    failures.append("another result afterwards")
-""",
-            LD_PRELOAD=str(library),
-        )
+        return attempts(_ALLOCATIONS, environment={"LD_PRELOAD": str(library)})(seed, count)
 
 
-def _forks(seed: int, count: int) -> Sequence[str]:
-    if not hasattr(os, "fork"):
-        raise SkipError("there is no fork")
-    failures: list[str] = []
-    for k in range(count):
-        failures += run_script(f"""
-rng = np.random.default_rng({seed + k})
-strategy = {_STRATEGIES[k % 4]!r}
+_FORKS = """
+strategy = STRATEGIES[k % 4]
 fit(rng, workers=2)
 stop, started = threading.Event(), threading.Event()
 def callback(report):
@@ -195,7 +171,7 @@ _, status = os.waitpid(child, 0)
 stop.set()
 other.join()
 if status:
-    failures.append(f"a child of a thread's fork: {{status}}")
+    failures.append(f"a child of a thread's fork: {status}")
 children = []
 def forks(report):
     if not children:
@@ -207,33 +183,21 @@ except RuntimeError:
     os._exit(5 if children == [0] else 6)
 if children and os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) != 5:
     failures.append("a child that returned from the callback got no error")
-""")
-    return failures
+"""
 
-
-def _daemons(seed: int, count: int) -> Sequence[str]:
-    failures: list[str] = []
-    for k in range(count):
-        failures += run_script(f"""
-rng = np.random.default_rng({seed + k})
-callback = (lambda report: None) if {k % 3} == 0 else None
+_DAEMONS = """
+callback = (lambda report: None) if k % 3 == 0 else None
 def work():
     while True:
-        fit(rng, {_STRATEGIES[k % 4]!r}, rows=2000, epochs=100, workers=2, callback=callback)
-for _ in range(1 + {k % 2}):
+        fit(rng, STRATEGIES[k % 4], rows=2000, epochs=100, workers=2, callback=callback)
+for _ in range(1 + k % 2):
     threading.Thread(target=work, daemon=True).start()
-time.sleep(0.05 + {k % 10} / 50)
-""")
-    return failures
+time.sleep(0.05 + k % 10 / 50)
+"""
 
 
-def _soak(seed: int, count: int) -> Sequence[str]:
-    if not Path("/proc/self/statm").exists():
-        raise SkipError("it needs /proc")
-    return run_script(f"""
-import tempfile, warnings
+_SOAK = """
 warnings.simplefilter("ignore")
-rng = np.random.default_rng({seed})
 path = os.path.join(tempfile.mkdtemp(), "model")
 
 def measure():
@@ -242,8 +206,8 @@ def measure():
         os.listdir("/proc/self/task")
     )
 
-for k in range({count}):
-    model = fit(rng, {_STRATEGIES!r}[k % 4], workers=2)
+for k in range(count):
+    model = fit(rng, STRATEGIES[k % 4], workers=2)
     model.predict(np.ones((100, 20)))
     omp_mlp.merge([model] * 3, "weight_matching")
     if k % 20 == 0:
@@ -253,20 +217,23 @@ for k in range({count}):
         model.predict(np.full((1, 20), np.nan))
     except ValueError:
         pass
-    if k == {count} // 4:
+    if k == count // 4:
         before = measure()
 after = measure()
 if after[0] > before[0] + (8 << 20) or after[1:] != before[1:]:
-    failures.append(f"memory, files and threads: {{before}}, then {{after}}")
-""")
+    failures.append(f"memory, files and threads: {before}, then {after}")
+"""
 
-
+_NO_FORK = "" if hasattr(os, "fork") else "there is no fork"
+_NO_PROC = "" if Path("/proc/self/statm").exists() else "it needs /proc"
 TRIALS = (
-    Trial("Ctrl-C in training, predicting, merging", 500, _interrupts),
-    Trial("trainings with little memory (RLIMIT_AS)", 60, _memory),
+    Trial("Ctrl-C in training, predicting, merging", 500, attempts(_INTERRUPTS)),
+    Trial(
+        "trainings with little memory (RLIMIT_AS)", 60, attempts(_MEMORY, apart=True, skip=_NO_PROC)
+    ),
     Trial("trainings with few threads (RLIMIT_NPROC)", 24, _threads),
     Trial("failed allocations, each of the first 400", 3200, _allocations),
-    Trial("forks beside and within trainings", 40, _forks),
-    Trial("daemon threads at the end of the interpreter", 40, _daemons),
-    Trial("calls in a row without growth", 20_000, _soak),
+    Trial("forks beside and within trainings", 40, attempts(_FORKS, apart=True, skip=_NO_FORK)),
+    Trial("daemon threads at the end of the interpreter", 40, attempts(_DAEMONS, apart=True)),
+    Trial("calls in a row without growth", 20_000, attempts(_SOAK, skip=_NO_PROC)),
 )

@@ -6,9 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 _HANGS_AFTER = 300  # seconds
 
@@ -47,10 +48,11 @@ class Trial:
 
 # What every script begins with.
 _START = """
-import json, os, signal, sys, threading, time
+import json, os, signal, sys, tempfile, threading, time, warnings
 import numpy as np
 import omp_mlp
 signal.signal(signal.SIGINT, signal.default_int_handler)
+STRATEGIES = ("replica", "section", "synchronous", "hogwild")
 failures = []
 
 def fit(rng, strategy="replica", rows=200, **options):
@@ -61,9 +63,42 @@ def fit(rng, strategy="replica", rows=200, **options):
 """
 
 
-def run_script(script: str, *, prefix: Sequence[str] = (), **environment: str) -> list[str]:
-    """Run a script that fills ``failures``; its own death is one, too."""
-    code = _START + textwrap.dedent(script) + "\nprint(json.dumps(failures), flush=True)\n"
+def attempts(
+    script: str,
+    *,
+    apart: bool = False,
+    skip: str = "",
+    **more: Any,  # noqa: ANN401 - of run_script
+) -> Callable[[int, int], list[str]]:
+    """Return what makes attempts by a script, in one process or ``apart``, each in its own.
+
+    The script knows ``seed``, ``rng``, ``count`` and, apart, the number ``k`` of its attempt. It
+    fills ``failures``. ``skip`` says why nothing can be tried on this machine.
+    """
+
+    def make(seed: int, count: int) -> list[str]:
+        if skip:
+            raise SkipError(skip)
+        if not apart:
+            return run_script(script, seed, count, **more)
+        each = (run_script(script, seed + k, count, k, **more) for k in range(count))
+        return [failure for failures in each for failure in failures]
+
+    return make
+
+
+def run_script(
+    script: str,
+    seed: int,
+    count: int,
+    k: int = 0,
+    *,
+    prefix: Sequence[str] = (),
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
+    """Run a script and return its failures; its own death is one, too."""
+    known = f"seed, count, k = {seed}, {count}, {k}\nrng = np.random.default_rng(seed)\n"
+    code = f"{_START}{known}{script}\nprint(json.dumps(failures), flush=True)\n"
     process = subprocess.Popen(
         [*prefix, sys.executable, "-c", code],
         env={**os.environ, **environment},
