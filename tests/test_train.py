@@ -187,23 +187,19 @@ def test_weighted_batch_of_cross_entropy_by_hand() -> None:
     assert model.history.loss[0] == pytest.approx(2 * np.log(2), rel=1e-7)  # (1 + 3) / 2 * log 2
 
 
+def train_on_one_sample(**options: Any) -> omp_mlp.Model:
+    """Two epochs of a linear model with x = 1 and t = 1, from w = b = 0 at the rate 1/4."""
+    return fixed.train_parallel(
+        [[1.0]], [1.0], 1, "average", hidden_layer_sizes=(), epochs=2, batch_size=1,
+        learning_rate=0.25, init=omp_mlp.Model([[[0.0]]], [[0.0]]), **options,
+    )  # fmt: skip
+
+
 def test_linear_schedule_by_hand() -> None:
     # One sample x = 1 with t = 1, from w = b = 0, two epochs: rates 1/4 and 1/4 (1 - 1/2) = 1/8.
     #   o = 0, delta = -1:                   w = b = 1/4
     #   o = 1/4 + 1/4 = 1/2, delta = -1/2:   w = b = 1/4 + 1/16 = 5/16
-    start = omp_mlp.Model([[[0.0]]], [[0.0]])
-    model = fixed.train_parallel(
-        [[1.0]],
-        [1.0],
-        1,
-        "average",
-        hidden_layer_sizes=(),
-        epochs=2,
-        batch_size=1,
-        learning_rate=0.25,
-        learning_rate_schedule="linear",
-        init=start,
-    )
+    model = train_on_one_sample(learning_rate_schedule="linear")
     assert model.weights[0].tolist() == [[0.3125]]
     assert model.biases[0].tolist() == [0.3125]
     assert model.history.loss.tolist() == [0.5, 0.125]  # with one thread, a round is an epoch
@@ -730,19 +726,8 @@ def test_outer_momentum_by_hand() -> None:
     # One sample x = 1, t = 1, from w = b = 0; rate 1/4, a merge after each of two steps, beta 1/2.
     #   o = 0, delta = -1:               w = b = 1/4;               M = 1/4
     #   o = 1/2, delta = -1/2:           step 1/8;                  M = 1/8 + 1/8 = 1/4, w = b = 1/2
-    model = fixed.train_parallel(
-        [[1.0]],
-        [1.0],
-        1,
-        "average",
-        hidden_layer_sizes=(),
-        epochs=2,
-        batch_size=1,
-        learning_rate=0.25,
-        learning_rate_schedule="constant",
-        merge_every=1,
-        outer_momentum=0.5,
-        init=omp_mlp.Model([[[0.0]]], [[0.0]]),
+    model = train_on_one_sample(
+        learning_rate_schedule="constant", merge_every=1, outer_momentum=0.5
     )
     assert flat(model).tolist() == [0.5, 0.5]
 
