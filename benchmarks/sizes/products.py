@@ -15,8 +15,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from ..common import arguments as reading
+from ..common import documents
 from ..common.files import PROJECT_ROOT, Results
 from ..common.machine import describe_run, stamp, stay_on, usable_cores
 from ..common.tables import as_text
@@ -71,9 +73,16 @@ def table(rows: Sequence[Mapping[str, float]]) -> str:
     return as_text(header, lines, numeric=True)
 
 
+def block(content: Mapping[str, Any]) -> str:
+    """Return the block of docs/benchmarks.md."""
+    peak = content["peak_flop_per_second"] / 1e9
+    title = f"Shares of the multiply-add peak, {peak:.1f} GFLOP/s, one core, medians"
+    return f"```text\n{title}\n{table(content['products'])}\n```"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write products.json and print the table."""
-    arguments = reading.parser(__doc__, "out").parse_args(argv)
+    arguments = reading.parser(__doc__, "docs", "out").parse_args(argv)
     results = Results(arguments.out / "products.json", describe_run(COMMAND, {"runs": RUNS}))
     # The core, for the programs that are started from here.
     core = usable_cores()[-1]
@@ -90,7 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     peak = median(measured)
     rows = shares([rows for _, rows in found], peak)
     results.write(peak_flop_per_second=peak, products=rows)
-    print(f"Of {peak / 1e9:.1f} GFLOP/s\n{table(rows)}\n\n{stamp(results.content)}")
+    text = block(results.content)
+    print(f"{text}\n\n{stamp(results.content)}")
+    if arguments.docs:
+        documents.publish("benchmarks.md", "products", results.content, {"products": text})
     return 0
 
 
