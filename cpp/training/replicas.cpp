@@ -119,7 +119,7 @@ public:
     void collect(Team& team, const Round& round, const Parameters& base, Parameters& master,
                  RoundReport& report) override {
         if (gathered_) {
-            gather(handover_after(round) == Handover::with_leftovers);
+            gather(*gathered_, handover_after(round) == Handover::with_leftovers);
         }
         ToMerge merged;
         Index samples = 0;
@@ -131,7 +131,7 @@ public:
             merged.share.push_back(static_cast<double>(results_[r].trained.samples));
             samples += results_[r].trained.samples;
             if (gathered_) {
-                add_gathered(static_cast<Index>(r), round, merged);
+                add_gathered(*gathered_, static_cast<Index>(r), round, merged);
             } else if (r >= first_replica() && r < first_replica() + replicas_.size()) {
                 add_own(r - first_replica(), merged);
             } else if (r < first_replica()) {
@@ -198,19 +198,20 @@ private:
         }
     }
 
-    void gather(bool with_leftovers) {
+    void gather(GatheredReplicas& gathered, bool with_leftovers) const {
         for (std::size_t i = 0; i < replicas_.size(); ++i) {
             // NOLINTNEXTLINE(bugprone-unchecked-optional-access)
-            gathered_->set(static_cast<Index>(i), replicas_[i]->parameters.flat(), leftovers_[i]);
+            gathered.set(static_cast<Index>(i), replicas_[i]->parameters.flat(), leftovers_[i]);
         }
-        gathered_->gather(with_leftovers);
+        gathered.gather(with_leftovers);
     }
 
-    void add_gathered(Index r, const Round& round, ToMerge& merged) const {
-        merged.replicas.push_back(gathered_->parameters(r));
+    void add_gathered(const GatheredReplicas& gathered, Index r, const Round& round,
+                      ToMerge& merged) const {
+        merged.replicas.push_back(gathered.parameters(r));
         if (handover_after(round) == Handover::with_leftovers) {
-            merged.touched.push_back(gathered_->touched(r));
-            merged.shifts.push_back(gathered_->shift(r));
+            merged.touched.push_back(gathered.touched(r));
+            merged.shifts.push_back(gathered.shift(r));
         }
     }
 
