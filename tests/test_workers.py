@@ -19,13 +19,16 @@ def machine(monkeypatch, tmp_path):
     cgroup = tmp_path / "cgroup"
     (cgroup / "cpu").mkdir(parents=True)
     monkeypatch.setattr("omp_mlp.workers._CGROUP", cgroup)
-    monkeypatch.delenv("LOKY_MAX_CPU_COUNT", raising=False)
+    for name in ("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
 
-    def limit(*, openmp=12, affinity=12, loky=None, **files):
+    def limit(*, openmp=12, affinity=12, loky=None, environment=None, **files):
         monkeypatch.setattr(_core, "openmp_max_threads", lambda: openmp)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(affinity)), raising=False)
         if loky is not None:
             monkeypatch.setenv("LOKY_MAX_CPU_COUNT", loky)
+        if environment is not None:
+            monkeypatch.setenv("OMP_NUM_THREADS", environment)
         if "v2" in files:
             (cgroup / "cpu.max").write_text(files["v2"])
         if "v1" in files:
@@ -109,6 +112,16 @@ def test_loky_max_cpu_count(machine, text, cores):
     assert available_cores() == cores
 
 
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("4", 4), (" 3 ", 3), ("2,8", 2), ("64", 12), ("0", 12), ("", 12), ("four", 12), (",2", 12)],
+)
+def test_omp_num_threads(machine, text, cores):
+    """A limit of the environment, which other users of the OpenMP runtime do not raise."""
+    machine(environment=text)
+    assert available_cores() == cores
+
+
 def test_the_least_limit_holds(machine):
     machine(openmp=9, affinity=8, loky="7", v2="600000 100000")
     assert available_cores() == 6
@@ -168,7 +181,7 @@ def test_small_predictions_run_on_one_worker(machine, monkeypatch):
 def test_real_environment_limits_the_workers():
     program = "from omp_mlp.workers import available_cores; print(available_cores())"
 
-    def cores(**environment):
+    def cores(program=program, **environment):
         return int(
             subprocess.run(
                 [sys.executable, "-c", program],
@@ -181,5 +194,8 @@ def test_real_environment_limits_the_workers():
         )
 
     assert cores(OMP_NUM_THREADS="1") == 1
+    # What torch.set_num_threads does, if PyTorch has the same OpenMP runtime.
+    raised = f"from threadpoolctl import threadpool_limits; threadpool_limits(3); {program}"
+    assert cores(raised, OMP_NUM_THREADS="1") == 1
     assert cores(LOKY_MAX_CPU_COUNT="1") == 1
     assert cores() >= 1

@@ -576,10 +576,11 @@ def train_parallel(
         (:data:`omp_mlp.costs.TYPICAL`); nothing is measured, read or written.
     workers : int, optional
         Operating-system threads that run the replicas. Default: as many as this process has cores
-        (by OpenMP's maximum, CPU affinity, cgroup quota and ``LOKY_MAX_CPU_COUNT``), but not more
-        than ``threads``. An explicit number is obeyed, but "section" and "synchronous" use as many
-        as there are cores at most: their threads wait for each other in every batch. If the system
-        refuses threads, the training runs on fewer, with a RuntimeWarning.
+        (by OpenMP's maximum, ``OMP_NUM_THREADS``, CPU affinity, cgroup quota and
+        ``LOKY_MAX_CPU_COUNT``), but not more than ``threads``. An explicit number is obeyed, but
+        "section" and "synchronous" use as many as there are cores at most: their threads wait for
+        each other in every batch. If the system refuses threads, the training runs on fewer, with a
+        RuntimeWarning.
     seed : int, default 0
         From 0 to 2^64 - 1.
     callback : callable, optional

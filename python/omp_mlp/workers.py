@@ -14,17 +14,24 @@ _CGROUP = Path("/sys/fs/cgroup")
 def available_cores() -> int:
     """Count the cores that this process may use.
 
-    This is the least of four limits, and at least 1: OpenMP's own maximum (which knows
-    ``OMP_NUM_THREADS`` and threadpoolctl's limits), the process's CPU affinity, its cgroup's CPU
+    This is the least of five limits, and at least 1: OpenMP's own maximum (which knows
+    threadpoolctl's limits), ``OMP_NUM_THREADS``, the process's CPU affinity, its cgroup's CPU
     quota, and ``LOKY_MAX_CPU_COUNT``.
+
+    ``torch.set_num_threads`` sets OpenMP's maximum, too, where PyTorch and this package share one
+    OpenMP runtime. It may lower the limit, as threadpoolctl does, and cannot raise it.
     """
     limits = [_core.openmp_max_threads(), _affinity()]
     quota = _cgroup_quota()
     if quota is not None:
         limits.append(max(1, math.ceil(quota)))
-    loky = os.environ.get("LOKY_MAX_CPU_COUNT", "")
-    if loky.isdecimal() and int(loky) > 0:
-        limits.append(int(loky))
+    # Of a list, as "4,2", the first number is that of the outermost level.
+    for text in (
+        os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip(),
+        os.environ.get("LOKY_MAX_CPU_COUNT", ""),
+    ):
+        if text.isdecimal() and int(text) > 0:
+            limits.append(int(text))
     return max(1, min(limits))
 
 
