@@ -24,6 +24,7 @@ html_theme_options = {
     "navigation_with_keys": False,
 }
 html_show_sourcelink = False
+toc_object_entries_show_parents = "hide"  # the names of methods fit beside the page
 
 # Notebooks are shown with the outputs that `make notebooks` has kept.
 nb_execution_mode = "off"
