@@ -10,6 +10,7 @@ from benchmarks.defaults import __main__ as script
 from benchmarks.defaults import (
     ablation,
     contestants,
+    estimators,
     measure,
     peers,
     problems,
@@ -202,6 +203,47 @@ def test_a_peer_is_asked_on_the_first_rows_and_its_answers_are_kept(tmp_path, mo
     assert asked == [("tabm", 20, 0), ("tabm", 20, 1), ("torch", 20, 0), ("torch", 20, 1)]
     assert kept["tabm"]["score"] == [np.mean(problem(200).y_test == 0)] * 2
     assert set(kept) == {"tabm", "torch"}
+
+
+def test_estimators_are_asked_in_turn_by_name_alone(tmp_path, monkeypatch):
+    asked = []
+
+    class Fitted:
+        def __init__(self, random_state):
+            self.seed = random_state
+
+        def fit(self, X, y):
+            asked.append((type(self).__name__, self.seed, X.shape[0], len(y)))
+            return self
+
+        def score(self, X, y):
+            return self.own if len(X) == len(y) == 10 else 0
+
+    class Ours(Fitted):
+        own = 0.75
+
+    class Theirs(Fitted):
+        own = 0.875
+
+    kinds = {estimators.OURS: (Ours, None), estimators.THEIRS: (Theirs, None)}
+    monkeypatch.setattr(estimators, "CLASSES", kinds)
+    monkeypatch.setattr(problems, "load", lambda *_: problem(200))
+    options = ["--estimators", "--only", "half planes", "--out", str(tmp_path)]
+    content = script.main([*options, "--seeds", "2"])
+    assert asked == [(name, seed, 190, 190) for seed in (0, 1) for name in ("Ours", "Theirs")]
+    monkeypatch.setattr(estimators, "_MANY_ROWS", 190)
+    assert len(estimators.measure(problem(200), 2, lambda _: None)[estimators.OURS]["score"]) == 1
+    assert script.main([*options, "--redraw"]) == content
+    found = content["pieces"]
+    found["half planes"][estimators.OURS]["seconds"] = [0.25, 0.5]
+    line = estimators.table(found).splitlines()[-1]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[:6] == ["half planes", "accuracy", "0.750", "0.875", "-0.125", "0.38 s"]
+    assert cells[-1] == "2"
+    assert estimators.verdict(found) == (
+        "At least as good on 0 of 1 sets; the mean difference in accuracy is -0.125 over 1 sets "
+        "with classes. Less good on: half planes (-0.125)."
+    )
 
 
 def test_the_whole_script(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@
     make defaults ARGS=--parts              the parts of preset="tabular" alone, and its peers
     make defaults ARGS=--states             what becomes of an optimiser's state at a merge, alone
     make defaults ARGS=--peers              ask the slow peers alone; needs the extra "peers"
+    make defaults ARGS=--estimators         the estimators against scikit-learn's, by name alone
 
 A quarter of the rows of each set is held out; it is scored once, after the training. Each training
 has one core. Seconds are CPU seconds of the whole call, the search for epochs and the scoring
@@ -29,7 +30,7 @@ from ..common.files import Results, read_json
 from ..common.machine import describe_run, machine_line
 from ..common.progress import Progress
 from ..common.report import show
-from . import measure, peers, pictures, problems, states, tables
+from . import estimators, measure, peers, pictures, problems, states, tables
 from .problems import Problem
 
 COMMAND = "make defaults"
@@ -53,6 +54,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--states",
         action="store_true",
         help="measure state_at_merge alone, on six tables and MNIST",
+    )
+    parser.add_argument(
+        "--estimators", action="store_true", help="ask the estimators and scikit-learn's alone"
     )
     parser.add_argument(
         "--peers", nargs="*", choices=list(peers.LABELS), metavar="NAME",
@@ -126,6 +130,18 @@ def judge_states(arguments: argparse.Namespace) -> dict[str, Any]:
     return content
 
 
+def judge_estimators(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure the estimators on all problems; return the results."""
+    content = measured(
+        arguments, "defaults-estimators.json", f"{COMMAND} ARGS=--estimators",
+        loaded(arguments, problems.names(arguments.tables)), estimators.measure,
+    )  # fmt: skip
+    found = content["pieces"]
+    made = {"estimators": f"{estimators.table(found)}\n\n{estimators.verdict(found)}"}
+    show(arguments, content, "scikit_learn.md", "estimators", made)
+    return content
+
+
 def ask_peers(arguments: argparse.Namespace) -> dict[str, Any]:
     """Ask slow peers for all tables; keep what they answer."""
     progress = Progress()
@@ -146,6 +162,8 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
     arguments = parse_arguments(argv)
     if arguments.peers is not None:
         return ask_peers(arguments)
+    if arguments.estimators:
+        return judge_estimators(arguments)
     if arguments.parts:
         return judge_parts(arguments)
     if arguments.states:
