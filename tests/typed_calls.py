@@ -35,6 +35,7 @@ def models(X: npt.NDArray[np.float32], y: npt.NDArray[np.int64], model: Model, n
     assert_type(model.predict_proba(Sparse()), npt.NDArray[np.float32])
     assert_type(model.score([[1.0, 2.0]], y), float)
     assert_type(Model.from_onnx("network.onnx"), Model)
+    assert_type(omp_mlp.load("network.safetensors"), Model | Ensemble)
 
 
 def mistakes(X: npt.NDArray[np.float32], y: npt.NDArray[np.int64], model: Model) -> None:

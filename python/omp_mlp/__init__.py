@@ -10,7 +10,7 @@ import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from omp_mlp import _core, costs, datasets
+from omp_mlp import _core, costs
 from omp_mlp.config import build_config, show_config
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.errors import (
@@ -21,14 +21,15 @@ from omp_mlp.errors import (
     TrainingDivergedError,
 )
 from omp_mlp.history import History, Progress
+from omp_mlp.loading import load
 from omp_mlp.merging.merge import merge
 from omp_mlp.merging.methods import MergeMethod, MergeOption, merge_methods
-from omp_mlp.model import Model, load
+from omp_mlp.model import Model
 from omp_mlp.options import PAPER
 from omp_mlp.train import train_parallel
 
 if _TYPE_CHECKING:
-    from omp_mlp import plot
+    from omp_mlp import datasets, plot
 
 __version__ = _core.build_config()["version"]
 
@@ -58,7 +59,7 @@ __all__ = [
 ]
 
 # What few programs need is imported when it is asked for.
-_ON_DEMAND = ("plot",)
+_ON_DEMAND = ("datasets", "plot")
 _OF_SKLEARN = ("OmpMLPClassifier", "OmpMLPRegressor")
 
 

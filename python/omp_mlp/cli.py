@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _core, config, convert, errors
+from omp_mlp import _core, config, errors
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.frames import Frame
+from omp_mlp.loading import load
 from omp_mlp.merging.merge import merge
 from omp_mlp.merging.methods import merge_methods
-from omp_mlp.model import Model, load
+from omp_mlp.model import Model
 from omp_mlp.options import DEFAULTS, ROWS
 from omp_mlp.tables import SUFFIXES, Table, read_table
 from omp_mlp.train import train_parallel
@@ -402,7 +403,9 @@ def _write(model: Any, path: str) -> None:  # noqa: ANN401 - a Model or an Ensem
     elif path.endswith(".onnx"):
         model.to_onnx(path)
     else:
-        convert.torch.save_state(model.to_torch(), path)
+        from omp_mlp.convert.torch import save_state
+
+        save_state(model.to_torch(), path)
 
 
 def _report(given: argparse.Namespace, facts: dict[str, Any], text: str | None) -> None:

@@ -12,11 +12,11 @@ from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS
-from omp_mlp.model import READERS, Model, check_alike, store
+from omp_mlp.model import Model, check_alike, store
 from omp_mlp.packed import views
 from omp_mlp.predictor import Predictor
 
-_FORMAT = "omp_mlp ensemble"
+FORMAT = "omp_mlp ensemble"
 # Of train_parallel; the targets and what goes with them are set by the ensemble.
 _NOT_FOR_DISTILL = (
     *("y", "task", "classes", "loss", "huber_delta", "quantile", "label_smoothing", "class_weight"),
@@ -122,7 +122,7 @@ class Ensemble(Predictor):
         path : str, bytes, path-like or binary file
             As of :meth:`omp_mlp.Model.save`.
         """
-        store(path, _FORMAT, self.models, self.history)
+        store(path, FORMAT, self.models, self.history)
 
     def distill(
         self,
@@ -207,6 +207,3 @@ class Ensemble(Predictor):
             multilabel=self.multilabel,
             columns=student.columns,
         )
-
-
-READERS[_FORMAT] = lambda models, history: Ensemble(models)._with(history)

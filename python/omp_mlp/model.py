@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,7 @@ class Model(Predictor, Conversions):
         packed = pack(layers)
         if not np.isfinite(packed).all():
             raise ValueError("weights and biases must be finite in float32")
-        kind = _kind(layer_sizes[-1], activation, output_activation, classes, multilabel)
+        kind = kind_of(layer_sizes[-1], activation, output_activation, classes, multilabel)
         # Without scalings.
         self._fill(layer_sizes, packed, **kind)
 
@@ -305,10 +305,10 @@ class Model(Predictor, Conversions):
         OSError
             If the file cannot be written. An old file is as it was then.
         """
-        store(path, "omp_mlp", [self], self.history)
+        store(path, FORMAT, [self], self.history)
 
 
-def _kind(
+def kind_of(
     n_outputs: int,
     activation: object,
     output_activation: object,
@@ -363,7 +363,7 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("replicas that are no Models")
     state["history"]._check()
     kind = ("activation", "output_activation", "classes", "multilabel", "target_scaling")
-    checked = _kind(sizes[-1], *(state[name] for name in kind))
+    checked = kind_of(sizes[-1], *(state[name] for name in kind))
     return {**state, **checked, "layer_sizes": sizes, "packed": np.ascontiguousarray(packed)}
 
 
@@ -393,10 +393,7 @@ def check_alike(name: str, model: object, first: Model) -> None:
             )
 
 
-# What a file of each format becomes: omp_mlp.ensemble enters its own.
-READERS: dict[str, Callable[[Sequence[Model], History], Any]] = {
-    "omp_mlp": lambda models, history: models[0]._with(history),
-}
+FORMAT = "omp_mlp"  # of the file of one network
 
 
 def store(path: files.Place, file_format: str, models: Sequence[Model], history: History) -> None:
@@ -416,50 +413,3 @@ def store(path: files.Place, file_format: str, models: Sequence[Model], history:
         first.columns,
     )
     files.write(path, stored)
-
-
-def load(path: files.Place) -> Model | Any:  # noqa: ANN401 - nearly always a Model
-    """Read what :meth:`Model.save` or :meth:`omp_mlp.Ensemble.save` wrote.
-
-    Parameters
-    ----------
-    path : str, bytes, path-like or binary file
-        A file that is open is read from where it stands to its end.
-
-    Returns
-    -------
-    Model or Ensemble
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, was not written by this package, or is of another version of the
-        format.
-    OSError
-        If there is no such file, or it cannot be read.
-    """
-    stored = files.read(path, READERS)
-    try:
-        if stored.columns is not None:
-            stored.columns.check(stored.layer_sizes[0])
-        models = [
-            Model._of(
-                stored.layer_sizes,
-                packed,
-                **_kind(
-                    stored.layer_sizes[-1],
-                    stored.activation,
-                    stored.output_activation,
-                    stored.classes,
-                    stored.multilabel,
-                    stored.target_scaling,
-                ),
-                input_scaling=stored.input_scaling,
-                target_scaling=stored.target_scaling,
-                columns=stored.columns,
-            )
-            for packed in stored.packed
-        ]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{files.name_of(path)}: damaged: {error}") from error
-    return READERS[stored.file_format](models, stored.history)

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core
-from omp_mlp.convert import keras, onnx, sklearn, torch
 from omp_mlp.convert.parts import Parts
 
 Network = TypeVar("Network", bound="Conversions")
@@ -56,6 +55,8 @@ class Conversions:
         >>> module = model.to_torch()  # doctest: +SKIP
         >>> probabilities = module(torch.from_numpy(X))  # doctest: +SKIP
         """
+        from omp_mlp.convert import torch
+
         return torch.to_torch(self._parts().of_numbers(), logits=logits)
 
     @classmethod
@@ -97,6 +98,8 @@ class Conversions:
         TypeError, ValueError
             If the module has other parts, or does not fit the arguments.
         """
+        from omp_mlp.convert import torch
+
         labels = None if classes is None else np.array(classes)
         parts = torch.from_torch(
             module, output_activation=output_activation, classes=labels, multilabel=multilabel
@@ -122,6 +125,8 @@ class Conversions:
             If scikit-learn has no such network: with "leaky_relu", "gelu" or "silu" units, or
             classes without softmax outputs.
         """
+        from omp_mlp.convert import sklearn
+
         return sklearn.to_sklearn(self._parts().of_numbers())
 
     @classmethod
@@ -149,6 +154,8 @@ class Conversions:
         TypeError, ValueError
             If the estimator is another one, or is not fitted.
         """
+        from omp_mlp.convert import sklearn
+
         return cls._of_parts(sklearn.from_sklearn(estimator))
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
@@ -181,6 +188,8 @@ class Conversions:
         ValueError
             If a label is an integer that int64 does not hold.
         """
+        from omp_mlp.convert import onnx
+
         onnx.to_onnx(self._parts(), path, _core.build_config()["version"])
 
     @classmethod
@@ -205,6 +214,8 @@ class Conversions:
         OSError
             If there is no such file, or it cannot be read.
         """
+        from omp_mlp.convert import onnx
+
         return cls._of_parts(onnx.from_onnx(path))
 
     def to_keras(self) -> list[npt.NDArray[np.float32]]:
@@ -223,6 +234,8 @@ class Conversions:
         ValueError
             If the network has a scaling beside its weights.
         """
+        from omp_mlp.convert import keras
+
         return keras.to_keras(self._parts().of_numbers())
 
     @classmethod
@@ -259,6 +272,8 @@ class Conversions:
         TypeError, ValueError
             If the arrays are not those of such layers.
         """
+        from omp_mlp.convert import keras
+
         parts = keras.from_keras(
             weights,
             activation=activation,
