@@ -35,7 +35,7 @@ from omp_mlp.targets import (
 from omp_mlp.workers import effective_workers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Validation:
     """Data that the training does not see."""
 
@@ -47,7 +47,7 @@ class Validation:
         return model._evaluate(self.inputs, self.targets, loss)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingData:
     """All data of a training, checked."""
 

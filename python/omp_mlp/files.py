@@ -30,7 +30,7 @@ _SCALINGS = ("input", "target")
 _MOST_BYTES_OF_HEADER = 100_000_000  # that safetensors reads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Stored:
     """What a file holds: networks of one kind, in the packed form, and a history."""
 

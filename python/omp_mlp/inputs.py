@@ -52,7 +52,7 @@ class Moments:
         return square - float(np.sum((self.sums / self.n_samples) ** 2)) if centered else square
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Inputs:
     """X as the core reads it: ``scale`` times the rows.
 

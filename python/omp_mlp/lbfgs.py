@@ -28,7 +28,7 @@ from omp_mlp.workers import effective_workers
 Doubles = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """What a training returns, as the core's does; a round is an iteration."""
 

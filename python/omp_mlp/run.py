@@ -30,7 +30,7 @@ from omp_mlp.plan import Plan
 from omp_mlp.watch import Watcher
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """One training, from the plan to the network that it makes."""
 

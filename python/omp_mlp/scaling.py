@@ -110,7 +110,7 @@ def same_scaling(one: Scaling | None, other: Scaling | None) -> bool:
 # ------------------------------------------------------------------------------- finding the scales
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Columns:
     """What one pass over a matrix tells."""
 

@@ -18,7 +18,7 @@ from omp_mlp.checks import FloatArray, SparseMatrix, float32
 _MOST_FEATURES = int(np.iinfo(np.int32).max)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Csr:
     """A matrix in compressed sparse rows; the column indices of a row ascend."""
 

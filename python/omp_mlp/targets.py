@@ -25,7 +25,7 @@ class TargetKind:
     is_multilabel: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Targets:
     """Y as the core reads it: class indices with their labels, or values.
 

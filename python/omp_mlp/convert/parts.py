@@ -14,7 +14,7 @@ from omp_mlp.encoding import Columns
 from omp_mlp.scaling import Doubles, Layers, Scaling, change_inputs, change_outputs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Parts:
     """What predictions of a network depend on; the attributes of :class:`omp_mlp.Model`."""
 

@@ -82,7 +82,7 @@ class MergeMethod:
         return html_table(self.name, facts, (["option", "summary"], options))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Given:
     """What a method in Python may see besides the networks, all of it checked."""
 
