@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help figures benchmark sizes frontier strategies torture defaults cards notebooks docs test explore lint format sanitize clean
+.PHONY: help figures benchmark sizes frontier strategies torture defaults cards notebooks docs test explore lint format sanitize races clean
 
 PYTHON ?=
 ARGS ?=
@@ -149,6 +149,9 @@ sanitize: $(LINT)  ## run the tests on a build with AddressSanitizer and Undefin
 	LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libubsan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	    PYTHONPATH=build/sanitize $(BIN)/python -m pytest $(ARGS)
+
+races: $(LINT)  ## look for data races with ThreadSanitizer; needs clang and libomp-dev
+	CMAKE=$(BIN)/cmake .ci/races
 
 clean:  ## remove .venv, build and caches; results/ stays
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -317,7 +317,9 @@ void round_to_float(const double* merged, Index size, float* master) {
 
 void take_step(const StepFactors& factors, const double* updates, const float* base, Index size,
                float* velocity, float* master) {
-    const auto [of_updates, learning_rate, momentum, momentum_ahead, nesterov] = factors;
+    // No structured binding: Clang before version 16 cannot capture one.
+    const double of_updates = factors.of_updates;
+    const double learning_rate = factors.learning_rate;
     if (velocity == nullptr) {
         const double factor = learning_rate * of_updates;
         for_all(size, [&]<typename Numbers>(Index j) {
@@ -325,6 +327,9 @@ void take_step(const StepFactors& factors, const double* updates, const float* b
         });
         return;
     }
+    const double momentum = factors.momentum;
+    const double momentum_ahead = factors.momentum_ahead;
+    const bool nesterov = factors.nesterov;
     for_all(size, [&]<typename Numbers>(Index j) {
         const Numbers update = of_updates * load<Numbers>(updates + j);
         const Numbers M = momentum * load<Numbers>(velocity + j) + update;

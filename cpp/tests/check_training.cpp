@@ -1,0 +1,253 @@
+// Trains small networks without Python, in every way that the core knows: for sanitizers, which then see the core
+// alone. Each training runs with one worker and with three, which must give the same bits where that is promised.
+// Prints what differs, and exits with the number of differences. Arguments are the strategies to train with; none means
+// all.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <iterator>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/finite.hpp"
+#include "base/random.hpp"
+#include "kernels/dispatch.hpp"
+#include "network/activation.hpp"
+#include "network/network.hpp"
+#include "network/predict.hpp"
+#include "training/train.hpp"
+
+namespace {
+
+using namespace omp_mlp;
+
+constexpr Index n_samples = 203;  // no multiple of a batch, of replicas or of a vector
+constexpr Index n_features = 37;
+constexpr Index n_classes = 3;
+constexpr Index parts = 5;
+
+// The same numbers in all forms of X: whole numbers from 0 to 255, of which 7 of 10 are 0.
+struct Data {
+    Data() {
+        starts.push_back(0);
+        for (Index s = 0; s < n_samples; ++s) {
+            for (Index j = 0; j < n_features; ++j) {
+                const double u = uniform(7, static_cast<std::uint64_t>(s * n_features + j));
+                bytes.push_back(u < 0.3 ? static_cast<std::uint8_t>(u * 850.0) : std::uint8_t{0});
+                dense.push_back(static_cast<float>(bytes.back()) / 255.0F);
+                if (bytes.back() != 0) {
+                    stored.push_back(dense.back());
+                    indices.push_back(static_cast<std::int32_t>(j));
+                }
+            }
+            starts.push_back(std::ssize(stored));
+            classes.push_back(static_cast<std::int32_t>((s * s) % n_classes));
+        }
+        for (std::size_t byte = 0; byte < table.of.size(); ++byte) {
+            table.of[byte] = static_cast<float>(byte) / 255.0F;
+        }
+    }
+
+    Samples as(Samples::Kind kind) const {
+        Samples X{.kind = kind, .rows = n_samples, .columns = n_features};
+        switch (kind) {
+            case Samples::Kind::dense_float32:
+                X.values = dense.data();
+                break;
+            case Samples::Kind::dense_uint8:
+                X.bytes = bytes.data();
+                X.scale = 1.0F / 255.0F;
+                X.byte_value = table.of.data();
+                break;
+            case Samples::Kind::csr:
+                X.values = stored.data();
+                X.starts = starts.data();
+                X.indices = indices.data();
+                break;
+        }
+        return X;
+    }
+
+    std::vector<std::uint8_t> bytes;
+    std::vector<float> dense;
+    std::vector<float> stored;
+    std::vector<std::int64_t> starts;
+    std::vector<std::int32_t> indices;
+    std::vector<std::int32_t> classes;
+    ByteTable table{};
+};
+
+// Options that all cases share; a case changes some.
+TrainOptions plain_options() {
+    return {
+        .strategy = Strategy::replica,
+        .threads = parts,
+        .workers = 1,
+        .epochs = 1,
+        .batch = {8, FirstLayer::automatic, false, 0.0},
+        .center_inputs = false,
+        .warmup_samples = 0,
+        .merge = {.every = {16, 16},
+                  .method = &merge_method("average"),
+                  .method_options = {},
+                  .last_method = nullptr,
+                  .outer = {1.0, 0.0, false},
+                  .momentum_follows_rate = false,
+                  .skip_nonfinite = false,
+                  .state = StateAtMerge::keep},
+        .optimizer = {.method = &optimizer("sgd"),
+                      .learning_rate = {0.05, Schedule::constant, 0.5, 1e-4, 0.0, 0},
+                      .momentum = 0.9,
+                      .beta_1 = 0.9,
+                      .beta_2 = 0.999,
+                      .rho = 0.99,
+                      .epsilon = 1e-8,
+                      .weight_decay = 0.0,
+                      .l2 = 0.0,
+                      .max_norm = std::numeric_limits<double>::infinity(),
+                      .accumulates = false,
+                      .ntk = false,
+                      .gain_rate = 0.0},
+        .shuffle = Shuffle::global,
+        .init = {InitScale::he, InitScale::glorot, 0.0},
+        .shared_start = true,
+        .seed = 3,
+        .dropout = {},
+        .keep_replicas = false,
+    };
+}
+
+class Checks {
+public:
+    // Trains with one worker and with three.
+    void train_twice(std::string_view name, Samples::Kind kind, const std::vector<Index>& layer_sizes,
+                     TrainOptions options) {
+        const Samples X = data_.as(kind);
+        Targets targets;
+        targets.classes = data_.classes.data();
+        targets.loss.loss = &loss_of("cross_entropy");
+        const Network network{Shape{layer_sizes}, activation_of("relu"), Output::softmax};
+        const auto go_on = [](const Progress& /*progress*/) { return false; };
+        Observer observer;
+        observer.during_round = go_on;
+        std::vector<Parameters> found;
+        for (const int workers : {1, 3}) {
+            options.workers = workers;
+            TrainResult result = train(network, X, targets, options, std::nullopt, observer);
+            found.push_back(std::move(result.master));
+        }
+        const auto one = found[0].flat();
+        const auto three = found[1].flat();
+        const bool is_promised = options.strategy != Strategy::hogwild;
+        const bool is_right =
+            all_finite(one) && all_finite(three) && (!is_promised || std::ranges::equal(one, three));
+        count(is_right, name, kind);
+        std::vector<float> outputs(static_cast<std::size_t>(n_samples * n_classes));
+        Heartbeat heartbeat{go_on};
+        predict(network, found[1], X, false, 3, heartbeat, outputs.data());
+        count(all_finite(outputs), "predictions of", kind);
+    }
+
+    int failed() const { return failed_; }
+    void print() const { std::printf("%d passed, %d failed\n", checked_ - failed_, failed_); }
+
+private:
+    void count(bool is_right, std::string_view name, Samples::Kind kind) {
+        ++checked_;
+        if (!is_right) {
+            ++failed_;
+            std::printf("%s: %.*s X of kind %d\n", kernels().name, static_cast<int>(name.size()),
+                        name.data(), static_cast<int>(kind));
+        }
+    }
+
+    Data data_;
+    int checked_ = 0;
+    int failed_ = 0;
+};
+
+struct Named {
+    std::string_view name;
+    Strategy strategy;
+};
+
+constexpr std::array strategies{Named{"replica", Strategy::replica}, Named{"section", Strategy::section},
+                                Named{"synchronous", Strategy::synchronous},
+                                Named{"hogwild", Strategy::hogwild}};
+
+void check_strategies(Checks& checks, Samples::Kind kind, std::span<const Named> wanted) {
+    for (const auto& [name, strategy] : wanted) {
+        for (const std::vector<Index>& hidden : {std::vector<Index>{33}, std::vector<Index>{20, 150}}) {
+            for (const Index batch_size : {1, 8, 40}) {
+                TrainOptions options = plain_options();
+                options.strategy = strategy;
+                options.batch.batch_size = batch_size;
+                options.merge.every = {2 * batch_size, 4 * batch_size};
+                std::vector<Index> sizes{n_features};
+                sizes.insert(sizes.end(), hidden.begin(), hidden.end());
+                sizes.push_back(n_classes);
+                checks.train_twice(name, kind, sizes, options);
+                if (strategy != Strategy::hogwild) {
+                    options.optimizer.method = &optimizer("adam");
+                    options.optimizer.learning_rate.start = 1e-3;
+                    options.optimizer.max_norm = 1.0;
+                    options.dropout.assign(hidden.size(), 0.25);
+                    checks.train_twice(name, kind, sizes, options);
+                }
+            }
+        }
+    }
+}
+
+void check_merges(Checks& checks, Samples::Kind kind) {
+    for (const MergeMethod& method : merge_methods()) {
+        TrainOptions options = plain_options();
+        options.merge.method = &method;
+        options.merge.method_options.clear();
+        for (const MergeOption& option : method.options) {
+            options.merge.method_options.push_back({std::string{option.words.front()}});
+        }
+        const Index length = options.epochs * n_samples;
+        if (method.cadence == Cadence::once) {
+            options.merge.every = {length, length};
+        }
+        options.warmup_samples = 24;
+        options.optimizer.learning_rate.start = 1e-3;  // a sum of replicas diverges sooner
+        options.merge.state = StateAtMerge::average;
+        options.keep_replicas = true;
+        checks.train_twice(method.name, kind, {n_features, 33, n_classes}, options);
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::vector<Named> wanted;
+    for (const std::string_view name : std::span{argv, static_cast<std::size_t>(argc)}.subspan(1)) {
+        std::ranges::copy_if(strategies, std::back_inserter(wanted),
+                             [name](const Named& named) { return named.name == name; });
+    }
+    if (argc == 1) {
+        wanted.assign(strategies.begin(), strategies.end());
+    }
+    if (wanted.empty()) {
+        std::printf("arguments must be strategies: replica, section, synchronous, hogwild\n");
+        return 1;
+    }
+    Checks checks;
+    for (const Kernels* kernels : available_kernels()) {
+        select_kernels(kernels->name);
+        for (const auto kind :
+             {Samples::Kind::dense_float32, Samples::Kind::dense_uint8, Samples::Kind::csr}) {
+            check_strategies(checks, kind, wanted);
+            check_merges(checks, kind);
+        }
+        std::printf("%s checked\n", kernels->name);
+    }
+    checks.print();
+    return std::min(checks.failed(), 100);
+}
