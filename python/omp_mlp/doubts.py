@@ -21,13 +21,13 @@ Doubles = npt.NDArray[np.float64]
 FEWEST_ROWS = 128
 """Rows of a replica. With fewer, replicas merge after so few steps that more do not help."""
 
-_ROWS_OF_SCALES = 4096  # that are looked at
+_ROWS_OF_SCALES = 1024  # that are looked at
 _FAR_APART = 1000.0  # largest over smallest magnitude of the columns
 _SHOWN = 3
 
 _FEWEST = 16  # rows, or entries of a column, that tell anything
 _MOST_ROWS = 512  # of the first round's network; fewer of a large network
-_MULTIPLY_ADDS = 50_000_000
+_MULTIPLY_ADDS = 5_000_000
 
 # The outputs of a sound start are about as far from y as y is from its mean. Ten times as far is
 # absurd; in a squared error, that is the square of ten.
@@ -79,7 +79,7 @@ def warn_of_scales(inputs: Inputs, names: Sequence[str] | None) -> None:
 
 
 def _magnitudes(inputs: Inputs) -> Doubles:
-    """Return the largest magnitude of each column in up to 4,096 rows.
+    """Return the largest magnitude of each column in up to 1,024 rows.
 
     0 for columns that are not zero in fewer than 16 of them: so few entries tell no scale.
     """
