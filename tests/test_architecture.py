@@ -114,8 +114,9 @@ MODULES = {
 
 # What a training is put together from, in this order: each knows those before it, and all modules
 # that are not listed, which know none of these.
-ORDER = ["merging", "cadence", "options", "costs", "data", "network", "plan", "lbfgs", "run"]
+ORDER = ["merging", "cadence", "options", "costs", "data", "network", "plan", "lbfgs", "resume"]
 ORDER += [
+    "run",
     "search",
     "automatic",
     "keywords",

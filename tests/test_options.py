@@ -353,7 +353,7 @@ def test_the_types_of_the_table_are_those_of_the_signature() -> None:
     differ = {name for name in ROWS if signature[name] != table[name]}
     decided = {"threads", "epochs", "batch_size", "learning_rate", "center_inputs"}
     checked = {"hidden_layer_sizes", "dropout", "validation_data", "sample_weight", "classes"}
-    assert differ == decided | checked | {"costs", "callback"}
+    assert differ == decided | checked | {"costs", "callback", "resume"}
 
 
 def test_defaults_pass_their_own_checks() -> None:

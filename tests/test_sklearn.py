@@ -88,6 +88,7 @@ def test_every_option_of_a_training_is_a_parameter(estimator):
     of_values = {"huber_delta", "quantile", "scale_targets"}
     others = of_values if estimator is OmpMLPClassifier else of_labels
     of_fit = {"task", "classes", "sample_weight", "validation_data"}
+    of_fit |= {"checkpoint", "checkpoint_every", "resume"}
     options = set(ROWS) - set(RENAMED.values()) - of_fit - others
     parameters = set(inspect.signature(estimator).parameters)
     assert parameters == options | set(RENAMED) | {
@@ -315,6 +316,35 @@ def test_partial_fit_of_batches_that_lack_classes():
     for bad in ({"early_stopping": True}, {"class_weight": "balanced"}):
         with pytest.raises(ValueError, match="partial_fit"):
             OmpMLPClassifier(**bad).partial_fit(X, LABELS, classes=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solver": "adam"},
+        {"solver": "sgd", "strategy": "synchronous"},
+        {"solver": "rmsprop", "input_gain_rate": 2.0},
+    ],
+)
+def test_partial_fit_goes_on_with_the_state_of_the_solver(options):
+    options |= {"shuffle": False, "scale_inputs": False, "threads": 1, "batch_size": 8}
+    options |= {"learning_rate_init": 0.01, "random_state": 1}
+    online = OmpMLPClassifier(**options)
+    for _ in range(3):
+        online.partial_fit(X, LABELS, classes=["a", "b", "c"])
+    once = OmpMLPClassifier(**options, learning_rate="constant", early_stopping=False)
+    once.set_params(tol=0.0, n_iter_no_change=100, max_iter=3)
+    with pytest.warns(ConvergenceWarning):
+        once.fit(X, LABELS)
+    for got, expected in zip(online.coefs_, once.coefs_, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    # With replicas, and with another number of them, it goes on, too; with another solver, anew.
+    again = pickle.loads(pickle.dumps(online)).set_params(threads=3).partial_fit(X, LABELS)
+    assert (again.coefs_[0] != online.coefs_[0]).any()
+    other = clone(online).set_params(solver="momentum").partial_fit(X, LABELS, classes=list("abc"))
+    online.set_params(solver="momentum").partial_fit(X, LABELS)
+    assert other.n_iter_ == 1
+    assert online.n_iter_ == 4
 
 
 def test_partial_fit_of_values_keeps_the_scales_of_the_first_call():

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
+#include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "bindings/merge.hpp"
@@ -52,6 +54,44 @@ void bind_options(py::module_& m) {
                 field("keep_replicas", &TrainOptions::keep_replicas));
 }
 
+// ---- States ----------------------------------------------------------------------------------------
+
+py::dict named_arrays(const TrainingState& state) {
+    py::dict arrays;
+    for (const auto& [name, array] : state) {
+        std::visit(
+            [&]<typename T>(const std::vector<T>& values) {
+                arrays[name.c_str()] = Array<T>(std::ssize(values), values.data());
+            },
+            array);
+    }
+    return arrays;
+}
+
+template <typename T>
+bool take_array(const py::handle& array, StateArray& taken) {
+    if (!Array<T>::check_(array)) {
+        return false;
+    }
+    const auto values = py::reinterpret_borrow<Array<T>>(array);
+    taken = std::vector<T>(values.data(), values.data() + values.size());
+    return true;
+}
+
+// Undoes named_arrays().
+TrainingState state_of(const py::dict& arrays) {
+    TrainingState state;
+    for (const auto& [name, array] : arrays) {
+        StateArray& taken = state[name.cast<std::string>()];
+        if (!take_array<float>(array, taken) && !take_array<double>(array, taken) &&
+            !take_array<Index>(array, taken)) {
+            throw py::value_error{"the state's " + name.cast<std::string>() +
+                                  " must be an array of float32, float64 or int64 in C order"};
+        }
+    }
+    return state;
+}
+
 // ---- Callbacks --------------------------------------------------------------------------------------
 
 py::dict named_columns(const RoundReport& report) {
@@ -65,7 +105,8 @@ py::dict named_columns(const RoundReport& report) {
 // Calls back into Python from a core that runs without the GIL. True stops the training.
 Observer make_observer(const Network& network, const std::optional<py::function>& after_first_round,
                        const std::optional<py::function>& after_round,
-                       const std::optional<py::function>& during_round) {
+                       const std::optional<py::function>& during_round,
+                       const std::optional<py::function>& keep_state) {
     Observer observer;
     if (after_first_round) {
         observer.after_first_round = [&](const Parameters& master) {
@@ -83,6 +124,14 @@ Observer make_observer(const Network& network, const std::optional<py::function>
         };
     }
     observer.during_round = watch(during_round);
+    if (keep_state) {
+        observer.keep_state = [&](bool is_last, const std::function<TrainingState()>& take) {
+            ask_python([&] {
+                (*keep_state)(is_last, py::cpp_function([&] { return named_arrays(take()); }));
+                return false;
+            });
+        };
+    }
     return observer;
 }
 
@@ -157,18 +206,21 @@ PyTrainResult to_python(const Network& network, const TrainResult& result) {
 // ---- Calls ------------------------------------------------------------------------------------------
 
 PyTrainResult train_network(const PyNetwork& start, const PySamples& X, const PyTargets& y,
-                            const TrainOptions& options,
+                            const TrainOptions& options, const std::optional<py::dict>& state,
                             const std::optional<py::function>& after_first_round,
                             const std::optional<py::function>& after_round,
-                            const std::optional<py::function>& during_round, const PyRanks* ranks) {
+                            const std::optional<py::function>& during_round,
+                            const std::optional<py::function>& keep_state, const PyRanks* ranks) {
     const Network& network = start.network;
     const Samples samples =
         options.strategy == Strategy::replica ? X.for_replicas(options.batch.first_layer) : X.samples;
     const Targets targets = y.view(samples.rows, network.shape.outputs());
-    const Observer observer = make_observer(network, after_first_round, after_round, during_round);
+    const Observer observer =
+        make_observer(network, after_first_round, after_round, during_round, keep_state);
+    const std::optional<TrainingState> left = state ? std::optional{state_of(*state)} : std::nullopt;
     const TrainResult result = without_gil([&] {
-        return train(network, samples, targets, options, start.parameters, observer,
-                     ranks != nullptr ? &ranks->ranks : nullptr);
+        return train(network, samples, targets, options, start.parameters, left ? &*left : nullptr,
+                     observer, ranks != nullptr ? &ranks->ranks : nullptr);
     });
     PyTrainResult converted = to_python(network, result);
     if (result.interruption) {
@@ -216,7 +268,8 @@ void bind_train(py::module_& m) {
         .def_readonly("retreats", &PyTrainResult::retreats)
         .def_readonly("divergence", &PyTrainResult::divergence);
     m.def("train", &train_network, py::kw_only(), "network"_a, "samples"_a, "targets"_a, "options"_a,
-          "after_first_round"_a, "after_round"_a, "during_round"_a, "ranks"_a);
+          "state"_a, "after_first_round"_a, "after_round"_a, "during_round"_a, "keep_state"_a,
+          "ranks"_a);
     m.def("history_columns", [] {
         py::dict meanings("samples"_a = "samples trained on by the end of the round");
         for (const HistoryColumn& column : history_columns) {

@@ -24,6 +24,9 @@ public:
     // `master` may be input.base. An outer step needs a base. `momentum_factor` multiplies M.
     void merge(const MergeInput& input, double momentum_factor, const ForEach& for_each, float* master);
 
+    // M, which the merges of a training keep; empty without momentum.
+    std::span<float> velocity() { return velocity_; }
+
 private:
     void measure(const MergeInput& input, const ForEach& for_each);
     void weigh(const MergeInput& input);

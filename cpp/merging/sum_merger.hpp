@@ -26,6 +26,9 @@ public:
     // input.replicas are those of this rank, perhaps none. There is a base: the same on all ranks.
     void merge(const MergeInput& input, double momentum_factor, const ForEach& for_each, float* master);
 
+    // M, which the merges of a training keep; empty without momentum.
+    std::span<float> velocity() { return velocity_; }
+
 private:
     void add_weighted_updates(const MergeInput& input, const ForEach& for_each);
     void add_measured_updates(const MergeInput& input, const ForEach& for_each);

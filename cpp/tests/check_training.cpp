@@ -137,7 +137,7 @@ public:
         std::vector<Parameters> found;
         for (const int workers : {1, 3}) {
             options.workers = workers;
-            TrainResult result = train(network, X, targets, options, std::nullopt, observer);
+            TrainResult result = train(network, X, targets, options, std::nullopt, nullptr, observer);
             found.push_back(std::move(result.master));
         }
         const auto one = found[0].flat();

@@ -5,10 +5,13 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/finite.hpp"
 #include "network/parameters.hpp"
+#include "training/state.hpp"
 
 namespace omp_mlp {
 
@@ -68,6 +71,27 @@ public:
         current_.is_of_sound_round = is_sound;
     }
 
+    // All but `next`, whose contents do not count.
+    void exchange_state(StateExchange& exchange, const Shape& shape) {
+        exchange_one(exchange, shape, "master", current_);
+        bool is_kept = kept_.parameters != nullptr;
+        exchange("masters.has_last_good", is_kept);
+        if (is_kept) {
+            if (!kept_.parameters) {
+                kept_.parameters = std::make_unique<Parameters>(shape);
+            }
+            exchange_one(exchange, shape, "last_good_master", kept_);
+        }
+        std::vector<double> first_loss;
+        if (first_loss_) {
+            first_loss.push_back(*first_loss_);
+        }
+        exchange("masters.first_loss", first_loss);
+        first_loss_ = first_loss.empty() ? std::nullopt : std::optional{first_loss.front()};
+        exchange("masters.is_begun_anew", is_begun_anew_);
+        exchange("masters.least_loss", least_loss_);
+    }
+
     Parameters take_current() {
         const auto taken = std::move(current_.parameters);
         return std::move(*taken);
@@ -82,6 +106,13 @@ public:
     }
 
 private:
+    static void exchange_one(StateExchange& exchange, const Shape& shape, const std::string& name,
+                             Master& master) {
+        exchange(name.c_str(), shape, *master.parameters);
+        exchange((name + ".rows").c_str(), master.rows);
+        exchange((name + ".is_of_sound_round").c_str(), master.is_of_sound_round);
+    }
+
     bool judge(double loss) {
         constexpr double much_more = 10.0;
         // A first round that blew up must not be the measure of those that come after a retreat.

@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "base/block.hpp"
 #include "base/for_each.hpp"
 #include "network/parameters.hpp"
+#include "training/state.hpp"
 
 namespace omp_mlp {
 
@@ -39,6 +42,27 @@ public:
 
     // The training has gone back. The mean begins with the next master.
     void begin_anew() { count_ = 0; }
+
+    // `size`: of the flat parameters.
+    void exchange_state(StateExchange& exchange, Index size) {
+        exchange("mean.masters", count_);
+        Index kept = std::ssize(last_);
+        exchange("mean.kept", kept);
+        const bool is_lawa = options_.kind == Averaging::lawa;
+        const Index needed = is_lawa ? std::min(count_, options_.span) : 0;
+        if (count_ < 0 || kept < needed || kept > (is_lawa ? options_.span : 0)) {
+            refuse_state("mean.kept", "must be masters of its training");
+        }
+        last_.resize(static_cast<std::size_t>(kept), Buffer(static_cast<std::size_t>(size)));
+        for (std::size_t i = 0; i < last_.size(); ++i) {
+            exchange(("mean.last." + std::to_string(i)).c_str(), std::span{last_[i]});
+        }
+        exchange("mean.exponential", exponential_);
+        const bool has_mean = options_.kind == Averaging::ema && count_ > 0;
+        if (std::ssize(exponential_) != size && (has_mean || !exponential_.empty())) {
+            refuse_state("mean.exponential", "must have a number of each parameter");
+        }
+    }
 
     // Writes the mean, rounded once. There has to be a master.
     void write(Parameters& mean, const ForEach& for_each) const {

@@ -48,6 +48,36 @@ void OneNetwork::collect(Team& team, const Round& /*round*/, const Parameters& /
     }
 }
 
+// The parameters as they are trained: to centre a master anew would round.
+void InLockstep::exchange_state(Team& team, StateExchange& exchange) {
+    const LayerShape& first = task().network.shape[0];
+    Parameters parameters{task().network.shape};
+    Buffer shift(static_cast<std::size_t>(task().has_shift() ? first.stride : 0));
+    if (!exchange.reads()) {
+        write(team, parameters, shift);
+    }
+    exchange("trained_network", task().network.shape, parameters);
+    exchange("shift", std::span{shift});
+    if (exchange.reads()) {
+        read(parameters, shift);
+    }
+    exchange_optimizers(team, exchange);
+}
+
+void InLockstep::exchange_optimizers(Team& /*team*/, StateExchange& exchange) {
+    if (steps_in_place(task().options.optimizer)) {
+        return;
+    }
+    OptimizerSlots whole{task().network.shape, task().options.optimizer};
+    if (!exchange.reads()) {
+        copy_slots(SlotCopy::to_slots, whole);
+    }
+    omp_mlp::exchange(exchange, task().network.shape, std::span{&whole, 1});
+    if (exchange.reads()) {
+        copy_slots(SlotCopy::from_slots, whole);
+    }
+}
+
 Trained InLockstep::train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) {
     Trained trained;
     std::vector<double> cpu_seconds(static_cast<std::size_t>(team.size()));

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "threads/lockstep.hpp"
+#include "training/optimizer_slots.hpp"
 #include "training/shard.hpp"
 #include "training/strategy.hpp"
 #include "training/trained.hpp"
@@ -51,13 +52,13 @@ public:
 protected:
     const OneNetworkTask& task() const { return task_; }
 
-private:
-    // Trains for one epoch, or until the heartbeat is stopped.
-    virtual Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) = 0;
-
     // Writes the parameters as they are between epochs. With centering, they are those of centering.hpp,
     // and its s goes into `shift`, of the first layer's stride.
     virtual void write(Team& team, Parameters& parameters, std::span<float> shift) = 0;
+
+private:
+    // Trains for one epoch, or until the heartbeat is stopped.
+    virtual Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) = 0;
 
     OneNetworkTask task_;
 };
@@ -67,7 +68,16 @@ class InLockstep : public OneNetwork {
 public:
     using OneNetwork::OneNetwork;
 
+    void exchange_state(Team& team, StateExchange& exchange) final;
+    void exchange_optimizers(Team& team, StateExchange& exchange) final;
+
 private:
+    // Undoes write().
+    virtual void read(const Parameters& parameters, std::span<const float> shift) = 0;
+
+    // Copies what the steppers remember. Called where steps are not taken in place.
+    virtual void copy_slots(SlotCopy way, OptimizerSlots& whole) = 0;
+
     Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) final;
 
     // The share of one of `members` in an epoch. The first member fills in what was trained, without the

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/buffer.hpp"
+#include "training/state.hpp"
 
 namespace omp_mlp {
 
@@ -17,7 +18,7 @@ public:
 
     // A round of so many samples with this mean loss ends at `position`. Returns whether the rate falls.
     bool end_round(Index position, Index samples, double loss) {
-        constexpr int patience = 2;
+        constexpr Index patience = 2;
         if (samples > 0) {
             loss_sum_ += loss * static_cast<double>(samples);
             samples_ += samples;
@@ -38,6 +39,14 @@ public:
         return true;
     }
 
+    void exchange_state(StateExchange& exchange) {
+        exchange("plateau.epochs", epochs_);
+        exchange("plateau.loss_sum", loss_sum_);
+        exchange("plateau.samples", samples_);
+        exchange("plateau.least_loss", least_loss_);
+        exchange("plateau.failures", failures_);
+    }
+
 private:
     Index epoch_;
     double least_fall_;
@@ -45,7 +54,7 @@ private:
     double loss_sum_ = 0.0;
     Index samples_ = 0;
     double least_loss_ = std::numeric_limits<double>::infinity();
-    int failures_ = 0;
+    Index failures_ = 0;
 };
 
 }  // namespace omp_mlp

@@ -10,6 +10,7 @@
 #include "merging/merger.hpp"
 #include "merging/sum_merger.hpp"
 #include "training/gathered_replicas.hpp"
+#include "training/optimizer_slots.hpp"
 #include "training/replica.hpp"
 #include "training/trained.hpp"
 
@@ -87,17 +88,13 @@ public:
         team.for_each(
             task_.options.threads,
             [&](Index i) {
-                std::optional<Replica>& replica = replicas_[static_cast<std::size_t>(i)];
                 Result& result = results_[first_replica() + static_cast<std::size_t>(i)];
-                if (!replica) {
-                    // Its own thread makes it, so its memory is near that thread's core.
-                    replica.emplace(task_, reading_, task_.options.optimizer, shard(i));
-                }
-                start(round, master, handover, i, *replica);
-                result.trained = replica->train(round.begin, round.end, handover, heartbeat);
-                leftovers_[static_cast<std::size_t>(i)] = replica->leftovers(handover);
+                Replica& replica = made(i);
+                start(round, master, handover, i, replica);
+                result.trained = replica.train(round.begin, round.end, handover, heartbeat);
+                leftovers_[static_cast<std::size_t>(i)] = replica.leftovers(handover);
                 result.is_finite = std::isfinite(result.trained.loss_sum) &&
-                                   (!look || all_finite(replica->parameters.flat()));
+                                   (!look || all_finite(replica.parameters.flat()));
             },
             [&] { heartbeat.wait(); });
         if (ranks() != nullptr) {
@@ -155,12 +152,38 @@ public:
         std::visit(
             [&](auto& merger) { merger.merge(input, factor, in_parallel(team), master.flat().data()); },
             round.is_last && last_merger_ ? *last_merger_ : merger_);
-        if (!round.is_last) {
-            merge_states(team);
-        }
+        // After the last round, too: a longer training may go on from here.
+        merge_states(team);
     }
 
     bool merges() const override { return true; }
+
+    void exchange_state(Team& team, StateExchange& exchange) override {
+        exchange("outer.learning_rate", rate_);
+        exchange("outer.momentum", std::visit([](auto& merger) { return merger.velocity(); }, merger_));
+        exchange_optimizers(team, exchange);
+    }
+
+    void exchange_optimizers(Team& team, StateExchange& exchange) override {
+        if (steps_in_place(task_.options.optimizer)) {
+            return;
+        }
+        const Shape& shape = task_.network.shape;
+        std::vector<OptimizerSlots> networks(replicas_.size(), {shape, task_.options.optimizer});
+        const auto copy = [&](SlotCopy way) {
+            team.for_each(task_.options.threads, [&](Index i) {
+                copy_all_runs(way, shape, networks[static_cast<std::size_t>(i)],
+                              *made(i).optimizer_state());
+            });
+        };
+        if (!exchange.reads()) {
+            copy(SlotCopy::to_slots);
+        }
+        omp_mlp::exchange(exchange, shape, networks);
+        if (exchange.reads()) {
+            copy(SlotCopy::from_slots);
+        }
+    }
 
     std::vector<Parameters> take_replicas() override {
         std::vector<Parameters> taken;
@@ -238,6 +261,12 @@ private:
         const bool leaves =
             !is_looked_at && reading_ != Reading::dense && steps_in_place(task_.options.optimizer);
         return leaves ? Handover::with_leftovers : Handover::whole;
+    }
+
+    // The thread that needs a replica first makes it, so that its memory is near that thread's core.
+    Replica& made(Index i) {
+        std::optional<Replica>& replica = replicas_[static_cast<std::size_t>(i)];
+        return replica ? *replica : replica.emplace(task_, reading_, task_.options.optimizer, shard(i));
     }
 
     void start(const Round& round, const Parameters& master, Handover handover, Index i,

@@ -11,6 +11,7 @@
 #include "base/buffer.hpp"
 #include "network/parameters.hpp"
 #include "threads/heartbeat.hpp"
+#include "training/state.hpp"
 
 namespace omp_mlp {
 
@@ -53,6 +54,9 @@ struct Observer {
     std::function<void(const Parameters& master)> after_first_round;
     std::function<bool(const RoundReport&, const Parameters& master)> after_round;
     std::function<bool(const Progress&)> during_round;
+    // Called after after_round, where a training can go on from. is_last: it was the last round. take()
+    // writes the state, and may be called until this returns.
+    std::function<void(bool is_last, const std::function<TrainingState()>& take)> keep_state;
 };
 
 // A loss or a parameter became infinite or not a number. replica -1: the merged network did.

@@ -126,12 +126,15 @@ struct Section {
             own_products.resize(static_cast<std::size_t>(MarkedRows::most * MarkedRows::most));
             products.resize(own_products.size());
         }
-        for_each_row(task.network.shape, start,
-                     [](float* own, const float* flat, Index count, Index step) {
-                         for (Index j = 0; j < count; ++j) {
-                             own[j * step] = flat[j];
-                         }
-                     });
+        read(task.network.shape, start, {});
+    }
+
+    // Takes over what is the section's.
+    void read(const Shape& shape, const Parameters& parameters, std::span<const float> all_shifts) {
+        if (!all_shifts.empty()) {
+            std::copy_n(all_shifts.begin() + pieces.front().begin, pieces.front().units, shift.begin());
+        }
+        for_each_row(shape, parameters.flat().data(), own_parameters, from_flat);
     }
 
     // The first layer, or its gradient.
@@ -144,11 +147,34 @@ struct Section {
     void collect(const Shape& shape, Parameters& parameters, std::span<float> all_shifts) {
         std::copy_n(shift.begin(), all_shifts.empty() ? 0 : pieces.front().units,
                     all_shifts.begin() + (all_shifts.empty() ? 0 : pieces.front().begin));
-        for_each_row(shape, parameters, [](const float* own, float* flat, Index count, Index step) {
-            for (Index j = 0; j < count; ++j) {
-                flat[j] = own[j * step];
+        for_each_row(shape, parameters.flat().data(), own_parameters, to_flat);
+    }
+
+    // What the steppers remember.
+    void copy_slots(const Shape& shape, SlotCopy way, OptimizerSlots& whole) {
+        for (std::size_t s = 0; s < whole.slots.size(); ++s) {
+            const auto own = [&, slot = static_cast<Index>(s)](Piece& piece) {
+                // Every piece has a stepper where one piece has one.
+                // NOLINTNEXTLINE(bugprone-unchecked-optional-access)
+                float* values = piece.stepper->state.values.data();
+                const Index weights = std::ssize(piece.parameters) - piece.width;
+                return Rows{.weights = values + slot * weights,
+                            .biases = values + std::ssize(whole.slots) * weights + slot * piece.width};
+            };
+            float* flat = whole.slots[s].flat().data();
+            if (way == SlotCopy::to_slots) {
+                for_each_row(shape, flat, own, to_flat);
+            } else {
+                for_each_row<const float>(shape, flat, own, from_flat);
             }
-        });
+        }
+        for (Piece& piece : pieces) {
+            // Pieces without units take no steps.
+            if (way == SlotCopy::from_slots || piece.units > 0) {
+                copy_steps(way, whole,
+                           piece.stepper->state);  // NOLINT(bugprone-unchecked-optional-access)
+            }
+        }
     }
 
     // The sum of squares of the gradient of what is the section's. All have the output biases; they are the
@@ -190,30 +216,51 @@ struct Section {
     double squared_norm = 0.0;  // of the own gradient, for all to read
 
 private:
+    // Rows of a piece, of its parameters or of a number of each of them.
+    struct Rows {
+        float* weights;
+        float* biases;
+    };
+
+    static Rows own_parameters(Piece& piece) { return {piece.weights(), piece.biases()}; }
+
+    static void from_flat(float* own, const float* flat, Index count, Index step) {
+        for (Index j = 0; j < count; ++j) {
+            own[j * step] = flat[j];
+        }
+    }
+    static void to_flat(const float* own, float* flat, Index count, Index step) {
+        for (Index j = 0; j < count; ++j) {
+            flat[j] = own[j * step];
+        }
+    }
+
     // Calls fn(own, flat, count, step) for every row of weights and biases that is the section's: entry j of
-    // the row is own[j * step] and flat[j]. All sections have the output biases, and alike; in `parameters`
-    // they are the first one's.
-    template <typename P, typename Fn>
-    void for_each_row(const Shape& shape, P& parameters, const Fn& fn) {
+    // the row is own[j * step] and flat[j]. `rows` are those of a piece, and `all` those of the whole
+    // network. All sections have the output biases, and alike; in `all` that is written, they are the first
+    // one's.
+    template <typename Float, typename Own, typename Fn>
+    void for_each_row(const Shape& shape, Float* all, const Own& rows, const Fn& fn) {
         for (std::size_t l = 0; l < pieces.size(); ++l) {
-            auto* flat = parameters.flat().data() + shape[l].begin;
-            auto* biases = flat + shape[l].fan_in * shape[l].stride;
+            Float* flat = all + shape[l].begin;
+            Float* biases = flat + shape[l].fan_in * shape[l].stride;
             Piece& piece = pieces[l];
+            const Rows own = rows(piece);
             if (l + 1 < pieces.size()) {
                 for (Index k = 0; k < piece.fan_in; ++k) {
-                    fn(piece.weights() + k * piece.width, flat + k * shape[l].stride + piece.begin,
+                    fn(own.weights + k * piece.width, flat + k * shape[l].stride + piece.begin,
                        piece.units, Index{1});
                 }
-                fn(piece.biases(), biases + piece.begin, piece.units, Index{1});
+                fn(own.biases, biases + piece.begin, piece.units, Index{1});
                 continue;
             }
             for (Index k = 0; k < piece.units; ++k) {
-                fn(piece.weights() + (is_narrow ? k : k * piece.width),
+                fn(own.weights + (is_narrow ? k : k * piece.width),
                    flat + (piece.begin + k) * piece.width, shape[l].fan_out,
                    is_narrow ? padded(piece.units) : 1);
             }
-            if (number == 0 || std::is_const_v<P>) {
-                fn(piece.biases(), biases, shape[l].fan_out, Index{1});
+            if (number == 0 || std::is_const_v<Float>) {
+                fn(own.biases, biases, shape[l].fan_out, Index{1});
             }
         }
     }
@@ -247,6 +294,18 @@ private:
         team.for_each(task().threads(), [&](Index i) {
             sections_[static_cast<std::size_t>(i)]->collect(task().network.shape, parameters, shift);
         });
+    }
+
+    void read(const Parameters& parameters, std::span<const float> shift) override {
+        for (const auto& section : sections_) {
+            section->read(task().network.shape, parameters, shift);
+        }
+    }
+
+    void copy_slots(SlotCopy way, OptimizerSlots& whole) override {
+        for (const auto& section : sections_) {
+            section->copy_slots(task().network.shape, way, whole);
+        }
     }
 
     // Stretch t is in slot t % 3: while the slowest section is still at the update of stretch t - 1, the

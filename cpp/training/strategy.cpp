@@ -7,6 +7,14 @@
 
 namespace omp_mlp {
 
+void TrainingStrategy::exchange_state(Team& team, StateExchange& exchange) {
+    exchange_optimizers(team, exchange);
+}
+
+void TrainingStrategy::exchange_optimizers(Team& /*team*/, StateExchange& /*exchange*/) {
+    refuse_state("strategy", "is one that does not repeat itself");
+}
+
 std::unique_ptr<TrainingStrategy> make_strategy(const Task& task, Team& team, const Parameters& start) {
     switch (task.options.strategy) {
         case Strategy::replica:

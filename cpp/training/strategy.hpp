@@ -12,6 +12,7 @@
 #include "threads/team.hpp"
 #include "training/report.hpp"
 #include "training/rounds.hpp"
+#include "training/state.hpp"
 #include "training/task.hpp"
 
 namespace omp_mlp {
@@ -49,6 +50,11 @@ public:
     // Whether collect() merges networks. If so, the next round starts from the master, and every round
     // has to be collected.
     virtual bool merges() const = 0;
+
+    // Exchanges all that the strategy keeps from round to round, besides the master; or what its optimisers
+    // remember alone. Not within a round. A strategy that cannot repeat itself throws std::invalid_argument.
+    virtual void exchange_state(Team& team, StateExchange& exchange);
+    virtual void exchange_optimizers(Team& team, StateExchange& exchange);
 
     // Takes the networks that the last collect() merged out of the strategy.
     virtual std::vector<Parameters> take_replicas() { return {}; }

@@ -139,6 +139,36 @@ private:
         std::ranges::copy(shift_, shift.begin());
     }
 
+    void read(const Parameters& parameters, std::span<const float> shift) override {
+        std::ranges::copy(parameters.flat(), parameters_.flat().begin());
+        std::ranges::copy(shift, shift_.begin());
+    }
+
+    void copy_slots(SlotCopy way, OptimizerSlots& whole) override {
+        const auto& layers = task().network.shape.layers();
+        for (std::size_t l = 0; l < layers.size(); ++l) {
+            const LayerShape& layer = layers[l];
+            for (Index i = 0; i < task().threads(); ++i) {
+                const Block rows = rows_of(l, i);
+                const SlotRange range{.begin = layer.begin + rows.begin * layer.stride,
+                                      .size = rows.size * layer.stride,
+                                      .first_row = rows.begin,
+                                      .rows = l == 0 && !whole.gains.empty() ? rows.size : 0};
+                copy_stepper(way, range, whole, parts_[static_cast<std::size_t>(i)]->steppers[l]);
+            }
+            const SlotRange biases{.begin = layer.begin + layer.fan_in * layer.stride,
+                                   .size = layer.stride};
+            copy_stepper(way, biases, whole, bias_steppers_[l]);
+        }
+    }
+
+    // All steppers have taken as many steps.
+    static void copy_stepper(SlotCopy way, const SlotRange& range, OptimizerSlots& whole,
+                             Stepper& stepper) {
+        copy_run(way, range, whole, stepper.state.values.data());
+        copy_steps(way, whole, stepper.state);
+    }
+
     void work(Lockstep::Member& self, Index member, Index members, Index epoch, Heartbeat& heartbeat,
               Trained& trained) override {
         const Shard shard = task().shard();

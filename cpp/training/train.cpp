@@ -5,6 +5,7 @@
 #include <functional>
 #include <iterator>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -23,14 +24,84 @@
 namespace omp_mlp {
 namespace {
 
+// Or else it has what optimisers remember, and nothing besides.
+bool is_whole(const TrainingState& state) {
+    return state.contains("position");
+}
+
+void exchange_history(StateExchange& exchange, std::vector<RoundReport>& history) {
+    std::vector<Index> samples;
+    std::vector<Index> skipped_rows;
+    std::vector<Index> skipped_replicas;
+    for (std::size_t row = 0; row < history.size(); ++row) {
+        samples.push_back(history[row].samples);
+        for (const Index replica : history[row].skipped) {
+            skipped_rows.push_back(static_cast<Index>(row));
+            skipped_replicas.push_back(replica);
+        }
+    }
+    exchange("history.samples", samples);
+    exchange("skipped.rounds", skipped_rows);
+    exchange("skipped.replicas", skipped_replicas);
+    if (skipped_rows.size() != skipped_replicas.size()) {
+        refuse_state("skipped.replicas", "must be as many as skipped.rounds");
+    }
+    history.resize(samples.size());
+    for (std::size_t row = 0; row < history.size(); ++row) {
+        history[row].samples = samples[row];
+        history[row].skipped.clear();
+    }
+    for (std::size_t i = 0; i < skipped_rows.size(); ++i) {
+        if (skipped_rows[i] < 0 || skipped_rows[i] >= std::ssize(history)) {
+            refuse_state("skipped.rounds", "must be rounds of its history");
+        }
+        history[static_cast<std::size_t>(skipped_rows[i])].skipped.push_back(skipped_replicas[i]);
+    }
+    for (const HistoryColumn& column : history_columns) {
+        std::vector<double> values;
+        for (const RoundReport& report : history) {
+            values.push_back(report.*column.field);
+        }
+        const std::string name = std::string{"history."} + column.name;
+        exchange(name.c_str(), values);
+        if (values.size() != history.size()) {
+            refuse_state(name, "must have an entry for each round");
+        }
+        for (std::size_t row = 0; row < history.size(); ++row) {
+            history[row].*column.field = values[row];
+        }
+    }
+}
+
+void exchange_retreats(StateExchange& exchange, std::vector<Retreat>& retreats) {
+    std::vector<Index> rows;
+    std::vector<double> rates;
+    for (const Retreat& retreat : retreats) {
+        rows.push_back(retreat.row);
+        rates.push_back(retreat.learning_rate);
+    }
+    exchange("retreats.rounds", rows);
+    exchange("retreats.learning_rates", rates);
+    if (rows.size() != rates.size()) {
+        refuse_state("retreats.rounds", "must be as many as retreats.learning_rates");
+    }
+    retreats.clear();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        retreats.push_back({rows[i], rates[i]});
+    }
+}
+
 // One training: its masters, and its history, row after row. `Start` draws the start.
 template <typename Start>
 class Training {
 public:
     // `options` are those of every task that is run. The training lowers the learning rate in them.
-    Training(const Observer& observer, TrainOptions& options, Start start, const Ranks* ranks)
+    // `state`: null, or what to go on from.
+    Training(const Observer& observer, TrainOptions& options, const TrainingState* state, Start start,
+             const Ranks* ranks)
         : observer_{observer},
           options_{options},
+          state_{state},
           ranks_{ranks},
           heartbeat_{observer.during_round},
           start_{std::move(start)},
@@ -39,6 +110,10 @@ public:
 
     void run(const Task& task, Team& team) {
         row_start_ = wall_seconds();
+        if (state_ != nullptr && is_whole(*state_)) {
+            StateExchange reader{*state_};
+            exchange_state(reader, task.network.shape);
+        }
         while (!divergence_) {
             try {
                 run_rounds(task, team);
@@ -94,7 +169,10 @@ private:
         // An epoch of the largest shard; without epochs, there is no round.
         const Index epoch = rounds.length() / std::max<Index>(options_.epochs, 1);
         Plateau plateau{epoch, options_.optimizer.learning_rate.tol};
-        for (; round_.number < rounds.count() && !stops_; ++round_.number, round_.begin = round_.end) {
+        if (state_ != nullptr) {
+            go_on(*strategy, plateau, team, rounds);
+        }
+        while (round_.number < rounds.count() && !stops_) {
             round_.row = rows();
             round_.end = rounds.end(round_.number);
             round_.is_last = round_.number + 1 == rounds.count();
@@ -103,6 +181,20 @@ private:
             if (options_.optimizer.learning_rate.schedule == Schedule::adaptive &&
                 plateau.end_round(round_.end, samples() - samples_before, history_.back().loss)) {
                 options_.optimizer.learning_rate.start /= 5.0;
+            }
+            const bool is_first = is_judged(round_);
+            ++round_.number;
+            round_.begin = round_.end;
+            tell(team);
+            if (is_first) {
+                observer_.after_first_round(masters_.current());
+            }
+            // After the last merge, there are no replicas to be kept.
+            if (observer_.keep_state && !heartbeat_.stopped() &&
+                !(round_.is_last && options_.keep_replicas)) {
+                observer_.keep_state(round_.is_last,
+                                     [&] { return state_of(task, *strategy, plateau, team); });
+                row_start_ = wall_seconds();
             }
         }
         if (stops_ || rounds.count() == 0) {
@@ -121,8 +213,8 @@ private:
         report.train_seconds = wall_seconds() - row_start_;
         report.learning_rate = options_.optimizer.learning_rate.start;
         masters_.advance(report.loss, rows() + 1);
-        tell(std::move(report), team);
-        row_start_ = wall_seconds();
+        history_.push_back(std::move(report));
+        tell(team);
     }
 
     // `length`: of the stream that all rounds are parts of.
@@ -147,11 +239,7 @@ private:
             }
         }
         report.merge_seconds = wall_seconds() - trained;
-        tell(std::move(report), team);
-        if (is_judged(round)) {
-            observer_.after_first_round(masters_.current());
-        }
-        row_start_ = wall_seconds();
+        history_.push_back(std::move(report));
     }
 
     static void check_finite(const Parameters& master, Index row, const TrainingStrategy& strategy) {
@@ -172,12 +260,57 @@ private:
 
     bool is_judged(const Round& round) const { return round.number == 0 && observer_.after_first_round; }
 
-    void tell(RoundReport report, Team& team) {
-        history_.push_back(std::move(report));
+    // Of the round that is over.
+    void tell(Team& team) {
         const bool wish =
             (observer_.after_round && observer_.after_round(history_.back(), outcome(team))) ||
             heartbeat_.stopped();
         stops_ = ranks_ != nullptr ? ranks_->any_stops(wish) : wish;
+        row_start_ = wall_seconds();
+    }
+
+    // What the loop knows between two rounds.
+    void exchange_state(StateExchange& exchange, const Shape& shape) {
+        exchange("round", round_.number);
+        exchange("position", round_.begin);
+        exchange("learning_rate", options_.optimizer.learning_rate.start);
+        masters_.exchange_state(exchange, shape);
+        mean_.exchange_state(exchange, shape.size());
+        exchange_history(exchange, history_);
+        exchange_retreats(exchange, retreats_);
+        if (masters_.rows() < 0 || masters_.rows() > rows()) {
+            refuse_state("master.rows", "must be rounds of its history");
+        }
+    }
+
+    TrainingState state_of(const Task& task, TrainingStrategy& strategy, Plateau& plateau, Team& team) {
+        TrainingState state;
+        StateExchange writer{state};
+        exchange_state(writer, task.network.shape);
+        plateau.exchange_state(writer);
+        strategy.exchange_state(team, writer);
+        return state;
+    }
+
+    // The strategy is new, and goes on as the one that left the state.
+    void go_on(TrainingStrategy& strategy, Plateau& plateau, Team& team, const Rounds& rounds) {
+        const TrainingState& state = *std::exchange(state_, nullptr);
+        StateExchange reader{state};
+        if (!is_whole(state)) {
+            strategy.exchange_optimizers(team, reader);
+            return;
+        }
+        plateau.exchange_state(reader);
+        strategy.exchange_state(team, reader);
+        Index& number = round_.number;
+        if (number < 0 || number > rounds.count() || round_.begin < 0 ||
+            round_.begin > rounds.length()) {
+            refuse_state("position", "must be one of this training");
+        }
+        // In a longer training, the last round of the shorter one may be a part of a round.
+        while (number > 0 && rounds.end(number - 1) > round_.begin) {
+            --number;
+        }
     }
 
     // What the training would return now.
@@ -209,7 +342,8 @@ private:
 
     const Observer& observer_;
     TrainOptions& options_;
-    const Ranks* ranks_;  // null: this process trains alone
+    const TrainingState* state_;  // null, too, once it is taken over
+    const Ranks* ranks_;          // null: this process trains alone
     Heartbeat heartbeat_;
     Start start_;
     Masters masters_;
@@ -238,9 +372,10 @@ Parameters first_master(const Shape& shape, const TrainOptions& options,
 
 TrainResult train(const Network& network, const Samples& X, const Targets& targets,
                   const TrainOptions& options, const std::optional<Parameters>& start,
-                  const Observer& observer, const Ranks* ranks) {
+                  const TrainingState* state, const Observer& observer, const Ranks* ranks) {
     TrainOptions own = options;
-    Training training{observer, own, [&] { return first_master(network.shape, options, start); }, ranks};
+    Training training{observer, own, state, [&] { return first_master(network.shape, options, start); },
+                      ranks};
     const auto lead = [&](Team& team) {
         std::optional<Centering> centering;
         if (options.center_inputs) {

@@ -26,6 +26,7 @@ from omp_mlp.merging.merge import merge
 from omp_mlp.merging.methods import MergeMethod, MergeOption, merge_methods
 from omp_mlp.model import Model
 from omp_mlp.options import PAPER
+from omp_mlp.state import TrainingState
 from omp_mlp.train import train_parallel
 
 if _TYPE_CHECKING:
@@ -46,6 +47,7 @@ __all__ = [
     "SkippedReplicaWarning",
     "TaskWarning",
     "TrainingDivergedError",
+    "TrainingState",
     "__version__",
     "build_config",
     "costs",

@@ -418,9 +418,11 @@ def train(
     samples: Samples,
     targets: Targets,
     options: TrainOptions,
+    state: dict[str, npt.NDArray[Any]] | None,
     after_first_round: Callable[[_Float32], None] | None,
     after_round: Callable[[dict[str, float], _Float32], bool] | None,
     during_round: Callable[[int, float], bool] | None,
+    keep_state: Callable[[bool, Callable[[], dict[str, npt.NDArray[Any]]]], None] | None,
     ranks: Ranks | None,
 ) -> TrainResult: ...
 def learning_rate_at(*, rate: LearningRate, position: int, length: int) -> float: ...

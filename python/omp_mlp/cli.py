@@ -36,6 +36,8 @@ _NOT_TEXT = ("callback", "progress", "keep_replicas")
 # Those whose text names a file or a column.
 _NAMES = {
     "validation_data": ("FILE", "Score this table, which has the same columns, as it trains."),
+    "checkpoint": ("FILE", "Write the state of the training to this file, to go on from it."),
+    "resume": ("FILE", "Go on from the state in this file."),
     "sample_weight": ("COLUMN", "The column that has the weight of each row."),
 }
 

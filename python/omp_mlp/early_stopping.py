@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,20 @@ class Judge:
         self._min_delta = min_delta
         self._to_beat = math.inf
         self._failures = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all that was seen, besides the best network."""
+        return {
+            "least": self._least,
+            "to_beat": self._to_beat,
+            "failures": self._failures,
+            "best_round": self.best_round,
+        }
+
+    def go_on(self, seen: Mapping[str, Any], best: FloatArray | None) -> None:
+        """Take over what another judge has seen."""
+        self._least, self._to_beat = seen["least"], seen["to_beat"]
+        self._failures, self.best_round, self.best = seen["failures"], seen["best_round"], best
 
     def judge(self, round_: int, loss: float, packed: FloatArray) -> bool:
         """Take note of a scored master, and return whether to stop."""

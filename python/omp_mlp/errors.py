@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from omp_mlp.history import History
     from omp_mlp.model import Model
+    from omp_mlp.state import TrainingState
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -39,6 +40,8 @@ class TrainingDivergedError(ArithmeticError):
         None only in an error that was made by hand.
     history : History or None
         All rounds that were finished.
+    state : TrainingState or None
+        What the option ``checkpoint`` kept last.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class TrainingDivergedError(ArithmeticError):
         self.replica = replica
         self.model = model
         self.history = history
+        self.state: TrainingState | None = None
 
     def __str__(self) -> str:
         who = "the merged network" if self.replica is None else f"replica {self.replica}"

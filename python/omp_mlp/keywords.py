@@ -6,6 +6,7 @@ and the overloads share these options. A test compares them with the signature.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -14,7 +15,9 @@ import numpy.typing as npt
 from omp_mlp.checks import Column, Matrix
 from omp_mlp.costs import Costs
 from omp_mlp.model import Model
+from omp_mlp.options import Checkpoint
 from omp_mlp.scaling import Scaling
+from omp_mlp.state import TrainingState
 from omp_mlp.watch import Callback
 
 
@@ -86,3 +89,6 @@ class Options(TypedDict, total=False):
     callback: Callback | None
     progress: bool
     keep_replicas: bool
+    checkpoint: Checkpoint | None
+    checkpoint_every: int | str
+    resume: TrainingState | str | os.PathLike[str] | None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -28,6 +29,7 @@ from omp_mlp.merging.methods import (
 from omp_mlp.model import OUTPUT_ACTIVATIONS, Model
 from omp_mlp.presets import PRESETS
 from omp_mlp.scaling import Scaling
+from omp_mlp.state import TrainingState
 
 ONE_NETWORK = ("section", "synchronous", "hogwild")
 """The strategies that train one network with several threads, without replicas to merge."""
@@ -56,6 +58,9 @@ _MERGES = ("replica", "auto")  # the strategies that leave it open when to merge
 _TINY = 2.0**-126  # the smallest normal float32
 _MOST_THREADS = 2**20  # replicas, or parts of the work
 _MOST_UNITS = 2**31 - 1  # of a layer
+
+Checkpoint = str | os.PathLike[str] | Callable[[TrainingState], object]
+"""Where the states of a training go: a file, or what gets each state."""
 
 Check = Callable[[str, Any], Any]  # the name of an option, a value -> the value to go on with
 
@@ -178,6 +183,27 @@ def _callable(name: str, value: object) -> object:
     if not callable(value):
         raise TypeError(f"{name} must be callable; got {type(value).__name__}")
     return value
+
+
+def _place_or_callable(name: str, value: object) -> object:
+    if callable(value):
+        return value
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path or callable; got {type(value).__name__}")
+    path = os.path.abspath(os.fsdecode(value))
+    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path)):
+        raise ValueError(f"{name} must name a file in a folder that exists; got {path}")
+    return value
+
+
+def _state(name: str, value: object) -> TrainingState:
+    if isinstance(value, TrainingState):
+        return value
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(
+            f"{name} must be a TrainingState or the path of one; got {type(value).__name__}"
+        )
+    return TrainingState.load(os.fsdecode(value))
 
 
 # ------------------------------------------------------------------------------- rows of the table
@@ -372,6 +398,9 @@ class Options:
     callback: Callable[..., object] | None = _row(None, _none_or(_callable))
     progress: bool = _row(False, _flag)
     keep_replicas: bool = _row(False, _flag, _REPLICAS)
+    checkpoint: Checkpoint | None = _row(None, _none_or(_place_or_callable))
+    checkpoint_every: int | str = _row("auto", _words_or(_AUTO, _integer(1)))
+    resume: TrainingState | None = _row(None, _none_or(_state))
 
     @functools.cached_property
     def method(self) -> MergeMethod:
@@ -510,6 +539,7 @@ def check_options(given: Mapping[str, object]) -> Options:
         )
     _check_early_stopping(options)
     _check_averaging(options)
+    _check_checkpoint(options)
     if options.starts_apart and options.warmup_samples:
         raise ValueError(
             f"warmup_samples={options.warmup_samples} trains one common start and needs "
@@ -601,6 +631,33 @@ def _check_averaging(options: Options) -> None:
             f"merge={options.merge!r}, which merges once, after the training"
         )
 
+
+def _check_checkpoint(options: Options) -> None:
+    if options.checkpoint is None and options.checkpoint_every != DEFAULTS["checkpoint_every"]:
+        raise ValueError(
+            "checkpoint_every goes with checkpoint, the file that it is for; got "
+            f"checkpoint=None and checkpoint_every={options.checkpoint_every!r}"
+        )
+    for name in ("checkpoint", "resume"):
+        if getattr(options, name) is None:
+            continue
+        for other, because in (
+            ("strategy", "hogwild"),
+            ("optimizer", LBFGS),
+        ):
+            if getattr(options, other) == because:
+                raise ValueError(f"{name} goes without {other}={because!r}: {_STATELESS[because]}")
+        if options.merges_in_python:
+            raise ValueError(
+                f"{name} goes with merges that the core does in rounds, such as "
+                f"'gradient_diversity'; got merge={options.merge!r}, which merges once, at the end"
+            )
+
+
+_STATELESS = {
+    "hogwild": "no two of its trainings are the same",
+    LBFGS: "SciPy keeps the state of its line search to itself",
+}
 
 _WHAT_STRATEGIES_DO = {
     **dict.fromkeys(ONE_NETWORK, "trains one network, with nothing to merge,"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +26,14 @@ from omp_mlp.history import History
 from omp_mlp.merging.merge import search_alpha
 from omp_mlp.merging.methods import PythonMethod, apply
 from omp_mlp.model import Model
-from omp_mlp.options import LBFGS
+from omp_mlp.options import LBFGS, Options
 from omp_mlp.plan import Plan
+from omp_mlp.resume import Keeper, rounds_of
+from omp_mlp.state import Arrays, TrainingState
 from omp_mlp.watch import Watcher
+
+KeepState = Callable[[bool, Callable[[], Arrays]], None]
+"""Gets whether a round is the last one, and what takes the core's state after it."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,14 +42,19 @@ class Run:
 
     plan: Plan
     data: TrainingData
+    given: Options | None = None  # the options before anything was settled
+    resume: TrainingState | None = None  # what the training goes on from
+    optimizers: Arrays | None = None  # what the optimisers of a new training begin with
+    keep_state: KeepState | None = None  # what the core calls after rounds, if nobody watches them
 
     def train(self) -> Model | Ensemble:
         """Run the training, and return the network with its history."""
         options = self.plan.options
         self._warn_of_settings()
         judge = self._judge()
+        keeper = self._keeper()
         with Watcher(
-            rounds=self.plan.rounds,
+            rounds=self._rounds(),
             total_samples=self.plan.total_samples,
             unmerged_after=options.warmup_samples if options.merges_in_python else None,
             callback=options.callback,
@@ -58,16 +69,22 @@ class Run:
             judge_first=(
                 None if options.merges_in_python or self.plan.ranks else self._judge_first_round
             ),
+            keep=None if keeper is None else keeper.keep,
+            keep_every=self._keep_every(),
         ) as watcher:
+            if self.resume is not None:
+                watcher.go_on(self.resume)
             try:
                 result = self._run_core(watcher)
             except BaseException as error:
-                self._keep_what_was_trained(error, watcher, judge)
+                self._keep_what_was_trained(error, watcher, judge, keeper)
                 raise
             if result.retreats:
                 _warn_of_retreats(options.learning_rate, result.retreats)
             if result.divergence is not None:
-                raise self._divergence(result, watcher, judge)
+                diverged = self._divergence(result, watcher, judge)
+                diverged.state = None if keeper is None else keeper.last
+                raise diverged
             replicas = tuple(self.plan.network.model(packed) for packed in result.replicas)
             best = None if judge is None else judge.best
             master = self.plan.network.model(result.parameters if best is None else best)
@@ -113,14 +130,19 @@ class Run:
         )
 
     def _keep_what_was_trained(
-        self, error: BaseException, watcher: Watcher, judge: Judge | None
+        self,
+        error: BaseException,
+        watcher: Watcher,
+        judge: Judge | None,
+        keeper: Keeper | None,
     ) -> None:
         """Give what ended the training, such as Ctrl-C, the network and the history so far."""
         result = error.__dict__.pop("partial_result", None)
         if result is None or hasattr(error, "model") or hasattr(error, "history"):
             return
         model, history = self._so_far(result, watcher, judge)
-        error.__dict__.update(model=model, history=history)
+        state = None if keeper is None else keeper.last
+        error.__dict__.update(model=model, history=history, state=state)
 
     def _so_far(
         self, result: _core.TrainResult | lbfgs.Result, watcher: Watcher, judge: Judge | None
@@ -205,10 +227,29 @@ class Run:
             samples=data.inputs.core,
             targets=targets,
             options=self.plan.core_options(),
+            state=self.optimizers if self.resume is None else self.resume._core,
             after_first_round=None if watcher is None else watcher.after_first_round,
             after_round=watcher.after_round if watcher and watcher.watches_rounds else None,
             during_round=watcher.during_round if watcher and watcher.watches_within else None,
+            keep_state=watcher.keep_state if watcher and watcher.keeps_states else self.keep_state,
             ranks=None if self.plan.ranks is None else self.plan.ranks.core,
+        )
+
+    # ------------------------------------------------------------------------ states to go on from
+
+    def _rounds(self) -> int:
+        return self.plan.rounds if self.resume is None else rounds_of(self.plan, self.resume)
+
+    def _keeper(self) -> Keeper | None:
+        if self.plan.options.checkpoint is None:
+            return None
+        return Keeper(self.plan, self.data, self.given or self.plan.options)
+
+    def _keep_every(self) -> int:
+        """Return the rounds from one checkpoint to the next; "auto": those of an epoch."""
+        every, merges = self.plan.options.checkpoint_every, self.plan.merging.merges
+        return (
+            every if not isinstance(every, str) else -(-merges // max(1, self.plan.options.epochs))
         )
 
     def _score(self, packed: FloatArray) -> tuple[float, float]:

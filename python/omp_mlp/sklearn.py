@@ -6,7 +6,7 @@ import dataclasses
 import math
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ from omp_mlp.plan import make_plan
 from omp_mlp.presets import PRESETS
 from omp_mlp.run import Run
 from omp_mlp.scaling import Scaling
+from omp_mlp.state import Arrays, mean_of_optimizers, optimizers_of_each
 from omp_mlp.targets import as_target, read_classes
 from omp_mlp.watch import Callback
 from omp_mlp.workers import available_cores
@@ -171,6 +172,8 @@ class _Estimator(BaseEstimator):
     _decided: dict[str, Any]  # what later calls of partial_fit keep
     _seed_of_fit: int
     _calls: int  # of partial_fit, since the seed was drawn
+    # What the optimiser of the last training remembers, and the settings that this goes with.
+    _solver_state: tuple[tuple[str, bool], Arrays] | None = None
 
     # ------------------------------------------------------------------------ parameters to options
 
@@ -364,7 +367,10 @@ class _Estimator(BaseEstimator):
         options = check_options(given)
         data = read_data(options, X, y)
         settled = settle(options, data)
-        model = self._run(settled, data, self._follow(data, stops=False), retreats(options))
+        remembered = None if is_first else self._solver_state
+        model = self._run(
+            settled, data, self._follow(data, stops=False), retreats(options), remembered
+        )
         before = None if is_first else (self.loss_curve_, self.n_iter_, self.t_)
         if is_first:
             self._decided = _decided(settled, data)
@@ -393,12 +399,31 @@ class _Estimator(BaseEstimator):
         )
 
     def _run(
-        self, options: Options, data: TrainingData, follower: _Epochs | None, retreats: int
+        self,
+        options: Options,
+        data: TrainingData,
+        follower: _Epochs | None,
+        retreats: int,
+        remembered: tuple[tuple[str, bool], Arrays] | None = None,
     ) -> Model | Ensemble:
+        """Train, and keep what the optimisers remember; they begin with what is remembered."""
         if follower is not None:
             options = dataclasses.replace(options, callback=follower)
         plan = make_plan(options, data, retreats=retreats)
-        return Run(plan, data).train()
+        self._solver_state = None
+        if options.optimizer == LBFGS or options.steps_in_place or options.merges_in_python:
+            return Run(plan, data).train()
+        kind = (options.optimizer, options.input_gain_rate > 0)
+        begin = None
+        if remembered is not None and remembered[0] == kind:
+            networks = plan.threads if plan.strategy in ("replica", "pattern") else 1
+            begin = optimizers_of_each(remembered[1], networks)
+
+        def keep_state(is_last: bool, take: Callable[[], Arrays]) -> None:
+            if is_last:
+                self._solver_state = (kind, mean_of_optimizers(take()))
+
+        return Run(plan, data, optimizers=begin, keep_state=keep_state).train()
 
     def _enter(self, model: Model | Ensemble, data: TrainingData, options: Options) -> None:
         """Keep what a training made, by scikit-learn's names."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -15,11 +16,13 @@ from omp_mlp.ensemble import Ensemble
 from omp_mlp.keywords import Options
 from omp_mlp.merging.merge import MergesToModel
 from omp_mlp.model import Model
-from omp_mlp.options import check_options
+from omp_mlp.options import Checkpoint, check_options
 from omp_mlp.plan import make_plan
 from omp_mlp.presets import with_presets
+from omp_mlp.resume import check_plan, settle_as, with_resume
 from omp_mlp.run import Run
 from omp_mlp.scaling import Scaling
+from omp_mlp.state import TrainingState
 from omp_mlp.watch import Callback
 
 if TYPE_CHECKING:
@@ -59,6 +62,7 @@ def train_parallel(
     merge: str = "gradient_diversity",
     **options: Unpack[Options],
 ) -> Model | Ensemble: ...
+@with_resume
 @with_presets
 def train_parallel(
     X: Matrix,
@@ -131,6 +135,9 @@ def train_parallel(
     callback: Callback | None = None,
     progress: bool = False,
     keep_replicas: bool = False,
+    checkpoint: Checkpoint | None = None,
+    checkpoint_every: int | str = "auto",
+    resume: TrainingState | str | os.PathLike[str] | None = None,
 ) -> Model | Ensemble:
     """Train a multilayer perceptron on the CPU, data-parallel.
 
@@ -591,6 +598,29 @@ def train_parallel(
         Show a progress bar (needs tqdm).
     keep_replicas : bool, default False
         Keep the networks that the last merge merges, as ``model.replicas``.
+    checkpoint : path-like or callable, optional
+        Where the state of the training goes, so that ``resume`` can go on from it: a file, which
+        appears whole or not at all and is replaced by the next state; or what is called with each
+        :class:`omp_mlp.TrainingState`. States are kept after the last round, too, and where a
+        callback ends the training after a merge. None is kept after a warm-up, within a round, and
+        where ``early_stopping`` ends the training; and none after the last round with
+        ``keep_replicas``. It goes without "hogwild", which does not repeat itself, without "lbfgs",
+        and without merges that happen once in Python.
+    checkpoint_every : int or "auto", default "auto"
+        Rounds (merges) from one state to the next. "auto": those of an epoch.
+    resume : TrainingState or path-like, optional
+        Go on from a state. The network that comes back has the bits of a training that was not
+        interrupted, on the same version, build and machine, for any number of ``workers``. X and y
+        have to be those of that training, which a checksum shows. What this call does not give, the
+        state decides. What it gives has to be what the training began with, but for ``workers``,
+        ``callback``, ``progress``, ``costs``, ``checkpoint`` and ``checkpoint_every``. Arrays and
+        objects, such as ``sample_weight``, have to be given again.
+
+        ``epochs`` may be larger with ``learning_rate_schedule`` "constant", "adaptive" or
+        "inverse_scaling", whose rates do not depend on the end, and a ``merge_every`` and outer
+        optimiser that do not depend on it. The bits are those of the longer training if the state
+        comes from before the last merge of the shorter one. The last merge may be another one
+        (``last_merge``), and its round may be shorter.
 
     Returns
     -------
@@ -629,9 +659,14 @@ def train_parallel(
     """
     given = dict(locals())  # every argument by its name; nothing else is local yet
     options = check_options(given)
+    state = options.resume
+    known = None if state is None else settle_as(options, state)
     data = read_data(options, X, y)
-    plan = make_plan(settle(options, data), data, retreats=retreats(options))
-    return Run(plan, data).train()
+    settled = settle(options, data) if known is None else known
+    plan = make_plan(settled, data, retreats=retreats(options))
+    if state is not None:
+        check_plan(plan, data, state)
+    return Run(plan, data, given=options, resume=state).train()
 
 
 Ensemble._train = staticmethod(train_parallel)  # an ensemble is distilled by a training

@@ -13,8 +13,12 @@ from omp_mlp.checks import FloatArray
 from omp_mlp.early_stopping import Judge
 from omp_mlp.extras import imported
 from omp_mlp.history import Progress
+from omp_mlp.state import Arrays, TrainingState
 
 Callback = Callable[[Progress], object]
+Keep = Callable[[Arrays, Arrays, dict[str, Any] | None], None]
+"""Takes the core's arrays, what was seen here, and what the judge has seen."""
+Validation = list[tuple[float, float]]
 Score = Callable[[FloatArray], tuple[float, float]]  # parameters of the master -> (loss, score)
 
 _NOT_SCORED = (math.nan, math.nan)
@@ -37,8 +41,10 @@ class Watcher:
         loss_unit: float = 1.0,
         network: Callable[[FloatArray], object] | None = None,
         judge_first: Callable[[FloatArray], None] | None = None,
+        keep: Keep | None = None,
+        keep_every: int = 1,
     ) -> None:
-        self.validation: list[tuple[float, float]] = []  # an entry a round; NaN: not scored
+        self.validation: Validation = []  # an entry a round; NaN: not scored
         self._rounds = rounds
         self._total_samples = total_samples
         self._unmerged_after = unmerged_after  # samples; those rounds are not over with the core's
@@ -54,7 +60,23 @@ class Watcher:
         self._make_model: Callable[[], object] | None = None  # of the last master
         self._samples_merged = 0
         self._round = 0
+        self._keep = keep  # takes a state that the training can go on from
+        self._keep_every = keep_every  # rounds; after the last one, too
+        self._is_stopped = self._is_judged = False  # by the callback, by the judge
+        self._seen: tuple[Validation, dict[str, Any] | None] | None = None
         self._bar = _progress_bar(total_samples) if progress else None
+
+    def go_on(self, state: TrainingState) -> None:
+        """Take over what was seen before a state was kept."""
+        if not self.watches_rounds:
+            return
+        scores = state._watched["validation"]
+        self.validation = [(loss, score) for loss, score in scores.reshape(-1, 2).tolist()]
+        self._round, self._samples_merged = state.round, state.samples
+        known = [score for _, score in self.validation if not math.isnan(score)]
+        self._last_score = known[-1] if known else None
+        if self._judge is not None and state._judge is not None:
+            self._judge.go_on(state._judge, state._watched.get("best"))
 
     @property
     def watches_within(self) -> bool:
@@ -64,7 +86,12 @@ class Watcher:
     @property
     def watches_rounds(self) -> bool:
         """Whether anybody wants to know of the end of a round."""
-        return self.watches_within or self._score is not None
+        return self.watches_within or self._score is not None or self.keeps_states
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether states are kept to go on from."""
+        return self._keep is not None
 
     def after_round(self, report: Mapping[str, float], packed: FloatArray) -> bool:
         """Score the new master and report; return whether the training should stop."""
@@ -75,13 +102,35 @@ class Watcher:
         validation = self._score(packed) if self._score is not None and is_scored else _NOT_SCORED
         network = self._network
         make = None if network is None else lambda: network(packed)
-        stop = self.merged(samples, report["loss"], validation, make)
+        stop = self._is_stopped = self.merged(samples, report["loss"], validation, make)
+        self._seen = None
         if stop and self._score is not None and not is_scored:
+            self._seen = self._all_seen()  # a training that goes on from here does not score this
             self.validation[-1] = self._score(packed)
             is_scored = True
         if self._judge is None or not is_scored:
             return stop
-        return self._judge.judge(len(self.validation) - 1, self.validation[-1][0], packed) or stop
+        number, loss = len(self.validation) - 1, self.validation[-1][0]
+        self._is_judged = self._judge.judge(number, loss, packed)
+        return self._is_judged or stop
+
+    def keep_state(self, is_last: bool, take: Callable[[], Arrays]) -> None:
+        """Keep the state after a round, if it is time for that.
+
+        What early stopping ends is over: nothing goes on from there.
+        """
+        is_due = is_last or self._is_stopped or self._round % self._keep_every == 0
+        if self._keep is None or self._is_judged or not is_due:
+            return
+        validation, judged = self._seen or self._all_seen()
+        watched: Arrays = {"validation": np.array(validation, dtype=np.float64).reshape(-1)}
+        if self._judge is not None and self._judge.best is not None:
+            watched["best"] = self._judge.best
+        self._keep(take(), watched, judged)
+
+    def _all_seen(self) -> tuple[Validation, dict[str, Any] | None]:
+        judge = self._judge
+        return list(self.validation), None if judge is None else judge.as_dict()
 
     def end(self, packed: FloatArray) -> None:
         """Score the last round after all, if it came before the one that was to be the last."""

@@ -383,9 +383,11 @@ def _train(
             classes=y, values=None, weights=None, loss=LossKind("cross_entropy").core()
         ),
         options=core_options(options),
+        state=None,
         after_first_round=None,
         after_round=None,
         during_round=None,
+        keep_state=None,
         ranks=None,
     )
     return result.history

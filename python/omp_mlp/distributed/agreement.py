@@ -32,6 +32,8 @@ _OF_ONE_RANK = ("callback", "progress", "workers", "sample_weight", "validation_
 """Options that may differ from rank to rank, or whose data are compared once they are read."""
 
 _MUST_BE: Mapping[str, tuple[tuple[object, ...], str]] = {
+    "checkpoint": ((None,), "a state is of one process"),
+    "resume": ((None,), "a state is of one process"),
     "strategy": (("replica", "pattern"), "ranks merge replicas"),
     "shuffle": (("shards", False), "rows stay on the rank that has them"),
     "preset": ((None,), "its network is trained without replicas"),

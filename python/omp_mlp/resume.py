@@ -1,0 +1,234 @@
+"""Go on with a training: what has to be the same, and what the state decides."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp import _core
+from omp_mlp.data import TrainingData
+from omp_mlp.inputs import Inputs
+from omp_mlp.model import Model
+from omp_mlp.options import ROWS, Options
+from omp_mlp.plan import Plan
+from omp_mlp.sparse import Csr
+from omp_mlp.state import Arrays, TrainingState
+from omp_mlp.targets import Targets
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# What may change where a training goes on: it changes no bits.
+_FREE = ("callback", "checkpoint", "checkpoint_every", "costs", "progress", "resume", "workers")
+_OBJECT = {"object": True}  # in the place of an option that a state does not keep
+_SETTLED = ("threads", "epochs", "batch_size", "learning_rate", "center_inputs")
+# Their rates do not depend on how long the training is.
+_SCHEDULES_WITHOUT_END = ("constant", "adaptive", "inverse_scaling")
+
+
+def with_resume(train: Callable[P, R]) -> Callable[P, R]:
+    """Let the state in ``resume`` give the options that a call does not give."""
+    signature = inspect.signature(train)
+
+    @functools.wraps(train)
+    def train_from_state(*args: P.args, **kwargs: P.kwargs) -> R:
+        if kwargs.get("resume") is None:
+            return train(*args, **kwargs)
+        state = cast(TrainingState, ROWS["resume"].check("resume", kwargs["resume"]))
+        given = signature.bind(*args, **kwargs)
+        given.arguments = {**_kept(state), **given.arguments, "resume": state}
+        return train(*given.args, **given.kwargs)
+
+    return train_from_state
+
+
+def _kept(state: TrainingState) -> dict[str, Any]:
+    """Return the options that the state has, and not only a word of them."""
+    return {
+        name: value["mapping"] if isinstance(value, dict) else value
+        for name, value in state.options.items()
+        if name in ROWS and name not in _FREE and value != _OBJECT
+    }
+
+
+# -------------------------------------------------------------------------------- what is the same
+
+
+def described_options(options: Options) -> dict[str, Any]:
+    """Return the options as a state keeps them."""
+    return {name: _described(getattr(options, name)) for name in ROWS if name not in _FREE}
+
+
+def _described(value: Any) -> Any:  # noqa: ANN401 - of any option
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (tuple, list)) and all(isinstance(one, (int, float)) for one in value):
+        return list(value)
+    if isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(one, (bool, int, float, str))
+        for key, one in value.items()
+    ):
+        return {"mapping": dict(value)}
+    return _OBJECT
+
+
+def described_data(data: TrainingData, options: Options) -> dict[str, Any]:
+    """Return shape, dtype and checksum of all arrays of a training."""
+    arrays = {**_of_inputs("X", data.inputs), **_of_targets("y", data.targets)}
+    arrays["sample_weight"] = data.sample_weight
+    if data.validation is not None:
+        arrays |= _of_inputs("validation X", data.validation.inputs)
+        arrays |= _of_targets("validation y", data.validation.targets)
+    if isinstance(options.init, Model):
+        arrays["init"] = options.init._packed
+    return {name: _checksum(array) for name, array in arrays.items() if array is not None}
+
+
+def _of_inputs(name: str, inputs: Inputs) -> dict[str, Any]:
+    rows = inputs.rows
+    if not isinstance(rows, Csr):
+        return {name: rows}
+    return {f"{name} {part}": getattr(rows, part) for part in ("starts", "indices", "values")}
+
+
+def _of_targets(name: str, targets: Targets) -> dict[str, Any]:
+    labels = None if targets.labels is None else np.array(list(map(repr, targets.labels.tolist())))
+    values = targets.values if targets.exact is None else targets.exact
+    return {name: targets.indices if values is None else values, f"labels of {name}": labels}
+
+
+def _checksum(array: npt.NDArray[Any]) -> dict[str, Any]:
+    content = np.ascontiguousarray(array)
+    return {
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "sha256": hashlib.sha256(content.view(np.uint8).reshape(-1).data).hexdigest(),
+    }
+
+
+def settled(plan: Plan) -> dict[str, Any]:
+    """Return what a plan made of the options that were left open, and when it merges."""
+    return {
+        **{name: getattr(plan.options, name) for name in _SETTLED},
+        "threads": plan.threads,
+        "strategy": plan.strategy,
+        "merge_every": list(plan.merging.period),
+        "outer_optimizer": dataclasses.asdict(plan.merging.outer),
+    }
+
+
+# --------------------------------------------------------------------------------- going on from it
+
+
+def settle_as(options: Options, state: TrainingState) -> Options:
+    """Return the options with the state's decisions; raise ValueError if others are given."""
+    got = described_options(options)
+    for name, expected in state.options.items():
+        if name != "epochs" and got.get(name) != expected:
+            raise ValueError(
+                f"resume goes on with the options that the training began with; {name} was "
+                f"{_shown(expected)}, and is {_shown(got.get(name))}"
+            )
+    names = (*_SETTLED, "strategy")
+    known = {name: ROWS[name].check(name, state.settled[name]) for name in names}
+    if not isinstance(options.epochs, str):
+        known["epochs"] = _epochs(options, known["epochs"])
+    return dataclasses.replace(options, **known)
+
+
+def _shown(description: object) -> str:
+    if description == _OBJECT:
+        return "an array or another object, which a state does not keep"
+    return repr(description["mapping"] if isinstance(description, dict) else description)
+
+
+def _epochs(options: Options, before: int) -> int:
+    if options.epochs < before:
+        raise ValueError(
+            f"epochs must be at least the {before} of the training that resume goes on with; "
+            f"got {options.epochs}"
+        )
+    schedule = options.learning_rate_schedule
+    has_no_end = schedule in _SCHEDULES_WITHOUT_END and options.warmup_share == 0
+    if options.epochs > before and not has_no_end:
+        raise ValueError(
+            f"resume with more epochs ({options.epochs} after {before}) goes with "
+            f"learning_rate_schedule={' or '.join(map(repr, _SCHEDULES_WITHOUT_END))} and "
+            "warmup_share=0, whose rates do not depend on the number of epochs; got "
+            f"{schedule!r} and {options.warmup_share:g}"
+        )
+    return options.epochs
+
+
+def check_plan(plan: Plan, data: TrainingData, state: TrainingState) -> None:
+    """Check that the data are the same, and that the rounds go on as they began."""
+    got = described_data(data, plan.options)
+    for name in {**state.data, **got}:
+        before, now = state.data.get(name), got.get(name)
+        if before != now:
+            raise ValueError(
+                "resume goes on with the data that the training began with; "
+                f"{name} was {_shown_array(before)}, and is {_shown_array(now)}"
+            )
+    now_settled = settled(plan)
+    for name in ("merge_every", "outer_optimizer"):
+        if state.settled[name] != now_settled[name]:
+            raise ValueError(
+                f"resume with epochs={plan.options.epochs} goes with a {name} that does not depend "
+                f"on the number of epochs; it was {state.settled[name]}, and is "
+                f"{now_settled[name]}. Give {name}"
+            )
+
+
+def _shown_array(description: Any) -> str:  # noqa: ANN401 - of a file
+    if description is None:
+        return "not given"
+    shape = tuple(description["shape"])
+    return f"{shape} of {description['dtype']} with SHA-256 {description['sha256'][:12]}..."
+
+
+class Keeper:
+    """Keeps the states of a training where the option ``checkpoint`` asks for them."""
+
+    def __init__(self, plan: Plan, data: TrainingData, given: Options) -> None:
+        self.last: TrainingState | None = None
+        self._plan, self._data, self._given = plan, data, given
+
+    def keep(self, core: Arrays, watched: Arrays, judged: dict[str, Any] | None) -> None:
+        """Make a state, and write it or hand it over.
+
+        A network that is not finite is about to diverge; the state before that is kept.
+        """
+        if not np.isfinite(core["master"]).all():
+            return
+        version = _core.build_config()["version"]
+        self.last = TrainingState(*self._about, version, judged, watched, core)
+        where = self._given.checkpoint
+        if callable(where):
+            where(self.last)
+        elif where is not None:
+            self.last.save(where)
+
+    @functools.cached_property
+    def _about(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        return (
+            described_options(self._given),
+            settled(self._plan),
+            described_data(self._data, self._given),
+        )
+
+
+def rounds_of(plan: Plan, state: TrainingState) -> int:
+    """Return the rounds of the whole training, those of the state among them."""
+    done = int(state._core["round"][0])
+    if plan.options.epochs > state.settled["epochs"]:
+        # The last round of the shorter training may be a part of one.
+        done = int(state._core["position"][0]) // plan.merging.period[0]
+    return state.round + plan.merging.merges - done

@@ -1,0 +1,142 @@
+"""States of trainings, and their files."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import fixed
+from omp_mlp import TrainingState, _core, train_parallel
+from omp_mlp.state import _digest
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(40, 3))
+Y = X[:, 0] > 0
+
+
+@pytest.fixture(scope="module")
+def state():
+    states = []
+    fixed.train_parallel(
+        X, Y, 2, hidden_layer_sizes=(3,), epochs=2, merge_every=8, optimizer="adam", seed=7,
+        outer_momentum=0.5, checkpoint=states.append, checkpoint_every=1,
+    )  # fmt: skip
+    return states[1]
+
+
+def test_says_what_it_is_of(state):
+    assert repr(state) == (
+        "TrainingState(after round 2, 32 samples, replica x 2, optimizer='adam', seed=7)"
+    )
+    assert state.round == 2
+    assert state.samples == 32
+    assert state.options["merge_every"] == 8
+    assert state.settled["epochs"] == 2
+    assert state.data["X"]["shape"] == [40, 3]
+    assert state.version == _core.build_config()["version"]
+
+
+def test_a_file_gives_everything_back(state, tmp_path):
+    state.save(tmp_path / "file")
+    read = TrainingState.load(tmp_path / "file")
+    for name in ("options", "settled", "data", "version", "_judge", "round", "samples"):
+        assert getattr(read, name) == getattr(state, name)
+    for name in ("_core", "_watched"):
+        got, expected = getattr(read, name), getattr(state, name)
+        assert got.keys() == expected.keys()
+        for array in expected:
+            assert got[array].dtype == expected[array].dtype
+            np.testing.assert_array_equal(got[array], expected[array])
+
+
+def test_every_damaged_byte_is_found(state, tmp_path):
+    path = tmp_path / "file"
+    state.save(path)
+    content = bytearray(path.read_bytes())
+    for place in range(0, len(content), 37):
+        content[place] ^= 4
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            TrainingState.load(path)
+        content[place] ^= 4
+    for length in (0, 7, 100, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            TrainingState.load(path)
+
+
+def rewritten(state, path, change):
+    """Write a file that says something else, with the right digest."""
+    state.save(path)
+    tensors = safetensors.numpy.load(path.read_bytes())
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    metadata.pop("sha256")
+    about = json.loads(metadata["about"])
+    change(tensors, metadata, about)
+    metadata["about"] = json.dumps(about)
+    metadata["sha256"] = _digest(metadata, tensors)
+    path.write_bytes(safetensors.numpy.save(tensors, metadata=metadata))
+
+
+def put(name, array):
+    return lambda tensors, _metadata, _about: tensors.update({name: np.array(array)})
+
+
+def without(name):
+    return lambda tensors, _metadata, _about: tensors.pop(name)
+
+
+def say(part, name, value):
+    return lambda _tensors, _metadata, about: about[part].update({name: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda _t, m, _a: m.update(format="omp_mlp"), "not a state of a training by omp_mlp"),
+        (lambda _t, m, _a: m.update(format_version="9"), "format version '9'"),
+        (lambda _t, _m, a: a.update(options=3), "AttributeError"),
+        (say("settled", "threads", 0), "threads must be"),
+        (say("data", "X", {"shape": [1]}), "X must have shape, dtype and sha256"),
+        (lambda _t, _m, a: a["settled"].pop("merge_every"), "must be among"),
+        (put("core.round", [1, 2]), "round must be one number"),
+        (put("validation", [1.0]), "validation must have a loss and a score of each round"),
+        (put("core.history.samples", [9, 3]), "samples must be integers that do not fall"),
+        (put("core.master", np.zeros((2, 2), np.float32)), "core.master|master of float32"),
+        (without("core.history.samples"), "KeyError"),
+    ],
+)
+def test_a_file_is_not_believed(state, tmp_path, change, message):
+    path = tmp_path / "file"
+    rewritten(state, path, change)
+    with pytest.raises(ValueError, match=message):
+        TrainingState.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("core.master", np.zeros(4, np.float32)), "the state's master must have 20 entries"),
+        (put("core.position", [10**9]), "the state's position must be one of this training"),
+        (put("core.round", [-1]), "the state's position must be one of this training"),
+        (put("core.optimizer.steps", [1, -2]), "the state's optimizer.steps must have"),
+        (put("core.optimizer.steps", [1]), "the state's optimizer.steps must have"),
+        (put("core.optimizer.slots", [1.0]), "the state's optimizer.slots has another type"),
+        (put("core.outer.momentum", np.zeros(1, np.float32)), "the state's outer.momentum must"),
+        (put("core.history.loss", [0.5]), "the state's history.loss must have an entry"),
+        (put("core.master.rows", [3]), "the state's master.rows must be rounds"),
+        (put("core.skipped.rounds", [0]), "the state's skipped.replicas must be as many"),
+        (put("core.retreats.rounds", [0]), "the state's retreats.rounds must be as many"),
+        (without("core.plateau.epochs"), "the state's plateau.epochs is missing"),
+        (say("settled", "learning_rate", "fast"), "learning_rate must be"),
+        (say("settled", "strategy", "none"), "strategy must be one of"),
+    ],
+)  # fmt: skip
+def test_the_core_believes_no_state(state, tmp_path, change, message):
+    path = tmp_path / "file"
+    rewritten(state, path, change)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        train_parallel(X, Y, resume=path)
