@@ -22,11 +22,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 """
 
 
-def start_python(script: str, **environment: str) -> subprocess.Popen[str]:
+def start_python(
+    script: str, *, stdin: int | None = None, **environment: str
+) -> subprocess.Popen[str]:
     """Start a script with Python's own handler of SIGINT, and an alarm."""
     return subprocess.Popen(
         [sys.executable, "-c", _START + textwrap.dedent(script)],
         env={**os.environ, **environment},
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

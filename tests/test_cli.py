@@ -12,6 +12,7 @@ import pytest
 import omp_mlp
 from omp_mlp import cli
 from omp_mlp.options import ROWS
+from processes import start_python
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 3))
@@ -267,14 +268,13 @@ def test_module_runs_with_standard_input_and_stops_at_ctrl_c(folder):
     if os.name != "posix":
         return
     # Standard input stays open: the process waits for it until the signal comes.
-    with subprocess.Popen(
-        [*command, "predict", "m.safetensors", "-"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as waiting:
+    predict = """
+    from omp_mlp.cli import main
+    sys.exit(main(["predict", "m.safetensors", "-"]))
+    """
+    with start_python(predict, stdin=subprocess.PIPE) as waiting:
         assert waiting.stdin is not None
-        waiting.stdin.write(data[: 1 << 10])
+        waiting.stdin.write(data[: 1 << 10].decode())
         waiting.stdin.flush()
         # Reading has begun when the pipe is empty; before that, Python has its own handler already.
         while _unread(waiting.stdin.fileno()):
@@ -283,7 +283,7 @@ def test_module_runs_with_standard_input_and_stops_at_ctrl_c(folder):
         assert waiting.stderr is not None
         said = waiting.stderr.read()
         assert waiting.wait() == 130
-    assert said == b"omp-mlp: interrupted\n"
+    assert said == "omp-mlp: interrupted\n"
 
 
 def _unread(pipe):
