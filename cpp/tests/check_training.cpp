@@ -99,6 +99,7 @@ TrainOptions plain_options() {
                   .momentum_follows_rate = false,
                   .skip_nonfinite = false,
                   .state = StateAtMerge::keep},
+        .averaging = {Averaging::none, 1},
         .optimizer = {.method = &optimizer("sgd"),
                       .learning_rate = {0.05, Schedule::constant, 0.5, 1e-4, 0.0, 0},
                       .momentum = 0.9,

@@ -211,10 +211,12 @@ private:
         return total;
     }
 
+protected:
     void write(Team& /*team*/, Parameters& parameters, std::span<float> /*shift*/) override {
         std::ranges::copy(parameters_.flat(), parameters.flat().begin());
     }
 
+private:
     Parameters parameters_;
     std::vector<std::unique_ptr<Runner>> runners_;
 };

@@ -244,8 +244,8 @@ private:
         for (std::size_t l = 0; l < pieces.size(); ++l) {
             Float* flat = all + shape[l].begin;
             Float* biases = flat + shape[l].fan_in * shape[l].stride;
-            Piece& piece = pieces[l];
-            const Rows own = rows(piece);
+            const Piece& piece = pieces[l];
+            const Rows own = rows(pieces[l]);
             if (l + 1 < pieces.size()) {
                 for (Index k = 0; k < piece.fan_in; ++k) {
                     fn(own.weights + k * piece.width, flat + k * shape[l].stride + piece.begin,
@@ -289,13 +289,14 @@ public:
         }
     }
 
-private:
+protected:
     void write(Team& team, Parameters& parameters, std::span<float> shift) override {
         team.for_each(task().threads(), [&](Index i) {
             sections_[static_cast<std::size_t>(i)]->collect(task().network.shape, parameters, shift);
         });
     }
 
+private:
     void read(const Parameters& parameters, std::span<const float> shift) override {
         for (const auto& section : sections_) {
             section->read(task().network.shape, parameters, shift);

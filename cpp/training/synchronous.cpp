@@ -133,12 +133,13 @@ public:
         }
     }
 
-private:
+protected:
     void write(Team& /*team*/, Parameters& parameters, std::span<float> shift) override {
         std::ranges::copy(parameters_.flat(), parameters.flat().begin());
         std::ranges::copy(shift_, shift.begin());
     }
 
+private:
     void read(const Parameters& parameters, std::span<const float> shift) override {
         std::ranges::copy(parameters.flat(), parameters_.flat().begin());
         std::ranges::copy(shift, shift_.begin());

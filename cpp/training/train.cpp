@@ -59,6 +59,7 @@ void exchange_history(StateExchange& exchange, std::vector<RoundReport>& history
     }
     for (const HistoryColumn& column : history_columns) {
         std::vector<double> values;
+        values.reserve(history.size());
         for (const RoundReport& report : history) {
             values.push_back(report.*column.field);
         }
