@@ -20,6 +20,7 @@ from omp_mlp.checks import FloatArray
 from omp_mlp.encoding import Columns
 from omp_mlp.history import History
 from omp_mlp.packed import layer_sizes_of, pack, views
+from omp_mlp.safetensors_content import DAMAGED, metadata_of
 from omp_mlp.scaling import Scaling, check_scaling
 
 # Networks with a scaling beside their weights have version 2: who knows version 1 only would read
@@ -124,11 +125,11 @@ def read(place: Place, formats: Container[str]) -> Stored:
         tensors = safetensors.numpy.load(content)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{name}: not a readable safetensors file: {error}") from error
-    except _DAMAGED as error:  # types of numbers that NumPy does not have
+    except DAMAGED as error:  # types of numbers that NumPy does not have
         raise ValueError(f"{name}: not a network saved by omp_mlp: {error}") from error
     try:
-        metadata = _metadata(content)
-    except _DAMAGED as error:
+        metadata = metadata_of(content)
+    except DAMAGED as error:
         raise ValueError(f"{name}: not a readable safetensors file: {error}") from error
     if metadata.get("format") not in formats:
         raise ValueError(f"{name}: not a network saved by omp_mlp (metadata: {sorted(metadata)})")
@@ -142,25 +143,14 @@ def read(place: Place, formats: Container[str]) -> Stored:
         return _stored(tensors, metadata)
     except _WrongDigestError as error:
         raise ValueError(f"{name}: damaged: {error}") from None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise ValueError(
             f"{name}: damaged or incomplete: {type(error).__name__}: {error}"
         ) from error
 
 
-# What comes of following a file that says anything.
-_DAMAGED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-
-
 class _WrongDigestError(Exception):
     """The content is not what was saved."""
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file that was read before."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    found = json.loads(content[8:end]).get("__metadata__")
-    return {str(name): str(value) for name, value in (found or {}).items()}
 
 
 def _stored(tensors: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> Stored:

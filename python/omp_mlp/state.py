@@ -15,14 +15,13 @@ import safetensors
 import safetensors.numpy
 
 from omp_mlp import _core, checks, disk
+from omp_mlp.safetensors_content import DAMAGED, metadata_of
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 _FORMAT, _VERSION = "omp_mlp_training_state", "1"
 _OF_CORE = "core."
 _TYPES = ("float32", "float64", "int64")
-# What comes of following a file that says anything.
-_DAMAGED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, repr=False)
@@ -132,8 +131,8 @@ class TrainingState:
         content = disk.read_regular(name)
         try:
             tensors = safetensors.numpy.load(content)
-            metadata = _metadata(content)
-        except (safetensors.SafetensorError, *_DAMAGED) as error:
+            metadata = metadata_of(content)
+        except (safetensors.SafetensorError, *DAMAGED) as error:
             raise ValueError(f"{name}: not a readable safetensors file: {error}") from error
         if metadata.get("format") != _FORMAT:
             raise ValueError(
@@ -146,7 +145,7 @@ class TrainingState:
             )
         try:
             return cls._of(tensors, metadata)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise ValueError(
                 f"{name}: damaged or incomplete: {type(error).__name__}: {error}"
             ) from error
@@ -220,12 +219,6 @@ def mean_of_optimizers(core: Arrays) -> Arrays:
 def optimizers_of_each(mean: Arrays, networks: int) -> Arrays:
     """Return for the core that the optimisers of all networks remember the same."""
     return {name: np.tile(array, networks) for name, array in mean.items()}
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    end = 8 + int.from_bytes(content[:8], "little")
-    found = json.loads(content[8:end]).get("__metadata__")
-    return {str(name): str(value) for name, value in (found or {}).items()}
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, npt.NDArray[Any]]) -> str:
