@@ -197,9 +197,11 @@ def _shown_array(description: Any) -> str:  # noqa: ANN401 - of a file
 class Keeper:
     """Keeps the states of a training where the option ``checkpoint`` asks for them."""
 
-    def __init__(self, plan: Plan, data: TrainingData, given: Options) -> None:
+    def __init__(
+        self, plan: Plan, data: TrainingData, given: Options, resume: TrainingState | None
+    ) -> None:
         self.last: TrainingState | None = None
-        self._plan, self._data, self._given = plan, data, given
+        self._plan, self._data, self._given, self._resume = plan, data, given, resume
 
     def keep(self, core: Arrays, watched: Arrays, judged: dict[str, Any] | None) -> None:
         """Make a state, and write it or hand it over.
@@ -218,11 +220,11 @@ class Keeper:
 
     @functools.cached_property
     def _about(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        return (
-            described_options(self._given),
-            settled(self._plan),
-            described_data(self._data, self._given),
+        # The data that a training goes on with were compared with those of its state.
+        data = (
+            described_data(self._data, self._given) if self._resume is None else self._resume.data
         )
+        return described_options(self._given), settled(self._plan), data
 
 
 def rounds_of(plan: Plan, state: TrainingState) -> int:

@@ -243,7 +243,8 @@ class Run:
     def _keeper(self) -> Keeper | None:
         if self.plan.options.checkpoint is None:
             return None
-        return Keeper(self.plan, self.data, self.given or self.plan.options)
+        given = self.given or self.plan.options
+        return Keeper(self.plan, self.data, given, self.resume)
 
     def _keep_every(self) -> int:
         """Return the rounds from one checkpoint to the next; "auto": those of an epoch."""
