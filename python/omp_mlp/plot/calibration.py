@@ -103,7 +103,7 @@ class CalibrationDisplay(Display):
             label = labels[1]
         index = labels.index(choice("label", label, labels))
         probability = model.predict_proba(X)[:, index]
-        curve = imported("sklearn.calibration", "calibration", "scikit-learn", "sklearn")
+        curve = _calibration()
         targets = read_targets(y, len(probability), like=model._target_kind)
         true, predicted = curve.calibration_curve(
             targets.indices == index,
@@ -161,9 +161,13 @@ class CalibrationDisplay(Display):
         CalibrationDisplay
             This one, with ``ax_``, ``figure_`` and ``line_``.
         """
-        drawing = imported("sklearn.calibration", "calibration", "scikit-learn", "sklearn")
+        drawing = _calibration()
         axes = self._on(ax)
         drawn = drawing.CalibrationDisplay(self.prob_true, self.prob_pred, self.y_prob)
         self.line_ = drawn.plot(ax=axes, name=self.label or None, **line).line_
         axes.set(xlabel="mean predicted probability", ylabel="share of samples of the class")
         return self
+
+
+def _calibration() -> Any:  # noqa: ANN401 - scikit-learn need not be there
+    return imported("sklearn.calibration", "calibration", "scikit-learn", "sklearn")
