@@ -23,8 +23,8 @@ from benchmarks.peers import __main__ as script
 from benchmarks.peers.bench import Bench, Entry
 from benchmarks.peers.data import first_weights, load, random_inputs, save_images
 from benchmarks.peers.libraries.numpy_blas import Peer as NumpyPeer
-from benchmarks.peers.libraries.omp import Peer as OmpPeer
 from omp_mlp import datasets
+from peers_alike import trained_alike
 
 LIMIT = 400
 ROUNDS = 2
@@ -258,14 +258,7 @@ def test_gradients_by_hand_are_those_of_omp_mlp(options: dict[str, bool], sample
         for (W, b), fan_out in zip(first_weights(30, 17), (17, samples), strict=True)
     ]
     training = Training(samples, 0.3, epochs=4, schedule="linear", hidden=17)
-    trained = NumpyPeer(1, options).train(training, X, y, start)
-    model = omp_mlp.Model([W for W, _ in start], [b for _, b in start], classes=y)
-    expected = OmpPeer(1, {"init": model}).train(training, X, y, None)
-    for (W, b), W_expected, b_expected in zip(
-        trained, expected.weights, expected.biases, strict=True
-    ):
-        np.testing.assert_allclose(W, W_expected, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(b, b_expected, rtol=1e-4, atol=1e-5)
+    trained, expected = trained_alike(NumpyPeer(1, options), training, X, y, start)
     assert samples == 1 or np.abs(trained[0][0] - start[0][0]).max() > 0.01
     np.testing.assert_array_equal(NumpyPeer(1, options).predict(trained, X), expected.predict(X))
 
