@@ -32,11 +32,20 @@ void count_anew_in_child() {
     }
 }
 
+// Without the GIL. An error would be printed by its thread, and Python ends the process where that meets its own last
+// output.
+[[noreturn]] void stay() {
+    while (true) {
+        std::this_thread::sleep_for(1h);
+    }
+}
+
 }  // namespace
 
 CoreCall::CoreCall() {
     if (state != State::open && !is_closing_thread) {
-        throw std::runtime_error{"omp_mlp does no more work: the interpreter is shutting down"};
+        const py::gil_scoped_release release;
+        stay();
     }
     count_anew_in_child();
     ++calls;
@@ -49,8 +58,11 @@ CoreCall::~CoreCall() {
 }
 
 StayIfClosed::~StayIfClosed() {
-    while (state == State::closed && !is_closing_thread) {
-        std::this_thread::sleep_for(1h);
+    if (state != State::open && !is_closing_thread) {
+        if (!watch_.is_in_child()) {
+            --calls;  // its CoreCall never ends
+        }
+        stay();
     }
 }
 

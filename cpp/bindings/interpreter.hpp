@@ -1,8 +1,8 @@
 // The core's calls and the interpreter: looking up from the core to Python, and the end of Python.
 //
 // When the interpreter ends, Python ends every thread that then takes the GIL, in the middle of whatever it does. So
-// before that, close_core() asks all calls of the core to stop and waits for them; and a call that is still there
-// afterwards never takes the GIL again.
+// before that, close_core() asks all calls of the core to stop and waits for them; and a call that is there from then on
+// never takes the GIL again.
 #pragma once
 
 #include <functional>
@@ -12,7 +12,8 @@
 
 namespace omp_mlp {
 
-// A call of the core that runs without the GIL. Throws std::runtime_error if the interpreter is ending.
+// A call of the core that runs without the GIL. It begins with the GIL. It never begins if the interpreter is ending:
+// only daemon threads are left then, and theirs stays here.
 class CoreCall {
 public:
     CoreCall();
@@ -26,7 +27,7 @@ private:
     ForkWatch watch_;
 };
 
-// Its end, before the GIL is taken back, does not come if the interpreter has ended.
+// Its end, before the GIL is taken back, does not come if the interpreter is ending.
 class StayIfClosed {
 public:
     StayIfClosed() = default;
@@ -35,6 +36,9 @@ public:
     StayIfClosed(StayIfClosed&&) = delete;
     StayIfClosed& operator=(const StayIfClosed&) = delete;
     StayIfClosed& operator=(StayIfClosed&&) = delete;
+
+private:
+    ForkWatch watch_;
 };
 
 // With the GIL, from within a core that runs without it. Returns fn(), or true (stop) if the interpreter is ending.
