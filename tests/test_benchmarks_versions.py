@@ -6,39 +6,34 @@ import numpy as np
 import pytest
 
 import omp_mlp
-from benchmarks.common import files, timing
+from benchmarks.common import files
+from benchmarks.peers.bench import Bench
 from benchmarks.versions import __main__ as script
 from benchmarks.versions import measure, tables
 from benchmarks.versions.cells import Cell, chosen
 
 
-class FakeVersion:
-    """Takes ``cost`` seconds a sample, but for the calls whose seconds are given."""
+class FakeBench(Bench):
+    """Asks no process: a version takes ``cost`` seconds a sample, by strategy."""
 
-    def __init__(self, name, log, cost):
-        self.name, self.log, self.cost = name, log, cost
-
-    def ask(self, do, samples, **cell):
+    def ask(self, entry, do, samples, **_):
         assert do == "train"
-        assert cell["learning_rate"] == 0.1  # of batches of 8
-        self.log.append((self.name, cell["strategy"]))
-        return {"seconds": samples * self.cost[cell["strategy"]]}
+        assert entry.training.learning_rate == 0.1  # of batches of 8
+        strategy = entry.training.options["strategy"]
+        self.log.append((entry.row.name, strategy))
+        seconds = samples * self.cost[entry.row.python][strategy]
+        return {"seconds": seconds, "cpu_seconds": seconds, "samples": samples, "accuracy": None}
 
 
-def compared(cost_old, cost_new, **options):
-    log = []
+def compared(cost_old, cost_new, again=0):
     cells = chosen(tuple(cost_old), ["bytes"], [8], [128], [1])
-    entries = measure.compare(
-        FakeVersion("old", log, cost_old),
-        FakeVersion("new", log, cost_new),
-        cells,
-        seconds=0.1,
-        most=60_000,
-        probe=timing.Probe(1, 0.0),
-        say=lambda _: None,
-        **{"pairs": 4, "again": 0, **options},
-    )
-    return entries, log
+    bench = FakeBench(
+        *([], {}, 60_000),
+        quick=False, rounds=4, seeds=1, turn=0.1, max_samples=60_000, say=lambda _: None,
+    )  # fmt: skip
+    bench.log, bench.cost = [], {"a": cost_old, "b": cost_new}
+    entries = measure.compare(bench, cells, {"old": "a", "new": "b"}, again)
+    return entries, bench.log
 
 
 def test_ratios_are_new_over_old_in_samples_a_second():
@@ -88,7 +83,7 @@ def test_two_processes_of_this_version_answer(tmp_path, capsys):
         [
             *("--old", sys.executable, "--new", sys.executable, "--data", "digits"),
             *("--limit", "600", "--pairs", "2", "--again", "0", "--seconds", "0.001"),
-            *("--patience", "0", "--batch-sizes", "32", "--hidden", "16", "--workers", "2"),
+            *("--batch-sizes", "32", "--hidden", "16", "--workers", "2"),
             *("--out", str(tmp_path)),
         ]
     )

@@ -49,6 +49,7 @@ class Row:
     least_cores: int = 1  # with fewer the row would repeat another
     # Whether it takes the steps of plain SGD, so that its accuracy has to be that of the others.
     plain: bool = True
+    python: str = ""  # the interpreter that has the library; this one if there is no other
 
     @property
     def ours(self) -> bool:

@@ -77,6 +77,7 @@ class Entry:
     data: Mapping[str, Any] | None = None  # other than the images
     environment: Mapping[str, str] = field(default_factory=dict)  # of the process
     calls: int = 1  # how many trainings make a turn; their median is its time
+    samples: int | None = None  # of a training; None: as many as fit into a turn
 
 
 def _usable_cores() -> list[int]:
@@ -119,7 +120,7 @@ class Bench:
         cores = self.cores[-entry.cores :]
         process = Process(
             entry.row.label,
-            [sys.executable, "-m", f"{__package__}.serve"],
+            [entry.row.python or sys.executable, "-m", f"{__package__}.serve"],
             {**environment(len(cores)), **entry.environment},
             row=asdict(entry.row),
             cores=cores,
@@ -130,15 +131,20 @@ class Bench:
         pools[entry.cores] = process.about["thread_pools"]
         return process
 
-    def ask(self, entry: Entry, do: str, **request: object) -> dict[str, Any]:
-        """Ask the process for an entry, started if need be; entries alike share it."""
+    def process(self, entry: Entry) -> Process:
+        """Return the process for an entry, started if need be; entries alike share it."""
         key = repr((asdict(entry.row), entry.cores, entry.data, entry.environment))
         if key not in self._processes:
             self._processes[key] = self.start(entry)
+        return self._processes[key]
+
+    def ask(self, entry: Entry, do: str, **request: object) -> dict[str, Any]:
+        """Ask the process for an entry."""
+        process = self.process(entry)
         if entry.cores > 1:
             # The threads of the one before have to come to rest.
             time.sleep(SETTLE_SECONDS)
-        return self._processes[key].ask(do, **request)
+        return process.ask(do, **request)
 
     def train(self, entry: Entry, **request: object) -> dict[str, Any]:
         """Ask for the training of an entry; a ``seed`` is of the shuffling."""
@@ -207,7 +213,10 @@ class Bench:
         def warm_up(number: int) -> Result:
             entry = entries[number]
             self.say(", ".join([entry.row.label, *(f"{k} {v}" for k, v in entry.about.items())]))
-            return {"count": self._sample_count(entry, self.turn if turn is None else turn)}
+            if entry.samples is None:
+                return {"count": self.sample_count(entry, self.turn if turn is None else turn)}
+            self.train(entry, samples=entry.samples, calls=entry.calls)
+            return {"count": entry.samples}
 
         counts = self.all_but_failures(range(len(entries)), warm_up)
 
@@ -218,7 +227,7 @@ class Bench:
         replies = self.take_turns(list(counts), train)
         return [_summary(entries[number], runs) for number, runs in replies.items()]
 
-    def _sample_count(self, entry: Entry, turn: float) -> int:
+    def sample_count(self, entry: Entry, turn: float) -> int:
         """Warm the peer up, and find how many samples it can train on in a turn."""
         total = self.n_samples if entry.data is None else entry.data["samples"]
         largest = min(total, self.max_samples)

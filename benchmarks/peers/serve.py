@@ -49,7 +49,8 @@ class Server:
         self._peer = module.Peer(len(cores), description.options)
         self._data = data_module.load(data, description.form)
         version = str(importlib.import_module(description.library).__version__)
-        return {"version": version, "thread_pools": _thread_pools()}
+        about = getattr(module.Peer, "about", {})
+        return {"version": version, "thread_pools": _thread_pools(), **about}
 
     def train(
         self,

@@ -5,10 +5,10 @@
 
 How it is measured
 ------------------
-Each version answers in a process of its own, which stays alive. In each of ten passes over the
-cells both versions do the same training; which one goes first changes from pair to pair. A time is
-that of the whole call of ``train_parallel``, with its checks and conversions. Cells whose ratio is
-too low get more pairs. Only the public interface is used, so any two versions can be compared.
+Each version answers in processes of its own, those of ``benchmarks/peers``, which stay alive. In
+each of ten passes over the cells both versions do the same training; which one goes first changes
+from pair to pair. A time is that of the whole call of ``train_parallel``, with its checks and
+conversions. Cells whose ratio is too low get more pairs. Only the public interface is used.
 
 The command fails if the median ratio of a cell is below 0.98.
 """
@@ -23,10 +23,12 @@ from pathlib import Path
 
 from ..common import arguments as reading
 from ..common import data as images
-from ..common import machine, timing
+from ..common import machine
 from ..common.files import Results
 from ..common.process import ProcessError
 from ..common.progress import Progress
+from ..peers.bench import Bench
+from ..peers.data import save_images
 from . import cells, measure, tables
 
 COMMAND = "python -m benchmarks.versions"
@@ -34,12 +36,12 @@ COMMAND = "python -m benchmarks.versions"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare, write versions.json and print the table; 1 if a version is slower."""
-    parser = reading.parser(__doc__, "data", "limit", "patience", "out", patience=60.0)
+    parser = reading.parser(__doc__, "data", "limit", "out")
     add = parser.add_argument
     for name in ("old", "new"):
         add(f"--{name}", required=True, metavar="PYTHON", help="an interpreter that has it")
     add("--pairs", type=reading.positive, default=10, help="of each cell")
-    add("--again", type=int, default=2, metavar="TIMES", help="more pairs where a ratio is too low")
+    add("--again", type=int, default=2, metavar="TIMES", help="as many where a ratio is too low")
     add("--seconds", type=float, default=0.1, help="that a training takes, about")
     add("--strategies", nargs="+", default=list(cells.STRATEGIES), choices=cells.STRATEGIES)
     add("--forms", nargs="+", default=list(cells.FORMS), choices=cells.FORMS)
@@ -62,28 +64,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = {name: getattr(arguments, name) for name in ("pairs", "again", "seconds")}
     about = machine.describe_run(COMMAND, {**options, "data": data.describe()})
     results = Results(arguments.out / "versions.json", about)
-    progress = Progress()
     print(f"{machine.machine_line(results.content['machine'])}; {images.line(data.describe())}")
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as processes:
-        started = {}
-        for name, python in (("old", arguments.old), ("new", arguments.new)):
+    pythons = {version: getattr(arguments, version) for version in measure.VERSIONS}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        progress = Progress()
+        bench = Bench(
+            [],
+            save_images(Path(folder), data.X, data.y, data.X_test, data.y_test),
+            len(data.X),
+            quick=False,
+            rounds=arguments.pairs,
+            seeds=1,
+            turn=arguments.seconds,
+            max_samples=len(data.X),
+            say=progress,
+        )
+        stack.callback(bench.end_processes)
+        versions = {}
+        for version, python in pythons.items():
             try:
-                process = measure.start(name, python, data, Path(folder))
+                versions[version] = bench.process(measure.entry(chosen[0], version, python)).about
             except (OSError, ProcessError) as error:
-                raise SystemExit(f"--{name}: {error}") from error
-            started[name] = processes.enter_context(contextlib.closing(process))
-        results.write(versions={name: process.about for name, process in started.items()})
+                raise SystemExit(f"--{version}: {error}") from error
+        results.write(versions=versions)
         entries = results.take(
-            "speed",
-            lambda: measure.compare(
-                started["old"],
-                started["new"],
-                chosen,
-                **options,
-                most=len(data.X),
-                probe=timing.Probe(max(arguments.workers), arguments.patience),
-                say=progress,
-            ),
+            "speed", lambda: measure.compare(bench, chosen, pythons, arguments.again)
         )
     print(tables.table(entries))
     print(f"\n{tables.verdict(entries)} Written in {progress.seconds:.0f} s to {results.path}.")

@@ -1,114 +1,91 @@
-"""Ask the processes of both versions in turn."""
+"""Let both versions do the same trainings in turn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..common import timing
-from ..common.data import Data
-from ..common.process import Process
+from ..common.timing import ratios, summarise
+from ..peers import Row, Training
+from ..peers.bench import Bench, Entry, Result
 from .cells import LEARNING_RATES, Cell
 
-CHILD = Path(__file__).with_name("child.py")
-LEAST_SAMPLES = 500
+VERSIONS = ("old", "new")
 # A ratio of the medians below this is a loss of speed.
 LEAST_RATIO = 0.98
 
 
-def start(name: str, python: str, data: Data, folder: Path) -> Process:
-    """Start the process of a version; ``about`` of it is what the version says of itself.
-
-    Raises
-    ------
-    OSError, ProcessError
-        If there is no such Python, or it has no omp_mlp.
-    """
-    images, labels = folder / "X.npy", folder / "y.npy"
-    if not images.exists():
-        np.save(images, data.X)
-        np.save(labels, data.y)
-    return Process(name, [python, str(CHILD)], images=str(images), labels=str(labels))
-
-
-def _samples_for(process: Process, cell: Cell, seconds: float, most: int) -> int:
-    """Return how many samples take about so long, and warm the process up."""
-    samples = min(max(LEAST_SAMPLES, 4 * cell.batch_size), most)
-    while True:
-        took = _seconds(process, cell, samples)
-        if took >= seconds / 2 or samples == most:
-            return samples
-        samples = min(most, round(samples * min(8.0, seconds / took)))
+def entry(cell: Cell, version: str, python: str, samples: int | None = None) -> Entry:
+    """Return the training of a cell by the version that an interpreter has installed."""
+    options: dict[str, Any] = {
+        "strategy": cell.strategy, "threads": cell.workers, "workers": cell.workers,
+    }  # fmt: skip
+    if cell.strategy == "replica":
+        options["merge_every"] = max(1_024, cell.batch_size)
+    else:
+        # The defaults: it trains one network and has nothing to merge.
+        options |= {"merge": "gradient_diversity", "merge_every": "auto"}
+    rate = LEARNING_RATES.get(cell.batch_size, 0.1)
+    return Entry(
+        Row(version, version, "omp", "omp_mlp", form=cell.form, python=python),
+        Training(cell.batch_size, rate, hidden=cell.hidden, options=options),
+        cell.workers,
+        {"cell": cell.name},
+        samples=samples,
+    )
 
 
 def compare(
-    old: Process,
-    new: Process,
-    cells: Sequence[Cell],
-    *,
-    pairs: int,
-    again: int,
-    seconds: float,
-    most: int,
-    probe: timing.Probe,
-    say: Callable[[str], None],
-) -> list[dict[str, Any]]:
-    """Measure every cell in pairs; the version that goes first changes from pair to pair.
+    bench: Bench, cells: Sequence[Cell], pythons: Mapping[str, str], again: int
+) -> list[Result]:
+    """Measure every cell with both versions, which take turns.
 
-    Cells whose ratio is too low get as many further pairs, up to ``again`` times, so that a noisy
-    minute does not accuse a version.
+    Both train on as many samples as the old version can in a turn. Cells whose ratio is too low are
+    measured again, up to ``again`` times, so that a noisy minute does not accuse a version.
 
     Returns
     -------
     list of dict
         For each cell its fields, ``samples``, and samples a second of ``old`` and ``new`` and
-        their ``ratio``, with medians, ranges and runs. The median of the ratios within the pairs is
+        their ``ratio``, with medians, ranges and runs. The median of the ratios within the turns is
         that to judge: a slow spell of the machine is in both members of a pair.
+
+    Raises
+    ------
+    SystemExit
+        If a version cannot do one of the trainings.
     """
-    counts: dict[Cell, int] = {}
-    for cell in cells:
-        say(f"samples of {cell.name}")
-        counts[cell] = _samples_for(old, cell, seconds, most)
-        _seconds(new, cell, counts[cell])
-    runs: dict[Cell, list[dict[str, float]]] = {cell: [] for cell in cells}
-    versions = {"old": old, "new": new}
+    counts: dict[str, int] = {}
+    rates: dict[tuple[str, str], list[float]] = defaultdict(list)
 
-    def pair(cell: Cell) -> dict[str, float]:
-        say(cell.name)
-        order = ("old", "new") if len(runs[cell]) % 2 == 0 else ("new", "old")
-        return probe.undisturbed(
-            lambda: {name: _seconds(versions[name], cell, counts[cell]) for name in order}
-        )
+    def take(cells: Sequence[Cell]) -> None:
+        both = [entry(c, v, pythons[v], counts[c.name]) for c in cells for v in VERSIONS]
+        for found in bench.measure(both, score=False):
+            rates[found["cell"], found["peer"]] += found["samples_per_second"]["runs"]
+        if bench.failures:
+            raise SystemExit("\n".join(bench.failures))
 
-    def take(cell: Cell) -> None:
-        runs[cell].append(pair(cell))
-
-    def entry(cell: Cell) -> dict[str, Any]:
-        was, now = ([run[name] for run in runs[cell]] for name in ("old", "new"))
+    def result(cell: Cell) -> Result:
+        old, new = (rates[cell.name, version] for version in VERSIONS)
         return {
             **asdict(cell),
-            "samples": counts[cell],
-            "old": timing.summarise([counts[cell] / taken for taken in was]),
-            "new": timing.summarise([counts[cell] / taken for taken in now]),
-            "ratio": timing.ratios(was, now),
+            "samples": counts[cell.name],
+            "old": summarise(old),
+            "new": summarise(new),
+            "ratio": ratios(new, old),
         }
 
-    timing.in_turn(cells, take, pairs)
+    for cell in cells:
+        bench.say(f"samples of {cell.name}")
+        counts[cell.name] = bench.sample_count(entry(cell, "old", pythons["old"]), bench.turn)
+    take(cells)
     for _ in range(again):
-        timing.in_turn([cell for cell in cells if slower([entry(cell)])], take, pairs)
-    return [entry(cell) for cell in cells]
+        take([cell for cell in cells if slower([result(cell)])])
+    return [result(cell) for cell in cells]
 
 
-def _seconds(process: Process, cell: Cell, samples: int) -> float:
-    rate = LEARNING_RATES.get(cell.batch_size, 0.1)
-    reply = process.ask("train", samples=samples, learning_rate=rate, **asdict(cell))
-    return float(reply["seconds"])
-
-
-def slower(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def slower(entries: Sequence[Result]) -> list[Result]:
     """Return the entries whose median ratio is too low."""
     return [entry for entry in entries if entry["ratio"]["median"] < LEAST_RATIO]

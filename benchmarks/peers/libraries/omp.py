@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,13 +11,24 @@ import numpy as np
 
 import omp_mlp
 
-from ...common.data import AS_GIVEN
 from .. import Training
 from . import Inputs, Start
+
+# Options that leave X and y as they are. An older version may not know them all.
+_KNOWN = inspect.signature(omp_mlp.train_parallel).parameters
+_AS_GIVEN = {
+    name: False for name in ("center_inputs", "scale_inputs", "scale_targets") if name in _KNOWN
+}
 
 
 class Peer:
     """``omp_mlp.train_parallel``, one replica and one worker a core."""
+
+    about: Mapping[str, Any] = {
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+        "build": dict(omp_mlp.build_config()),
+    }
 
     def __init__(self, cores: int, options: Mapping[str, Any]) -> None:
         self.options = {
@@ -25,7 +38,7 @@ class Peer:
             "workers": cores,
             # As the others start. They are given their weights; here drawing them is timed.
             "init_scale": "glorot",
-            **AS_GIVEN,
+            **_AS_GIVEN,
             **options,
         }
 
