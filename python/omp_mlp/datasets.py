@@ -1,7 +1,7 @@
 """Handwritten digits to train on: MNIST, and two sets that need no download.
 
-This module uses nothing of the package but :mod:`omp_mlp.disk`. Every loader returns
-``X_train, y_train, X_test, y_test``, with one image a row of X and the digits 0 to 9 in y.
+Every loader returns ``X_train, y_train, X_test, y_test``, with one image a row of X and the digits
+0 to 9 in y.
 
 =========================  ==================================================================
 `load_mnist`               MNIST, 70,000 images of 28 x 28, from a folder or from the internet
@@ -283,13 +283,13 @@ def load_mnist(
     ----------
     path : path-like, optional
         Folder with the MNIST files. Nothing is downloaded if it is given.
-    split : {"paper", "standard"}
+    split : {"paper", "standard"}, default "paper"
         "paper": the first 50,000 images of the training file for training, its remaining 10,000
         for testing; the official test files are not needed. "standard": the 60,000 images of the
         training file for training, the 10,000 of the official test set for testing.
-    dtype : {"float32", "uint8"}
+    dtype : {"float32", "uint8"}, default "float32"
         "float32": grey values divided by 255, in [0, 1]. "uint8": the bytes of the file, 0 to 255.
-    download : bool
+    download : bool, default True
         Whether to download the files if they are not on this machine.
 
     Returns
@@ -488,12 +488,12 @@ def load_digits(
 
     Parameters
     ----------
-    dtype : {"float32", "uint8"}
+    dtype : {"float32", "uint8"}, default "float32"
         "float32": grey values divided by 16, in [0, 1]. "uint8": the grey values, 0 to 16.
-    test_fraction : float
+    test_fraction : float, default 0.2
         The share of the images that is for testing: between 0 and 1, and large and small enough
         to leave an image in both parts. ``round(1797 * test_fraction)`` images are for testing.
-    seed : int
+    seed : int, default 0
         Seed of the division, >= 0. The same seed gives the same arrays.
 
     Returns
@@ -561,9 +561,9 @@ def load_augmented_digits(
     ----------
     n_train, n_test : int
         Numbers of images to make, >= 1. The defaults are the numbers of `load_mnist`.
-    dtype : {"float32", "uint8"}
+    dtype : {"float32", "uint8"}, default "float32"
         "uint8": grey values of 0 to 255. "float32": the same divided by 255, in [0, 1].
-    seed : int
+    seed : int, default 0
         Seed of the division and of all random changes, >= 0. The same seed gives the same arrays.
 
     Returns

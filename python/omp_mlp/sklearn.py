@@ -669,7 +669,7 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         in joblib. Where ``threads`` is not given, there are as many replicas. In a thread of
         joblib's threading backend, the default is 1.
     max_fun : int, default 15000
-        For scikit-learn's "lbfgs" only.
+        Scikit-learn has it. Here it does nothing.
     class_weight : mapping, "balanced" or None, default None
     power_t, momentum, nesterovs_momentum, validation_fraction, beta_1, beta_2, epsilon
         As in scikit-learn.
@@ -1094,7 +1094,7 @@ class OmpMLPRegressor(RegressorMixin, _Estimator):
         in joblib. Where ``threads`` is not given, there are as many replicas. In a thread of
         joblib's threading backend, the default is 1.
     max_fun : int, default 15000
-        For scikit-learn's "lbfgs" only.
+        Scikit-learn has it. Here it does nothing.
     power_t, momentum, nesterovs_momentum, validation_fraction, beta_1, beta_2, epsilon
         As in scikit-learn.
     preset : {"tabular"}, optional

@@ -555,8 +555,9 @@ def train_parallel(
 
         "replica"
             Each thread trains a network of its own, and merges make them one: the note's Figure 2.
-            Only this strategy takes the options of merging, ``init="independent"``,
-            ``keep_replicas`` and ``forward_precision="bfloat16"``.
+            The options of merging, ``init="independent"``, ``keep_replicas`` and
+            ``forward_precision="bfloat16"`` go with this strategy and, but for
+            ``merge_every`` and the outer optimiser, with "pattern".
         "section"
             There is one network, and each thread owns a section of the hidden units of every layer:
             the note's Figure 1. The samples come in the order of ``threads=1``. The parameters are

@@ -128,8 +128,9 @@ def merge(
     Returns
     -------
     Model, or for ``"ensemble"`` an Ensemble
-        It has no history. The result depends on the order of the models in the last bits only. For
-        ``"weight_matching"``, the hidden units have the order of the first model.
+        It has no history. The order of the models changes the last bits only, but for two methods:
+        ``"adasum"`` merges neighbours first, and the hidden units of ``"weight_matching"`` have the
+        order of the first model.
 
     Raises
     ------
