@@ -10,8 +10,16 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 import omp_mlp
+import threads_as_ranks
 from omp_mlp.errors import RankError, TrainingDivergedError
-from threads_as_ranks import train_on_ranks
+from threads_as_ranks import TRANSPORTS, train_on_ranks
+
+
+@pytest.fixture(autouse=True, params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test over all transports that need no more than this process."""
+    monkeypatch.setattr(threads_as_ranks, "over", request.param)
+
 
 BY_SUMS = ("average", "sum", "weighted_average", "delta_sum", "gradient_diversity")
 BY_REPLICAS = (*BY_SUMS, "adasum", "median")

@@ -1,4 +1,4 @@
-"""Ranks that are threads of one process: the seam below MPI, without MPI."""
+"""Ranks that are threads of one process: the seam below MPI, without MPI; or connections by TCP."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from omp_mlp.distributed.tcp import TcpTransport, listen
 from omp_mlp.distributed.train import train_over
 from omp_mlp.errors import RankError
 
@@ -52,16 +53,51 @@ class ThreadTransport:
         self.meeting.left = (self.rank, reason)
         self.meeting.barrier.abort()
 
+    def close(self) -> None:
+        pass
 
-def run_ranks(size: int, work: Callable[[ThreadTransport], Any]) -> list[Any]:
-    """Run work on each rank; return the results or errors in their order."""
+
+def meeting_transports(size: int) -> Callable[[int], ThreadTransport]:
+    """Return what makes the transport of each rank, of ranks that meet in memory."""
     meeting = Meeting(size)
+    return lambda rank: ThreadTransport(meeting, rank)
+
+
+def tcp_transports(size: int, timeout: float | None = 60) -> Callable[[int], TcpTransport]:
+    """Return what makes the transport of each rank, of ranks that talk over this machine's TCP."""
+    listeners = [listen("127.0.0.1") for _ in range(size)]
+    addresses = [listener.getsockname()[:2] for listener in listeners]
+
+    def connected(rank: int) -> TcpTransport:
+        made = TcpTransport(
+            listeners[rank], rank, addresses, b"secret", node=str(rank), timeout=timeout
+        )
+        made.connect()
+        return made
+
+    return connected
+
+
+TRANSPORTS = {"memory": meeting_transports, "TCP": tcp_transports}
+over = "memory"  # the transports that run_ranks takes, if it is not told
+
+
+def run_ranks(
+    size: int, work: Callable[[Any], Any], make: Callable[[int], Any] | None = None
+) -> list[Any]:
+    """Run work on each rank; return the results or errors in their order."""
+    transport_of = make or TRANSPORTS[over](size)
 
     def one(rank: int) -> Any:
+        transport = None
         try:
-            return work(ThreadTransport(meeting, rank))
+            transport = transport_of(rank)
+            return work(transport)
         except Exception as error:  # a result as any other
             return error
+        finally:
+            if transport is not None:
+                transport.close()
 
     with ThreadPoolExecutor(size) as pool:
         return list(pool.map(one, range(size)))
@@ -76,7 +112,7 @@ def train_on_ranks(
     """Train with a rank for each pair (X, y); return what each rank returns or raises."""
     of_ranks = [options] * len(shards) if isinstance(options, dict) else options
 
-    def work(transport: ThreadTransport) -> Any:
+    def work(transport: Any) -> Any:
         X, y = shards[transport.rank]
         given = of_ranks[transport.rank]
         return train_over(transport, X, y, given, deterministic=deterministic)
