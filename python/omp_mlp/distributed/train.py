@@ -16,6 +16,7 @@ from omp_mlp.distributed.agreement import (
 )
 from omp_mlp.distributed.data import DataOfRanks, read_data_of_ranks
 from omp_mlp.distributed.job import Job, Transport
+from omp_mlp.distributed.pace import measured_merge_every
 from omp_mlp.doubts import FEWEST_ROWS
 from omp_mlp.errors import RankError, TrainingDivergedError
 from omp_mlp.model import Model
@@ -32,6 +33,7 @@ def train_over(
     given: Mapping[str, Any],
     *,
     deterministic: bool,
+    measures: bool = False,
 ) -> Model:
     """Train one network with all ranks, and return it on each of them.
 
@@ -45,6 +47,8 @@ def train_over(
         Options by their names. ``threads`` counts the replicas of each rank.
     deterministic : bool
         Whether merges have the bits of one process.
+    measures : bool, default False
+        Whether "auto" of ``merge_every`` looks at how long a message takes between the ranks.
 
     Raises
     ------
@@ -57,7 +61,7 @@ def train_over(
         On all ranks.
     """
     job = Job(transport)
-    plan, data = job.together(lambda: _plan(job, X, y, given, deterministic))
+    plan, data = job.together(lambda: _plan(job, X, y, given, deterministic, measures))
     try:
         model = Run(plan, data.data).train()
     except (RankError, TrainingDivergedError):
@@ -75,6 +79,7 @@ def _plan(
     y: object,
     given: Mapping[str, Any],
     deterministic: bool,
+    measures: bool,
 ) -> tuple[Plan, DataOfRanks]:
     unknown = [name for name in given if name not in DEFAULTS_OF_RANKS]
     if unknown:
@@ -93,6 +98,15 @@ def _plan(
         strategy="replica" if options.strategy == "auto" else options.strategy,
     )
     settled = settle(options, data.data, may_search=False)
+    if measures:
+        every = measured_merge_every(
+            job,
+            settled,
+            data.data,
+            replicas_a_rank=replicas_a_rank,
+            deterministic=deterministic,
+        )
+        settled = dataclasses.replace(settled, merge_every=every)
     plan = make_plan(settled, data.data, retreats=retreats(options))
     return dataclasses.replace(
         plan, ranks=_place(job, options, data, replicas_a_rank, deterministic)

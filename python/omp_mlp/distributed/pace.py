@@ -1,0 +1,83 @@
+"""How often ranks merge where the way between them is slow: by a clock, unlike all else."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from omp_mlp import cadence
+from omp_mlp.data import TrainingData
+from omp_mlp.distributed.job import Job
+from omp_mlp.network import layer_sizes_for
+from omp_mlp.options import Options
+
+_SHARE = 0.1  # of the time of a training that messages may take
+_FEWEST_MERGES = 16
+_PASSES = 5
+# Of a core that trains, as :mod:`omp_mlp.cadence` has it: multiply-adds a second.
+_SPEED = 25e9
+
+
+def measured_merge_every(
+    job: Job, options: Options, data: TrainingData, *, replicas_a_rank: int, deterministic: bool
+) -> int | tuple[int, int] | str | None:
+    """Return the ``merge_every`` with which messages take a tenth of the time, or less.
+
+    What is not "auto" stays as it is. "auto" stays, too, where its rounds are long enough for the
+    message that was measured. Otherwise they are longer by a power of two, the same on all ranks;
+    but there are as many merges as epochs, and 16, at least.
+    """
+    every = options.merge_every
+    if every != "auto" or job.size == 1 or not options.is_periodic:
+        return every
+    sizes = layer_sizes_for(options, data.inputs, data.targets)
+    parameters = cadence.count_parameters(sizes)
+    seconds = _seconds_of_a_merge(job, parameters, replicas_a_rank if deterministic else 0)
+    replicas = job.size * replicas_a_rank
+    samples = options.epochs * data.inputs.longest_shard(replicas)
+    if samples == 0:
+        return every
+    work = cadence.work_a_sample(data.inputs.nonzeros_a_sample(), sizes)
+    period = cadence.growing_period(replicas, options.batch_size, samples, sizes, work)
+    merges = cadence.count_merges(samples, period, options.batch_size)
+    factor = longer_rounds(
+        merges,
+        needed=seconds * _SPEED / (_SHARE * work) * merges / samples,
+        fewest=max(_FEWEST_MERGES, options.epochs),
+    )
+    return every if factor == 1 else (factor * period[0], factor * period[1])
+
+
+def longer_rounds(merges: int, *, needed: float, fewest: int) -> int:
+    """Return the power of two that makes rounds longer, and their number as much smaller.
+
+    It is at least what is needed, so that small differences of a clock make none; but at least the
+    fewest merges remain, or all, if there are fewer.
+    """
+    factor = 1
+    while factor < needed and 2 * factor * fewest <= merges:
+        factor *= 2
+    return factor
+
+
+def _seconds_of_a_merge(job: Job, parameters: int, gathered: int) -> float:
+    """Return how long the messages of a merge take, on the rank that waits longest.
+
+    It is the least of some passes: what else the machines do now is not what the network is like.
+    """
+    transport = job.transport
+    sums = np.zeros(parameters, np.float32)
+    replicas = np.zeros(gathered * parameters, np.float32)
+    everyone = np.zeros(job.size * len(replicas), np.float32)
+    word, words = bytearray(64), bytearray(64 * job.size)
+    times: list[float] = []
+    for _ in range(1 + _PASSES):
+        began = time.perf_counter()
+        if gathered:
+            transport.gather(replicas.data.cast("B"), everyone.data.cast("B"))
+        else:
+            transport.add_up(sums.data)
+        transport.gather(memoryview(word), memoryview(words))  # losses, and the like
+        times.append(time.perf_counter() - began)
+    return max(job.gather(min(times[1:])))
