@@ -174,6 +174,7 @@ class _Estimator(BaseEstimator):
     _calls: int  # of partial_fit, since the seed was drawn
     # What the optimiser of the last training remembers, and the settings that this goes with.
     _solver_state: tuple[tuple[str, bool], Arrays] | None = None
+    _can_go_on = True  # by partial_fit
 
     # ------------------------------------------------------------------------ parameters to options
 
@@ -288,6 +289,18 @@ class _Estimator(BaseEstimator):
             batch_size = BATCH_OF_WHOLE_STEPS
         return {"l2": alpha / min(batch_size, n_samples), "batch_size": batch_size}
 
+    def _options_of_fit(self, n_samples: int, **of_this_training: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Return the options of a training that is not one of partial_fit's."""
+        self._seed_of_fit = self._seed()
+        given = self._options(seed=self._seed_of_fit, **self._decay(n_samples), **of_this_training)
+        if self.early_stopping:
+            given["min_delta"] = 0.0 if self._auto("tol") else self._tolerance()
+            if not self._auto("n_iter_no_change"):
+                given["patience"] = _MOST_PATIENCE  # epochs are counted here
+        if self.warm_start and hasattr(self, "model_"):
+            given["init"] = self.model_
+        return given
+
     # ------------------------------------------------------------------------------------- training
 
     def _fit(
@@ -299,36 +312,26 @@ class _Estimator(BaseEstimator):
         **about_y: Any,  # noqa: ANN401
     ) -> None:
         """Train anew, or with warm_start from the last network."""
-        most, seed = self._most_epochs(), self._seed()
-        stops = self._stops_by_loss()
+        most, stops = self._most_epochs(), self._stops_by_loss()
         epochs: int | str = "auto"
         if stops:
             epochs = most or _MAX_ITER
         elif self.early_stopping and most is not None:
             epochs = most
-        n_samples = X.shape[0]
-        given = self._options(
+        given = self._options_of_fit(
+            X.shape[0],
             epochs=epochs,
-            seed=seed,
             sample_weight=_of_mean_one(weight),
             validation_data=validation,
-            **self._decay(n_samples),
             **about_y,
         )
-        if self.early_stopping:
-            given["min_delta"] = 0.0 if self._auto("tol") else self._tolerance()
-            if not self._auto("n_iter_no_change"):
-                given["patience"] = _MOST_PATIENCE  # epochs are counted here
-        if self.warm_start and hasattr(self, "model_"):
-            given["init"] = self.model_
-        self._seed_of_fit = seed
         options = check_options(given)
         data = read_data(options, X, y)
         settled = settle(options, data, most_epochs=most)
         epochs_seen = self._follow(data, stops)
         model = self._run(settled, data, epochs_seen, retreats(options))
         self._decided = _decided(settled, data)
-        self._enter(model, data, settled)
+        self._enter(model, data.inputs.n_samples, settled, is_validated=data.validation is not None)
         self._calls = 0
         if stops and epochs_seen is not None and not epochs_seen.has_converged:
             warnings.warn(
@@ -374,7 +377,7 @@ class _Estimator(BaseEstimator):
         before = None if is_first else (self.loss_curve_, self.n_iter_, self.t_)
         if is_first:
             self._decided = _decided(settled, data)
-        self._enter(model, data, settled)
+        self._enter(model, data.inputs.n_samples, settled, is_validated=data.validation is not None)
         self._calls += 1
         if before is not None:
             curve, n_iter, t = before
@@ -425,9 +428,11 @@ class _Estimator(BaseEstimator):
 
         return Run(plan, data, optimizers=begin, keep_state=keep_state).train()
 
-    def _enter(self, model: Model | Ensemble, data: TrainingData, options: Options) -> None:
+    def _enter(
+        self, model: Model | Ensemble, n_samples: int, options: Options, *, is_validated: bool
+    ) -> None:
         """Keep what a training made, by scikit-learn's names."""
-        history, n_samples = model.history, data.inputs.n_samples
+        history = model.history
         ends, epochs = _last_rounds(history, n_samples, options.warmup_samples)
         seen = int(history.samples[-1]) if len(history) else 0
         self.model_ = model
@@ -437,7 +442,7 @@ class _Estimator(BaseEstimator):
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else math.nan
         self.best_loss_ = min(self.loss_curve_, default=math.nan)
         self.validation_scores_ = self.best_validation_score_ = None
-        if data.validation is not None:
+        if is_validated:
             scores = [
                 history.validation_score[begin : end + 1]
                 for begin, end in zip([0, *(ends[:-1] + 1)], ends, strict=True)
@@ -549,7 +554,7 @@ def _weights(sample_weight: npt.ArrayLike | None, n_samples: int) -> npt.NDArray
 
 
 def _has_partial_fit(estimator: _Estimator) -> bool:
-    return bool(estimator.solver != "lbfgs")
+    return estimator._can_go_on and bool(estimator.solver != "lbfgs")
 
 
 def _sizes(sizes: object) -> object:
