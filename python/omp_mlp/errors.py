@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -112,8 +115,29 @@ class SkippedReplicaWarning(RuntimeWarning):
     """Replicas that were not finite were left out of a merge, as ``on_nonfinite="skip"`` asks."""
 
 
+Kept = tuple[str, type[Warning]]
+"""A warning that was not given yet."""
+
+_kept: ContextVar[list[Kept] | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def keep_warnings() -> Iterator[list[Kept]]:
+    """Keep the warnings of this thread's work, for a process that the user looks at."""
+    kept: list[Kept] = []
+    token = _kept.set(kept)
+    try:
+        yield kept
+    finally:
+        _kept.reset(token)
+
+
 def warn(message: str, category: type[Warning]) -> None:
     """Warn, and name the line that called this package, however deep in it the warning is."""
+    kept = _kept.get()
+    if kept is not None:
+        kept.append((message, category))
+        return
     level = 1
     frame: FrameType | None = sys._getframe()
     # SciPy stands between a training by L-BFGS and its callback.

@@ -1,0 +1,73 @@
+"""benchmarks/clusters: workers of a Dask cluster, and one process, in turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("distributed", reason="needs dask and distributed: pip install omp_mlp[dask]")
+
+from benchmarks.clusters import measure, tables
+from benchmarks.common.data import Data
+from benchmarks.common.timing import Probe
+
+
+class FakeModel:
+    def __init__(self, score: float) -> None:
+        self.history = [None] * 40
+        self._score = score
+
+    def score(self, X: Any, y: Any) -> float:
+        assert (X, y) == ("test rows", "test labels")
+        return self._score
+
+
+def test_each_way_trains_with_the_same_seeds_in_turn() -> None:
+    log: list[tuple[str, int]] = []
+
+    def trains(way: str) -> Any:
+        def train(seed: int) -> FakeModel:
+            log.append((way, seed))
+            return FakeModel(0.9 + seed / 100)
+
+        return train
+
+    data: Any = Data("", "", None, None, "test rows", "test labels")  # type: ignore[arg-type]
+    found = measure.compare(
+        {way: trains(way) for way in measure.WAYS}, data, passes=2, probe=Probe(1, 0.0)
+    )
+    one, two, three = measure.WAYS
+    assert log[:3] == [(one, 0), (two, 0), (three, 0)]  # not counted
+    assert log[3:] == [(one, 0), (two, 0), (three, 0), (three, 1), (two, 1), (one, 1)]
+    assert found[two]["score"]["mean"] == pytest.approx(0.905)
+    assert found[two]["merges"]["median"] == 40
+    assert found[one]["speedup"]["runs"] == [1.0, 1.0]
+    expected = np.divide(found[one]["seconds"]["runs"], found[two]["seconds"]["runs"])
+    assert found[two]["speedup"]["runs"] == pytest.approx(expected.tolist())
+
+
+def of_way(speedup: float, score: float) -> dict[str, Any]:
+    around = {"min": speedup - 0.1, "max": speedup + 0.1}
+    return {
+        "seconds": {"median": 3.0},
+        "speedup": {"median": speedup, **around},
+        "score": {"mean": score},
+        "merges": {"min": 20.0, "max": 40.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("speedup", "score", "words"),
+    [
+        (1.6, 0.979, "is met: two workers are 1.60 times as fast, and 0.10 points less accurate"),
+        (1.6, 0.977, "is missed: two workers are 1.60 times as fast, and 0.30 points less"),
+        (1.4, 0.981, "is missed: two workers are 1.40 times as fast, and 0.10 points more"),
+    ],
+)
+def test_the_verdict_compares_with_the_goals(speedup: float, score: float, words: str) -> None:
+    found = dict(zip(measure.WAYS, [of_way(1.0, 0.98), of_way(speedup, score)], strict=False))
+    assert words in tables.verdict(found)
+    line = f"| two workers | 3.00 | {speedup:.2f} ({speedup - 0.1:.2f} to {speedup + 0.1:.2f}) |"
+    assert line in tables.table(found)
