@@ -288,6 +288,15 @@ def test_an_error_on_a_worker_is_raised_by_the_client(client: Client, workers: l
     )
 
 
+def test_a_warning_of_the_workers_is_given_by_the_client(
+    client: Client, workers: list[str]
+) -> None:
+    X, y = halves(client, workers)
+    with pytest.warns(omp_mlp.TaskWarning, match="whole numbers of 3 kinds") as found:
+        omp_mlp.dask.train(client, X, y.astype(float), **OPTIONS)
+    assert {warning.filename for warning in found} == {__file__}
+
+
 def test_a_callback_ends_the_training_of_all(client: Client, workers: list[str]) -> None:
     X, y = halves(client, workers)
     model = omp_mlp.dask.train(
@@ -322,6 +331,7 @@ def test_a_callback_ends_the_training_of_all(client: Client, workers: list[str])
         ),
         ({"epoch": 3}, TypeError, "'epoch' is not an option of a training"),
         ({"progress": True}, ValueError, "progress must be False"),
+        ({"checkpoint": "a file"}, ValueError, "checkpoint must be None on a cluster"),
         ({"shuffle": "global"}, ValueError, "shuffle must be 'shards' or False"),
         ({"early_stopping": True}, ValueError, "needs validation_data"),
         ({"validation_data": 3}, TypeError, "validation_data must be a pair"),

@@ -17,7 +17,7 @@ from omp_mlp.dask.parts import Blocks, count_rows, place, zipped_blocks
 from omp_mlp.dask.workers import Rank, cancel, open_seat, train_rank
 from omp_mlp.distributed.agreement import DEFAULTS_OF_RANKS, check_goes_with_ranks
 from omp_mlp.distributed.tcp import CancelledError
-from omp_mlp.errors import RankError
+from omp_mlp.errors import RankError, warn
 from omp_mlp.model import Model
 from omp_mlp.options import check_options
 
@@ -67,6 +67,12 @@ def train_on_workers(
     ranks = [worker for worker, numbers in placed.items() if sum(rows[k] for k in numbers)]
     if not ranks:
         raise ValueError(f"X must have rows; got {len(parts)} partitions without any")
+    encrypted = [worker for worker in ranks if worker.startswith("tls://")]
+    if encrypted:
+        raise ValueError(
+            "the connections of a training are not encrypted, and this cluster encrypts its own; "
+            f"got the worker {encrypted[0]}"
+        )
     with _alone_on(client, ranks):
         model = _Training(client, ranks, timeout).run(
             [[parts[k] for k in placed[worker]] for worker in ranks],
@@ -84,7 +90,10 @@ def _check(options: Mapping[str, Any], deterministic: bool) -> None:
     if unknown:
         raise TypeError(f"{unknown[0]!r} is not an option of a training")
     if options.get("progress"):
-        raise ValueError("progress must be False: a worker would show it, not the client")
+        raise ValueError("progress must be False: a worker would show it, and not the client")
+    for name in ("checkpoint", "resume"):
+        if options.get(name) is not None:
+            raise ValueError(f"{name} must be None on a cluster; got {options[name]!r}")
     checked = check_options({**DEFAULTS_OF_RANKS, **options})
     check_goes_with_ranks(checked, deterministic=deterministic)
 
@@ -199,7 +208,9 @@ class _Training:
                     )
                 )
             self._wait(futures)
-            model = futures[0].result()
+            model, kept = futures[0].result()
+            for message, category in kept:
+                warn(message, category)
             assert isinstance(model, Model)
             return model
         except (RankError, TimeoutError) as error:

@@ -36,8 +36,6 @@ def mapped(predictor: Any, method: str, X: Any) -> Any:  # noqa: ANN401
         raise ValueError(f"X must have shape (n_samples, n_features); got shape {X.shape}")
     sample = _sample_of(X)
     example = np.asarray(getattr(predictor, method)(sample))
-    # One copy of the network goes to a worker, not one a partition.
-    sent = dask.delayed(predictor, pure=False)
     labels = getattr(predictor, "classes_", getattr(predictor, "classes", None))
     names = None
     if example.ndim == 2 and labels is not None and len(labels) == example.shape[1]:
@@ -45,6 +43,8 @@ def mapped(predictor: Any, method: str, X: Any) -> Any:  # noqa: ANN401
     if is_array(X):
         if X.numblocks[1] > 1:
             X = X.rechunk({1: -1})
+        # One copy of the network goes to a worker, not one a partition.
+        sent = dask.delayed(predictor, pure=False)
         shape: dict[str, Any] = {"drop_axis": 1}
         if example.ndim == 2:
             shape = {"chunks": (X.chunks[0], (example.shape[1],))}
@@ -52,9 +52,9 @@ def mapped(predictor: Any, method: str, X: Any) -> Any:  # noqa: ANN401
             _answers, predictor=sent, method=method, dtype=example.dtype,
             meta=np.empty((0,) * example.ndim, example.dtype), **shape,
         )  # fmt: skip
-    return X.map_partitions(
+    return X.map_partitions(  # whose older versions hand a Delayed over as it is
         _answers,
-        predictor=sent,
+        predictor=predictor,
         method=method,
         names=names,
         meta=_like(X._meta, example[:0], names),

@@ -17,14 +17,14 @@ from distributed.comm import get_address_host
 from omp_mlp.dask.parts import Blocks, joined
 from omp_mlp.distributed.tcp import Address, CancelledError, TcpTransport, listen
 from omp_mlp.distributed.train import train_over
+from omp_mlp.errors import Kept, keep_warnings
 from omp_mlp.model import Model
 
 
 @dataclass
 class _Seat:
     listener: Any
-    transport: TcpTransport | None = None
-    cancelled: str | None = None
+    transport: TcpTransport | None = None  # once the rank runs
 
 
 # By the job and the rank: several workers may be threads of one process.
@@ -51,12 +51,13 @@ def cancel(
 ) -> None:
     """End the worker's rank, if it has not ended yet, and close its seat."""
     with _lock:
-        seat = _seats.get((job, ranks[dask_worker.address]))
+        place = job, ranks[dask_worker.address]
+        seat = _seats.get(place)
         if seat is None:
             return
-        seat.cancelled = reason
         if seat.transport is None:
             seat.listener.close()
+            del _seats[place]
         else:
             seat.transport.cancel(reason)
 
@@ -79,13 +80,12 @@ def train_rank(
     options: Mapping[str, Any],
     *,
     deterministic: bool,
-) -> Model | None:
-    """Train with the other ranks; rank 0 returns the network."""
+) -> tuple[Model, Sequence[Kept]] | None:
+    """Train with the other ranks; rank 0 returns the network, and the warnings."""
     with _lock:
         seat = _seats.get((told.job, told.rank))
-        if seat is None or seat.cancelled is not None:
-            _seats.pop((told.job, told.rank), None)
-            raise CancelledError("the worker was started anew" if seat is None else seat.cancelled)
+        if seat is None:
+            raise CancelledError("the job was ended, or the worker started anew, before it ran")
         transport = seat.transport = TcpTransport(
             seat.listener,
             told.rank,
@@ -100,12 +100,13 @@ def train_rank(
         given = {**options, "sample_weight": weight}
         if validation is not None:
             given["validation_data"] = _of_parts(validation)[:2]
-        model = train_over(transport, X, y, given, deterministic=deterministic, measures=True)
+        with keep_warnings() as kept:
+            model = train_over(transport, X, y, given, deterministic=deterministic, measures=True)
     finally:
         with _lock:
             _seats.pop((told.job, told.rank), None)
         transport.close()
-    return model if told.rank == 0 else None
+    return (model, kept) if told.rank == 0 else None
 
 
 def _of_parts(parts: Sequence[Blocks]) -> list[Any]:
