@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ import sklearn.base
 from distributed import Client, LocalCluster
 
 import omp_mlp.dask
+from omp_mlp.dask import job
 from omp_mlp.dask.parts import joined
 
 ROWS = 240
@@ -266,6 +268,33 @@ def test_a_worker_that_is_killed_is_named_and_the_others_train_again(
     X, y = halves(client, sorted(client.nthreads()))
     model = ended(lambda: omp_mlp.dask.train(client, X, y, **OPTIONS))
     assert isinstance(model, omp_mlp.Model), model
+
+
+def test_a_worker_that_stands_still_is_waited_for_no_longer_than_the_timeout(
+    client: Client, workers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "_GRACE", 0.5)
+    X, y = halves(client, workers)
+    processes = client.run(os.getpid)
+
+    def stop(_: omp_mlp.Progress) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    try:
+        endless = {**OPTIONS, "epochs": 10**9, "timeout": 2.0}
+        error = ended(lambda: omp_mlp.dask.train(client, X, y, **endless, callback=stop))
+    finally:
+        os.kill(processes[workers[0]], signal.SIGCONT)
+    assert isinstance(error, TimeoutError), error
+    assert "of 2 waited for rank" in str(error)
+    model = ended(lambda: omp_mlp.dask.train(client, X, y, **OPTIONS))
+    assert isinstance(model, omp_mlp.Model), model
+
+
+def test_a_cluster_that_encrypts_is_refused() -> None:
+    job.check_not_encrypted(["tcp://127.0.0.1:1"])
+    with pytest.raises(ValueError, match="got the worker tls:"):
+        job.check_not_encrypted(["tcp://127.0.0.1:1", "tls://10.0.0.1:8"])
 
 
 def test_an_error_on_a_worker_is_raised_by_the_client(client: Client, workers: list[str]) -> None:

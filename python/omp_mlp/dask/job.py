@@ -67,12 +67,7 @@ def train_on_workers(
     ranks = [worker for worker, numbers in placed.items() if sum(rows[k] for k in numbers)]
     if not ranks:
         raise ValueError(f"X must have rows; got {len(parts)} partitions without any")
-    encrypted = [worker for worker in ranks if worker.startswith("tls://")]
-    if encrypted:
-        raise ValueError(
-            "the connections of a training are not encrypted, and this cluster encrypts its own; "
-            f"got the worker {encrypted[0]}"
-        )
+    check_not_encrypted(ranks)
     with _alone_on(client, ranks):
         model = _Training(client, ranks, timeout).run(
             [[parts[k] for k in placed[worker]] for worker in ranks],
@@ -96,6 +91,16 @@ def _check(options: Mapping[str, Any], deterministic: bool) -> None:
             raise ValueError(f"{name} must be None on a cluster; got {options[name]!r}")
     checked = check_options({**DEFAULTS_OF_RANKS, **options})
     check_goes_with_ranks(checked, deterministic=deterministic)
+
+
+def check_not_encrypted(workers: Sequence[str]) -> None:
+    """Raise ValueError if the cluster encrypts its messages, which a training does not."""
+    encrypted = [worker for worker in workers if worker.startswith("tls://")]
+    if encrypted:
+        raise ValueError(
+            "the connections of a training are not encrypted, and this cluster encrypts its own; "
+            f"got the worker {encrypted[0]}"
+        )
 
 
 def _validation_of(
