@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ),
         )
     text = f"{tables.table(found)}\n\n{tables.verdict(found)}"
-    report.show(arguments, results.content, "distributed.md", "dask", {"dask": text})
+    report.show(arguments, results.content, "dask.md", "dask", {"dask": text})
     return 0
 
 
