@@ -359,6 +359,8 @@ def test_a_callback_ends_the_training_of_all(client: Client, workers: list[str])
             "y must have as many rows as X in each partition; got 121 where X has 120, in part",
         ),
         ({"epoch": 3}, TypeError, "'epoch' is not an option of a training"),
+        ({"timeout": -1}, ValueError, "timeout must be"),
+        ({"ports": [70_000]}, ValueError, "ports must be"),
         ({"progress": True}, ValueError, "progress must be False"),
         ({"checkpoint": "a file"}, ValueError, "checkpoint must be None on a cluster"),
         ({"shuffle": "global"}, ValueError, "shuffle must be 'shards' or False"),

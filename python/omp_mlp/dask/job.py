@@ -13,6 +13,7 @@ from typing import Any
 import dask
 import distributed
 
+from omp_mlp import checks
 from omp_mlp.dask.parts import Blocks, count_rows, place, zipped_blocks
 from omp_mlp.dask.workers import Rank, cancel, open_seat, train_rank
 from omp_mlp.distributed.agreement import DEFAULTS_OF_RANKS, check_goes_with_ranks
@@ -58,6 +59,9 @@ def train_on_workers(
 ) -> tuple[Model, int]:
     """Train with a rank on each worker that has rows of X; return the network, and the rows."""
     _check(options, deterministic)
+    if timeout is not None:
+        timeout = checks.real("timeout", timeout, 0.0)
+    ports = [checks.integer("ports", port, 0, 2**16 - 1) for port in ports]
     blocks = zipped_blocks(X=X, y=y, sample_weight=sample_weight)
     options, validation_blocks = _validation_of(client, options)
     parts = _computed(client, blocks)
@@ -144,7 +148,14 @@ def _rows_of(
 ) -> list[int]:
     """Return the rows of each part, counted where it is."""
     counts = {
-        number: client.submit(count_rows, *parts[number], number, workers=[worker], pure=False)
+        number: client.submit(
+            count_rows,
+            *parts[number],
+            number,
+            workers=[worker],
+            allow_other_workers=True,  # or a worker that leaves would be waited for
+            pure=False,
+        )
         for worker, numbers in placed.items()
         for number in numbers
     }
