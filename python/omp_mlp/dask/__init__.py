@@ -85,8 +85,9 @@ def train(
         a message takes between the workers, and has so few merges that messages take a tenth of the
         time: give a number to have the same network each time. ``validation_data`` is a pair of
         arrays, which each worker gets, or of Dask collections; ``early_stopping`` needs it.
-        ``callback`` is called on the first worker. ``shuffle`` is "shards" or False, and
-        ``progress`` is False. ``epochs="auto"`` makes no search.
+        ``callback`` is called on the first worker. ``shuffle`` is "shards" or False.
+        ``progress`` is False, and ``checkpoint`` and ``resume`` are None. ``epochs="auto"`` makes
+        no search.
 
     Returns
     -------
