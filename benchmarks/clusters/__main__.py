@@ -8,7 +8,8 @@ A LocalCluster has two worker processes with a thread each. In one way, all rows
 them; in another, each holds half. For comparison, one process trains two replicas with two
 workers, without a cluster. In each pass, all ways train once with the same seed, in turn, with the
 defaults of ``omp_mlp.dask.train``; each pass has another seed. A time is that of the whole call.
-The first call of each way is not counted.
+A short call of each way comes first, and is not counted. Every
+second pass goes backwards.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ COMMAND = "python -m benchmarks.clusters"
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write clusters.json and print the table."""
     parser = reading.parser(
-        __doc__, "data", "limit", "passes", "patience", "docs", "out", passes=7, patience=60.0
+        __doc__,
+        *("data", "limit", "passes", "patience", "resume", "docs", "out"),
+        passes=5,
+        patience=60.0,
     )
     parser.add_argument("--epochs", type=reading.positive, default=20)
     arguments = parser.parse_args(argv)
@@ -40,21 +44,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         COMMAND,
         {"passes": arguments.passes, "epochs": arguments.epochs, "data": data.describe()},
     )
-    results = Results(arguments.out / "clusters.json", about)
+    results = Results(arguments.out / "clusters.json", about, resume=arguments.resume)
     print(f"{machine.machine_line(results.content['machine'])}; {images.line(data.describe())}")
+    probe = timing.Probe(2, arguments.patience)
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        found = results.take(
-            "dask",
-            lambda: measure.compare(
-                measure.ways(client, data, {"epochs": arguments.epochs}),
-                data,
-                passes=arguments.passes,
-                probe=timing.Probe(2, arguments.patience),
-            ),
-        )
+        trains = measure.ways(client, data, {"epochs": arguments.epochs})
+        for train in measure.ways(client, data, {"epochs": 1}).values():
+            train(0)  # workers import what they need
+        passes = [
+            results.take(
+                f"pass {number}",
+                lambda number=number: measure.one_pass(trains, data, number, probe),
+            )
+            for number in range(arguments.passes)
+        ]
+    found = measure.summary(passes)
+    results.write(summary=found)
     text = f"{tables.table(found)}\n\n{tables.verdict(found)}"
     report.show(arguments, results.content, "dask.md", "dask", {"dask": text})
     return 0

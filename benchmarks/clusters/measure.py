@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dask.array as da
@@ -14,7 +14,7 @@ import omp_mlp
 import omp_mlp.dask
 
 from ..common.data import Data
-from ..common.timing import Probe, in_turn, ratios, summarise
+from ..common.timing import Probe, ratios, summarise
 
 WAYS = ("one worker", "two workers", "one process, two replicas")
 
@@ -44,28 +44,25 @@ def ways(client: Client, data: Data, options: dict[str, Any]) -> dict[str, Calla
     return dict(zip(WAYS, (on([first, first]), on([first, second]), alone), strict=True))
 
 
-def compare(
-    trains: dict[str, Callable[[int], Any]], data: Data, *, passes: int, probe: Probe
+def one_pass(
+    trains: Mapping[str, Callable[[int], Any]], data: Data, number: int, probe: Probe
 ) -> dict[str, Any]:
-    """Train in all ways in turn, with another seed in each pass."""
-    for train in trains.values():
-        train(0)  # workers import what they need
-    counts = dict.fromkeys(trains, 0)
+    """Train once in all ways with the pass's number as seed; every second pass goes backwards."""
 
     def measured(way: str) -> dict[str, float]:
-        seed = counts[way]
-        counts[way] += 1
+        begin = time.perf_counter()
+        model = trains[way](number)
+        seconds = time.perf_counter() - begin
+        score = model.score(data.X_test, data.y_test)
+        return {"seconds": seconds, "score": score, "merges": len(model.history)}
 
-        def once() -> dict[str, float]:
-            begin = time.perf_counter()
-            model = trains[way](seed)
-            seconds = time.perf_counter() - begin
-            score = model.score(data.X_test, data.y_test)
-            return {"seconds": seconds, "score": score, "merges": len(model.history)}
+    order = list(trains) if number % 2 == 0 else list(reversed(trains))
+    return probe.undisturbed(lambda: {way: measured(way) for way in order})
 
-        return probe.undisturbed(once)
 
-    runs = dict(zip(trains, in_turn(list(trains), measured, passes), strict=True))
+def summary(passes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Summarise the passes for each way; speed-ups are ratios within a pass."""
+    runs = {way: [found[way] for found in passes] for way in WAYS}
     seconds = {way: [run["seconds"] for run in found] for way, found in runs.items()}
     return {
         way: {
