@@ -25,7 +25,6 @@ tables, and so is its test accuracy, which has to be that of omp_mlp after the s
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -134,8 +133,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         resume=arguments.resume,
     )
     progress = Progress()
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        bench = Bench(
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Bench(
             rows,
             save_images(Path(folder), data.X, data.y, data.X_test, data.y_test),
             len(data.X),
@@ -145,22 +145,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             turn=0.05 if arguments.quick else 0.5,
             max_samples=10_000 if arguments.quick else len(data.X),
             say=progress,
-        )
-        stack.callback(bench.end_processes)
+        ) as bench,
+    ):
         if arguments.tune:
             tuned = results.take("tuning", lambda: tune(bench))
         else:
             for part in arguments.only:
                 progress.say(f"{part} ...")
                 results.take(part, lambda measure=PARTS[part]: measure(bench))
-    # In a run that was resumed, not all have been asked again.
-    earlier = results.content.get("peers", {})
-    asked = [entry for entry in rows if entry.name in bench.versions or entry.name not in earlier]
-    results.write(
-        peers={**earlier, **{entry.name: describe_peer(entry, bench) for entry in asked}},
-        not_installed=missing,
-        failures=[*results.content.get("failures", []), *bench.failures],
-    )
+    results.write(**bench.describe_peers(results.content), not_installed=missing)
     if arguments.tune:
         # A trial run is not what others should train with.
         if not (arguments.quick or arguments.limit):
@@ -173,18 +166,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         print("\nNot the same training, so not to be compared:\n  " + "\n  ".join(wrong))
         raise SystemExit(1)
     return results.content
-
-
-def describe_peer(entry: Row, bench: Bench) -> dict[str, Any]:
-    """Describe a row of the comparison for files."""
-    return {
-        "label": entry.label,
-        "library": entry.library,
-        "version": bench.versions.get(entry.name),
-        "thread_pools": bench.thread_pools.get(entry.name, {}),
-        "given": entry.form,
-        "options": entry.options,
-    }
 
 
 def finish(arguments: argparse.Namespace, results: files.Results) -> None:

@@ -86,7 +86,10 @@ def _usable_cores() -> list[int]:
 
 @dataclass
 class Bench:
-    """Peers' processes, and how often and how long they are measured."""
+    """Peers' processes, and how often and how long they are measured.
+
+    As a context manager it ends its processes.
+    """
 
     rows: Sequence[Row]  # what is compared: asked for and installed
     images: Mapping[str, Any]  # what the images are loaded from
@@ -157,6 +160,33 @@ class Bench:
         """End all processes that were started to be asked."""
         while self._processes:
             self._processes.popitem()[1].close()
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end_processes()
+
+    def describe_peers(self, earlier: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the entries of ``peers`` and ``failures`` in the results.
+
+        ``earlier`` are the results so far: in a run that was resumed, not all were asked again.
+        """
+        known = earlier.get("peers", {})
+        asked = [row for row in self.rows if row.name in self.versions or row.name not in known]
+        peers = {
+            row.name: {
+                "label": row.label,
+                "library": row.library,
+                "version": self.versions.get(row.name),
+                "thread_pools": self.thread_pools.get(row.name, {}),
+                "given": row.form,
+                "options": row.options,
+            }
+            for row in asked
+        }
+        failures = [*earlier.get("failures", []), *self.failures]
+        return {"peers": {**known, **peers}, "failures": failures}
 
     def all_but_failures(
         self, keys: Iterable[Key], do: Callable[[Key], Result]

@@ -10,7 +10,6 @@ the same core. A cell shows the median of the ratios within a turn to the best p
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from ..common import arguments as reading
 from ..common import files, machine
 from ..common.progress import Progress
 from ..common.report import show
-from ..peers.__main__ import chosen_rows, describe_peer, versions_line
+from ..peers.__main__ import chosen_rows, versions_line
 from ..peers.bench import Bench
 from ..peers.data import random_inputs
 from . import grid, pictures, tables
@@ -51,28 +50,20 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         machine.describe_run(COMMAND, options),
         resume=arguments.resume,
     )
-    with contextlib.ExitStack() as stack:
-        bench = Bench(
-            rows,
-            random_inputs(1, 1),
-            grid.MOST_ROWS,
-            arguments.quick,
-            options["rounds"],
-            seeds=1,
-            turn=0.01 if arguments.quick else 0.2,
-            max_samples=grid.MOST_ROWS,
-            say=Progress(),
-        )
-        stack.callback(bench.end_processes)
+    with Bench(
+        rows,
+        random_inputs(1, 1),
+        grid.MOST_ROWS,
+        arguments.quick,
+        options["rounds"],
+        seeds=1,
+        turn=0.01 if arguments.quick else 0.2,
+        max_samples=grid.MOST_ROWS,
+        say=Progress(),
+    ) as bench:
         panels = grid.QUICK if arguments.quick else grid.PANELS
         cells = results.take("cells", lambda: compare(bench, panels))
-    asked = [entry for entry in rows if entry.name in bench.versions]
-    results.write(
-        peers=results.content.get("peers")
-        or {entry.name: describe_peer(entry, bench) for entry in asked},
-        not_installed=missing,
-        failures=bench.failures,
-    )
+    results.write(**bench.describe_peers(results.content), not_installed=missing)
     content = results.content
     versions = versions_line(content)
     blocks = {NAME: f"{versions}\n\n{tables.block(cells)}"}

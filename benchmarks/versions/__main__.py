@@ -15,7 +15,6 @@ The command fails if the median ratio of a cell is below 0.98.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -66,9 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(arguments.out / "versions.json", about)
     print(f"{machine.machine_line(results.content['machine'])}; {images.line(data.describe())}")
     pythons = {version: getattr(arguments, version) for version in measure.VERSIONS}
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        progress = Progress()
-        bench = Bench(
+    progress = Progress()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Bench(
             [],
             save_images(Path(folder), data.X, data.y, data.X_test, data.y_test),
             len(data.X),
@@ -78,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             turn=arguments.seconds,
             max_samples=len(data.X),
             say=progress,
-        )
-        stack.callback(bench.end_processes)
+        ) as bench,
+    ):
         versions = {}
         for version, python in pythons.items():
             try:
