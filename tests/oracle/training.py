@@ -212,6 +212,34 @@ def train_replica(
     return parameters, loss_sum
 
 
+def starts(
+    init: str | Parameters,
+    layer_sizes: Sequence[int],
+    threads: int,
+    seed: int,
+    init_scale: str | float,
+    dtype: DTypeLike,
+) -> list[Parameters]:
+    """Return the parameters that each replica starts from."""
+    if not isinstance(init, str):
+        start = [(weights.astype(dtype), biases.astype(dtype)) for weights, biases in init]
+        return [start] * threads
+    if init not in ("shared", "independent"):
+        raise ValueError(f"init must be 'shared', 'independent' or parameters, got {init!r}")
+    return [
+        initial_parameters(layer_sizes, seed, i if init == "independent" else 0, init_scale, dtype)
+        for i in range(threads)
+    ]
+
+
+def stream_of(
+    n_samples: int, threads: int, replica: int, epochs: int, shuffle: str | bool, seed: int
+) -> IntArray:
+    """Return a replica's samples in all its epochs, one after another."""
+    orders = [sample_order(n_samples, threads, replica, e, shuffle, seed) for e in range(epochs)]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *orders])
+
+
 @dataclass
 class Plateau:
     """Says when the rate of "adaptive" falls, from the rounds' sums of losses.
@@ -316,29 +344,12 @@ def train_parallel(
     weight = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight)
     weight = weight.astype(dtype)
 
-    if isinstance(init, str):
-        n_outputs = int(y.max()) + 1 if is_classes else y.shape[1]
-        layer_sizes = [n_features, *hidden_layer_sizes, n_outputs]
-        if init not in ("shared", "independent"):
-            raise ValueError(f"init must be 'shared', 'independent' or parameters, got {init!r}")
-        replicas = [
-            initial_parameters(
-                layer_sizes, seed, i if init == "independent" else 0, init_scale, dtype
-            )
-            for i in range(threads)
-        ]
-    else:
+    n_outputs = int(y.max()) + 1 if is_classes else y.shape[1]
+    layer_sizes = [n_features, *hidden_layer_sizes, n_outputs]
+    if not isinstance(init, str):
         layer_sizes = layer_sizes_of(init)
-        start = [(weights.astype(dtype), biases.astype(dtype)) for weights, biases in init]
-        replicas = [start] * threads
-
-    streams = [
-        np.concatenate(
-            [np.zeros(0, dtype=np.int64)]
-            + [sample_order(n_samples, threads, i, e, shuffle, seed) for e in range(epochs)]
-        )
-        for i in range(threads)
-    ]
+    replicas = starts(init, layer_sizes, threads, seed, init_scale, dtype)
+    streams = [stream_of(n_samples, threads, i, epochs, shuffle, seed) for i in range(threads)]
     optimizers = [Optimizer(optimizer, Settings(**settings)) for _ in range(threads)]
     outer = Outer(outer_optimizer, outer_learning_rate, outer_momentum)
     master = replicas[0]
@@ -360,13 +371,12 @@ def train_parallel(
 
     if warmup_samples > 0:
         epochs_of_warmup = math.ceil(warmup_samples / n_samples)
-        order = [sample_order(n_samples, 1, 0, e, shuffle, seed) for e in range(epochs_of_warmup)]
         master, loss_sum = train_replica(
             master,
             X,
             y,
             weight,
-            np.concatenate(order),
+            stream_of(n_samples, 1, 0, epochs_of_warmup, shuffle, seed),
             batches(0, warmup_samples, n_samples, batch_size),
             Optimizer(optimizer, Settings(**settings)),
             learning_rate=learning_rate,
