@@ -11,6 +11,7 @@ import pytest
 
 import omp_mlp
 from omp_mlp import _core
+from processes import HANGS_AFTER
 
 KEYS = [
     "version",
@@ -89,7 +90,7 @@ def in_a_process_with(**environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGS_AFTER,
         check=False,
     )
 

@@ -11,6 +11,7 @@ import fixed
 import omp_mlp
 from omp_mlp import _core
 from omp_mlp.workers import available_cores, effective_workers
+from processes import HANGS_AFTER
 
 
 @pytest.fixture
@@ -189,7 +190,7 @@ def test_real_environment_limits_the_workers():
                 capture_output=True,
                 text=True,
                 check=True,
-                timeout=60,
+                timeout=HANGS_AFTER,
             ).stdout
         )
 
