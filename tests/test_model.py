@@ -173,8 +173,7 @@ BAD_MODELS = [
         ([W], [B]),
         {"activation": "sigmoid"},
         ValueError,
-        "activation must be one of 'relu', 'leaky_relu', 'tanh', 'logistic', 'gelu', 'silu', "
-        "'selu', 'mish', 'identity'; got 'sigmoid'",
+        "activation must be one of 'relu', 'leaky_relu', .*; got 'sigmoid'",
     ),
     (
         ([W], [B]),

@@ -56,13 +56,8 @@ BAD_OPTIONS = [
     ("merge", "Average", ValueError, "; got 'Average'"),
     ("merge", None, ValueError, "; got None"),
     ("merge", ["sum"], ValueError, "; got ['sum']"),
-    (
-        "activation",
-        "sigmoid",
-        ValueError,
-        "activation must be one of 'relu', 'leaky_relu', 'tanh', 'logistic', 'gelu', 'silu', "
-        "'selu', 'mish', 'identity'; got 'sigmoid'",
-    ),
+    ("activation", "sigmoid", ValueError, "activation must be one of 'relu', 'leaky_relu', "),
+    ("activation", "sigmoid", ValueError, "; got 'sigmoid'"),
     ("activation", None, ValueError, "'identity'; got None"),
     (
         "loss",

@@ -1,8 +1,8 @@
 // The activations: what the units of a hidden layer make of z.
 //
-// To add one: write its value and its derivative in kernels/simd/activations.hpp and in
-// kernels/plain.cpp, its row in activation.cpp, and its oracle in tests/oracle/network.py. Python reads
-// names and properties from the rows. tests/test_activations.py holds the rows against the functions.
+// To add one: write its name in kernels/kernels.hpp, its value and its derivative in
+// kernels/simd/activations.hpp and in kernels/plain.cpp, its row in activation.cpp, and its oracle in
+// tests/oracle/network.py. Python reads names and properties from the rows. tests/test_activations.py holds the rows against the functions.
 #pragma once
 
 #include <span>
