@@ -93,7 +93,10 @@ class _Training:
         if self._watcher is not None:
             self._watcher.end(self._master)
         names = ("samples", *(name for name in _core.history_columns() if name != "samples"))
-        history = {name: np.array([row[name] for row in self._rows]) for name in names}
+        # Columns of other trainings, such as the learning rate, are NaN.
+        history = {
+            name: np.array([row.get(name, math.nan) for row in self._rows]) for name in names
+        }
         history["samples"] = history["samples"].astype(np.int64)
         return Result(self._master, len(self._rows), history, self._divergence)
 
@@ -135,11 +138,9 @@ class _Training:
             {
                 "samples": n_samples * (len(self._rows) + 1),
                 "loss": self._loss,
-                "learning_rate": math.nan,
                 "train_seconds": now - self._began,
                 "merge_seconds": 0.0,
                 "slowest_replica_seconds": cpu_now - self._cpu_began,
-                "mean_replica_seconds": math.nan,
             }
         )
         self._began, self._cpu_began = now, cpu_now
