@@ -10,7 +10,7 @@ from benchmarks.common import files
 from benchmarks.peers.bench import Bench
 from benchmarks.versions import __main__ as script
 from benchmarks.versions import measure, tables
-from benchmarks.versions.cells import Cell, chosen
+from benchmarks.versions.cells import Cell
 
 
 class FakeBench(Bench):
@@ -26,7 +26,7 @@ class FakeBench(Bench):
 
 
 def compared(cost_old, cost_new, again=0):
-    cells = chosen(tuple(cost_old), ["bytes"], [8], [128], [1])
+    cells = [Cell(strategy, "bytes", 8, 128, 1) for strategy in cost_old]
     bench = FakeBench(
         *([], {}, 60_000),
         quick=False, rounds=4, seeds=1, turn=0.1, max_samples=60_000, say=lambda _: None,
@@ -68,14 +68,6 @@ def test_the_table_flags_what_is_below_the_least_ratio():
     assert tables.verdict(entries).startswith(
         "1 of 2 median ratios are below 0.98; the lowest is 0.978"
     )
-
-
-def test_cells_are_all_combinations():
-    assert len(chosen()) == 3 * 2 * 4 * 2 * 2
-    assert chosen(["section"], ["bytes"], [8], [128], [1, 2]) == [
-        Cell("section", "bytes", 8, 128, 1),
-        Cell("section", "bytes", 8, 128, 2),
-    ]
 
 
 def test_two_processes_of_this_version_answer(tmp_path, capsys):

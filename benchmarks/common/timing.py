@@ -27,12 +27,11 @@ def in_turn(
     passes: int,
     *,
     budget: float = float("inf"),
-    at_least: int = 3,
 ) -> list[list[Found]]:
     """Measure every cell once a pass, every second pass backwards.
 
-    No further pass is begun after ``budget`` seconds, once there are ``at_least`` of them. Returned
-    is for each cell what was found in each pass, in the order of the passes.
+    No further pass is begun after ``budget`` seconds, once there are three of them. Returned is for
+    each cell what was found in each pass, in the order of the passes.
     """
     found: list[list[Found]] = [[] for _ in cells]
     begin = time.perf_counter()
@@ -40,7 +39,7 @@ def in_turn(
         order = range(len(cells))
         for k in order if number % 2 == 0 else reversed(order):
             found[k].append(measure(cells[k]))
-        if number + 1 >= at_least and time.perf_counter() - begin > budget:
+        if number >= 2 and time.perf_counter() - begin > budget:
             break
     return found
 

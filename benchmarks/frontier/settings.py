@@ -166,13 +166,13 @@ def trials_of(purpose: str, problem: str, line: str, threads: int) -> list[Trial
     return unpacked(found) if found else []
 
 
-def searched_periods(counts: Iterable[int] = (32, 64)) -> dict[str, Any]:
-    """Return the trials of gradient diversity's search for the least time, for these n.
+def searched_periods() -> dict[str, Any]:
+    """Return the trials of gradient diversity's search for the least time, for n = 32 and 64.
 
     Those at the learning rate and batch size that were chosen.
     """
     searched = {}
-    for n in counts:
+    for n in (32, 64):
         chosen = settings_for("mnist", "gradient_diversity", n, {}, "time")
         fixed = {key: chosen[key] for key in ("learning_rate", "batch_size")}
         trials = [

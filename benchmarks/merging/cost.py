@@ -57,7 +57,6 @@ def measure(
     layer_sizes: Sequence[int] = (784, 128, 10),
     *,
     touched: float | None = None,
-    outer_momentum: float = 0.5,
     workers: int | None = None,
     passes: int = 200,
 ) -> MergeCost:
@@ -75,7 +74,7 @@ def measure(
         touched=touched,
         outer=_core.OuterStep(
             learning_rate=1.0,
-            momentum=outer_momentum if row.cadence == "periodic" else 0.0,
+            momentum=0.5 if row.cadence == "periodic" else 0.0,
             nesterov=False,
         ),
         replicas=threads,

@@ -123,20 +123,15 @@ def times(
     def train(cell: tuple[int, bool]) -> dict[str, Any]:
         n, own_threads = cell
         say(f"time, {n} threads")
+        workers = n if own_threads else None
         history = probe.undisturbed(
             lambda: omp_mlp.train_parallel(
-                data.X,
-                data.y,
-                n,
-                "average",
-                seed=0,
-                workers=n if own_threads else None,
-                **options,
+                data.X, data.y, n, "average", seed=0, workers=workers, **options
             )
         ).history
         return {
             "threads": n,
-            "workers": n if own_threads else "as many as cores",
+            "workers": workers or "as many as cores",
             "train_seconds": float(np.sum(history.train_seconds)),
             "merge_seconds": float(np.sum(history.merge_seconds)),
             "slowest_replica_cpu_seconds": float(np.sum(history.slowest_replica_seconds)),
@@ -144,27 +139,9 @@ def times(
 
     # With one replica both are the same run.
     cells = [(n, own) for n in threads for own in ((True,) if n == 1 else (True, False))]
-    found = dict(
-        zip(
-            cells,
-            timing.in_turn(cells, train, passes, budget=TIMING_BUDGET_SECONDS),
-            strict=True,
-        )
-    )
-
-    def curves(n: int) -> dict[str, list[float]]:
-        own, shared = found[n, True], found.get((n, False), found[n, True])
-        return {
-            "system_threads": [run["train_seconds"] + run["merge_seconds"] for run in own],
-            "core_workers": [run["train_seconds"] + run["merge_seconds"] for run in shared],
-            # Of the runs with a core for each worker: a replica that shares its core with others
-            # finds its weights evicted from the cache, which n cores would spare it.
-            "modelled": [
-                run["slowest_replica_cpu_seconds"] + run["merge_seconds"] for run in shared
-            ],
-        }
-
-    runs = {n: curves(n) for n in threads}
+    passed = timing.in_turn(cells, train, passes, budget=TIMING_BUDGET_SECONDS)
+    found = dict(zip(cells, passed, strict=True))
+    runs = {n: _curves(found[n, True], found.get((n, False), found[n, True])) for n in threads}
     one = runs.get(1)
     return {
         "rows": [
@@ -179,6 +156,21 @@ def times(
             {"threads": n, **{name: timing.ratios(one[name], runs[n][name]) for name in TIMES}}
             for n in threads
         ],
+    }
+
+
+def _curves(
+    own: Sequence[Mapping[str, Any]], shared: Sequence[Mapping[str, Any]]
+) -> dict[str, list[float]]:
+    """Return the seconds of the curves, by trainings with a worker a replica and a worker a core.
+
+    The modelled ones are those of the latter: a replica that shares its core with others finds its
+    weights evicted from the cache, which n cores would spare it.
+    """
+    return {
+        "system_threads": [run["train_seconds"] + run["merge_seconds"] for run in own],
+        "core_workers": [run["train_seconds"] + run["merge_seconds"] for run in shared],
+        "modelled": [run["slowest_replica_cpu_seconds"] + run["merge_seconds"] for run in shared],
     }
 
 

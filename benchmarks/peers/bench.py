@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, median
 from typing import Any, TypeVar
 
+from ..common.machine import usable_cores
 from ..common.process import Process, ProcessError
 from ..common.timing import in_turn, ratios, summarise
 from . import Row, Training, row
@@ -80,10 +81,6 @@ class Entry:
     samples: int | None = None  # of a training; None: as many as fit into a turn
 
 
-def _usable_cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-
-
 @dataclass
 class Bench:
     """Peers' processes, and how often and how long they are measured.
@@ -101,7 +98,7 @@ class Bench:
     max_samples: int  # at most so many a turn
     say: Callable[[str], object]  # is told what goes on
     # Where processes are pinned to; where few are asked for, the last ones are taken.
-    cores: list[int] = field(default_factory=_usable_cores)
+    cores: list[int] = field(default_factory=usable_cores)
     failures: list[str] = field(default_factory=list)  # what peers could not do
     # What the processes said of their libraries, the latter for each number of cores.
     versions: dict[str, str] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from ..common import arguments as reading
@@ -53,13 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     data = images.load(arguments.data, arguments.limit)
-    chosen = cells.chosen(
-        arguments.strategies,
-        arguments.forms,
-        arguments.batch_sizes,
-        arguments.hidden,
-        arguments.workers,
-    )
+    axes = ("strategies", "forms", "batch_sizes", "hidden", "workers")
+    chosen = [cells.Cell(*cell) for cell in product(*(getattr(arguments, axis) for axis in axes))]
     options = {name: getattr(arguments, name) for name in ("pairs", "again", "seconds")}
     about = machine.describe_run(COMMAND, {**options, "data": data.describe()})
     results = Results(arguments.out / "versions.json", about)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 STRATEGIES = ("replica", "section", "synchronous")
 FORMS = ("bytes", "float32")
@@ -33,17 +31,3 @@ class Cell:
             f"{self.strategy}, {self.form}, B {self.batch_size}, {self.hidden} hidden, "
             f"{self.workers} worker" + ("s" if self.workers > 1 else "")
         )
-
-
-def chosen(
-    strategies: Sequence[str] = STRATEGIES,
-    forms: Sequence[str] = FORMS,
-    batch_sizes: Sequence[int] = BATCH_SIZES,
-    hidden: Sequence[int] = HIDDEN,
-    workers: Sequence[int] = WORKERS,
-) -> list[Cell]:
-    """Return all combinations."""
-    return [
-        Cell(*combination)
-        for combination in product(strategies, forms, batch_sizes, hidden, workers)
-    ]
