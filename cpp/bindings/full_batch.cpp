@@ -10,8 +10,8 @@
 
 #include "bindings/names.hpp"
 #include "bindings/network.hpp"
+#include "bindings/observer.hpp"
 #include "bindings/samples.hpp"
-#include "bindings/train.hpp"
 #include "training/full_batch.hpp"
 
 namespace omp_mlp {

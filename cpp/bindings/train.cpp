@@ -1,23 +1,20 @@
 #include "bindings/train.hpp"
 
-#include <pybind11/functional.h>
 #include <pybind11/stl.h>
 
 #include <cstdint>
 #include <exception>
 #include <optional>
-#include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
-#include "bindings/merge.hpp"
 #include "bindings/names.hpp"
 #include "bindings/network.hpp"
-#include "bindings/optimizer.hpp"
+#include "bindings/observer.hpp"
+#include "bindings/options.hpp"
 #include "bindings/ranks.hpp"
 #include "bindings/samples.hpp"
-#include "bindings/structs.hpp"
+#include "bindings/state.hpp"
 #include "training/train.hpp"
 
 namespace omp_mlp {
@@ -25,115 +22,6 @@ namespace omp_mlp {
 using namespace py::literals;
 
 namespace {
-
-void bind_options(py::module_& m) {
-    bind_struct(m, "Period", field("first", &Period::first), field("last", &Period::last));
-    bind_struct(m, "Init", field("rule", &Init::rule), field("first", &Init::first),
-                field("scale", &Init::scale));
-    bind_struct(m, "BatchOptions", field("batch_size", &BatchOptions::batch_size),
-                field("first_layer", &BatchOptions::first_layer),
-                field("bfloat16_forward", &BatchOptions::bfloat16_forward),
-                field("skip_confident", &BatchOptions::skip_confident));
-    bind_struct(
-        m, "MergeOptions", field("every", &MergeOptions::every), field("method", &MergeOptions::method),
-        field("method_options", &MergeOptions::method_options),
-        field("last_method", &MergeOptions::last_method), field("outer", &MergeOptions::outer),
-        field("momentum_follows_rate", &MergeOptions::momentum_follows_rate),
-        field("skip_nonfinite", &MergeOptions::skip_nonfinite), field("state", &MergeOptions::state));
-    bind_struct(m, "AveragingOptions", field("kind", &AveragingOptions::kind),
-                field("span", &AveragingOptions::span));
-    bind_struct(m, "TrainOptions", field("strategy", &TrainOptions::strategy),
-                field("threads", &TrainOptions::threads), field("workers", &TrainOptions::workers),
-                field("epochs", &TrainOptions::epochs), field("batch", &TrainOptions::batch),
-                field("center_inputs", &TrainOptions::center_inputs),
-                field("warmup_samples", &TrainOptions::warmup_samples),
-                field("merge", &TrainOptions::merge), field("averaging", &TrainOptions::averaging),
-                field("optimizer", &TrainOptions::optimizer), field("shuffle", &TrainOptions::shuffle),
-                field("init", &TrainOptions::init), field("shared_start", &TrainOptions::shared_start),
-                field("seed", &TrainOptions::seed), field("dropout", &TrainOptions::dropout),
-                field("keep_replicas", &TrainOptions::keep_replicas));
-}
-
-// ---- States ----------------------------------------------------------------------------------------
-
-py::dict named_arrays(const TrainingState& state) {
-    py::dict arrays;
-    for (const auto& [name, array] : state) {
-        std::visit(
-            [&]<typename T>(const std::vector<T>& values) {
-                arrays[name.c_str()] = Array<T>(std::ssize(values), values.data());
-            },
-            array);
-    }
-    return arrays;
-}
-
-template <typename T>
-bool take_array(const py::handle& array, StateArray& taken) {
-    if (!Array<T>::check_(array)) {
-        return false;
-    }
-    const auto values = py::reinterpret_borrow<Array<T>>(array);
-    taken = std::vector<T>(values.data(), values.data() + values.size());
-    return true;
-}
-
-// Undoes named_arrays().
-TrainingState state_of(const py::dict& arrays) {
-    TrainingState state;
-    for (const auto& [name, array] : arrays) {
-        StateArray& taken = state[name.cast<std::string>()];
-        if (!take_array<float>(array, taken) && !take_array<double>(array, taken) &&
-            !take_array<Index>(array, taken)) {
-            throw py::value_error{"the state's " + name.cast<std::string>() +
-                                  " must be an array of float32, float64 or int64 in C order"};
-        }
-    }
-    return state;
-}
-
-// ---- Callbacks --------------------------------------------------------------------------------------
-
-py::dict named_columns(const RoundReport& report) {
-    py::dict columns("samples"_a = report.samples);
-    for (const HistoryColumn& column : history_columns) {
-        columns[column.name] = report.*column.field;
-    }
-    return columns;
-}
-
-// Calls back into Python from a core that runs without the GIL. True stops the training.
-Observer make_observer(const Network& network, const std::optional<py::function>& after_first_round,
-                       const std::optional<py::function>& after_round,
-                       const std::optional<py::function>& during_round,
-                       const std::optional<py::function>& keep_state) {
-    Observer observer;
-    if (after_first_round) {
-        observer.after_first_round = [&](const Parameters& master) {
-            ask_python([&] {
-                (*after_first_round)(packed(network.shape, master));
-                return false;
-            });
-        };
-    }
-    if (after_round) {
-        observer.after_round = [&](const RoundReport& report, const Parameters& master) {
-            return ask_python([&] {
-                return (*after_round)(named_columns(report), packed(network.shape, master)).cast<bool>();
-            });
-        };
-    }
-    observer.during_round = watch(during_round);
-    if (keep_state) {
-        observer.keep_state = [&](bool is_last, const std::function<TrainingState()>& take) {
-            ask_python([&] {
-                (*keep_state)(is_last, py::cpp_function([&] { return named_arrays(take()); }));
-                return false;
-            });
-        };
-    }
-    return observer;
-}
 
 // ---- What comes back --------------------------------------------------------------------------------
 
@@ -245,17 +133,6 @@ Array<std::int64_t> epoch_order(Index samples, Index replicas, Index replica, In
 }
 
 }  // namespace
-
-std::function<bool(const Progress&)> watch(const std::optional<py::function>& watcher) {
-    return [&watcher](const Progress& progress) {
-        return ask_python([&] {
-            if (PyErr_CheckSignals() != 0) {
-                throw py::error_already_set{};
-            }
-            return watcher && (*watcher)(progress.samples, progress.loss_sum).cast<bool>();
-        });
-    };
-}
 
 void bind_train(py::module_& m) {
     bind_options(m);

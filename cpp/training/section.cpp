@@ -1,55 +1,17 @@
 #include "training/section.hpp"
 
 #include <algorithm>
-#include <array>
-#include <optional>
-#include <type_traits>
+#include <memory>
+#include <vector>
 
 #include "base/clock.hpp"
-#include "network/first_layer.hpp"
 #include "network/loaded_samples.hpp"
 #include "threads/lockstep.hpp"
 #include "training/one_network.hpp"
-#include "training/output_stage.hpp"
+#include "training/section_memory.hpp"
 
 namespace omp_mlp {
 namespace {
-
-// What a section owns of a hidden layer: its units [begin, begin + units) with the weights into them; of the
-// output layer: the weights out of the last hidden layer's units.
-struct Piece {
-    Index begin;
-    Index units;
-    Index fan_in;
-    Index width;  // padded
-    // fan_in rows and then the biases. Where steps are taken in place, narrow output layers are kept transposed
-    // (Kernels::narrow_step): a row for each output, and then the biases.
-    Buffer parameters;
-    Buffer gradient;  // likewise; empty where steps are taken in place
-    std::optional<Stepper> stepper;
-    Units own;  // of the first layer, those of the whole stretch
-    Buffer deltas;
-
-    float* weights() { return parameters.data(); }
-    float* biases() { return parameters.data() + std::ssize(parameters) - width; }
-
-    // Calls add(weights, biases) with where to add the gradient of a batch: the parameters, or their gradient.
-    template <typename Add>
-    void add(const Add& add_to) {
-        if (!stepper) {
-            add_to(weights(), biases());
-            return;
-        }
-        add_to(gradient.data(), gradient.data() + std::ssize(gradient) - width);
-    }
-
-    // Takes the step of the gradient, if steps are not taken in place.
-    void step(double rate, double scale) {
-        if (stepper) {
-            stepper->step(rate, scale, gradient.data(), parameters.data());
-        }
-    }
-};
 
 // Samples that make one visit of the first layer, which all sections read.
 struct Stretch {
@@ -58,212 +20,6 @@ struct Stretch {
 
     std::vector<Index> ids;
     LoadedSamples samples;
-};
-
-// Of `units`, in whole cache lines.
-Block section_of(Index units, Index sections, Index section) {
-    const Block lines = block(padded(units) / cache_line_floats, sections, section);
-    const Index begin = lines.begin * cache_line_floats;
-    return {std::min(begin, units),
-            std::min(lines.size * cache_line_floats, std::max<Index>(units - begin, 0))};
-}
-
-struct Section {
-    // `stretch`: samples that make one visit of the first layer.
-    Section(const OneNetworkTask& task, Index stretch, Index own_number, const Parameters& start)
-        : number{own_number},
-          is_narrow{steps_in_place(task.options.optimizer) &&
-                    task.network.shape.outputs() <= most_narrow},
-          outputs{task.network, task.batch_size, task.options.batch.skip_confident},
-          no_bias(static_cast<std::size_t>(task.network.shape.layers().back().stride)) {
-        const auto& layers = task.network.shape.layers();
-        for (std::size_t l = 0; l < layers.size(); ++l) {
-            const bool last = l + 1 == layers.size();
-            const Block own =
-                section_of(last ? layers[l].fan_in : layers[l].fan_out, task.threads(), number);
-            Piece piece{.begin = own.begin,
-                        .units = own.size,
-                        .fan_in = last ? own.size : layers[l].fan_in,
-                        .width = last ? layers[l].stride : padded(own.size),
-                        .parameters = {},
-                        .gradient = {},
-                        .stepper = {},
-                        .own = {},
-                        .deltas = {}};
-            const Index weights =
-                last && is_narrow ? layers[l].fan_out * padded(own.size) : piece.fan_in * piece.width;
-            piece.parameters.resize(static_cast<std::size_t>(weights + piece.width));
-            if (!steps_in_place(task.options.optimizer)) {
-                piece.gradient.resize(piece.parameters.size());
-                piece.stepper.emplace(task.options.optimizer,
-                                      std::vector<Run>{{.size = weights, .fan_in = layers[l].fan_in},
-                                                       {.size = piece.width, .fan_in = 0}});
-            }
-            if (!last) {
-                const Index rows = l == 0 ? stretch : task.batch_size;
-                piece.own = Units{task.network.activation, rows, own.size, task.dropout().rate(l)};
-                piece.deltas.resize(static_cast<std::size_t>(rows * piece.width));
-            }
-            if (l > 0 || task.reading == Reading::dense) {
-                product_memory.make_room(l == 0 ? stretch : task.batch_size, piece.fan_in, piece.width);
-            }
-            pieces.push_back(std::move(piece));
-            // What this layer's deltas add to those below, for all units below.
-            const bool inner = l > 0 && !last && own.size > 0;
-            below.emplace_back(inner ? static_cast<std::size_t>(task.batch_size * layers[l - 1].stride)
-                                     : 0);
-        }
-        if (task.has_shift()) {
-            shift.resize(static_cast<std::size_t>(pieces.front().width));
-        }
-        if (task.takes_means_off()) {
-            raw_biases.resize(static_cast<std::size_t>(pieces.front().width));
-        }
-        for (Buffer& part : parts) {
-            part.resize(static_cast<std::size_t>(task.batch_size * layers.back().stride));
-        }
-        if (stretch > task.batch_size) {
-            own_products.resize(static_cast<std::size_t>(MarkedRows::most * MarkedRows::most));
-            products.resize(own_products.size());
-        }
-        read(task.network.shape, start, {});
-    }
-
-    // Takes over what is the section's.
-    void read(const Shape& shape, const Parameters& parameters, std::span<const float> all_shifts) {
-        if (!all_shifts.empty()) {
-            std::copy_n(all_shifts.begin() + pieces.front().begin, pieces.front().units, shift.begin());
-        }
-        for_each_row(shape, parameters.flat().data(), own_parameters, from_flat);
-    }
-
-    // The first layer, or its gradient.
-    template <typename Float>
-    FirstWeights<Float> first(Float* weights, Float* biases) {
-        return {weights, biases, shift.empty() ? nullptr : shift.data(),
-                raw_biases.empty() ? nullptr : raw_biases.data(), pieces.front().width};
-    }
-
-    void collect(const Shape& shape, Parameters& parameters, std::span<float> all_shifts) {
-        std::copy_n(shift.begin(), all_shifts.empty() ? 0 : pieces.front().units,
-                    all_shifts.begin() + (all_shifts.empty() ? 0 : pieces.front().begin));
-        for_each_row(shape, parameters.flat().data(), own_parameters, to_flat);
-    }
-
-    // What the steppers remember.
-    void copy_slots(const Shape& shape, SlotCopy way, OptimizerSlots& whole) {
-        for (std::size_t s = 0; s < whole.slots.size(); ++s) {
-            const auto own = [&, slot = static_cast<Index>(s)](Piece& piece) {
-                // Every piece has a stepper where one piece has one.
-                // NOLINTNEXTLINE(bugprone-unchecked-optional-access)
-                float* values = piece.stepper->state.values.data();
-                const Index weights = std::ssize(piece.parameters) - piece.width;
-                return Rows{.weights = values + slot * weights,
-                            .biases = values + std::ssize(whole.slots) * weights + slot * piece.width};
-            };
-            float* flat = whole.slots[s].flat().data();
-            if (way == SlotCopy::to_slots) {
-                for_each_row(shape, flat, own, to_flat);
-            } else {
-                for_each_row<const float>(shape, flat, own, from_flat);
-            }
-        }
-        for (Piece& piece : pieces) {
-            // Pieces without units take no steps.
-            if (way == SlotCopy::from_slots || piece.units > 0) {
-                copy_steps(way, whole,
-                           piece.stepper->state);  // NOLINT(bugprone-unchecked-optional-access)
-            }
-        }
-    }
-
-    // The sum of squares of the gradient of what is the section's. All have the output biases; they are the
-    // first one's.
-    double measure_gradient() {
-        double sum = 0.0;
-        for (Piece& piece : pieces) {
-            const bool has_biases = number == 0 || &piece != &pieces.back();
-            const Index size = std::ssize(piece.gradient) - (has_biases ? 0 : piece.width);
-            sum += piece.units > 0 ? omp_mlp::squared_norm(piece.gradient.data(), size) : 0.0;
-        }
-        return sum;
-    }
-
-    void step(double rate, double scale) {
-        for (Piece& piece : pieces) {
-            if (piece.units > 0) {
-                piece.step(rate, scale);
-            }
-        }
-    }
-
-    Index number;
-    bool is_narrow;
-    std::vector<Piece> pieces;
-    std::vector<Buffer> below;
-    Buffer shift;       // s of centering.hpp, of the own units
-    Buffer raw_biases;  // as FirstWeights has them
-    FirstScratch scratch;
-    OutputStage outputs;
-    ProductMemory product_memory;
-    Buffer no_bias;
-    // The own part of the outputs' z; two, in turn, for a section may be one batch ahead of another that
-    // still reads.
-    std::array<Buffer, 2> parts;
-    // Products of a stretch's samples: the own columns' part, for all to read, and the sum of all parts.
-    Buffer own_products;
-    Buffer products;
-    double squared_norm = 0.0;  // of the own gradient, for all to read
-
-private:
-    // Rows of a piece, of its parameters or of a number of each of them.
-    struct Rows {
-        float* weights;
-        float* biases;
-    };
-
-    static Rows own_parameters(Piece& piece) { return {piece.weights(), piece.biases()}; }
-
-    static void from_flat(float* own, const float* flat, Index count, Index step) {
-        for (Index j = 0; j < count; ++j) {
-            own[j * step] = flat[j];
-        }
-    }
-    static void to_flat(const float* own, float* flat, Index count, Index step) {
-        for (Index j = 0; j < count; ++j) {
-            flat[j] = own[j * step];
-        }
-    }
-
-    // Calls fn(own, flat, count, step) for every row of weights and biases that is the section's: entry j of
-    // the row is own[j * step] and flat[j]. `rows` are those of a piece, and `all` those of the whole
-    // network. All sections have the output biases, and alike; in `all` that is written, they are the first
-    // one's.
-    template <typename Float, typename Own, typename Fn>
-    void for_each_row(const Shape& shape, Float* all, const Own& rows, const Fn& fn) {
-        for (std::size_t l = 0; l < pieces.size(); ++l) {
-            Float* flat = all + shape[l].begin;
-            Float* biases = flat + shape[l].fan_in * shape[l].stride;
-            const Piece& piece = pieces[l];
-            const Rows own = rows(pieces[l]);
-            if (l + 1 < pieces.size()) {
-                for (Index k = 0; k < piece.fan_in; ++k) {
-                    fn(own.weights + k * piece.width, flat + k * shape[l].stride + piece.begin,
-                       piece.units, Index{1});
-                }
-                fn(own.biases, biases + piece.begin, piece.units, Index{1});
-                continue;
-            }
-            for (Index k = 0; k < piece.units; ++k) {
-                fn(own.weights + (is_narrow ? k : k * piece.width),
-                   flat + (piece.begin + k) * piece.width, shape[l].fan_out,
-                   is_narrow ? padded(piece.units) : 1);
-            }
-            if (number == 0 || std::is_const_v<Float>) {
-                fn(own.biases, biases, shape[l].fan_out, Index{1});
-            }
-        }
-    }
 };
 
 class Sections final : public InLockstep {
@@ -338,33 +94,15 @@ private:
         };
         Reporter reporter{heartbeat, task().network.shape.size()};
 
-        self.run([&] { each([&](Index i, Section& /*section*/) { read(order, 0, i); }); });
-        if (!self.meet()) {
+        if (!begin_epoch(self, each, order)) {
             return;
-        }
-        if (stretch_ > task().batch_size) {
-            self.run([&] { each([&](Index i, Section& section) { multiply(0, i, section); }); });
-            if (!self.meet()) {
-                return;
-            }
         }
         std::size_t parity = 0;
         for (Index t = 0, begin = 0; begin < size; ++t, begin += stretch_) {
             Stretch& stretch = slot(t);
             const Index loaded = samples_in(t);
             const bool is_last = begin + stretch_ >= size;
-            self.run([&] {
-                each([&](Index /*i*/, Section& section) {
-                    if (loaded > task().batch_size) {
-                        sum_products(section, stretch, loaded);
-                    }
-                    if (Piece& piece = section.pieces.front(); piece.units > 0) {
-                        first_forward(task().kernels, stretch.samples, 0, loaded,
-                                      section.first<const float>(piece.weights(), piece.biases()),
-                                      piece.own.row(0), section.product_memory.scratch());
-                    }
-                });
-            });
+            begin_stretch(self, each, stretch, loaded);
             for (Index first = 0; first < loaded; first += task().batch_size, parity ^= 1U) {
                 const Index samples = std::min(task().batch_size, loaded - first);
                 const Batch batch{
@@ -399,6 +137,37 @@ private:
                 }
             });
         }
+    }
+
+    // Loads the first stretch. Returns whether to go on.
+    template <typename Each>
+    bool begin_epoch(Lockstep::Member& self, const Each& each, const Shard::Epoch& order) {
+        self.run([&] { each([&](Index i, Section& /*section*/) { read(order, 0, i); }); });
+        if (!self.meet()) {
+            return false;
+        }
+        if (stretch_ <= task().batch_size) {
+            return true;
+        }
+        self.run([&] { each([&](Index i, Section& section) { multiply(0, i, section); }); });
+        return self.meet();
+    }
+
+    // The first layer's forward pass of all samples of a stretch.
+    template <typename Each>
+    void begin_stretch(Lockstep::Member& self, const Each& each, const Stretch& stretch, Index loaded) {
+        self.run([&] {
+            each([&](Index /*i*/, Section& section) {
+                if (loaded > task().batch_size) {
+                    sum_products(section, stretch, loaded);
+                }
+                if (Piece& piece = section.pieces.front(); piece.units > 0) {
+                    first_forward(task().kernels, stretch.samples, 0, loaded,
+                                  section.first<const float>(piece.weights(), piece.biases()),
+                                  piece.own.row(0), section.product_memory.scratch());
+                }
+            });
+        });
     }
 
     // The gradient of the first layer, and the steps of all layers where they are not taken in place. Returns
