@@ -149,6 +149,16 @@ def test_units_that_are_dead(strategy):
     assert "'relu' has no slope there, in almost all of 300 rows" in message
 
 
+@pytest.mark.parametrize("merge", ["weight_matching", "ensemble"])
+def test_the_first_round_of_a_merge_in_python(merge):
+    options = {"merge": merge, "learning_rate": 0.0}
+    assert messages(X, LABELS, **options) == []
+    (message,) = messages(1000 * X, LABELS, **options)
+    said = re.match(r"after the merge, the loss is (\S+), and that of .* is (\S+)\.", message)
+    start = fixed.train_parallel(1000 * X, LABELS, 2, epochs=0)
+    assert float(said[1]) == pytest.approx(start.evaluate(1000 * X[::2], LABELS[::2])[0], rel=5e-3)
+
+
 def test_units_that_are_saturated():
     (message,) = messages(
         X, LABELS, activation="tanh", init_scale=1e6, learning_rate=0.0, loss="squared_error"

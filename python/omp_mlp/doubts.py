@@ -111,11 +111,13 @@ def _evenly(n_samples: int, most: int) -> npt.NDArray[np.int64]:
 # ---------------------------------------------------------------------------- after the first round
 
 
-def warn_of_first_round(model: Model, inputs: Inputs, targets: Targets, loss: LossKind) -> None:
+def warn_of_first_round(
+    model: Model, inputs: Inputs, targets: Targets, loss: LossKind, when: str
+) -> None:
     """Warn if the network of the first round answers absurdly, or has no unit left that learns.
 
     The network and the data are in the units of the training. Up to 512 rows are looked at. Fewer
-    than 16 rows tell nothing.
+    than 16 rows tell nothing. ``when``: which round that was, in words.
     """
     if inputs.n_samples < _FEWEST:
         return
@@ -129,7 +131,7 @@ def warn_of_first_round(model: Model, inputs: Inputs, targets: Targets, loss: Lo
     factor = _ABSURD**2 if loss.name == "squared_error" else _ABSURD
     if found > factor * constant > 0:
         warn(
-            f"after the first round, the loss is {found:.3g}, and that of one answer for all rows "
+            f"{when}, the loss is {found:.3g}, and that of one answer for all rows "
             f"is {constant:.3g}. Steps are too long, or X or y has values that are too large: a "
             "smaller learning_rate helps, or scale_inputs='auto' and scale_targets='auto'",
             SettingsWarning,
@@ -137,7 +139,7 @@ def warn_of_first_round(model: Model, inputs: Inputs, targets: Targets, loss: Lo
     for layer, of_layer in enumerate(hidden):
         if _learns_nothing(model.activation, of_layer):
             warn(
-                f"after the first round, all {of_layer.shape[1]} units of hidden layer {layer} are "
+                f"{when}, all {of_layer.shape[1]} units of hidden layer {layer} are "
                 f"dead or saturated: {model.activation!r} has no slope there, in almost all of "
                 f"{len(of_layer)} rows, so that they learn nothing. A smaller learning_rate or "
                 "init_scale helps, or scale_inputs='auto'",

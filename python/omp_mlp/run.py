@@ -64,8 +64,8 @@ class Run:
             judge=judge,
             loss_unit=self._loss_unit(),
             network=lambda packed: self._as_given(packed.copy()),
-            # What Python merges is no network of its own in the core, and a rank has a part of the
-            # rows alone.
+            # What Python merges is no network of the core, and is judged when it is merged. A rank
+            # has a part of the rows alone.
             judge_first=(
                 None if options.merges_in_python or self.plan.ranks else self._judge_first_round
             ),
@@ -113,8 +113,10 @@ class Run:
             warn_of_scales(inputs, None if columns is None else columns.input_names)
 
     def _judge_first_round(self, packed: FloatArray) -> None:
-        model = self.plan.network.model(packed)
-        warn_of_first_round(model, self.data.inputs, self.data.targets, self.plan.loss)
+        self._doubt(self.plan.network.model(packed), "after the first round")
+
+    def _doubt(self, model: Model, when: str) -> None:
+        warn_of_first_round(model, self.data.inputs, self.data.targets, self.plan.loss, when)
 
     def _history(self, columns: dict[str, Any], watcher: Watcher, judge: Judge | None) -> History:
         columns["loss"] *= self._loss_unit()
@@ -284,6 +286,9 @@ class Run:
         left_out = {replica for _, replica in skipped}
         merged = self._merged(base, [one for i, one in enumerate(replicas) if i not in left_out])
         columns["merge_seconds"][-1] += time.perf_counter() - began
+        if self.plan.ranks is None:
+            first = merged.models[0] if isinstance(merged, Ensemble) else merged
+            self._doubt(first, "after the merge")
         watcher.merged(
             int(columns["samples"][-1]),
             float(columns["loss"][-1]),
