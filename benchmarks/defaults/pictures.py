@@ -49,7 +49,7 @@ def _differences(
     caption(
         fig,
         f"Distance to {called}",
-        "To the right of the line omp_mlp is better. Means over the seeds, on held-out rows.",
+        f"To the right of the line, the score is above that of {called}. Means over the seeds.",
         [f"Differences below {_FLOOR:g} and diverged trainings stand at {_FLOOR:g}. {machine}"],
         ax,
     )
