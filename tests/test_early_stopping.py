@@ -99,6 +99,50 @@ def test_held_out_rows_take_no_part_in_the_scales(convert, regression):
     assert model.history.validation_loss.tolist() == expected.history.validation_loss.tolist()
 
 
+def test_held_out_rows_take_no_part_in_labels_and_medians():
+    pandas = pytest.importorskip("pandas")
+    kept, held = split(read_targets(Y, 90), 90, 0.2, seed=1)
+    size, text = RNG.normal(size=90), np.array(["a", "b", "c"])[np.arange(90) % 3]
+    size[kept[:5]] = np.nan
+    size[held[1:]] = 50.0
+    text[held[:2]] = "new"
+    late = RNG.normal(size=90)
+    late[held[0]] = np.nan
+    table = pandas.DataFrame({"size": size, "text": text, "late": late})
+    options = {**OPTIONS, "epochs": 3, "learning_rate": 0.01, "early_stopping": True}
+    options["scale_inputs"] = "auto"
+    model = fixed.train_parallel(table, Y, 2, validation_fraction=0.2, **options)
+    assert model.columns.encodings[0].median == np.median(size[kept[5:]])
+    assert model.columns.encodings[1].labels == ("a", "b", "c")
+    assert model.columns.encodings[2].median == np.median(late[kept])
+    encoded = model.columns.read(table)
+    assert not encoded[held[:2], 2:5].any()
+    expected = fixed.train_parallel(
+        encoded[kept], Y[kept], 2, validation_data=(encoded[held], Y[held]), **options
+    )
+    np.testing.assert_array_equal(model.weights[0], expected.weights[0])
+    assert model.history.validation_loss.tolist() == expected.history.validation_loss.tolist()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_held_out_rows_take_no_part_in_balanced_weights(weighted):
+    kept, held = split(read_targets(Y, 90), 90, 0.3, seed=1)
+    weight = RNG.random(90) if weighted else None
+    options = {**OPTIONS, "epochs": 3, "learning_rate": 0.01, "early_stopping": True}
+    model = fixed.train_parallel(
+        X, Y, 2, validation_fraction=0.3, class_weight="balanced", sample_weight=weight, **options
+    )
+    rows = np.bincount(Y[kept])
+    balanced = (len(kept) / (2 * rows))[Y[kept]].astype(np.float32)
+    assert not np.array_equal(balanced, (90 / (2 * np.bincount(Y)))[Y[kept]].astype(np.float32))
+    expected = fixed.train_parallel(
+        X[kept], Y[kept], 2, validation_data=(X[held], Y[held]), **options,
+        sample_weight=balanced if weight is None else weight[kept].astype(np.float32) * balanced,
+    )  # fmt: skip
+    for got, wanted in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
 def test_what_an_image_is_depends_on_all_rows():
     pixels = (RNG.random((90, 6)) < 0.4) * RNG.integers(100, 256, size=(90, 6)).astype(float)
     kept, held = split(read_targets(Y, 90), 90, 0.2, seed=1)

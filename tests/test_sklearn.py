@@ -464,6 +464,11 @@ def test_weights_count_by_their_ratios():
     assert same(by_class.model_, OmpMLPClassifier(**QUICK).fit(X, LABELS, weight * of_class).model_)
     balanced = OmpMLPClassifier(**QUICK, class_weight="balanced").fit(X, LABELS)
     assert not same(balanced.model_, equal.model_)
+    stops = {"early_stopping": True, "validation_fraction": 0.3}
+    stopped = OmpMLPClassifier(**{**QUICK, **stops}, class_weight="balanced").fit(X, LABELS)
+    options = {**TRAINED, **stops, "learning_rate_schedule": "linear", "patience": 1000}
+    model = omp_mlp.train_parallel(X, LABELS, 2, **options, class_weight="balanced")
+    assert same(stopped.model_, model)
     with pytest.raises(ValueError, match="got zero for every sample"):
         OmpMLPClassifier().fit(X, LABELS, np.zeros(120))
 

@@ -64,7 +64,8 @@ def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = No
     ``gather``: from all processes that have rows of X and y, which may be none here. All then read
     theirs alike, and no rows are held out.
     """
-    X, columns = _read_columns(options, X)
+    given = X
+    X, columns = _read_columns(options, given)
     y = as_target(y, "y")
     workers = effective_workers(options.workers, options.threads)
     holds_out = options.early_stopping and options.validation_data is None
@@ -82,11 +83,15 @@ def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = No
             "forward_precision='bfloat16' goes with X as an array; got a sparse matrix"
         )
     targets = _read_y(options, y, rows.shape[0], gather or alone)
-    weight = _read_weight(options, targets, rows.shape[0], gather or alone)
     kept = held = None
     if holds_out:
+        # Nothing but the rows to train on decides what the network makes of X and y.
         kept, held = split(targets, rows.shape[0], options.validation_fraction, options.seed)
         targets = _without_held(options, y, targets, kept)
+        if columns is not None and columns.encodings is not None:
+            X, columns = _read_columns(options, given, kept)
+            rows = read_rows(X, n_features=_columns_of(options.scale_inputs))
+    weight = _read_weight(options, targets, rows.shape[0], kept, gather or alone)
     inputs = read_inputs(
         rows,
         for_training=True,
@@ -102,7 +107,7 @@ def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = No
     data = TrainingData(
         inputs.take(kept, for_training=True),
         targets.take(kept),
-        None if weight is None else weight[kept],
+        weight,
         Validation(inputs.take(held), targets.take(held)),
         columns,
     )
@@ -152,20 +157,29 @@ def _without_held(
 
 
 def _read_weight(
-    options: Options, targets: Targets, n_samples: int, gather: Gather
+    options: Options,
+    targets: Targets,
+    n_samples: int,
+    kept: npt.NDArray[np.int64] | None,
+    gather: Gather,
 ) -> FloatArray | None:
+    """Return the weights of the rows to train on; ``kept``: None if these are all."""
     weight = read_sample_weight(options.sample_weight, n_samples)
+    if kept is not None:
+        weight, targets = None if weight is None else weight[kept], targets.take(kept)
     if options.class_weight is None:
         return weight
     of_classes = read_class_weight(options.class_weight, targets, gather)
     return of_classes if weight is None else weight * of_classes
 
 
-def _read_columns(options: Options, X: Matrix) -> tuple[Any, Columns | None]:
-    """Return X as the network reads it, and what is known of its columns."""
+def _read_columns(
+    options: Options, X: Matrix, rows: npt.NDArray[np.int64] | None = None
+) -> tuple[Any, Columns | None]:
+    """Return X as the network reads it, and what is known of its columns from some rows or all."""
     if isinstance(options.init, Model) and options.init.columns is not None:
         return options.init.columns.read(X), options.init.columns
-    return find_columns(X, encodes=options.categorical_features is not None)
+    return find_columns(X, encodes=options.categorical_features is not None, rows=rows)
 
 
 def _scaling_of(option: Scaling | str | bool) -> Scaling | str | None:

@@ -203,11 +203,17 @@ class Columns:
         )
 
 
-def find_columns(X: Any, *, encodes: bool, name: str = "X") -> tuple[Any, Columns | None]:  # noqa: ANN401
+def find_columns(
+    X: Any,  # noqa: ANN401
+    *,
+    encodes: bool,
+    name: str = "X",
+    rows: npt.NDArray[np.int64] | None = None,
+) -> tuple[Any, Columns | None]:
     """Return X as a network reads it, and what is known of its columns; None if X is no table.
 
     ``encodes``: text and categories become inputs of 0 and 1, and missing numbers their median.
-    Without it, they are errors.
+    Without it, they are errors. ``rows``: those that labels and medians are found in; None: all.
     """
     if not is_frame(X):
         return X, None
@@ -218,7 +224,7 @@ def find_columns(X: Any, *, encodes: bool, name: str = "X") -> tuple[Any, Column
     names = _checked_names([column.name for column in columns], name)
     if not encodes or all(one.is_number and not one.missing.any() for one in columns):
         return matrix_of(columns, name), Columns(names)
-    encodings = tuple(_find_encoding(column, name) for column in columns)
+    encodings = tuple(_find_encoding(column, name, rows) for column in columns)
     return _encoded(columns, encodings, name), Columns(names, encodings)
 
 
@@ -236,14 +242,15 @@ def _checked_names(names: Sequence[object], name: str) -> tuple[str, ...] | None
     return tuple(map(str, names))
 
 
-def _find_encoding(column: Column, name: str) -> Encoding:
+def _find_encoding(column: Column, name: str, rows: npt.NDArray[np.int64] | None) -> Encoding:
+    values = column.values if rows is None else column.values[rows]
     if column.is_number:
-        missing = column.missing
-        if not missing.any():
+        # A number that is missing in another row needs a median, too.
+        if not column.missing.any():
             return Encoding()
-        known = column.values[~missing]
+        known = values[~np.isnan(values)]
         return Encoding(median=float(np.median(known)) if len(known) else 0.0)
-    labels = {value for value in column.values.tolist() if value is not None}
+    labels = {value for value in values.tolist() if value is not None}
     strangers = {type(one).__name__ for one in labels if not isinstance(one, _TYPES_OF_LABELS)}
     if strangers:
         raise TypeError(

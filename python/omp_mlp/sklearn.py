@@ -828,8 +828,11 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         if X_val is not None:
             X_val, y_val = self._checked_data(X_val, y_val, reset=False, numeric=False)
             validation = X_val, self._labels(y_val)
-        weight = self._class_weights(labels, _weights(sample_weight, rows.shape[0]))
-        self._fit(rows, labels, weight, validation, task="classes", class_weight=None)
+        weight, class_weight = _weights(sample_weight, rows.shape[0]), self.class_weight
+        if not (self.early_stopping and isinstance(class_weight, str)):
+            # Else the classes are counted once it is known which rows are held out.
+            weight, class_weight = self._class_weights(labels, weight), None
+        self._fit(rows, labels, weight, validation, task="classes", class_weight=class_weight)
         if known is None:
             self.classes_ = self._classes_of(y)
         return self

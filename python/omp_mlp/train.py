@@ -468,8 +468,9 @@ def train_parallel(
     class_weight : mapping, "balanced" or None, default None
         Factors of the samples' losses by their class, on top of ``sample_weight``. A mapping has
         weights by labels; classes that it does not name have weight 1. "balanced" weighs a class by
-        n_samples / (n_classes * samples of the class), as scikit-learn. Rows that are held out
-        count. It does not change losses and scores on validation data.
+        n_samples / (n_classes * samples of the class), as scikit-learn. Rows that
+        ``early_stopping`` holds out do not count. It does not change losses and scores on
+        validation data.
     validation_data : tuple (X, y), optional
         The history has the master's loss and score on these data, after the rounds that
         ``validate_every`` names.
