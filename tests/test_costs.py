@@ -152,6 +152,26 @@ def test_cluster_by_hand() -> None:
     assert Cluster.ethernet(10).bandwidth == 1.25e9
 
 
+def test_cluster_of_several_cores_by_hand() -> None:
+    # Eight replicas on four nodes: two levels. A node merges two replicas in 3 sizes / bandwidth.
+    nodes = Cluster(latency=1e-3, bandwidth=1e6, cores=2, all_reduce="halving")
+    about: dict[str, Any] = {"costs": SLOW, "cluster": nodes}
+    found = predict((3, 20, 10), 80, 1, 8, "replica", 2, merge_ranks_every=2, **about)
+    own = SLOW.merge(2, 1664, crowd=1.0)
+    assert found.compute == pytest.approx(10 * 2304e-6)
+    assert found.synchronise == pytest.approx(2 * 2.664e-3)
+    # Five merges; after the second, the fourth and the last, the nodes merge.
+    halving = 2 * 2 * 1e-3 + 3 / 4 * (2 * 1.664e-3 + 1.664e-3)
+    assert found.merge == pytest.approx(5 * own + 3 * halving)
+    flat = predict((3, 20, 10), 80, 1, 8, "replica", 2, **about)
+    assert flat.merge == pytest.approx(5 * (own + halving))
+    assert "2 cores a node" in str(flat.assumptions)
+    with pytest.raises(ValueError, match="predicted for nodes of one core; got 2"):
+        predict((3, 20, 10), 80, 1, 8, "section", **about)
+    with pytest.raises(ValueError, match="all_reduce must be"):
+        Cluster(1.0, 1.0, all_reduce="ring")
+
+
 def test_rates_are_interpolated_in_logarithms() -> None:
     table = ((1e9, 4e9), (4e9, 16e9))
     known = Costs(

@@ -82,6 +82,7 @@ def predict(
     costs: Costs | None = None,
     cores: int | None = None,
     cluster: Cluster | None = None,
+    merge_ranks_every: int = 1,
 ) -> Prediction:
     """Predict how long a training takes.
 
@@ -103,7 +104,10 @@ def predict(
     cores : int, optional
         Cores of the machine. Default: those that ``costs`` were measured on.
     cluster : Cluster, optional
-        Predict for ``threads`` nodes of one core each, in place of one machine.
+        Predict for ``threads`` replicas on nodes that are joined by a network, in place of one
+        machine: a node of the cluster has a replica on each of its cores.
+    merge_ranks_every : int, default 1
+        With a cluster, the merges of each node from one merge of the nodes to the next.
 
     Returns
     -------
@@ -121,6 +125,7 @@ def predict(
         costs=calibrate() if costs is None else costs,
         cores=cores,
         cluster=cluster,
+        merge_ranks_every=merge_ranks_every,
     )
 
 

@@ -38,14 +38,22 @@ seconds. A training takes::
 - x are the floats of a sample that a thread reads for all threads: a dense row, or the nonzeros.
   Units are those of all layers.
 
-A cluster (:class:`Cluster`) has P nodes. With L = ceil(log2 P), messages of alpha + bytes beta
-seconds, and gamma seconds to add a weight, a training takes::
+A cluster (:class:`Cluster`) has P nodes of one core. With L = ceil(log2 P), messages of alpha +
+bytes beta seconds, and gamma seconds to add a weight, a training takes::
 
     replica       E ceil(N/P) t + L (alpha + b W beta) + M L (2 alpha + 2 b W beta + W gamma)
     section       E N t' + E ceil(N/B) 2 hidden layers L alpha + E N bytes beta, of which each
                     sample has 2 (P-1)/P b for each unit of the hidden layers but the last, and
                     2 L b for each output
     synchronous   E N/B ceil(B/P) t + E ceil(N/B) L (2 alpha + 2 b W beta + W gamma)
+
+With c cores a node, there are R = ceil(P / c) nodes, and L = ceil(log2 R). In each of the M merges,
+a node merges its replicas as one machine does. Every K-th merge, the nodes merge. The tree can give
+way to recursive halving and doubling (Thakur, Rabenseifner & Gropp 2005), by which MPI adds up long
+messages::
+
+    tree          L (2 alpha + 2 b W beta + W gamma)
+    halving       2 L alpha + (R-1)/R (2 b W beta + W gamma)
 """
 
 from __future__ import annotations
@@ -312,7 +320,7 @@ def _in_logarithms(x: float, known: Sequence[float], values: Sequence[float]) ->
 
 @dataclass(frozen=True)
 class Cluster:
-    """Nodes of one core each, joined by a network.
+    """Nodes that are joined by a network.
 
     Attributes
     ----------
@@ -320,15 +328,42 @@ class Cluster:
         Seconds until the shortest message arrives.
     bandwidth : float
         Bytes/s of a link.
+    cores : int
+        Cores of a node. More than one goes with replicas alone.
+    all_reduce : {"tree", "halving"}
+        How the nodes add up their weights: up and down a binary tree, or by recursive halving and
+        doubling, as MPI does with long messages.
     """
 
     latency: float
     bandwidth: float
+    cores: int = 1
+    all_reduce: str = "tree"
+
+    def __post_init__(self) -> None:
+        """Check what no type says."""
+        checks.integer("cores", self.cores, 1)
+        checks.choice("all_reduce", self.all_reduce, ("tree", "halving"))
 
     @classmethod
-    def ethernet(cls, gigabits: float, latency: float = 50e-6) -> Cluster:
+    def ethernet(
+        cls, gigabits: float, latency: float = 50e-6, *, cores: int = 1, all_reduce: str = "tree"
+    ) -> Cluster:
         """Return a cluster with links of ``gigabits`` Gbit/s."""
-        return cls(latency, gigabits * 1e9 / 8)
+        return cls(latency, gigabits * 1e9 / 8, cores, all_reduce)
+
+    def nodes(self, threads: int) -> int:
+        """Return how many nodes so many threads are on."""
+        return -(-threads // self.cores)
+
+    def add_up(self, size: float, threads: int, adds: float) -> float:
+        """Return the seconds to add up ``size`` bytes of each node; to add once takes ``adds``."""
+        nodes = self.nodes(threads)
+        levels = (nodes - 1).bit_length()
+        if self.all_reduce == "tree":
+            return levels * (2 * (self.latency + size / self.bandwidth) + adds)
+        others = (nodes - 1) / nodes
+        return 2 * levels * self.latency + others * (2 * size / self.bandwidth + adds)
 
 
 @dataclass(frozen=True)
@@ -417,6 +452,7 @@ def predict(
     costs: Costs,
     cores: int | None = None,
     cluster: Cluster | None = None,
+    merge_ranks_every: int = 1,
 ) -> Prediction:
     """Predict how long a training takes; :func:`omp_mlp.costs.predict` has the parameters."""
     n_samples = checks.integer("n_samples", n_samples, 1)
@@ -427,8 +463,14 @@ def predict(
     if density is not None:
         density = checks.real("density", density, 0.0)
     cores = costs.cores if cores is None else checks.integer("cores", cores, 1)
+    every = checks.integer("merge_ranks_every", merge_ranks_every, 1)
     if cluster is not None:
         cores = threads
+        if cluster.cores > 1 and strategy not in ("replica", "pattern"):
+            raise ValueError(
+                f"strategy={strategy!r} is predicted for nodes of one core; got {cluster.cores}"
+            )
+    busy = min(threads, cluster.cores if cluster else cores) - 1
     task = _Task(
         whole=work(network, density=density),
         section=work(network, density=density, sections=threads),
@@ -440,15 +482,15 @@ def predict(
         density=density,
         costs=costs,
         cores=cores,
-        crowd=0.0 if cluster else (min(threads, cores) - 1) / max(cores - 1, 1),
+        crowd=busy / max((cluster.cores if cluster else cores) - 1, 1),
     )
     if strategy == "replica":
         count = merges(
             network, n_samples, epochs, threads, merge_every, batch_size=batch, density=density
         )
-        parts = _replica(task, count, cluster)
+        parts = _replica(task, count, cluster, every)
     elif strategy == "pattern":
-        parts = _replica(task, epochs, cluster)
+        parts = _replica(task, epochs, cluster, every)
     elif strategy == "hogwild":
         if cluster is not None:
             raise ValueError("strategy='hogwild' needs one memory; got a cluster")
@@ -567,7 +609,9 @@ def _hogwild(task: _Task) -> tuple[float, float, float]:
     return task.turns * compute, 0.0, 0.0
 
 
-def _replica(task: _Task, count: int, cluster: Cluster | None) -> tuple[float, float, float]:
+def _replica(
+    task: _Task, count: int, cluster: Cluster | None, every: int
+) -> tuple[float, float, float]:
     costs, size = task.costs, task.whole.size
     shard = -(-task.samples // task.threads)
     sample = task.sample("replica", task.whole, min(task.batch, shard))
@@ -576,8 +620,11 @@ def _replica(task: _Task, count: int, cluster: Cluster | None) -> tuple[float, f
     if cluster is None:
         return compute, 0.0, count * costs.merge(task.threads, size, crowd=task.crowd)
     message = cluster.latency + size / cluster.bandwidth
-    adds = size / costs.memory[0][-1]
-    return compute, task.levels * message, count * task.levels * (2 * message + adds)
+    levels = (cluster.nodes(task.threads) - 1).bit_length()
+    merge = -(-count // every) * cluster.add_up(size, task.threads, size / costs.memory[0][-1])
+    if cluster.cores > 1:
+        merge += count * costs.merge(min(task.threads, cluster.cores), size, crowd=task.crowd)
+    return compute, levels * message, merge
 
 
 def _section(task: _Task, cluster: Cluster | None) -> tuple[float, float, float]:
@@ -647,10 +694,15 @@ def _assumptions(
 ) -> tuple[str, ...]:
     found = [f"cores as measured: {costs.machine}"]
     if cluster is not None:
+        a_node = "one core" if cluster.cores == 1 else f"{cluster.cores} cores"
+        sums = {
+            "tree": "sums go up and down a binary tree of nodes",
+            "halving": "sums are made by recursive halving and doubling",
+        }
         found += [
-            f"one core a node; messages of {cluster.latency * 1e6:g} us at "
+            f"{a_node} a node; messages of {cluster.latency * 1e6:g} us at "
             f"{cluster.bandwidth * 8e-9:g} Gbit/s, which do not get in each other's way",
-            "sums go up and down a binary tree of nodes; nothing is sent while work is done",
+            f"{sums[cluster.all_reduce]}; nothing is sent while work is done",
         ]
     elif cores != costs.cores or threads > max(*costs.barriers, 2):
         found += [
