@@ -57,10 +57,23 @@ def cut(X: Any, y: NDArray[Any], ranks: int) -> list[tuple[Any, NDArray[Any]]]:
     return [(X[rows], y[rows]) for rows in blocks(ranks)]
 
 
-def on_ranks(X: Any, y: Any, ranks: int, *, deterministic: bool = False, **changed: Any) -> Any:
+def on_ranks(
+    X: Any,
+    y: Any,
+    ranks: int,
+    *,
+    deterministic: bool = False,
+    merge_ranks_every: int = 1,
+    **changed: Any,
+) -> Any:
     """Train on ranks; return the model of the first, after a look at the others."""
     options = {**OPTIONS, "threads": REPLICAS // ranks, **changed}
-    first, *others = train_on_ranks(cut(X, y, ranks), options, deterministic=deterministic)
+    first, *others = train_on_ranks(
+        cut(X, y, ranks),
+        options,
+        deterministic=deterministic,
+        merge_ranks_every=merge_ranks_every,
+    )
     assert isinstance(first, omp_mlp.Model), first
     for other in others:
         assert_same_bits(other, first)

@@ -108,13 +108,24 @@ def train_on_ranks(
     options: dict[str, Any] | Sequence[dict[str, Any]],
     *,
     deterministic: bool = False,
+    merge_ranks_every: int | Sequence[int] = 1,
 ) -> list[Any]:
     """Train with a rank for each pair (X, y); return what each rank returns or raises."""
     of_ranks = [options] * len(shards) if isinstance(options, dict) else options
+    periods = merge_ranks_every
+    if isinstance(periods, int):
+        periods = [periods] * len(shards)
 
     def work(transport: Any) -> Any:
         X, y = shards[transport.rank]
         given = of_ranks[transport.rank]
-        return train_over(transport, X, y, given, deterministic=deterministic)
+        return train_over(
+            transport,
+            X,
+            y,
+            given,
+            deterministic=deterministic,
+            merge_ranks_every=periods[transport.rank],
+        )
 
     return run_ranks(len(shards), work)

@@ -32,10 +32,14 @@ void add_up_in_python(const py::object& transport, std::span<T> values) {
 
 std::unique_ptr<PyRanks> make_ranks(py::object transport, Index rank, Index size, Index replicas_a_rank,
                                     Index longest_shard, Index first_row, double density, bool gathers,
-                                    bool may_stop) {
+                                    bool may_stop, Index merges_a_round) {
     if (rank < 0 || rank >= size) {
         throw py::value_error{"rank must be from 0 to " + std::to_string(size - 1) + "; got " +
                               std::to_string(rank)};
+    }
+    if (merges_a_round < 1) {
+        throw py::value_error{"merges_a_round must be at least 1; got " +
+                              std::to_string(merges_a_round)};
     }
     auto made = std::make_unique<PyRanks>(std::move(transport), rank, size);
     made->ranks = {.communicator = &made->communicator,
@@ -44,7 +48,8 @@ std::unique_ptr<PyRanks> make_ranks(py::object transport, Index rank, Index size
                    .first_row = first_row,
                    .density = density,
                    .gathers = gathers,
-                   .may_stop = may_stop};
+                   .may_stop = may_stop,
+                   .merges_a_round = merges_a_round};
     return made;
 }
 
@@ -73,7 +78,7 @@ void bind_ranks(const py::module_& m) {
     py::class_<PyRanks>(m, "Ranks")
         .def(py::init(&make_ranks), py::kw_only(), "transport"_a, "rank"_a, "size"_a,
              "replicas_a_rank"_a, "longest_shard"_a, "first_row"_a, "density"_a, "gathers"_a,
-             "may_stop"_a);
+             "may_stop"_a, "merges_a_round"_a);
 }
 
 }  // namespace omp_mlp

@@ -4,7 +4,8 @@
 // ranks, in their order. So are the rows.
 #pragma once
 
-#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct Ranks {
     // sees sums over the ranks.
     bool gathers;
     bool may_stop;  // whether a rank may ask for the end of the training
+    // Merges of replicas a round. With more than one, a rank merges its own replicas by itself, and in the
+    // last merge of a round, the ranks merge what each has made of them.
+    Index merges_a_round;
 
     Index replicas() const { return communicator->size() * replicas_a_rank; }
     Index first_replica() const { return communicator->rank() * replicas_a_rank; }
@@ -36,15 +40,19 @@ struct Ranks {
         communicator->gather(std::as_bytes(std::span{given}), std::as_writable_bytes(all));
     }
 
-    // Whether a rank wishes to stop.
-    bool any_stops(bool wish) const {
+    // Whether a rank answers yes.
+    template <std::size_t N>
+    std::array<bool, N> any(const std::array<bool, N>& mine) const {
         if (!may_stop) {
-            return wish;
+            return mine;
         }
-        const std::byte mine{wish};
-        std::vector<std::byte> all(static_cast<std::size_t>(communicator->size()));
-        communicator->gather({&mine, 1}, all);
-        return std::ranges::find(all, std::byte{true}) != all.end();
+        std::vector<std::byte> all(N * static_cast<std::size_t>(communicator->size()));
+        communicator->gather(std::as_bytes(std::span{mine}), all);
+        std::array<bool, N> found{};
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            found[i % N] = found[i % N] || all[i] != std::byte{0};
+        }
+        return found;
     }
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -32,21 +33,72 @@ std::vector<Index> layer_ends(const Shape& shape) {
     return ends;
 }
 
-// Merges all replicas where this process has them all, or sums over the ranks.
+constexpr OuterStep no_outer_step{.learning_rate = 1.0, .momentum = 0.0, .nesterov = false};
+
+// Merges all networks where this process has them all, or sums over the ranks.
 using AnyMerger = std::variant<Merger, SumMerger>;
 
-AnyMerger make_merger(const Task& task, const MergeMethod& method,
-                      const std::vector<OptionValue>& options, const OuterStep& outer) {
-    const std::vector<Index> ends = layer_ends(task.network.shape);
-    if (task.ranks == nullptr) {
-        return AnyMerger{std::in_place_type<Merger>, method, options, ends, outer, task.options.threads};
+// What merges are made with: the last one of a training may have a method of its own.
+class Mergers {
+public:
+    // `ranks`: null, or those that merge together.
+    Mergers(const Task& task, const Ranks* ranks, const OuterStep& outer)
+        : usual_{
+              make(task, ranks, *task.options.merge.method, task.options.merge.method_options, outer)} {
+        if (task.options.merge.last_method != nullptr) {
+            last_.emplace(make(task, ranks, *task.options.merge.last_method, {}, no_outer_step));
+        }
     }
-    if (task.ranks->gathers) {
-        return AnyMerger{std::in_place_type<Merger>, method, options, ends, outer,
-                         task.ranks->replicas()};
+
+    void merge(const MergeInput& input, bool is_last, double momentum_factor, Team& team,
+               Parameters& master) {
+        std::visit(
+            [&](auto& merger) {
+                merger.merge(input, momentum_factor, in_parallel(team), master.flat().data());
+            },
+            is_last && last_ ? *last_ : usual_);
     }
-    return AnyMerger{std::in_place_type<SumMerger>, method, options, ends, outer,
-                     *task.ranks->communicator};
+
+    // M of the outer step.
+    std::span<float> velocity() {
+        return std::visit([](auto& merger) { return merger.velocity(); }, usual_);
+    }
+
+private:
+    static AnyMerger make(const Task& task, const Ranks* ranks, const MergeMethod& method,
+                          const std::vector<OptionValue>& options, const OuterStep& outer) {
+        const std::vector<Index> ends = layer_ends(task.network.shape);
+        if (ranks != nullptr && !ranks->gathers) {
+            return AnyMerger{std::in_place_type<SumMerger>, method, options, ends, outer,
+                             *ranks->communicator};
+        }
+        return AnyMerger{std::in_place_type<Merger>,
+                         method,
+                         options,
+                         ends,
+                         outer,
+                         ranks != nullptr ? ranks->replicas() : task.options.threads};
+    }
+
+    AnyMerger usual_;
+    std::optional<AnyMerger> last_;
+};
+
+// What a rank has between two merges of all ranks, if it merges its own replicas in the meantime.
+struct WithinRank {
+    explicit WithinRank(const Task& task)
+        : master{task.network.shape}, own{task, nullptr, no_outer_step}, among{*task.ranks} {
+        among.replicas_a_rank = 1;
+    }
+
+    Parameters master;  // what the last merge of its replicas made
+    Mergers own;
+    Ranks among;  // the ranks, each of which has one network to merge
+};
+
+std::optional<WithinRank> within_rank(const Task& task) {
+    return task.ranks != nullptr && task.ranks->merges_a_round > 1 ? std::optional<WithinRank>{task}
+                                                                   : std::nullopt;
 }
 
 class Replicas final : public TrainingStrategy {
@@ -58,45 +110,36 @@ public:
           no_shift_(static_cast<std::size_t>(task.network.shape[0].stride)),
           replicas_(static_cast<std::size_t>(task.options.threads)),
           leftovers_(replicas_.size()),
+          stretch_samples_(replicas_.size()),
           results_(
               static_cast<std::size_t>(ranks() != nullptr ? ranks()->replicas() : task.options.threads)),
-          merger_{make_merger(task, *merging().method, merging().method_options, merging().outer)} {
+          within_{within_rank(task)},
+          mergers_{task, merging_ranks(), merging().outer} {
         if (task.centering != nullptr) {
             std::ranges::copy(task.centering->mean, means_.begin());
         }
-        if (merging().last_method != nullptr) {
-            last_merger_.emplace(
-                make_merger(task, *merging().last_method, {}, OuterStep{1.0, 0.0, false}));
-        }
+        const LayerShape& first = task.network.shape[0];
         if (ranks() != nullptr && ranks()->gathers) {
-            const LayerShape& first = task.network.shape[0];
-            gathered_.emplace(*ranks(), task.network.shape.size(), TouchedRows::words(first),
-                              first.stride);
+            gathered_.emplace(*merging_ranks(), task.network.shape.size(),
+                              within_ ? 0 : TouchedRows::words(first), within_ ? 0 : first.stride);
         }
     }
 
     Rounds rounds() const override {
-        return {length(), merging().every, task_.options.batch.batch_size};
+        return {length(), merging().every, task_.options.batch.batch_size,
+                ranks() != nullptr ? ranks()->merges_a_round : 1};
     }
 
     // Every replica trains on its positions of the round, from the master on.
     RoundReport train_round(Team& team, const Round& round, const Parameters& master,
                             Heartbeat& heartbeat) override {
-        const Handover handover = handover_after(round);
-        // If all replicas have to be finite in the end, each loss is checked before.
-        const bool look = round.is_last || merging().skip_nonfinite;
-        team.for_each(
-            task_.options.threads,
-            [&](Index i) {
-                Result& result = results_[first_replica() + static_cast<std::size_t>(i)];
-                Replica& replica = made(i);
-                start(round, master, handover, i, replica);
-                result.trained = replica.train(round.begin, round.end, handover, heartbeat);
-                leftovers_[static_cast<std::size_t>(i)] = replica.leftovers(handover);
-                result.is_finite = std::isfinite(result.trained.loss_sum) &&
-                                   (!look || all_finite(replica.parameters.flat()));
-            },
-            [&] { heartbeat.wait(); });
+        std::ranges::fill(results_, Result{});
+        begun_from_ = &master;
+        if (within_) {
+            train_with_merges(team, round, heartbeat, *within_);
+        } else {
+            train_stretch(team, round, heartbeat);
+        }
         if (ranks() != nullptr) {
             ranks()->share(std::span{results_});
         }
@@ -115,52 +158,33 @@ public:
     // The replicas become the next master.
     void collect(Team& team, const Round& round, const Parameters& base, Parameters& master,
                  RoundReport& report) override {
-        if (gathered_) {
-            gather(*gathered_, handover_after(round) == Handover::with_leftovers);
-        }
-        ToMerge merged;
-        Index samples = 0;
         for (std::size_t r = 0; r < results_.size(); ++r) {
-            if (!results_[r].is_finite) {
+            if (!results_[r].is_finite || results_[r].was_left_out) {
                 report.skipped.push_back(static_cast<Index>(r));
-                continue;
-            }
-            merged.share.push_back(static_cast<double>(results_[r].trained.samples));
-            samples += results_[r].trained.samples;
-            if (gathered_) {
-                add_gathered(*gathered_, static_cast<Index>(r), round, merged);
-            } else if (r >= first_replica() && r < first_replica() + replicas_.size()) {
-                add_own(r - first_replica(), merged);
-            } else if (r < first_replica()) {
-                ++merged.first;
             }
         }
-        if (merged.share.empty()) {
+        if (std::ranges::find(results_, true, &Result::is_finite) == results_.end()) {
             throw divergence(round, 0, base);
         }
-        for (double& part : merged.share) {
-            part = samples > 0 ? part / static_cast<double>(samples)
-                               : 1.0 / static_cast<double>(merged.share.size());
+        if (within_) {
+            merge_own(team, round.is_last, *within_);
         }
-        // Either all replicas left work over, or none did.
-        const LayerShape& first = task_.network.shape[0];
-        const Deferred deferred{merged.touched.data(), base.flat().data(), means_.data(),
-                                merged.shifts.data(),  first.stride,       first.end()};
-        const MergeInput input{merged.replicas, merged.share, base.flat().data(),
-                               merged.touched.empty() ? nullptr : &deferred, merged.first};
-        const double factor = momentum_factor(round);
-        std::visit(
-            [&](auto& merger) { merger.merge(input, factor, in_parallel(team), master.flat().data()); },
-            round.is_last && last_merger_ ? *last_merger_ : merger_);
-        // After the last round, too: a longer training may go on from here.
-        merge_states(team);
+        if (gathered_) {
+            gather(*gathered_);
+        }
+        ToMerge merged = within_ ? networks_of_ranks(*within_) : replicas_to_merge();
+        mergers_.merge(input_of(merged, base), round.is_last, momentum_factor(round), team, master);
+        if (!within_) {
+            // After the last round, too: a longer training may go on from here.
+            merge_states(team);
+        }
     }
 
     bool merges() const override { return true; }
 
     void exchange_state(Team& team, StateExchange& exchange) override {
         exchange("outer.learning_rate", rate_);
-        exchange("outer.momentum", std::visit([](auto& merger) { return merger.velocity(); }, merger_));
+        exchange("outer.momentum", mergers_.velocity());
         exchange_optimizers(team, exchange);
     }
 
@@ -200,39 +224,181 @@ private:
     struct Result {
         Trained trained;
         bool is_finite = true;
+        bool was_left_out = false;  // of a merge within the round
     };
 
-    // The replicas whose parameters this rank merges.
+    // The networks whose parameters this rank merges.
     struct ToMerge {
-        std::vector<const float*> replicas;
-        std::vector<double> share;  // of all replicas, of the other ranks, too
+        std::vector<const float*> networks;
+        std::vector<double> samples;  // of all networks, of those on the other ranks, too
         std::vector<const std::uint64_t*> touched;
         std::vector<const float*> shifts;
-        std::size_t first = 0;  // the place of replicas[0] in share
+        std::size_t first = 0;  // the place of networks[0] in samples
+        std::vector<double> share;
+        Deferred deferred{};
     };
+
+    // ---- Training --------------------------------------------------------------------------------
+
+    // Every replica trains from where this rank's last merge left off, or the round began.
+    void train_stretch(Team& team, const Round& stretch, Heartbeat& heartbeat) {
+        handover_ = handover_after(stretch);
+        // If all replicas have to be finite in the end, each loss is checked before.
+        const bool look = stretch.is_last || merging().skip_nonfinite;
+        team.for_each(
+            task_.options.threads,
+            [&](Index i) {
+                Result& result = own(i);
+                Replica& replica = made(i);
+                start(stretch, *begun_from_, i, replica);
+                const Trained trained = replica.train(stretch.begin, stretch.end, handover_, heartbeat);
+                result.trained.samples += trained.samples;
+                result.trained.loss_sum += trained.loss_sum;
+                result.trained.cpu_seconds += trained.cpu_seconds;
+                stretch_samples_[static_cast<std::size_t>(i)] = static_cast<double>(trained.samples);
+                leftovers_[static_cast<std::size_t>(i)] = replica.leftovers(handover_);
+                result.is_finite =
+                    std::isfinite(trained.loss_sum) && (!look || all_finite(replica.parameters.flat()));
+            },
+            [&] { heartbeat.wait(); });
+    }
+
+    // The rank merges its replicas by itself, but for the last merge of the round. A rank that has to stop
+    // leaves out the rest of the round, at whose end the others wait.
+    void train_with_merges(Team& team, const Round& round, Heartbeat& heartbeat, WithinRank& within) {
+        const Rounds merges = rounds();
+        Round stretch = round;
+        for (Index m = merges.first_merge(round.number);; ++m) {
+            const bool is_last = m == merges.last_merge(round.number);
+            stretch.number = m;
+            stretch.end = merges.merge(m);
+            stretch.is_last = round.is_last && is_last;
+            if (stretch.end <= stretch.begin && !is_last) {
+                continue;  // a training that goes on has done it
+            }
+            train_stretch(team, stretch, heartbeat);
+            if (is_last || heartbeat.stopped() || !may_go_on()) {
+                return;
+            }
+            merge_own(team, false, within);
+            begun_from_ = &within.master;
+            for (std::size_t i = 0; i < replicas_.size(); ++i) {
+                Result& result = own(static_cast<Index>(i));
+                result.was_left_out = result.was_left_out || !result.is_finite;
+            }
+            stretch.begin = stretch.end;
+            heartbeat.beat_if_due();
+        }
+    }
+
+    bool may_go_on() const {
+        const auto mine = std::span{results_}.subspan(first_replica(), replicas_.size());
+        const auto finite = std::ranges::count(mine, true, &Result::is_finite);
+        return finite == std::ssize(mine) || (merging().skip_nonfinite && finite > 0);
+    }
+
+    // ---- Merging ---------------------------------------------------------------------------------
+
+    // Makes the replicas of this rank its master.
+    void merge_own(Team& team, bool is_last, WithinRank& within) {
+        ToMerge merged;
+        for (std::size_t i = 0; i < replicas_.size(); ++i) {
+            if (own(static_cast<Index>(i)).is_finite) {
+                merged.samples.push_back(stretch_samples_[i]);
+                add_own(i, merged);
+            }
+        }
+        if (!merged.networks.empty()) {
+            within.own.merge(input_of(merged, *begun_from_), is_last, 1.0, team, within.master);
+        }
+        merge_states(team);
+    }
+
+    // The masters of the ranks that have one.
+    ToMerge networks_of_ranks(const WithinRank& within) const {
+        ToMerge merged;
+        for (Index rank = 0; rank < ranks()->communicator->size(); ++rank) {
+            double samples = 0.0;
+            bool is_finite = false;
+            for (const Result& result : of_rank(rank)) {
+                if (result.is_finite) {
+                    samples += static_cast<double>(result.trained.samples);
+                    is_finite = true;
+                }
+            }
+            if (!is_finite) {
+                continue;
+            }
+            merged.samples.push_back(samples);
+            if (gathered_) {
+                merged.networks.push_back(gathered_->parameters(rank));
+            } else if (rank == ranks()->communicator->rank()) {
+                merged.first = merged.samples.size() - 1;
+                merged.networks.push_back(within.master.flat().data());
+            }
+        }
+        return merged;
+    }
+
+    // The replicas of all ranks.
+    ToMerge replicas_to_merge() const {
+        ToMerge merged;
+        for (std::size_t r = 0; r < results_.size(); ++r) {
+            if (!results_[r].is_finite) {
+                continue;
+            }
+            merged.samples.push_back(static_cast<double>(results_[r].trained.samples));
+            if (gathered_) {
+                add_gathered(*gathered_, static_cast<Index>(r), merged);
+            } else if (r >= first_replica() && r < first_replica() + replicas_.size()) {
+                add_own(r - first_replica(), merged);
+            } else if (r < first_replica()) {
+                ++merged.first;
+            }
+        }
+        return merged;
+    }
+
+    MergeInput input_of(ToMerge& merged, const Parameters& base) const {
+        const double total = std::accumulate(merged.samples.begin(), merged.samples.end(), 0.0);
+        for (const double samples : merged.samples) {
+            merged.share.push_back(total > 0.0 ? samples / total
+                                               : 1.0 / static_cast<double>(merged.samples.size()));
+        }
+        // Either all replicas left work over, or none did.
+        const LayerShape& first = task_.network.shape[0];
+        merged.deferred = {merged.touched.data(), base.flat().data(), means_.data(),
+                           merged.shifts.data(),  first.stride,       first.end()};
+        return {merged.networks, merged.share, base.flat().data(),
+                merged.touched.empty() ? nullptr : &merged.deferred, merged.first};
+    }
 
     void add_own(std::size_t i, ToMerge& merged) const {
         // Every replica was made in the first round.
         // NOLINTNEXTLINE(bugprone-unchecked-optional-access)
-        merged.replicas.push_back(replicas_[i]->parameters.flat().data());
+        merged.networks.push_back(replicas_[i]->parameters.flat().data());
         if (const std::optional<Leftovers>& left = leftovers_[i]) {
             merged.touched.push_back(left->touched);
             merged.shifts.push_back(left->shift.empty() ? no_shift_.data() : left->shift.data());
         }
     }
 
-    void gather(GatheredReplicas& gathered, bool with_leftovers) const {
+    void gather(GatheredReplicas& gathered) const {
+        if (within_) {
+            gathered.set(0, within_->master.flat(), {});
+            gathered.gather(false);
+            return;
+        }
         for (std::size_t i = 0; i < replicas_.size(); ++i) {
             // NOLINTNEXTLINE(bugprone-unchecked-optional-access)
             gathered.set(static_cast<Index>(i), replicas_[i]->parameters.flat(), leftovers_[i]);
         }
-        gathered.gather(with_leftovers);
+        gathered.gather(handover_ == Handover::with_leftovers);
     }
 
-    void add_gathered(const GatheredReplicas& gathered, Index r, const Round& round,
-                      ToMerge& merged) const {
-        merged.replicas.push_back(gathered.parameters(r));
-        if (handover_after(round) == Handover::with_leftovers) {
+    void add_gathered(const GatheredReplicas& gathered, Index r, ToMerge& merged) const {
+        merged.networks.push_back(gathered.parameters(r));
+        if (handover_ == Handover::with_leftovers) {
             merged.touched.push_back(gathered.touched(r));
             merged.shifts.push_back(gathered.shift(r));
         }
@@ -240,6 +406,15 @@ private:
 
     const MergeOptions& merging() const { return task_.options.merge; }
     const Ranks* ranks() const { return task_.ranks; }
+
+    // Those that merge together at the end of a round, and what each of them brings.
+    const Ranks* merging_ranks() const { return within_ ? &within_->among : ranks(); }
+
+    Result& own(Index i) { return results_[first_replica() + static_cast<std::size_t>(i)]; }
+    std::span<const Result> of_rank(Index rank) const {
+        return std::span{results_}.subspan(static_cast<std::size_t>(rank) * replicas_.size(),
+                                           replicas_.size());
+    }
 
     // The place of this rank's replicas among those of all ranks.
     std::size_t first_replica() const {
@@ -255,9 +430,9 @@ private:
 
     // The only place that decides whether replicas leave work to the merge. They may not where anything
     // else looks at the replicas, nor where a step visits all rows.
-    Handover handover_after(const Round& round) const {
+    Handover handover_after(const Round& stretch) const {
         const bool is_looked_at =
-            round.is_last || merging().skip_nonfinite || task_.options.keep_replicas;
+            stretch.is_last || merging().skip_nonfinite || task_.options.keep_replicas;
         const bool leaves =
             !is_looked_at && reading_ != Reading::dense && steps_in_place(task_.options.optimizer);
         return leaves ? Handover::with_leftovers : Handover::whole;
@@ -269,14 +444,13 @@ private:
         return replica ? *replica : replica.emplace(task_, reading_, task_.options.optimizer, shard(i));
     }
 
-    void start(const Round& round, const Parameters& master, Handover handover, Index i,
-               Replica& replica) const {
+    void start(const Round& stretch, const Parameters& master, Index i, Replica& replica) const {
         const TrainOptions& options = task_.options;
-        if (round.number == 0 && !options.shared_start && options.warmup_samples == 0) {
+        if (stretch.number == 0 && !options.shared_start && options.warmup_samples == 0) {
             initialize(task_.network.shape, options.init, options.seed,
                        static_cast<Index>(first_replica()) + i, replica.parameters);
         } else {
-            replica.load(master.flat(), handover);
+            replica.load(master.flat(), handover_);
         }
     }
 
@@ -335,10 +509,13 @@ private:
     Buffer no_shift_;  // zeros, where replicas have none
     std::vector<std::optional<Replica>> replicas_;
     std::vector<std::optional<Leftovers>> leftovers_;
-    std::vector<Result> results_;  // of the replicas of all ranks
-    double rate_ = 0.0;            // the learning rate at the start of the last round; of none yet, 0
-    AnyMerger merger_;
-    std::optional<AnyMerger> last_merger_;
+    std::vector<double> stretch_samples_;     // of each replica, in the last stretch
+    std::vector<Result> results_;             // of the replicas of all ranks
+    Handover handover_ = Handover::whole;     // of the last stretch
+    const Parameters* begun_from_ = nullptr;  // where the replicas began the last stretch
+    double rate_ = 0.0;  // the learning rate at the start of the last round; of none yet, 0
+    std::optional<WithinRank> within_;
+    Mergers mergers_;                           // of the end of a round
     std::optional<GatheredReplicas> gathered_;  // if merges see the parameters of all ranks
 };
 

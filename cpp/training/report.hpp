@@ -54,8 +54,8 @@ struct Observer {
     std::function<void(const Parameters& master)> after_first_round;
     std::function<bool(const RoundReport&, const Parameters& master)> after_round;
     std::function<bool(const Progress&)> during_round;
-    // Called after after_round, where a training can go on from. is_last: it was the last round. take()
-    // writes the state, and may be called until this returns.
+    // Called after after_round, where a training can go on from; on all ranks, or on none. is_last: no round
+    // comes after this one. take() writes the state, and may be called until this returns.
     std::function<void(bool is_last, const std::function<TrainingState()>& take)> keep_state;
 };
 

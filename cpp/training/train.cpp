@@ -1,6 +1,7 @@
 #include "training/train.hpp"
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <functional>
 #include <iterator>
@@ -191,9 +192,8 @@ private:
                 observer_.after_first_round(masters_.current());
             }
             // After the last merge, there are no replicas to be kept.
-            if (observer_.keep_state && !heartbeat_.stopped() &&
-                !(round_.is_last && options_.keep_replicas)) {
-                observer_.keep_state(round_.is_last,
+            if (observer_.keep_state && !is_cut_short_ && !(round_.is_last && options_.keep_replicas)) {
+                observer_.keep_state(round_.is_last || stops_,
                                      [&] { return state_of(task, *strategy, plateau, team); });
                 row_start_ = wall_seconds();
             }
@@ -263,10 +263,13 @@ private:
 
     // Of the round that is over.
     void tell(Team& team) {
+        const bool is_cut = heartbeat_.stopped();
         const bool wish =
-            (observer_.after_round && observer_.after_round(history_.back(), outcome(team))) ||
-            heartbeat_.stopped();
-        stops_ = ranks_ != nullptr ? ranks_->any_stops(wish) : wish;
+            (observer_.after_round && observer_.after_round(history_.back(), outcome(team))) || is_cut;
+        const std::array mine{wish, is_cut};
+        const auto [stops, is_cut_short] = ranks_ != nullptr ? ranks_->any(mine) : mine;
+        stops_ = stops;
+        is_cut_short_ = is_cut_short;
         row_start_ = wall_seconds();
     }
 
@@ -356,7 +359,8 @@ private:
     std::vector<Retreat> retreats_;
     std::optional<Divergence> divergence_;
     bool stops_ = false;
-    double row_start_ = 0.0;  // wall clock
+    bool is_cut_short_ = false;  // the last round, on this rank or another
+    double row_start_ = 0.0;     // wall clock
 };
 
 Parameters first_master(const Shape& shape, const TrainOptions& options,

@@ -410,6 +410,7 @@ class Ranks:
         density: float,
         gathers: bool,
         may_stop: bool,
+        merges_a_round: int,
     ) -> None: ...
 
 def train(

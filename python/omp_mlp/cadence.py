@@ -209,9 +209,10 @@ class Merging:
     """When a training merges, and what becomes of what is merged."""
 
     period: tuple[int, int]  # samples that each replica trains between merges, first and last
-    merges: int
+    merges: int  # of all replicas; each ends a round
     outer: OuterStep
     ends_in_average: bool
+    merges_a_round: int = 1  # with those within ranks; the last one is of all replicas
 
     def core_fields(self, method: str, method_options: list[Any]) -> dict[str, Any]:
         """Return the fields of the core's options, by their paths, with a method of the core."""

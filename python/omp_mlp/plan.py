@@ -7,6 +7,7 @@ Nothing here reads a clock. A plan follows from the data and the options alone, 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from omp_mlp.cadence import Merging
 from omp_mlp.checks import FloatArray
 from omp_mlp.costs import CHOICES, TYPICAL, Costs, Prediction, calibrate, choose, predict
 from omp_mlp.data import TrainingData
+from omp_mlp.gathering import Gather
 from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.network import NetworkKind, loss_kind, network_kind
 from omp_mlp.options import LBFGS, ONE_NETWORK, Options, core_fields, core_options
@@ -30,6 +32,13 @@ class PlaceAmongRanks:
 
     core: _core.Ranks
     replicas_a_rank: int
+    rank: int
+    size: int
+    gather: Gather
+    deterministic: bool  # whether merges have the bits of one process
+    data: Mapping[
+        str, Any
+    ]  # the arrays of all ranks as a state describes them, if one is asked for
 
 
 @dataclass(frozen=True)
@@ -108,8 +117,19 @@ class Plan:
         return self.merging.core_fields(options.merge, options.method_options)
 
 
-def make_plan(options: Options, data: TrainingData, *, retreats: int = 0) -> Plan:
-    """Resolve what was left to "auto", and check what depends on it."""
+def make_plan(
+    options: Options,
+    data: TrainingData,
+    *,
+    retreats: int = 0,
+    ranks: int = 1,
+    merges_a_round: int = 1,
+) -> Plan:
+    """Resolve what was left to "auto", and check what depends on it.
+
+    ``ranks`` share the replicas. With more than one of ``merges_a_round``, each of them merges its
+    own replicas by itself, and all of them merge at the end of the round.
+    """
     loss = loss_kind(options, data.targets)
     network = network_kind(options, data.inputs, data.targets, loss, data.columns)
     _check_refit(options, loss)
@@ -119,6 +139,8 @@ def make_plan(options: Options, data: TrainingData, *, retreats: int = 0) -> Pla
     if options.optimizer == LBFGS:
         is_open, strategy = False, "synchronous"
     merging = _merging(options, data, network, strategy, options.threads)
+    if merges_a_round > 1:
+        merging = _with_merges_of_ranks(merging, options, ranks, merges_a_round)
     plan = Plan(
         options=options,
         n_samples=data.inputs.n_samples,
@@ -196,6 +218,22 @@ def _merging(
     )
     ends_in_average = _ends_in_average(options, options.outer_momentum, threads, merges)
     return Merging(period, merges, outer, ends_in_average)
+
+
+def _with_merges_of_ranks(
+    merging: Merging, options: Options, ranks: int, merges_a_round: int
+) -> Merging:
+    """Let the ranks merge after so many merges of their own, with an outer step of the ranks."""
+    rounds = -(-merging.merges // merges_a_round)
+    outer = cadence.outer_step(
+        options.outer_optimizer,
+        options.outer_learning_rate,
+        options.outer_momentum,
+        is_periodic=options.is_periodic,
+        threads=ranks,
+        merges=rounds,
+    )
+    return dataclasses.replace(merging, merges=rounds, outer=outer, merges_a_round=merges_a_round)
 
 
 def _ends_in_average(

@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from omp_mlp import _core
 from omp_mlp.data import TrainingData
-from omp_mlp.inputs import Inputs
 from omp_mlp.model import Model
 from omp_mlp.options import ROWS, Options
 from omp_mlp.plan import Plan
 from omp_mlp.sparse import Csr
-from omp_mlp.state import Arrays, TrainingState
+from omp_mlp.state import Arrays, TrainingState, of_all_ranks
 from omp_mlp.targets import Targets
 
 P = ParamSpec("P")
@@ -43,13 +42,13 @@ def with_resume(train: Callable[P, R]) -> Callable[P, R]:
             return train(*args, **kwargs)
         state = cast(TrainingState, ROWS["resume"].check("resume", kwargs["resume"]))
         given = signature.bind(*args, **kwargs)
-        given.arguments = {**_kept(state), **given.arguments, "resume": state}
+        given.arguments = {**kept_options(state), **given.arguments, "resume": state}
         return train(*given.args, **given.kwargs)
 
     return train_from_state
 
 
-def _kept(state: TrainingState) -> dict[str, Any]:
+def kept_options(state: TrainingState) -> dict[str, Any]:
     """Return the options that the state has, and not only a word of them."""
     return {
         name: value["mapping"] if isinstance(value, dict) else value
@@ -81,27 +80,51 @@ def _described(value: Any) -> Any:  # noqa: ANN401 - of any option
 
 def described_data(data: TrainingData, options: Options) -> dict[str, Any]:
     """Return shape, dtype and checksum of all arrays of a training."""
-    arrays = {**_of_inputs("X", data.inputs), **_of_targets("y", data.targets)}
-    arrays["sample_weight"] = data.sample_weight
+    arrays = arrays_of_rows(data.inputs.rows, values_of(data.targets), data.sample_weight)
+    return {**checksums(arrays), **described_besides(data, options)}
+
+
+def described_besides(data: TrainingData, options: Options) -> dict[str, Any]:
+    """Return the same of the arrays that have no part for each row of X."""
+    arrays = {"labels of y": _labels(data.targets)}
     if data.validation is not None:
-        arrays |= _of_inputs("validation X", data.validation.inputs)
-        arrays |= _of_targets("validation y", data.validation.targets)
+        held_out = data.validation
+        rows = arrays_of_rows(held_out.inputs.rows, values_of(held_out.targets), None)
+        arrays |= {f"validation {name}": array for name, array in rows.items()}
+        arrays["labels of validation y"] = _labels(held_out.targets)
     if isinstance(options.init, Model):
         arrays["init"] = options.init._packed
-    return {name: _checksum(array) for name, array in arrays.items() if array is not None}
+    return checksums(arrays)
 
 
-def _of_inputs(name: str, inputs: Inputs) -> dict[str, Any]:
-    rows = inputs.rows
-    if not isinstance(rows, Csr):
-        return {name: rows}
-    return {f"{name} {part}": getattr(rows, part) for part in ("starts", "indices", "values")}
+def arrays_of_rows(
+    X: Any,  # noqa: ANN401 - an array, or a Csr
+    y: npt.NDArray[Any],
+    sample_weight: npt.NDArray[Any] | None,
+) -> dict[str, npt.NDArray[Any] | None]:
+    """Return the arrays that some rows are in."""
+    if isinstance(X, Csr):
+        of_X = {f"X {part}": getattr(X, part) for part in ("starts", "indices", "values")}
+    else:
+        of_X = {"X": X}
+    return {**of_X, "y": y, "sample_weight": sample_weight}
 
 
-def _of_targets(name: str, targets: Targets) -> dict[str, Any]:
-    labels = None if targets.labels is None else np.array(list(map(repr, targets.labels.tolist())))
+def values_of(targets: Targets) -> npt.NDArray[Any]:
+    """Return a class, or a row of values, of each sample."""
     values = targets.values if targets.exact is None else targets.exact
-    return {name: targets.indices if values is None else values, f"labels of {name}": labels}
+    found = targets.indices if values is None else values
+    assert found is not None
+    return found
+
+
+def _labels(targets: Targets) -> npt.NDArray[Any] | None:
+    return None if targets.labels is None else np.array(list(map(repr, targets.labels.tolist())))
+
+
+def checksums(arrays: Mapping[str, npt.NDArray[Any] | None]) -> dict[str, Any]:
+    """Return shape, dtype and checksum of each array that is there."""
+    return {name: _checksum(array) for name, array in arrays.items() if array is not None}
 
 
 def _checksum(array: npt.NDArray[Any]) -> dict[str, Any]:
@@ -121,10 +144,33 @@ def settled(plan: Plan) -> dict[str, Any]:
         "strategy": plan.strategy,
         "merge_every": list(plan.merging.period),
         "outer_optimizer": dataclasses.asdict(plan.merging.outer),
+        **_settled_of_ranks(plan),
+    }
+
+
+def _settled_of_ranks(plan: Plan) -> dict[str, Any]:
+    """Return what has to be the same where ranks go on; their number, if each has merges."""
+    if plan.ranks is None:
+        return {}
+    every = plan.merging.merges_a_round
+    return {
+        "deterministic": plan.ranks.deterministic,
+        "merge_ranks_every": every,
+        "ranks": plan.ranks.size if every > 1 else None,
     }
 
 
 # --------------------------------------------------------------------------------- going on from it
+
+
+def check_kind(state: TrainingState, *, of_ranks: bool) -> None:
+    """Raise ValueError if a state of one process is to go on on several ranks, or the reverse."""
+    kinds = {True: "several ranks", False: "one process"}
+    if ("merge_ranks_every" in state.settled) != of_ranks:
+        raise ValueError(
+            f"resume goes on with a training of {kinds[of_ranks]}; got the state of one of "
+            f"{kinds[not of_ranks]}"
+        )
 
 
 def settle_as(options: Options, state: TrainingState) -> Options:
@@ -169,7 +215,14 @@ def _epochs(options: Options, before: int) -> int:
 
 def check_plan(plan: Plan, data: TrainingData, state: TrainingState) -> None:
     """Check that the data are the same, and that the rounds go on as they began."""
-    got = described_data(data, plan.options)
+    now_settled = settled(plan)
+    for name in _settled_of_ranks(plan):
+        before, now = state.settled[name], now_settled[name]
+        if before != now:
+            raise ValueError(
+                f"resume goes on as the training began; {name} was {before}, and is {now}"
+            )
+    got = described_data(data, plan.options) if plan.ranks is None else plan.ranks.data
     for name in {**state.data, **got}:
         before, now = state.data.get(name), got.get(name)
         if before != now:
@@ -177,7 +230,6 @@ def check_plan(plan: Plan, data: TrainingData, state: TrainingState) -> None:
                 "resume goes on with the data that the training began with; "
                 f"{name} was {_shown_array(before)}, and is {_shown_array(now)}"
             )
-    now_settled = settled(plan)
     for name in ("merge_every", "outer_optimizer"):
         if state.settled[name] != now_settled[name]:
             raise ValueError(
@@ -208,11 +260,16 @@ class Keeper:
 
         A network that is not finite is about to diverge; the state before that is kept.
         """
+        ranks = self._plan.ranks
+        if ranks is not None:
+            core = of_all_ranks(core, ranks.gather)
         if not np.isfinite(core["master"]).all():
             return
         version = _core.build_config()["version"]
         self.last = TrainingState(*self._about, version, judged, watched, core)
         where = self._given.checkpoint
+        if ranks is not None and ranks.rank > 0:
+            return
         if callable(where):
             where(self.last)
         elif where is not None:
@@ -221,9 +278,12 @@ class Keeper:
     @functools.cached_property
     def _about(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         # The data that a training goes on with were compared with those of its state.
-        data = (
-            described_data(self._data, self._given) if self._resume is None else self._resume.data
-        )
+        if self._resume is not None:
+            data = self._resume.data
+        elif self._plan.ranks is not None:
+            data = dict(self._plan.ranks.data)
+        else:
+            data = described_data(self._data, self._given)
         return described_options(self._given), settled(self._plan), data
 
 
@@ -232,5 +292,7 @@ def rounds_of(plan: Plan, state: TrainingState) -> int:
     done = int(state._core["round"][0])
     if plan.options.epochs > state.settled["epochs"]:
         # The last round of the shorter training may be a part of one.
-        done = int(state._core["position"][0]) // plan.merging.period[0]
+        done = int(state._core["position"][0]) // (
+            plan.merging.period[0] * plan.merging.merges_a_round
+        )
     return state.round + plan.merging.merges - done

@@ -29,7 +29,7 @@ from omp_mlp.model import Model
 from omp_mlp.options import LBFGS, Options
 from omp_mlp.plan import Plan
 from omp_mlp.resume import Keeper, rounds_of
-from omp_mlp.state import Arrays, TrainingState
+from omp_mlp.state import Arrays, TrainingState, of_one_rank
 from omp_mlp.watch import Watcher
 
 KeepState = Callable[[bool, Callable[[], Arrays]], None]
@@ -71,6 +71,7 @@ class Run:
             ),
             keep=None if keeper is None else keeper.keep,
             keep_every=self._keep_every(),
+            is_one_of_many=self.plan.ranks is not None,
         ) as watcher:
             if self.resume is not None:
                 watcher.go_on(self.resume)
@@ -229,7 +230,7 @@ class Run:
             samples=data.inputs.core,
             targets=targets,
             options=self.plan.core_options(),
-            state=self.optimizers if self.resume is None else self.resume._core,
+            state=self._begun_with(),
             after_first_round=None if watcher is None else watcher.after_first_round,
             after_round=watcher.after_round if watcher and watcher.watches_rounds else None,
             during_round=watcher.during_round if watcher and watcher.watches_within else None,
@@ -238,6 +239,13 @@ class Run:
         )
 
     # ------------------------------------------------------------------------ states to go on from
+
+    def _begun_with(self) -> Arrays | None:
+        if self.resume is None:
+            return self.optimizers
+        ranks = self.plan.ranks
+        core = self.resume._core
+        return core if ranks is None else of_one_rank(core, ranks.rank, ranks.size)
 
     def _rounds(self) -> int:
         return self.plan.rounds if self.resume is None else rounds_of(self.plan, self.resume)

@@ -15,6 +15,7 @@ import safetensors
 import safetensors.numpy
 
 from omp_mlp import _core, checks, disk
+from omp_mlp.gathering import Gather
 from omp_mlp.safetensors_content import DAMAGED, metadata_of
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -22,6 +23,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 _FORMAT, _VERSION = "omp_mlp_training_state", "1"
 _OF_CORE = "core."
 _TYPES = ("float32", "float64", "int64")
+_OF_NETWORKS = ("optimizer.steps", "optimizer.slots", "optimizer.gains")
+"""The core's arrays that have a part for each network."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -214,6 +217,18 @@ def mean_of_optimizers(core: Arrays) -> Arrays:
         of_each = core[name].reshape(len(steps), -1).astype(np.float64)
         mean[name] = of_each.mean(axis=0).astype(np.float32)
     return mean
+
+
+def of_all_ranks(core: Arrays, gather: Gather) -> Arrays:
+    """Return the core's arrays with what the optimisers of all ranks remember, in their order."""
+    parts = gather({name: core[name] for name in _OF_NETWORKS if name in core})
+    return {**core, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}}
+
+
+def of_one_rank(core: Arrays, rank: int, size: int) -> Arrays:
+    """Undo :func:`of_all_ranks` for one of ``size`` ranks, which need not be as many as then."""
+    own = {name: np.split(core[name], size)[rank] for name in _OF_NETWORKS if name in core}
+    return {**core, **own}
 
 
 def optimizers_of_each(mean: Arrays, networks: int) -> Arrays:

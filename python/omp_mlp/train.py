@@ -19,7 +19,7 @@ from omp_mlp.model import Model
 from omp_mlp.options import Checkpoint, check_options
 from omp_mlp.plan import make_plan
 from omp_mlp.presets import with_presets
-from omp_mlp.resume import check_plan, settle_as, with_resume
+from omp_mlp.resume import check_kind, check_plan, settle_as, with_resume
 from omp_mlp.run import Run
 from omp_mlp.scaling import Scaling
 from omp_mlp.state import TrainingState
@@ -662,7 +662,10 @@ def train_parallel(
     given = dict(locals())  # every argument by its name; nothing else is local yet
     options = check_options(given)
     state = options.resume
-    known = None if state is None else settle_as(options, state)
+    known = None
+    if state is not None:
+        check_kind(state, of_ranks=False)
+        known = settle_as(options, state)
     data = read_data(options, X, y)
     settled = settle(options, data) if known is None else known
     plan = make_plan(settled, data, retreats=retreats(options))

@@ -43,6 +43,7 @@ class Watcher:
         judge_first: Callable[[FloatArray], None] | None = None,
         keep: Keep | None = None,
         keep_every: int = 1,
+        is_one_of_many: bool = False,
     ) -> None:
         self.validation: Validation = []  # an entry a round; NaN: not scored
         self._rounds = rounds
@@ -60,9 +61,11 @@ class Watcher:
         self._make_model: Callable[[], object] | None = None  # of the last master
         self._samples_merged = 0
         self._round = 0
+        # Ranks have the same scores: one of them alone does not score because it is to stop.
+        self._is_one_of_many = is_one_of_many
         self._keep = keep  # takes a state that the training can go on from
         self._keep_every = keep_every  # rounds; after the last one, too
-        self._is_stopped = self._is_judged = False  # by the callback, by the judge
+        self._is_judged = False  # whether early stopping has ended the training
         self._seen: tuple[Validation, dict[str, Any] | None] | None = None
         self._bar = _progress_bar(total_samples) if progress else None
 
@@ -102,9 +105,9 @@ class Watcher:
         validation = self._score(packed) if self._score is not None and is_scored else _NOT_SCORED
         network = self._network
         make = None if network is None else lambda: network(packed)
-        stop = self._is_stopped = self.merged(samples, report["loss"], validation, make)
+        stop = self.merged(samples, report["loss"], validation, make)
         self._seen = None
-        if stop and self._score is not None and not is_scored:
+        if stop and self._score is not None and not is_scored and not self._is_one_of_many:
             self._seen = self._all_seen()  # a training that goes on from here does not score this
             self.validation[-1] = self._score(packed)
             is_scored = True
@@ -119,7 +122,7 @@ class Watcher:
 
         What early stopping ends is over: nothing goes on from there.
         """
-        is_due = is_last or self._is_stopped or self._round % self._keep_every == 0
+        is_due = is_last or self._round % self._keep_every == 0
         if self._keep is None or self._is_judged or not is_due:
             return
         validation, judged = self._seen or self._all_seen()
@@ -142,7 +145,8 @@ class Watcher:
 
     def _is_due(self) -> bool:
         number = self._round + 1
-        is_last = self._stopped_within or number == self._rounds
+        is_cut_short = self._stopped_within and not self._is_one_of_many
+        is_last = is_cut_short or number == self._rounds
         return is_last or number % self._score_every == 0
 
     def merged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -272,6 +273,21 @@ class Plateau:
         return True
 
 
+def merged(
+    method: str,
+    base: FloatArray,
+    networks: Sequence[FloatArray],
+    samples: Sequence[int],
+    *,
+    boundaries: Sequence[int],
+    options: dict[str, float | str],
+) -> FloatArray:
+    """Apply a merge method; networks without any samples among them weigh the same."""
+    total = sum(samples)
+    share = [count / total if total else 1 / len(samples) for count in samples]
+    return MERGES[method](MergeInput(base, networks, share, boundaries, options))
+
+
 def train_parallel(
     X: ArrayLike,
     y: ArrayLike,
@@ -301,6 +317,8 @@ def train_parallel(
     last_merge: str | None = None,
     state_at_merge: str = "keep",
     warmup_samples: int = 0,
+    ranks: int = 1,
+    merge_ranks_every: int = 1,
     first_round: int = 0,
     init: str | Parameters = "shared",
     init_scale: str | float,
@@ -331,6 +349,11 @@ def train_parallel(
     A warm-up is a training of one replica on the first samples of what would be its order if it
     were alone, at the constant rate; all replicas start from its end, with new optimisers. It is
     the first round of the losses and of the sample counts (of replica 0).
+
+    merge_ranks_every=K above 1: in every merge, each of ``ranks`` groups of replicas becomes a
+    network by itself, from where that group's last merge left it, without the outer step. After K
+    merges, and after the last one, a second merge makes these networks the master, from where the
+    last of these second merges left off. That is the end of a round.
 
     first_round: the rounds before it are left out. The positions are those of the whole training.
     """
@@ -392,11 +415,16 @@ def train_parallel(
 
     plateau = Plateau(block(n_samples, threads, 0)[1], tol)
     all_rounds = rounds(n_samples, threads, epochs, merge_every, batch_size)
+    merge_networks = functools.partial(
+        merged, boundaries=layer_boundaries(layer_sizes), options=merge_options or {}
+    )
+    of_ranks = [flatten(master)] * ranks
+    counts, loss_sum, begin = [0] * threads, 0.0, None
     for number, spans in enumerate(all_rounds):
         if number < first_round:
             continue
+        begin = spans[0][0] if begin is None else begin
         trained = []
-        loss_sum = 0.0
         for i, (first, last) in enumerate(spans):
             block_start, block_stop = block(n_samples, threads, i)
             parameters, replica_loss = train_replica(
@@ -416,31 +444,48 @@ def train_parallel(
             )
             trained.append(parameters)
             loss_sum += replica_loss
-        counts = [last - first for first, last in spans]
-        ends_otherwise = last_merge is not None and number + 1 == len(all_rounds)
-        given = MergeInput(
-            base=flatten(master),
-            replicas=[flatten(parameters) for parameters in trained],
-            sample_share=[count / sum(counts) for count in counts],
-            boundaries=layer_boundaries(layer_sizes),
-            options=merge_options or {},
-        )
-        if ends_otherwise:
-            merged = MERGES[str(last_merge)](given)
-        else:
+            counts[i] += last - first
+        is_last = number + 1 == len(all_rounds)
+        method = str(last_merge) if last_merge is not None and is_last else merge
+        networks = [flatten(parameters) for parameters in trained]
+        samples = counts
+        if merge_ranks_every > 1:
+            own = [range(r * threads // ranks, (r + 1) * threads // ranks) for r in range(ranks)]
+            of_ranks = [
+                merge_networks(
+                    method,
+                    of_ranks[r],
+                    [networks[i] for i in own[r]],
+                    [spans[i][1] - spans[i][0] for i in own[r]],
+                )
+                for r in range(ranks)
+            ]
+            merge_states(optimizers, state_at_merge)
+            if not is_last and (number + 1) % merge_ranks_every != 0:
+                replicas = [
+                    unflatten(of_ranks[r], layer_sizes) for r in range(ranks) for _ in own[r]
+                ]
+                continue
+            networks, samples = of_ranks, [sum(counts[i] for i in own[r]) for r in range(ranks)]
+        base = flatten(master)
+        merge_of_all = merge_networks(method, base, networks, samples)
+        if last_merge is None or not is_last:
             rate = learning_rate_at(
-                learning_rate, learning_rate_schedule, spans[0][0], all_rounds[-1][0][1],
+                learning_rate, learning_rate_schedule, begin, all_rounds[-1][0][1],
                 power_t=power_t, warmup_share=warmup_share,
             )  # fmt: skip
-            merged = outer_step(outer, given.base, MERGES[merge](given), rate)
-        master = unflatten(merged, layer_sizes)
+            merge_of_all = outer_step(outer, base, merge_of_all, rate)
+        master = unflatten(merge_of_all, layer_sizes)
         replicas = [master] * threads
-        merge_states(optimizers, state_at_merge)
+        of_ranks = [flatten(master)] * ranks
+        if merge_ranks_every == 1:
+            merge_states(optimizers, state_at_merge)
         falls = plateau.end_round(spans[0][1], sum(counts), loss_sum)
         if falls and learning_rate_schedule == "adaptive":
             learning_rate /= 5
         losses.append(loss_sum / sum(counts))
         sample_counts.append(counts)
+        counts, loss_sum, begin = [0] * threads, 0.0, None
 
     return TrainingResult(
         parameters=master,

@@ -28,12 +28,12 @@ DEFAULTS_OF_RANKS: Mapping[str, Any] = {
 }
 """The defaults of a training of several ranks: their rows stay where they are."""
 
-_OF_ONE_RANK = ("callback", "progress", "workers", "sample_weight", "validation_data")
+_OF_ONE_RANK = (
+    "callback", "checkpoint", "progress", "workers", "sample_weight", "validation_data"
+)  # fmt: skip
 """Options that may differ from rank to rank, or whose data are compared once they are read."""
 
 _MUST_BE: Mapping[str, tuple[tuple[object, ...], str]] = {
-    "checkpoint": ((None,), "a state is of one process"),
-    "resume": ((None,), "a state is of one process"),
     "strategy": (("replica", "pattern"), "ranks merge replicas"),
     "shuffle": (("shards", False), "rows stay on the rank that has them"),
     "preset": ((None,), "its network is trained without replicas"),
@@ -93,7 +93,8 @@ def agree_on_options(job: Job, options: Options, **besides: object) -> None:
     for name in DEFAULTS:
         if name not in _OF_ONE_RANK:
             mine[name] = _shown(getattr(options, name))
-    mine["validation_data"] = options.validation_data is not None
+    for name in ("checkpoint", "validation_data"):
+        mine[name] = "given" if getattr(options, name) is not None else None
     check_same(job, mine)
 
 

@@ -6,23 +6,27 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from omp_mlp import _core
+from omp_mlp import _core, checks
 from omp_mlp.automatic import retreats, settle
 from omp_mlp.checks import Matrix
 from omp_mlp.distributed.agreement import (
     DEFAULTS_OF_RANKS,
     agree_on_options,
     check_goes_with_ranks,
+    check_same,
 )
 from omp_mlp.distributed.data import DataOfRanks, read_data_of_ranks
 from omp_mlp.distributed.job import Job, Transport
 from omp_mlp.distributed.pace import measured_merge_every
+from omp_mlp.distributed.states import described_data_of_ranks
 from omp_mlp.doubts import FEWEST_ROWS
 from omp_mlp.errors import RankError, TrainingDivergedError
 from omp_mlp.model import Model
-from omp_mlp.options import Options, check_options
+from omp_mlp.options import ROWS, Options, check_options
 from omp_mlp.plan import PlaceAmongRanks, Plan, make_plan
+from omp_mlp.resume import check_kind, check_plan, kept_options, settle_as
 from omp_mlp.run import Run
+from omp_mlp.state import TrainingState
 from omp_mlp.workers import available_cores
 
 
@@ -34,6 +38,7 @@ def train_over(
     *,
     deterministic: bool,
     measures: bool = False,
+    merge_ranks_every: int = 1,
 ) -> Model:
     """Train one network with all ranks, and return it on each of them.
 
@@ -49,6 +54,9 @@ def train_over(
         Whether merges have the bits of one process.
     measures : bool, default False
         Whether "auto" of ``merge_every`` looks at how long a message takes between the ranks.
+    merge_ranks_every : int, default 1
+        Merges of a rank's replicas from one merge of the ranks to the next. 1: each merge is one
+        over the replicas of all ranks.
 
     Raises
     ------
@@ -61,9 +69,9 @@ def train_over(
         On all ranks.
     """
     job = Job(transport)
-    plan, data = job.together(lambda: _plan(job, X, y, given, deterministic, measures))
+    run = job.together(lambda: _plan(job, X, y, given, deterministic, measures, merge_ranks_every))
     try:
-        model = Run(plan, data.data).train()
+        model = run.train()
     except (RankError, TrainingDivergedError):
         raise  # all ranks know
     except BaseException as error:
@@ -80,37 +88,80 @@ def _plan(
     given: Mapping[str, Any],
     deterministic: bool,
     measures: bool,
-) -> tuple[Plan, DataOfRanks]:
+    merge_ranks_every: int,
+) -> Run:
     unknown = [name for name in given if name not in DEFAULTS_OF_RANKS]
     if unknown:
         raise TypeError(f"{unknown[0]!r} is not an option of a training")
-    options = check_options({**DEFAULTS_OF_RANKS, **given})
+    options = check_options({**DEFAULTS_OF_RANKS, **_with_state(job, given)})
+    merge_ranks_every = checks.integer("merge_ranks_every", merge_ranks_every, 1)
     check_goes_with_ranks(options, deterministic=deterministic)
-    agree_on_options(job, options, deterministic=deterministic)
+    agree_on_options(job, options, deterministic=deterministic, merge_ranks_every=merge_ranks_every)
     share = _share_of_cores(job)
     if options.workers is None:
         options = dataclasses.replace(options, workers=share)
     data = read_data_of_ranks(job, options, X, y)
+    state = options.resume
     replicas_a_rank = _replicas_a_rank(job, options, data)
-    options = dataclasses.replace(
-        options,
-        threads=job.size * replicas_a_rank,
-        strategy="replica" if options.strategy == "auto" else options.strategy,
-    )
-    settled = settle(options, data.data, may_search=False)
+    strategy = "replica" if options.strategy == "auto" else options.strategy
+    # A state has the replicas of all ranks.
+    all_replicas = job.size * replicas_a_rank
+    asked: Any = options.threads
+    options = dataclasses.replace(options, threads=all_replicas, strategy=strategy)
+    given_for_all = dataclasses.replace(options, threads=asked and all_replicas)
+    if state is None:
+        settled = settle(options, data.data, may_search=False)
+    else:
+        settled = settle_as(given_for_all, state)
     if measures:
-        every = measured_merge_every(
-            job,
-            settled,
-            data.data,
-            replicas_a_rank=replicas_a_rank,
-            deterministic=deterministic,
-        )
+        every = settled.merge_every
+        if state is None:
+            every = measured_merge_every(
+                job,
+                settled,
+                data.data,
+                replicas_a_rank=replicas_a_rank,
+                deterministic=deterministic,
+            )
+        elif every == "auto":  # as it was measured when the training began
+            first, last = state.settled["merge_every"]
+            every = first if first == last else (first, last)
         settled = dataclasses.replace(settled, merge_every=every)
-    plan = make_plan(settled, data.data, retreats=retreats(options))
-    return dataclasses.replace(
-        plan, ranks=_place(job, options, data, replicas_a_rank, deterministic)
-    ), data
+    plan = make_plan(
+        settled,
+        data.data,
+        retreats=retreats(options),
+        ranks=job.size,
+        merges_a_round=merge_ranks_every,
+    )
+    plan = dataclasses.replace(plan, ranks=_place(job, plan, data, replicas_a_rank, deterministic))
+    if state is not None:
+        check_plan(plan, data.data, state)
+    return Run(plan, data.data, given=given_for_all, resume=state)
+
+
+def _with_state(job: Job, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Let all ranks go on from the state of rank 0, with the options that it has."""
+    asked = given.get("resume") is not None
+    check_same(job, {"resume": "given" if asked else None})
+    if not asked:
+        return given
+    mine: TrainingState | None = None
+    if job.rank == 0:
+        mine = ROWS["resume"].check("resume", given["resume"])
+    state = job.gather(mine)[0]
+    assert state is not None
+    check_kind(state, of_ranks=True)
+    kept = kept_options(state)
+    threads = state.settled["threads"]
+    if threads % job.size:
+        raise ValueError(
+            f"the {threads} replicas of the state in resume must be shared out evenly among the "
+            f"ranks; got {job.size} ranks"
+        )
+    if kept["threads"] is not None:
+        kept["threads"] = threads // job.size
+    return {**kept, **given, "resume": state}
 
 
 def _share_of_cores(job: Job) -> int:
@@ -123,14 +174,16 @@ def _replicas_a_rank(job: Job, options: Options, data: DataOfRanks) -> int:
     """Return the threads that were asked for, or as many as the least rank has workers."""
     if options.threads is not None:
         return options.threads
+    if options.resume is not None:
+        return int(options.resume.settled["threads"]) // job.size
     workers = min(job.gather(options.workers or 1))
     return max(1, min(workers, data.inputs.n_samples // (FEWEST_ROWS * job.size)))
 
 
 def _place(
-    job: Job, options: Options, data: DataOfRanks, replicas_a_rank: int, deterministic: bool
+    job: Job, plan: Plan, data: DataOfRanks, replicas_a_rank: int, deterministic: bool
 ) -> PlaceAmongRanks:
-    rows_of_ranks = data.inputs.rows_of_ranks
+    rows_of_ranks, options = data.inputs.rows_of_ranks, plan.options
     may_stop = options.callback is not None or options.early_stopping
     core = _core.Ranks(
         transport=job.transport,
@@ -142,5 +195,15 @@ def _place(
         density=data.inputs.density,
         gathers=deterministic,
         may_stop=any(job.gather(may_stop)),
+        merges_a_round=plan.merging.merges_a_round,
     )
-    return PlaceAmongRanks(core, replicas_a_rank)
+    keeps_states = options.checkpoint is not None or options.resume is not None
+    return PlaceAmongRanks(
+        core,
+        replicas_a_rank,
+        job.rank,
+        job.size,
+        job.gather,
+        deterministic,
+        described_data_of_ranks(job, data.data, options, replicas_a_rank) if keeps_states else {},
+    )
