@@ -12,8 +12,10 @@ is started with ``mpiexec -n 8 python program.py``.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import glob
 import os
+import struct
 import sys
 import time
 from typing import Any
@@ -23,6 +25,10 @@ import numpy.typing as npt
 
 from omp_mlp import extras
 from omp_mlp.checks import Matrix
+from omp_mlp.distributed import processes
+from omp_mlp.distributed.data import share_of_rows
+from omp_mlp.distributed.job import Job
+from omp_mlp.distributed.processes import Process, this_process, why_silent
 from omp_mlp.distributed.train import train_over
 from omp_mlp.errors import RankError
 from omp_mlp.model import Model
@@ -36,6 +42,10 @@ _AWAKE = 0.002  # seconds of a wait before it sleeps between looks
 _NAP = 5e-5  # seconds
 _GRACE = 1.0  # seconds in which what a rank did before it left may still arrive
 _LAST_WORDS = 1.0  # seconds in which the other ranks may say why they end, before all are ended
+_LATE = 0.25  # seconds of a wait after which the ranks ask who is missing
+_LOOK_EVERY = 0.5  # seconds
+_LOOKS_AT_STOPPED = 6  # so many looks in turn: all may be stopped for a moment, as by a debugger
+_WITNESSES = 16  # the ranks that know who is missing
 
 
 def train_parallel(
@@ -46,6 +56,7 @@ def train_parallel(
     *,
     comm: Any = None,  # noqa: ANN401 - mpi4py's Intracomm
     deterministic: bool = False,
+    merge_ranks_every: int = 1,
     timeout: float | None = None,
     **options: Any,  # noqa: ANN401 - those of train_parallel
 ) -> Model:
@@ -76,12 +87,19 @@ def train_parallel(
         merge sends one. Scales of columns of numbers that are no image are sums over the ranks,
         and may differ in the last bits of double precision. Give ``scale_inputs`` and
         ``scale_targets`` to be sure.
+    merge_ranks_every : int, default 1
+        Merges of replicas from one merge of the ranks to the next. With more than 1, each rank
+        merges its own replicas by itself in the meantime, without an outer step. A round of the
+        training then ends with a merge of the ranks. 1: each merge is one over the replicas of all
+        ranks.
     timeout : float, optional
-        Seconds that this rank waits for the others, in a round or before it. Default: for ever.
+        Seconds that this rank waits for the others, in a round or before it. Default: for ever, as
+        long as the processes of the others run. Linux tells that of ranks on the same machine.
     **options
         Those of :func:`omp_mlp.train_parallel`, the same on all ranks, but for ``callback``,
         ``progress``, ``workers`` and ``sample_weight``, which are the rank's own. ``shuffle`` is
-        "shards" or False. ``validation_data`` are the same rows on all ranks. ``workers`` is the
+        "shards" or False. ``validation_data`` are the same rows on all ranks. Rank 0 writes the
+        ``checkpoint``, or calls it, and reads what ``resume`` names. ``workers`` is the
         rank's share of the cores of its node. ``epochs="auto"`` makes no search. If a callback
         returns True on one rank, all stop at the end of the round.
 
@@ -97,19 +115,27 @@ def train_parallel(
         If an argument is wrong, before any work. What differs between ranks is an error on all of
         them that names both values.
     RankError
-        If another rank fails or leaves. The job then cannot train any more; when the program of a
-        rank ends, all ranks are ended.
+        If another rank fails or leaves, is killed, or is stopped. The job then cannot train any
+        more; when the program of a rank ends, all ranks are ended.
     TrainingDivergedError
         On all ranks. ``error.replica`` counts over all ranks.
     TimeoutError
-        If the others keep this rank waiting for longer than ``timeout``.
+        If the others keep this rank waiting for longer than ``timeout``. The message names the
+        ranks that did not come.
     """
     transport = _Transport(MPI.COMM_WORLD if comm is None else comm, timeout)
     given = {"merge": merge, **options}
     if threads is not None:
         given["threads"] = threads
     try:
-        model = train_over(transport, X_local, y_local, given, deterministic=deterministic)
+        model = train_over(
+            transport,
+            X_local,
+            y_local,
+            given,
+            deterministic=deterministic,
+            merge_ranks_every=merge_ranks_every,
+        )
     except (RankError, TimeoutError):
         _job.is_broken = True
         raise
@@ -157,24 +183,37 @@ def load_shard(
                 f"files must have rows of one kind; {names[0]} has {files[0].dtype} of shape "
                 f"{files[0].shape[1:]}, and {name} {file.dtype} of shape {file.shape[1:]}"
             )
-    rank, size = int(comm.Get_rank()), int(comm.Get_size())
-    shards = size * threads
-    quotient, rest = divmod(sum(len(file) for file in files), shards)
-
-    def begin(shard: int) -> int:
-        return shard * quotient + min(shard, rest)
-
-    first, last = (begin((rank + k) * threads) for k in (0, 1))
+    n_rows = sum(len(file) for file in files)
+    own = share_of_rows(n_rows, comm.Get_rank(), comm.Get_size(), threads)
     parts: list[npt.NDArray[Any]] = []
     start = 0
     for file in files:
-        part = file[max(first - start, 0) : max(last - start, 0)]
+        part = file[max(own.start - start, 0) : max(own.stop - start, 0)]
         if len(part):
             parts.append(part)
         start += len(file)
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts) if parts else files[0][:0]
+
+
+def job(timeout: float | None = None) -> Job:
+    """Return all ranks of the program, for what they do together besides a training."""
+    return Job(_Transport(MPI.COMM_WORLD, timeout))
+
+
+def is_told_here(job: Job, error: BaseException) -> bool:
+    """Return whether this rank is the one to show an error that has ended its work.
+
+    All ranks whose work failed make this call. An error that all have is shown by the first.
+    """
+    if _job.is_broken:
+        # The ranks cannot ask each other. One that failed with an error of its own shows that.
+        first = 1 if isinstance(error, RankError) and error.rank == 0 else 0
+        return job.rank == first or not isinstance(error, RankError)
+    text = None if isinstance(error, RankError) else f"{type(error).__name__}: {error}"
+    everyone = job.gather(text)
+    return text is not None and everyone.index(text) == job.rank
 
 
 # ------------------------------------------------------------------------------------ between ranks
@@ -189,23 +228,26 @@ class _Job:
         self._sent: list[Any] = []
         atexit.register(self._end)
 
-    def leave(self, reason: str) -> None:
-        """Tell all others, once, that this rank takes part in no training any more."""
+    def leave(self, reason: str, rank: int | None = None) -> None:
+        """Tell all others, once, that a rank of COMM_WORLD, or this one, trains no more."""
         if self._sent:
             return
-        words = reason.encode()[:1000]
         world = MPI.COMM_WORLD
-        for rank in range(world.Get_size()):
-            if rank != world.Get_rank():
-                request = world.Isend([words, MPI.BYTE], dest=rank, tag=_TAG)
-                self._sent.append((request, words))
+        mine = world.Get_rank()
+        words = f"{mine if rank is None else rank} {reason}".encode()[:1000]
+        for other in range(world.Get_size()):
+            if other != mine:
+                with contextlib.suppress(MPI.Exception):  # it may be gone
+                    request = world.Isend([words, MPI.BYTE], dest=other, tag=_TAG)
+                    self._sent.append((request, words))
 
     def those_who_left(self) -> dict[int, str]:
         world, status = MPI.COMM_WORLD, MPI.Status()
         while world.Iprobe(source=MPI.ANY_SOURCE, tag=_TAG, status=status):
             words = bytearray(status.Get_count(MPI.BYTE))
             world.Recv([words, MPI.BYTE], source=status.Get_source(), tag=_TAG)
-            self._left[status.Get_source()] = words.decode(errors="replace")
+            rank, _, reason = words.decode(errors="replace").partition(" ")
+            self._left.setdefault(int(rank), reason)
         return self._left
 
     def _end(self) -> None:
@@ -233,6 +275,45 @@ class _Job:
 _job = _Job()
 
 
+class _Roll:
+    """Which ranks have come to a call: one that waits for long tells others that it is there."""
+
+    def __init__(self, comm: Any) -> None:  # noqa: ANN401 - its own communicator
+        self._comm, self._rank = comm, comm.Get_rank()
+        self._last = [0] * comm.Get_size()  # the last call that a rank is known to have come to
+        self._sent: list[Any] = []
+        self._looked = 0.0
+
+    def announce(self, call: int) -> None:
+        """Tell the first ranks that this one waits in a call. The calls are counted from 1."""
+        self._sent = [one for one in self._sent if not one[0].Test()]
+        words = struct.pack("<q", call)
+        for rank in range(min(len(self._last), _WITNESSES)):
+            if rank != self._rank:
+                with contextlib.suppress(MPI.Exception):  # it may be gone
+                    request = self._comm.Isend([words, MPI.BYTE], dest=rank, tag=_TAG)
+                    self._sent.append((request, words))
+
+    def read(self) -> None:
+        """Take what has come, so that it does not pile up."""
+        self._looked = time.monotonic()
+        status, words = MPI.Status(), bytearray(8)
+        while self._comm.Iprobe(source=MPI.ANY_SOURCE, tag=_TAG, status=status):
+            rank = status.Get_source()
+            self._comm.Recv([words, MPI.BYTE], source=rank, tag=_TAG)
+            self._last[rank] = max(self._last[rank], *struct.unpack("<q", words))
+
+    def read_now_and_then(self) -> None:
+        if time.monotonic() - self._looked > _LOOK_EVERY:
+            self.read()
+
+    def missing(self, call: int) -> list[int]:
+        """Return the other ranks that have not said that they are there; of many, all are."""
+        if self._rank >= _WITNESSES:
+            return []
+        return [rank for rank, last in enumerate(self._last) if last < call and rank != self._rank]
+
+
 class _Transport:
     """Collective calls that look, while they wait, whether a rank has left."""
 
@@ -242,8 +323,18 @@ class _Transport:
         self._group = comm.Get_group()
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.node = f"{MPI.Get_processor_name()} {cores}"
+        self._calls = 0
+        self._roll: _Roll | None = None
+        self._processes: list[Process] = []
         self._comm, request = comm.Idup()
         self._wait(request)
+        self._roll = _Roll(self._comm)
+        everyone = bytearray(self.size * processes.BYTES)
+        self.gather(memoryview(this_process().to_bytes()), memoryview(everyone))
+        self._processes = [
+            Process.from_bytes(bytes(everyone[k * processes.BYTES : (k + 1) * processes.BYTES]))
+            for k in range(self.size)
+        ]
 
     def gather(self, mine: memoryview, everyone: memoryview) -> None:
         self._wait(self._comm.Iallgather([mine, MPI.BYTE], [everyone, MPI.BYTE]))
@@ -257,9 +348,13 @@ class _Transport:
         _job.leave(reason)
 
     def _wait(self, request: Any) -> None:  # noqa: ANN401
+        self._calls += 1
+        if self._roll is not None:
+            self._roll.read_now_and_then()
         began = time.monotonic()
         raise_at: float | None = None
-        while not request.Test():
+        look_at, stopped_at_looks = _LATE, 0
+        while not self._is_over(request):
             waited = time.monotonic() - began
             if waited < _AWAKE:
                 continue
@@ -268,13 +363,69 @@ class _Transport:
                 raise_at = waited + _GRACE if raise_at is None else raise_at
                 if waited > raise_at:
                     raise RankError(left[0], self.size, left[1])
+            if left is None and self._roll is not None and waited > look_at:
+                if look_at == _LATE:
+                    self._roll.announce(self._calls)
+                self._roll.read()
+                stopped_at_looks = self._look_at_processes(stopped_at_looks)
+                look_at = waited + _LOOK_EVERY
             if self._timeout is not None and waited > self._timeout:
-                self.leave(f"it waited longer than its timeout of {self._timeout:g} s")
-                raise TimeoutError(
-                    f"rank {self.rank} of {self.size} waited for the others for longer than "
-                    f"timeout={self._timeout:g} s"
-                )
+                self._give_up(self._timeout)
             time.sleep(_NAP)
+
+    def _is_over(self, request: Any) -> bool:  # noqa: ANN401
+        try:
+            return bool(request.Test())
+        except MPI.Exception as error:
+            # A connection that breaks tells of a rank that is gone, and not of which one.
+            self._look_at_processes(0)
+            reason = f"MPI reports {error}"
+            self.leave(reason)
+            raise RankError(self.rank, self.size, reason) from error
+
+    def _look_at_processes(self, stopped_at_looks: int) -> int:
+        """Raise RankError if a rank that is missing cannot come; count the looks at one stopped."""
+        stopped: tuple[int, str] | None = None
+        missing = [] if self._roll is None else self._roll.missing(self._calls)
+        for rank in missing if self._processes else []:
+            silent = why_silent(self._processes[rank])
+            if silent == "was killed" and self._left() is None:
+                self._leave_for(rank, f"its process {silent}")
+            if silent is not None:
+                stopped = rank, f"its process {silent}"
+        if stopped is None:
+            return 0
+        if stopped_at_looks + 1 >= _LOOKS_AT_STOPPED and self._left() is None:
+            self._leave_for(*stopped)
+        return stopped_at_looks + 1
+
+    def _tell_of(self, rank: int, reason: str) -> None:
+        """Tell the others why a rank does not come any more."""
+        world = MPI.COMM_WORLD.Get_group()
+        (in_world,) = MPI.Group.Translate_ranks(self._group, [rank], world)
+        _job.is_broken = True
+        _job.leave(reason, in_world)
+
+    def _leave_for(self, rank: int, reason: str) -> None:
+        self._tell_of(rank, reason)
+        raise RankError(rank, self.size, reason)
+
+    def _give_up(self, timeout: float) -> None:
+        missing: list[int] = []
+        if self._roll is not None:
+            self._roll.read()
+            missing = self._roll.missing(self._calls)
+        for_whom = "the others"
+        if not missing:
+            self.leave(f"it waited longer than its timeout of {timeout:g} s")
+        else:
+            reason = f"it did not come within {timeout:g} s, and rank {self.rank} waits no longer"
+            self._tell_of(missing[0], reason)
+            for_whom = f"rank{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing[:10]))}"
+        raise TimeoutError(
+            f"rank {self.rank} of {self.size} waited for {for_whom} for longer than "
+            f"timeout={timeout:g} s"
+        )
 
     def _left(self) -> tuple[int, str] | None:
         """Return a rank of this communicator that left, and why."""

@@ -46,6 +46,15 @@ class InputsOfRanks(Inputs):
         return self.all_moments
 
 
+def share_of_rows(n_rows: int, rank: int, size: int, threads: int = 1) -> slice:
+    """Return the rows of a rank: those of its ``threads`` replicas in one process."""
+    quotient, rest = divmod(n_rows, size * threads)
+    first, last = (
+        shard * quotient + min(shard, rest) for shard in (rank * threads, (rank + 1) * threads)
+    )
+    return slice(first, last)
+
+
 @dataclass(frozen=True)
 class DataOfRanks:
     """The data of a training of several ranks."""
