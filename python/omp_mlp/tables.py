@@ -35,6 +35,14 @@ class Table:
     source: str
     columns: Mapping[str, Callable[[], Column]]
 
+    def rows(self, of: Callable[[int], slice]) -> Table:
+        """Return the rows of a slice, which follows from their number; each has its type still."""
+
+        def cut(read: Callable[[], Column]) -> Callable[[], Column]:
+            return lambda: _cut(read(), of)
+
+        return Table(self.source, {name: cut(read) for name, read in self.columns.items()})
+
     def column(self, name: str) -> Array:
         """Return the values of one column, or say which there are."""
         if name not in self.columns:
@@ -63,6 +71,13 @@ class Table:
         if len(columns) == 1:
             return columns[0].values  # an array of an npz file, in its own dtype
         return np.column_stack([column.values for column in columns])
+
+
+def _cut(column: Column, of: Callable[[int], slice]) -> Column:
+    rows, texts = of(len(column.values)), column.texts
+    return Column(
+        column.name, column.values[rows], None if texts is None else lambda: texts()[rows]
+    )
 
 
 def read_table(path: str) -> Table:
