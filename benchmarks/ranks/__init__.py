@@ -1,0 +1,1 @@
+"""Trainings of several ranks over MPI on one machine, beside trainings of one process."""

@@ -1,0 +1,91 @@
+"""benchmarks/ranks: what ranks cost, and the modelled curves of clusters."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.common.data import Data
+from benchmarks.ranks import __main__ as script
+from benchmarks.ranks import measure, pictures, tables
+
+ROUNDS = [
+    {
+        "network": "8-4-2", "parameters": 46, "alone": 1e-5, "two": 6e-5, "all_reduce": 1e-5,
+        "small": 1e-5, "overhead": 4e-5,
+    },
+    {
+        "network": "784-128-10", "parameters": 101_770, "alone": 2e-4, "two": 5e-4,
+        "all_reduce": 1e-4, "small": 1e-5, "overhead": 2e-4,
+    },
+]  # fmt: skip
+ACCURACIES = [
+    {"replicas": 8, "ranks": 1, "merge_ranks_every": None, "rounds": 512, "mean": 98.0},
+    {"replicas": 8, "ranks": 4, "merge_ranks_every": 1, "rounds": 512, "mean": 97.85},
+    {"replicas": 8, "ranks": 4, "merge_ranks_every": 4, "rounds": 128, "mean": 97.5},
+]
+
+
+def test_tables_say_which_goals_are_reached():
+    assert "| 8-4-2 | 10 | 60 | 10 | 40 | yes |" in tables.rounds(ROUNDS)
+    assert "| 784-128-10 | 200 | 500 | 100 | 200 | no |" in tables.rounds(ROUNDS)
+    found = {
+        "rates": {"process": [100.0, 200.0, 300.0], "ranks": [90.0, 190.0, 295.0]},
+        "ratios": [0.9, 0.95, 0.983], "ratio": 0.95,
+    }  # fmt: skip
+    text = tables.speed(found)
+    assert "| 2 ranks x 1 replica | 190 | 0.950 |" in text
+    assert "0.900 to 0.983. The goal is 0.95 or more: yes." in text
+    text = tables.accuracy(ACCURACIES)
+    assert "| 8 | one process | 512 | 98.00 |  |  |" in text
+    assert "| 8 | 4 ranks, K = 1 | 512 | 97.85 | -0.15 | no |" in text
+    assert "| 8 | 4 ranks, K = 4 | 128 | 97.50 | -0.50 |  |" in text
+
+
+def test_faster_networks_and_rarer_merges_help():
+    for problem in pictures.PROBLEMS.values():
+        slow, fast = (pictures.predicted(problem, 16, g, 1).total for g in (1, 100))
+        rare = pictures.predicted(problem, 16, 1, 8).total
+        assert fast < slow
+        assert rare <= slow
+
+
+def test_the_curves_say_that_they_are_modelled():
+    fig = pictures.curves()
+    assert any("Modelled, not measured" in text.get_text() for text in fig.texts)
+    assert [len(ax.lines) for ax in fig.axes] == [7, 7]
+    assert pictures.table().count("\n") == 5
+
+
+@pytest.mark.skipif(
+    shutil.which("mpiexec", path=str(Path(sys.executable).parent)) is None,
+    reason="needs an MPI with mpiexec: pip install mpich",
+)
+def test_ranks_answer():
+    pytest.importorskip("mpi4py", reason="needs mpi4py: pip install omp_mlp[mpi]")
+    found = measure.run(2, {"job": "all_reduce", "floats": 100, "repeats": 3})
+    assert found.keys() == {"bare", "transport"}
+    assert all(seconds > 0 for seconds in found.values())
+
+
+@pytest.mark.skipif(
+    shutil.which("mpiexec", path=str(Path(sys.executable).parent)) is None,
+    reason="needs an MPI with mpiexec: pip install mpich",
+)
+def test_accuracies_have_a_row_for_each_period(tmp_path):
+    pytest.importorskip("mpi4py", reason="needs mpi4py: pip install omp_mlp[mpi]")
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (64, 6)).astype(np.uint8), np.arange(64) % 2
+    data = Data("made up", "made-up", X, y, X[:8], y[:8])
+    found = measure.accuracies(data, tmp_path, (4,), (1,), 1)
+    assert [row["merge_ranks_every"] for row in found] == [None, 1]
+    assert abs(found[0]["mean"] - found[1]["mean"]) <= 12.5  # one row of eight, by rounding
+
+
+def test_documents_need_all_parts(tmp_path):
+    path = tmp_path / "ranks.json"
+    path.write_text('{"pieces": {"rounds": []}}', encoding="utf-8")
+    with pytest.raises(SystemExit, match="--docs needs all of rounds, speed, accuracy; got rounds"):
+        script.main(["--redraw", "--docs", "--out", str(tmp_path)])
