@@ -11,7 +11,8 @@ import fixed
 import omp_mlp
 from omp_mlp import SettingsWarning
 from omp_mlp.activations import ACTIVATIONS
-from omp_mlp.doubts import _learns_nothing
+from omp_mlp.doubts import _learns_nothing, _pre_activations
+from omp_mlp.inputs import read_inputs
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(600, 5)).astype(np.float32)
@@ -104,7 +105,37 @@ def test_scales_that_are_alike_or_seen_to_are_no_matter():
     assert scales(np.tile(np.arange(5, dtype=np.uint8), (600, 1)) ** 3) == []  # bytes
 
 
+def test_up_to_1024_rows_at_equal_distances_tell_scales():
+    many, labels = np.tile(X, (4, 1)), np.tile(LABELS, 4)  # every third row is looked at
+    many[:, 1] = 0
+    many[:45, 1] = 1e-6  # 15 of them
+    found = [messages(given, labels) for given in (many, scipy.sparse.csr_array(many))]
+    assert found == [[], []]
+    many[45, 1] = 1e-6
+    for given in (many, scipy.sparse.csr_array(many)):
+        (message,) = messages(given, labels)
+        assert f"only {1e-6:.3g} in column 1" in message
+
+
 # --------------------------------------------------------------------------------- the first round
+
+
+def test_an_absurd_loss_of_two_layers():
+    options = {"hidden_layer_sizes": (32, 16), "learning_rate": 0.0}
+    (message,) = messages(1000 * X, LABELS, **options)
+    said = float(re.match(r"after the first round, the loss is (\S+),", message)[1])
+    start = fixed.train_parallel(1000 * X, LABELS, 2, **{**options, "epochs": 0})
+    assert said == pytest.approx(start.evaluate(1000 * X[::2], LABELS[::2])[0], rel=5e-3)
+
+
+def test_outputs_that_float32_does_not_hold_are_seen():
+    model = omp_mlp.Model([np.eye(5), np.full((5, 3), 1e3)], [np.zeros(5), np.zeros(3)])
+    large = np.float32(1e37) * np.abs(X[:20])
+    hidden, outputs = _pre_activations(model, read_inputs(large))
+    np.testing.assert_array_equal(hidden, large)
+    expected = 1e3 * large.astype(np.float64).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(outputs, np.repeat(expected, 3, axis=1), rtol=1e-6)
+    assert outputs.max() > np.finfo(np.float32).max
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -179,11 +210,12 @@ def test_a_unit_learns_nothing_where_its_activation_is_flat(activation):
     assert not _learns_nothing(activation, one_of_two)
 
 
-def test_a_warning_that_is_an_error_ends_the_training_with_what_it_has():
+@pytest.mark.parametrize("merge_every", ["auto", None])
+def test_a_warning_that_is_an_error_ends_the_training_with_what_it_has(merge_every):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(SettingsWarning) as caught:
-            fixed.train_parallel(1000 * X, LABELS, 2, learning_rate=0.0)
+            fixed.train_parallel(1000 * X, LABELS, 2, learning_rate=0.0, merge_every=merge_every)
     assert len(caught.value.history.loss) == 1
     assert caught.value.model.history.loss.tolist() == caught.value.history.loss.tolist()
 

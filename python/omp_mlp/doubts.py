@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from omp_mlp.activations import activate
 from omp_mlp.errors import SettingsWarning, warn
-from omp_mlp.inputs import Inputs
+from omp_mlp.inputs import Inputs, Rows
 from omp_mlp.losses import LossKind
 from omp_mlp.model import Model
 from omp_mlp.packed import layer_ends
@@ -22,6 +22,7 @@ FEWEST_ROWS = 128
 """Rows of a replica. With fewer, replicas merge after so few steps that more do not help."""
 
 _ROWS_OF_SCALES = 1024  # that are looked at
+_ENTRIES_TOGETHER = 2**17  # that come from memory once for both extremes
 _FAR_APART = 1000.0  # largest over smallest magnitude of the columns
 _SHOWN = 3
 
@@ -61,11 +62,15 @@ def warn_of_scales(inputs: Inputs, names: Sequence[str] | None) -> None:
     """
     if not isinstance(inputs.rows, Csr) and inputs.rows.dtype == np.uint8:
         return
-    largest = _magnitudes(inputs)
+    rows = _spread_rows(inputs)
+    largest = _magnitudes(rows)
+    if not _are_far_apart(largest):  # nor are some of them
+        return
+    largest = np.where(_count_entries(rows) >= _FEWEST, largest, 0.0)
+    if not _are_far_apart(largest):
+        return
     used = np.flatnonzero(largest > 0)
     order = used[np.argsort(largest[used], kind="stable")]
-    if len(order) < 2 or largest[order[-1]] <= _FAR_APART * largest[order[0]]:
-        return
     most, least = largest[order[-1]], largest[order[0]]
     top = [k for k in order[: -_SHOWN - 1 : -1] if largest[k] * _FAR_APART > most]
     bottom = [k for k in order[:_SHOWN] if largest[k] < _FAR_APART * least]
@@ -78,24 +83,43 @@ def warn_of_scales(inputs: Inputs, names: Sequence[str] | None) -> None:
     )
 
 
-def _magnitudes(inputs: Inputs) -> Doubles:
-    """Return the largest magnitude of each column in up to 1,024 rows.
+def _spread_rows(inputs: Inputs) -> Rows:
+    """Return up to 1,024 rows; of an array, without a copy."""
+    if isinstance(inputs.rows, Csr):
+        return inputs.rows.take(_evenly(inputs.n_samples, _ROWS_OF_SCALES))
+    return inputs.rows[:: _step(inputs.n_samples, _ROWS_OF_SCALES)]
 
-    0 for columns that are not zero in fewer than 16 of them: so few entries tell no scale.
-    """
-    rows = inputs.rows
-    if inputs.n_samples > _ROWS_OF_SCALES:
-        rows = inputs.take(_evenly(inputs.n_samples, _ROWS_OF_SCALES)).rows
+
+def _magnitudes(rows: Rows) -> Doubles:
+    """Return the largest magnitude of each column."""
     if isinstance(rows, Csr):
-        largest = np.zeros(inputs.n_features)
         stored = slice(0, int(rows.starts[-1]))
+        largest = np.zeros(rows.shape[1])
         sizes = np.abs(rows.values[stored]).astype(np.float64)
         np.maximum.at(largest, rows.indices[stored], sizes)
-        entries = np.bincount(rows.indices[stored][sizes > 0], minlength=inputs.n_features)
-    else:
-        largest = np.maximum(rows.max(axis=0), -rows.min(axis=0)).astype(np.float64)
-        entries = np.count_nonzero(rows, axis=0)
-    return np.where(entries >= _FEWEST, largest, 0.0)
+        return largest
+    largest = np.zeros(rows.shape[1])
+    together = 1 + _ENTRIES_TOGETHER // rows.shape[1]
+    for begin in range(0, len(rows), together):
+        some = rows[begin : begin + together]
+        np.maximum(largest, some.max(axis=0), out=largest)
+        np.maximum(largest, -some.min(axis=0), out=largest)
+    return largest
+
+
+def _count_entries(rows: Rows) -> npt.NDArray[np.int64]:
+    """Return how many entries of each column are not zero. So few as 15 tell no scale."""
+    if isinstance(rows, Csr):
+        stored = slice(0, int(rows.starts[-1]))
+        columns = rows.indices[stored][rows.values[stored] != 0]
+        return np.bincount(columns, minlength=rows.shape[1])
+    entries: npt.NDArray[np.int64] = np.count_nonzero(rows, axis=0)
+    return entries
+
+
+def _are_far_apart(largest: Doubles) -> bool:
+    used = largest[largest > 0]
+    return len(used) > 1 and bool(used.max() > _FAR_APART * used.min())
 
 
 def _listed(columns: Sequence[int], largest: Doubles, names: Sequence[str] | None) -> str:
@@ -105,7 +129,11 @@ def _listed(columns: Sequence[int], largest: Doubles, names: Sequence[str] | Non
 
 def _evenly(n_samples: int, most: int) -> npt.NDArray[np.int64]:
     """Return rows that are spread over all samples."""
-    return np.arange(0, n_samples, -(-n_samples // most))
+    return np.arange(0, n_samples, _step(n_samples, most))
+
+
+def _step(n_samples: int, most: int) -> int:
+    return -(-n_samples // most)
 
 
 # ---------------------------------------------------------------------------- after the first round
@@ -149,14 +177,26 @@ def warn_of_first_round(
 
 
 def _pre_activations(model: Model, inputs: Inputs) -> Iterator[Doubles]:
-    """Yield z of each layer. The first layer is the core's, which reads every kind of X."""
-    sizes = model.layer_sizes[:2]
-    first = Model._of(sizes, model._packed[: layer_ends(sizes)[0]], "identity", "identity", None)
-    z = first._run(inputs, raw=True).astype(np.float64)
+    """Yield z of each layer."""
+    z = _first_layer(model, inputs)
     yield z
     for W, b in zip(model.weights[1:], model.biases[1:], strict=True):
-        z = activate(model.activation, z) @ W.astype(np.float64) + b
+        a = activate(model.activation, z)
+        # In the precision of the weights, of which there may be many. What is multiplied by them is
+        # at most 1, so that products do not overflow where z is absurd.
+        unit = np.maximum(np.abs(a).max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        z = (a / unit).astype(np.float32) @ W * unit + b
         yield z
+
+
+def _first_layer(model: Model, inputs: Inputs) -> Doubles:
+    """Return z of the first layer: of CSR by the core, which does not spread it out."""
+    if not isinstance(inputs.rows, Csr):
+        z = inputs.rows.astype(np.float32, copy=False) @ model.weights[0] + model.biases[0]
+        return z.astype(np.float64)
+    sizes = model.layer_sizes[:2]
+    first = Model._of(sizes, model._packed[: layer_ends(sizes)[0]], "identity", "identity", None)
+    return first._run(inputs, raw=True).astype(np.float64)
 
 
 def _of_a_constant(model: Model, z: Doubles, targets: Targets, loss: LossKind) -> float:
