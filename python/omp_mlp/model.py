@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,7 +97,6 @@ class Model(Predictor, Conversions):
     history: History
     replicas: tuple[Model, ...]
     _packed: FloatArray
-    _network: _core.Network
 
     def __init__(
         self,
@@ -245,12 +245,16 @@ class Model(Predictor, Conversions):
             weights=tuple(weights),
             biases=tuple(biases),
             _packed=packed,
-            _network=_core.Network(
-                layer_sizes=list(layer_sizes),
-                activation=activation,
-                output=output_activation,
-                parameters=packed,
-            ),
+        )
+
+    @functools.cached_property
+    def _network(self) -> _core.Network:
+        """The core's network, which has a copy of the parameters: made when it is first asked."""
+        return _core.Network(
+            layer_sizes=list(self.layer_sizes),
+            activation=self.activation,
+            output=self.output_activation,
+            parameters=self._packed,
         )
 
     def __repr__(self) -> str:

@@ -50,7 +50,8 @@ class NetworkKind:
 
     def model(self, packed: FloatArray) -> Model:
         """Return a Model in the training's units; it takes over parameters of the core."""
-        self._first_weights(packed)[...] *= np.float32(self.scale)
+        if self.scale != 1.0:
+            self._first_weights(packed)[...] *= np.float32(self.scale)
         return self._model(packed)
 
     def as_given(self, model: Model | Ensemble) -> Model | Ensemble:
@@ -125,7 +126,8 @@ class NetworkKind:
                 f"init must be a Model of the classes in y, {self.labels}; got {init.classes}"
             )
         packed = self._in_units_of_training(init)
-        self._first_weights(packed)[...] /= np.float32(self.scale)
+        if self.scale != 1.0:
+            self._first_weights(packed)[...] /= np.float32(self.scale)
         return packed
 
     def _in_units_of_training(self, init: Model) -> FloatArray:
