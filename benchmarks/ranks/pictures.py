@@ -75,19 +75,3 @@ def curves() -> Figure:
         panels[0],
     )
     return fig
-
-
-def table() -> str:
-    """Return some of the modelled speed-ups, of sixteen nodes."""
-    from ..common.tables import as_markdown
-
-    rows = []
-    for title, problem in PROBLEMS.items():
-        for period in PERIODS:
-            speeds = [
-                predicted(problem, 1, g, 1).total / predicted(problem, 16, g, period).total
-                for g in GIGABITS
-            ]
-            rows.append([title, f"{period}", *(f"{speed:.2g}" for speed in speeds)])
-    header = ["Training", "merge_ranks_every", *(f"{g} Gbit/s" for g in GIGABITS)]
-    return as_markdown(header, rows, numeric=True)
