@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from copy import deepcopy
 
 import joblib
 import numpy as np
@@ -88,7 +89,6 @@ def test_every_option_of_a_training_is_a_parameter(estimator):
     of_values = {"huber_delta", "quantile", "scale_targets"}
     others = of_values if estimator is OmpMLPClassifier else of_labels
     of_fit = {"task", "classes", "sample_weight", "validation_data"}
-    of_fit |= {"checkpoint", "checkpoint_every", "resume"}
     options = set(ROWS) - set(RENAMED.values()) - of_fit - others
     parameters = set(inspect.signature(estimator).parameters)
     assert parameters == options | set(RENAMED) | {
@@ -360,6 +360,71 @@ def test_partial_fit_of_values_keeps_the_scales_of_the_first_call():
     fitted.partial_fit(X, VALUES)
     assert not np.array_equal(fitted.predict(X), before)
     assert fitted.n_iter_ == 4
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"solver": "adam", "learning_rate_init": 0.01},
+        {"max_iter": 60, "tol": 0.01, "n_iter_no_change": 2},
+        {"early_stopping": True, "max_iter": 40, "n_iter_no_change": 2},
+        {"merge_every": 16, "warmup_samples": 20},
+    ],
+)
+def test_fit_goes_on_from_a_checkpoint(tmp_path, options, estimator):
+    # What tol and n_iter_no_change count has to go on, too.
+    y, options = target(estimator), {**QUICK, "merge_every": 20, **options}
+    whole = estimator(**options).fit(X, y)
+    states = []
+    kept = estimator(**options, checkpoint=states.append, checkpoint_every=1).fit(X, y)
+    assert same(kept.model_, whole.model_)
+    assert len(states) > 4
+    for k in (0, len(states) // 2, len(states) - 1):
+        path = tmp_path / f"{k}.state"
+        states[k].save(path)
+        resumed = clone(estimator(**options, resume=path)).fit(X, y)
+        assert same(resumed.model_, whole.model_)
+        assert resumed.loss_curve_ == whole.loss_curve_
+        assert resumed.validation_scores_ == whole.validation_scores_
+        assert (resumed.n_iter_, resumed.t_) == (whole.n_iter_, whole.t_)
+        if not options.get("early_stopping"):
+            # The state of the solver goes on, too.
+            parts = [
+                deepcopy(one).set_params(checkpoint=None, resume=None) for one in (kept, whole)
+            ]
+            assert same(*(one.partial_fit(X, y).model_ for one in parts))
+
+
+def test_a_resumed_fit_prints_the_epochs_that_are_left(capsys):
+    states, options = [], {**QUICK, "merge_every": 20}
+    OmpMLPClassifier(**options, checkpoint=states.append).fit(X, LABELS)
+    OmpMLPClassifier(**options, resume=states[0], verbose=True).fit(X, LABELS)
+    printed = [line.split(",")[0] for line in capsys.readouterr().out.splitlines()]
+    assert printed == ["Iteration 2", "Iteration 3"]
+
+
+def test_a_seed_that_was_drawn_is_that_of_the_state():
+    states = []
+    drawn = OmpMLPClassifier(**{**QUICK, "random_state": None}, checkpoint=states.append)
+    drawn.fit(X, LABELS)
+    resumed = OmpMLPClassifier(**{**QUICK, "random_state": None}, resume=states[0]).fit(X, LABELS)
+    assert same(resumed.model_, drawn.model_)
+
+
+def test_what_a_resumed_fit_refuses(tmp_path):
+    states = []
+    OmpMLPClassifier(**QUICK, checkpoint=states.append).fit(X, LABELS)
+    with pytest.raises(ValueError, match="seed was 5, and is 6"):
+        OmpMLPClassifier(**{**QUICK, "random_state": 6}, resume=states[0]).fit(X, LABELS)
+    with pytest.raises(ValueError, match=r"X was \(120, 4\) of float32"):
+        OmpMLPClassifier(**QUICK, resume=states[0]).fit(X[::-1], LABELS)
+    with pytest.raises(TypeError, match="resume must be a TrainingState or the path of one"):
+        OmpMLPClassifier(resume=3).fit(X, LABELS)
+    for name, value in (("checkpoint", tmp_path / "a.state"), ("resume", states[0])):
+        with pytest.raises(ValueError, match=f"{name} goes with fit"):
+            OmpMLPRegressor(**{name: value}).partial_fit(X, VALUES)
 
 
 # ----------------------------------------------------------------------------------------- answers

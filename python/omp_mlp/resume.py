@@ -15,7 +15,7 @@ import numpy.typing as npt
 from omp_mlp import _core
 from omp_mlp.data import TrainingData
 from omp_mlp.model import Model
-from omp_mlp.options import ROWS, Options
+from omp_mlp.options import ROWS, Checkpoint, Options
 from omp_mlp.plan import Plan
 from omp_mlp.sparse import Csr
 from omp_mlp.state import Arrays, TrainingState, of_all_ranks
@@ -246,6 +246,14 @@ def _shown_array(description: Any) -> str:  # noqa: ANN401 - of a file
     return f"{shape} of {description['dtype']} with SHA-256 {description['sha256'][:12]}..."
 
 
+def keep_state(state: TrainingState, place: Checkpoint) -> None:
+    """Write a state to a file, or hand it over."""
+    if callable(place):
+        place(state)
+    else:
+        state.save(place)
+
+
 class Keeper:
     """Keeps the states of a training where the option ``checkpoint`` asks for them."""
 
@@ -267,13 +275,9 @@ class Keeper:
             return
         version = _core.build_config()["version"]
         self.last = TrainingState(*self._about, version, judged, watched, core)
-        where = self._given.checkpoint
-        if ranks is not None and ranks.rank > 0:
-            return
-        if callable(where):
-            where(self.last)
-        elif where is not None:
-            self.last.save(where)
+        is_written_elsewhere = ranks is not None and ranks.rank > 0
+        if self._given.checkpoint is not None and not is_written_elsewhere:
+            keep_state(self.last, self._given.checkpoint)
 
     @functools.cached_property
     def _about(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -45,7 +45,7 @@ class Run:
     given: Options | None = None  # the options before anything was settled
     resume: TrainingState | None = None  # what the training goes on from
     optimizers: Arrays | None = None  # what the optimisers of a new training begin with
-    keep_state: KeepState | None = None  # what the core calls after rounds, if nobody watches them
+    keep_state: KeepState | None = None  # what the core calls after rounds, too
 
     def train(self) -> Model | Ensemble:
         """Run the training, and return the network with its history."""
@@ -62,7 +62,7 @@ class Run:
             score=None if self.data.validation is None else self._score,
             score_every=self.plan.validate_every,
             judge=judge,
-            loss_unit=self._loss_unit(),
+            loss_unit=self.loss_unit(),
             network=lambda packed: self._as_given(packed.copy()),
             # What Python merges is no network of the core, and is judged when it is merged. A rank
             # has a part of the rows alone.
@@ -120,7 +120,7 @@ class Run:
         warn_of_first_round(model, self.data.inputs, self.data.targets, self.plan.loss, when)
 
     def _history(self, columns: dict[str, Any], watcher: Watcher, judge: Judge | None) -> History:
-        columns["loss"] *= self._loss_unit()
+        columns["loss"] *= self.loss_unit()
         prediction = self.plan.prediction
         return History.of_training(
             columns,
@@ -175,7 +175,7 @@ class Run:
         round_, replica = result.divergence
         return TrainingDivergedError(round_, None if replica < 0 else replica, model, history)
 
-    def _loss_unit(self) -> float:
+    def loss_unit(self) -> float:
         """Return what a loss of 1 in the training is in the units of y.
 
         The core adds up the outputs' losses. So with several outputs, this is right on average.
@@ -234,7 +234,7 @@ class Run:
             after_first_round=None if watcher is None else watcher.after_first_round,
             after_round=watcher.after_round if watcher and watcher.watches_rounds else None,
             during_round=watcher.during_round if watcher and watcher.watches_within else None,
-            keep_state=watcher.keep_state if watcher and watcher.keeps_states else self.keep_state,
+            keep_state=self._state_keeper(watcher),
             ranks=None if self.plan.ranks is None else self.plan.ranks.core,
         )
 
@@ -255,6 +255,19 @@ class Run:
             return None
         given = self.given or self.plan.options
         return Keeper(self.plan, self.data, given, self.resume)
+
+    def _state_keeper(self, watcher: Watcher | None) -> KeepState | None:
+        """Return what the core calls after rounds: checkpoints, and whoever else wants states."""
+        of_watcher = watcher.keep_state if watcher and watcher.keeps_states else None
+        if of_watcher is None or self.keep_state is None:
+            return of_watcher or self.keep_state
+        both = (of_watcher, self.keep_state)
+
+        def keep(is_last: bool, take: Callable[[], Arrays]) -> None:
+            for one in both:
+                one(is_last, take)
+
+        return keep
 
     def _keep_every(self) -> int:
         """Return the rounds from one checkpoint to the next; "auto": those of an epoch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -41,12 +42,22 @@ from omp_mlp.frames import is_frame, is_series
 from omp_mlp.history import History, Progress
 from omp_mlp.losses import log_softmax
 from omp_mlp.model import Model
-from omp_mlp.options import DEFAULTS, LBFGS, OPTIMIZERS, ROWS, SCHEDULES, Options, check_options
+from omp_mlp.options import (
+    DEFAULTS,
+    LBFGS,
+    OPTIMIZERS,
+    ROWS,
+    SCHEDULES,
+    Checkpoint,
+    Options,
+    check_options,
+)
 from omp_mlp.plan import make_plan
 from omp_mlp.presets import PRESETS
+from omp_mlp.resume import check_kind, check_plan, keep_state, settle_as
 from omp_mlp.run import Run
 from omp_mlp.scaling import Scaling
-from omp_mlp.state import Arrays, mean_of_optimizers, optimizers_of_each
+from omp_mlp.state import Arrays, TrainingState, mean_of_optimizers, optimizers_of_each
 from omp_mlp.targets import as_target, read_classes
 from omp_mlp.watch import Callback
 from omp_mlp.workers import available_cores
@@ -104,18 +115,43 @@ class _Epochs:
         stop = self._callback is not None and self._callback(progress) is True
         if not progress.merged:
             return stop
-        samples = progress.samples - self._warmup_samples
+        self._end_round(progress.samples, progress.loss, progress.validation_loss)
+        return stop or self.has_converged
+
+    def go_on(self, state: TrainingState, loss_unit: float) -> None:
+        """Take note of the rounds that were over before; they were printed then."""
+        verbose, self._verbose = self._verbose, False
+        of_rounds = zip(
+            state._core["history.samples"].tolist(),
+            (state._core["history.loss"] * loss_unit).tolist(),
+            state._watched["validation"][::2].tolist(),
+            strict=True,
+        )
+        for samples, loss, validation_loss in of_rounds:
+            self._end_round(samples, loss, validation_loss)
+        self._verbose = verbose
+
+    def keep_in(self, place: Checkpoint) -> Checkpoint:
+        """Return a place for states that takes none of a training that is over."""
+
+        def keep(state: TrainingState) -> None:
+            if not self.has_converged:
+                keep_state(state, place)
+
+        return keep
+
+    def _end_round(self, samples: int, loss: float, validation_loss: float) -> None:
+        samples -= self._warmup_samples
         if samples <= 0:  # the warm-up
-            return stop
-        self._loss_sum += progress.loss * (samples - self._samples)
+            return
+        self._loss_sum += loss * (samples - self._samples)
         self._loss_samples += samples - self._samples
         self._samples = samples
-        if not math.isnan(progress.validation_loss):
-            self._validation_loss = min(self._validation_loss, progress.validation_loss)
+        if not math.isnan(validation_loss):
+            self._validation_loss = min(self._validation_loss, validation_loss)
         if samples // self._n_samples > self._epochs:
             self._epochs = samples // self._n_samples
             self._end_epoch()
-        return stop or self.has_converged
 
     def _end_epoch(self) -> None:
         loss = self._loss_sum / self._loss_samples
@@ -217,6 +253,8 @@ class _Estimator(BaseEstimator):
             options["power_t"] = DEFAULTS["power_t"]
         if not options["early_stopping"]:
             options["validation_fraction"] = DEFAULTS["validation_fraction"]
+        if options["checkpoint"] is None:
+            options["checkpoint_every"] = DEFAULTS["checkpoint_every"]
         return options
 
     def _optimizer(self) -> str:
@@ -272,7 +310,9 @@ class _Estimator(BaseEstimator):
         value = getattr(self, name)
         return isinstance(value, str) and checks.choice(name, value, ("auto",)) == "auto"
 
-    def _seed(self) -> int:
+    def _seed(self, state: TrainingState | None = None) -> int:
+        if state is not None and self.random_state is None:
+            return int(state.options["seed"])  # which was drawn then
         if isinstance(self.random_state, (int, np.integer)):
             return int(ROWS["seed"].check("random_state", self.random_state))
         return int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -291,7 +331,7 @@ class _Estimator(BaseEstimator):
 
     def _options_of_fit(self, n_samples: int, **of_this_training: Any) -> dict[str, Any]:  # noqa: ANN401
         """Return the options of a training that is not one of partial_fit's."""
-        self._seed_of_fit = self._seed()
+        self._seed_of_fit = self._seed(of_this_training.get("resume"))
         given = self._options(seed=self._seed_of_fit, **self._decay(n_samples), **of_this_training)
         if self.early_stopping:
             given["min_delta"] = 0.0 if self._auto("tol") else self._tolerance()
@@ -312,6 +352,7 @@ class _Estimator(BaseEstimator):
         **about_y: Any,  # noqa: ANN401
     ) -> None:
         """Train anew, or with warm_start from the last network."""
+        state: TrainingState | None = ROWS["resume"].check("resume", self.resume)
         most, stops = self._most_epochs(), self._stops_by_loss()
         epochs: int | str = "auto"
         if stops:
@@ -321,15 +362,20 @@ class _Estimator(BaseEstimator):
         given = self._options_of_fit(
             X.shape[0],
             epochs=epochs,
+            resume=state,
             sample_weight=_of_mean_one(weight),
             validation_data=validation,
             **about_y,
         )
         options = check_options(given)
+        known = None
+        if state is not None:
+            check_kind(state, of_ranks=False)
+            known = settle_as(options, state)
         data = read_data(options, X, y)
-        settled = settle(options, data, most_epochs=most)
+        settled = settle(options, data, most_epochs=most) if known is None else known
         epochs_seen = self._follow(data, stops)
-        model = self._run(settled, data, epochs_seen, retreats(options))
+        model = self._run(options, settled, data, epochs_seen)
         self._decided = _decided(settled, data)
         self._enter(model, data.inputs.n_samples, settled, is_validated=data.validation is not None)
         self._calls = 0
@@ -351,6 +397,13 @@ class _Estimator(BaseEstimator):
         """Train for one epoch, from the last network if there is one."""
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        for name in ("checkpoint", "resume"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} goes with fit, whose training it is; got {name}="
+                    f"{getattr(self, name)!r} in partial_fit, between whose calls a pickle of the "
+                    "estimator has all that the next one needs"
+                )
         is_first = not hasattr(self, "model_")
         if is_first:
             self._seed_of_fit, self._calls = self._seed(), 0
@@ -371,9 +424,7 @@ class _Estimator(BaseEstimator):
         data = read_data(options, X, y)
         settled = settle(options, data)
         remembered = None if is_first else self._solver_state
-        model = self._run(
-            settled, data, self._follow(data, stops=False), retreats(options), remembered
-        )
+        model = self._run(options, settled, data, self._follow(data, stops=False), remembered)
         before = None if is_first else (self.loss_curve_, self.n_iter_, self.t_)
         if is_first:
             self._decided = _decided(settled, data)
@@ -403,30 +454,49 @@ class _Estimator(BaseEstimator):
 
     def _run(
         self,
-        options: Options,
+        given: Options,
+        settled: Options,
         data: TrainingData,
         follower: _Epochs | None,
-        retreats: int,
         remembered: tuple[tuple[str, bool], Arrays] | None = None,
     ) -> Model | Ensemble:
         """Train, and keep what the optimisers remember; they begin with what is remembered."""
         if follower is not None:
-            options = dataclasses.replace(options, callback=follower)
-        plan = make_plan(options, data, retreats=retreats)
+            place = given.checkpoint
+            watched: dict[str, Any] = {
+                "callback": follower,
+                "checkpoint": None if place is None else follower.keep_in(place),
+            }
+            given = dataclasses.replace(given, **watched)
+            settled = dataclasses.replace(settled, **watched)
+        plan = make_plan(settled, data, retreats=retreats(given))
         self._solver_state = None
-        if options.optimizer == LBFGS or options.steps_in_place or options.merges_in_python:
+        if settled.optimizer == LBFGS or settled.merges_in_python:
             return Run(plan, data).train()
-        kind = (options.optimizer, options.input_gain_rate > 0)
+        state = given.resume
+        if state is not None:
+            check_plan(plan, data, state)
+        kind = (settled.optimizer, settled.input_gain_rate > 0)
         begin = None
         if remembered is not None and remembered[0] == kind:
             networks = plan.threads if plan.strategy in ("replica", "pattern") else 1
             begin = optimizers_of_each(remembered[1], networks)
 
-        def keep_state(is_last: bool, take: Callable[[], Arrays]) -> None:
+        def keep_optimizers(is_last: bool, take: Callable[[], Arrays]) -> None:
             if is_last:
                 self._solver_state = (kind, mean_of_optimizers(take()))
 
-        return Run(plan, data, optimizers=begin, keep_state=keep_state).train()
+        run = Run(
+            plan,
+            data,
+            given=given,
+            resume=state,
+            optimizers=begin,
+            keep_state=None if settled.steps_in_place else keep_optimizers,
+        )
+        if follower is not None and state is not None:
+            follower.go_on(state, run.loss_unit())
+        return run.train()
 
     def _enter(
         self, model: Model | Ensemble, n_samples: int, options: Options, *, is_validated: bool
@@ -681,6 +751,10 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
     preset : {"tabular"}, optional
         Other defaults, as in :func:`omp_mlp.train_parallel`. Here, a parameter that has its default
         counts as not given.
+    checkpoint, checkpoint_every, resume
+        As in :func:`omp_mlp.train_parallel`: ``fit`` keeps its state, and goes on from one. Then X,
+        y and all other parameters have to be those of the ``fit`` that was interrupted; with
+        ``random_state=None``, the seed is that of the state. ``partial_fit`` refuses them.
     loss, label_smoothing, skip_confident, and all others
         As in :func:`omp_mlp.train_parallel`.
 
@@ -789,6 +863,9 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         callback: Callback | None = None,
         progress: bool = False,
         keep_replicas: bool = False,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_every: int | str = "auto",
+        resume: TrainingState | str | os.PathLike[str] | None = None,
     ) -> None:
         self._keep_parameters(locals())
 
@@ -848,7 +925,7 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         """Train for one more epoch on these data, which may lack classes.
 
         Scales, batch size and learning rate are decided by the data of the first call. The rate is
-        constant, and the state of the solver begins anew in each call.
+        constant. The velocity of "sgd" and the moments of "adam" go on from call to call.
 
         Parameters
         ----------
@@ -1108,6 +1185,10 @@ class OmpMLPRegressor(RegressorMixin, _Estimator):
     preset : {"tabular"}, optional
         Other defaults, as in :func:`omp_mlp.train_parallel`. Here, a parameter that has its default
         counts as not given.
+    checkpoint, checkpoint_every, resume
+        As in :func:`omp_mlp.train_parallel`: ``fit`` keeps its state, and goes on from one. Then X,
+        y and all other parameters have to be those of the ``fit`` that was interrupted; with
+        ``random_state=None``, the seed is that of the state. ``partial_fit`` refuses them.
     huber_delta, quantile, scale_targets, and all others
         As in :func:`omp_mlp.train_parallel`.
 
@@ -1211,6 +1292,9 @@ class OmpMLPRegressor(RegressorMixin, _Estimator):
         callback: Callback | None = None,
         progress: bool = False,
         keep_replicas: bool = False,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_every: int | str = "auto",
+        resume: TrainingState | str | os.PathLike[str] | None = None,
     ) -> None:
         self._keep_parameters(locals())
 
@@ -1257,7 +1341,7 @@ class OmpMLPRegressor(RegressorMixin, _Estimator):
         """Train for one more epoch on these data.
 
         Scales, batch size and learning rate are decided by the data of the first call. The rate is
-        constant, and the state of the solver begins anew in each call.
+        constant. The velocity of "sgd" and the moments of "adam" go on from call to call.
 
         Parameters
         ----------
