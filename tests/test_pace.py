@@ -40,7 +40,9 @@ def rounds(ranks: int, **changed: Any) -> int:
 
     def work(transport: Any) -> int:
         own = slice(transport.rank * 500, (transport.rank + 1) * 500)
-        model = train_over(transport, X[own], y[own], given, deterministic=False, measures=True)
+        model = train_over(
+            transport, X[own], y[own], given, deterministic=False, merge_ranks_every="auto"
+        )
         return len(model.history)
 
     first, *others = run_ranks(ranks, work)
@@ -70,3 +72,13 @@ def test_the_slower_a_message_the_fewer_merges(monkeypatch: pytest.MonkeyPatch) 
     assert usual > fewer > fewest >= 20  # one an epoch
     assert rounds(2, merge_every=100) == 100
     assert rounds(1) == 20
+
+
+def test_where_a_rank_has_several_replicas_they_merge_as_often_as_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    for seconds in (0.0, 1.0):
+        monkeypatch.setattr(pace, "_seconds_of_a_merge", lambda *_, s=seconds: s)
+        found.append(rounds(2, threads=2, merge_every=20))
+    assert found == [250, 32]  # each rank merges its two replicas 250 times

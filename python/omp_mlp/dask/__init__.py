@@ -43,6 +43,7 @@ def train(
     *,
     sample_weight: Any = None,  # noqa: ANN401 - a Dask array or dataframe
     deterministic: bool = False,
+    merge_ranks_every: int | str = "auto",
     timeout: float | None = None,
     ports: Sequence[int] = (0,),
     **options: Any,  # noqa: ANN401 - those of train_parallel
@@ -72,7 +73,13 @@ def train(
         With the partitions of X.
     deterministic : bool, default False
         As in :func:`omp_mlp.mpi.train_parallel`. The bits then depend on which worker holds what,
-        and on ``merge_every``.
+        and on how often they merge.
+    merge_ranks_every : int or "auto", default "auto"
+        Each worker merges its own replicas so many times before all workers merge, as in
+        :func:`omp_mlp.mpi.train_parallel`. "auto" measures how long a message takes between the
+        workers, and has so few merges of all that messages take a tenth of the time; but as many as
+        epochs, and 16, at least. Where a worker has one replica, ``merge_every="auto"`` is longer
+        instead. Give numbers to have the same network each time.
     timeout : float, optional
         Seconds that a rank waits for the others in a message. Default: as long as Dask's scheduler
         counts their workers among its own.
@@ -81,9 +88,7 @@ def train(
         takes the first that is free.
     **options
         Those of :func:`omp_mlp.train_parallel`. ``workers`` are the operating-system threads of
-        each rank; default: the threads of its Dask worker. ``merge_every="auto"`` measures how long
-        a message takes between the workers, and has so few merges that messages take a tenth of the
-        time: give a number to have the same network each time. ``validation_data`` is a pair of
+        each rank; default: the threads of its Dask worker. ``validation_data`` is a pair of
         arrays, which each worker gets, or of Dask collections; ``early_stopping`` needs it.
         ``callback`` is called on the first worker. ``shuffle`` is "shards" or False.
         ``progress`` is False, and ``checkpoint`` and ``resume`` are None. ``epochs="auto"`` makes
@@ -118,6 +123,7 @@ def train(
         sample_weight,
         given,
         deterministic=deterministic,
+        merge_ranks_every=merge_ranks_every,
         timeout=timeout,
         ports=ports,
     )

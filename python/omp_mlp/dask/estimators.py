@@ -71,9 +71,7 @@ class _OnWorkers(_Estimator):
             given["shuffle"] = "shards"
         given["categorical_features"] = DEFAULTS_OF_RANKS["categorical_features"]
         options = check_options(given)
-        model, n_samples = train_on_workers(
-            client, X, y, sample_weight, given, deterministic=False, timeout=None, ports=(0,)
-        )
+        model, n_samples = train_on_workers(client, X, y, sample_weight, given)
         self._enter(model, n_samples, options, is_validated=X_val is not None)
         self.n_features_in_ = model.layer_sizes[0]
         names = None if model.columns is None else model.columns.names

@@ -53,12 +53,15 @@ def train_on_workers(
     sample_weight: Any,  # noqa: ANN401
     options: Mapping[str, Any],
     *,
-    deterministic: bool,
-    timeout: float | None,
-    ports: Sequence[int],
+    deterministic: bool = False,
+    merge_ranks_every: int | str = "auto",
+    timeout: float | None = None,
+    ports: Sequence[int] = (0,),
 ) -> tuple[Model, int]:
     """Train with a rank on each worker that has rows of X; return the network, and the rows."""
     _check(options, deterministic)
+    if merge_ranks_every != "auto":
+        merge_ranks_every = checks.integer("merge_ranks_every", merge_ranks_every, 1)
     if timeout is not None:
         timeout = checks.real("timeout", timeout, 0.0)
     ports = [checks.integer("ports", port, 0, 2**16 - 1) for port in ports]
@@ -78,6 +81,7 @@ def train_on_workers(
             validation,
             options,
             deterministic=deterministic,
+            merge_ranks_every=merge_ranks_every,
             ports=ports,
         )
     return model, sum(rows)
@@ -196,6 +200,7 @@ class _Training:
         options: Mapping[str, Any],
         *,
         deterministic: bool,
+        merge_ranks_every: int | str,
         ports: Sequence[int],
     ) -> Model:
         futures: list[distributed.Future] = []
@@ -217,6 +222,7 @@ class _Training:
                         validation,
                         own,
                         deterministic=deterministic,
+                        merge_ranks_every=merge_ranks_every,
                         key=f"omp_mlp-train-{self._job}-{rank}",
                         workers=[worker],
                         pure=False,

@@ -80,6 +80,7 @@ def train_rank(
     options: Mapping[str, Any],
     *,
     deterministic: bool,
+    merge_ranks_every: int | str,
 ) -> tuple[Model, Sequence[Kept]] | None:
     """Train with the other ranks; rank 0 returns the network, and the warnings."""
     with _lock:
@@ -101,7 +102,14 @@ def train_rank(
         if validation is not None:
             given["validation_data"] = _of_parts(validation)[:2]
         with keep_warnings() as kept:
-            model = train_over(transport, X, y, given, deterministic=deterministic, measures=True)
+            model = train_over(
+                transport,
+                X,
+                y,
+                given,
+                deterministic=deterministic,
+                merge_ranks_every=merge_ranks_every,
+            )
     finally:
         with _lock:
             _seats.pop((told.job, told.rank), None)

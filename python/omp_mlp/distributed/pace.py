@@ -19,34 +19,56 @@ _PASSES = 5
 _SPEED = 25e9
 
 
-def measured_merge_every(
-    job: Job, options: Options, data: TrainingData, *, replicas_a_rank: int, deterministic: bool
-) -> int | tuple[int, int] | str | None:
-    """Return the ``merge_every`` with which messages take a tenth of the time, or less.
+MergeEvery = int | tuple[int, int] | str | None
 
-    What is not "auto" stays as it is. "auto" stays, too, where its rounds are long enough for the
-    message that was measured. Otherwise they are longer by a power of two, the same on all ranks;
-    but there are as many merges as epochs, and 16, at least.
+
+def measured_pace(
+    job: Job, options: Options, data: TrainingData, *, replicas_a_rank: int, deterministic: bool
+) -> tuple[MergeEvery, int]:
+    """Return the ``merge_every`` and the merges a round that leave messages a tenth of the time.
+
+    A round ends with a merge of the ranks. It is longer by a power of two, the same on all ranks,
+    if messages would take more; but there are as many rounds as epochs, and 16, at least. Where a
+    rank has several replicas, they are merged as often as ever, and a round has as many merges.
+    Where it has one, "auto" of ``merge_every`` is as much longer, and a number stays as it is.
     """
     every = options.merge_every
-    if every != "auto" or job.size == 1 or not options.is_periodic:
-        return every
+    if job.size == 1 or not options.is_periodic or options.strategy != "replica":
+        return every, 1
+    if every is None or (every != "auto" and replicas_a_rank == 1):
+        return every, 1
     sizes = layer_sizes_for(options, data.inputs, data.targets)
     parameters = cadence.count_parameters(sizes)
-    seconds = _seconds_of_a_merge(job, parameters, replicas_a_rank if deterministic else 0)
+    # What ranks gather of each other, if they do not send sums.
+    networks = replicas_a_rank if deterministic else 0
+    seconds = _seconds_of_a_merge(job, parameters, networks)
     replicas = job.size * replicas_a_rank
     samples = options.epochs * data.inputs.longest_shard(replicas)
     if samples == 0:
-        return every
-    work = cadence.work_a_sample(data.inputs.nonzeros_a_sample(), sizes)
-    period = cadence.growing_period(replicas, options.batch_size, samples, sizes, work)
+        return every, 1
+    nonzeros = data.inputs.nonzeros_a_sample()
+    work = cadence.work_a_sample(nonzeros, sizes)
+    period = cadence.merge_period(
+        every,
+        is_periodic=True,
+        threads=replicas,
+        batch_size=options.batch_size,
+        n_samples=data.inputs.n_samples,
+        samples_a_replica=samples,
+        layer_sizes=sizes,
+        nonzeros=nonzeros,
+    )
     merges = cadence.count_merges(samples, period, options.batch_size)
     factor = longer_rounds(
         merges,
         needed=seconds * _SPEED / (_SHARE * work) * merges / samples,
         fewest=max(_FEWEST_MERGES, options.epochs),
     )
-    return every if factor == 1 else (factor * period[0], factor * period[1])
+    if factor == 1:
+        return every, 1
+    if replicas_a_rank > 1:
+        return every, factor
+    return (factor * period[0], factor * period[1]), 1
 
 
 def longer_rounds(merges: int, *, needed: float, fewest: int) -> int:

@@ -17,7 +17,7 @@ from omp_mlp.distributed.agreement import (
 )
 from omp_mlp.distributed.data import DataOfRanks, read_data_of_ranks
 from omp_mlp.distributed.job import Job, Transport
-from omp_mlp.distributed.pace import measured_merge_every
+from omp_mlp.distributed.pace import measured_pace
 from omp_mlp.distributed.states import described_data_of_ranks
 from omp_mlp.doubts import FEWEST_ROWS
 from omp_mlp.errors import RankError, TrainingDivergedError
@@ -37,8 +37,7 @@ def train_over(
     given: Mapping[str, Any],
     *,
     deterministic: bool,
-    measures: bool = False,
-    merge_ranks_every: int = 1,
+    merge_ranks_every: int | str = 1,
 ) -> Model:
     """Train one network with all ranks, and return it on each of them.
 
@@ -52,11 +51,10 @@ def train_over(
         Options by their names. ``threads`` counts the replicas of each rank.
     deterministic : bool
         Whether merges have the bits of one process.
-    measures : bool, default False
-        Whether "auto" of ``merge_every`` looks at how long a message takes between the ranks.
-    merge_ranks_every : int, default 1
+    merge_ranks_every : int or "auto", default 1
         Merges of a rank's replicas from one merge of the ranks to the next. 1: each merge is one
-        over the replicas of all ranks.
+        over the replicas of all ranks. "auto": so many that messages take a tenth of the training.
+        Where a rank has one replica, ``merge_every="auto"`` is as much longer instead.
 
     Raises
     ------
@@ -69,7 +67,7 @@ def train_over(
         On all ranks.
     """
     job = Job(transport)
-    run = job.together(lambda: _plan(job, X, y, given, deterministic, measures, merge_ranks_every))
+    run = job.together(lambda: _plan(job, X, y, given, deterministic, merge_ranks_every))
     try:
         model = run.train()
     except (RankError, TrainingDivergedError):
@@ -87,14 +85,16 @@ def _plan(
     y: object,
     given: Mapping[str, Any],
     deterministic: bool,
-    measures: bool,
-    merge_ranks_every: int,
+    merge_ranks_every: int | str,
 ) -> Run:
     unknown = [name for name in given if name not in DEFAULTS_OF_RANKS]
     if unknown:
         raise TypeError(f"{unknown[0]!r} is not an option of a training")
     options = check_options({**DEFAULTS_OF_RANKS, **_with_state(job, given)})
-    merge_ranks_every = checks.integer("merge_ranks_every", merge_ranks_every, 1)
+    if merge_ranks_every != "auto":
+        merge_ranks_every = checks.integer("merge_ranks_every", merge_ranks_every, 1)
+    elif options.resume is not None:
+        raise ValueError("merge_ranks_every must be a number where resume is given; got 'auto'")
     check_goes_with_ranks(options, deterministic=deterministic)
     agree_on_options(job, options, deterministic=deterministic, merge_ranks_every=merge_ranks_every)
     share = _share_of_cores(job)
@@ -113,26 +113,24 @@ def _plan(
         settled = settle(options, data.data, may_search=False)
     else:
         settled = settle_as(given_for_all, state)
-    if measures:
-        every = settled.merge_every
-        if state is None:
-            every = measured_merge_every(
-                job,
-                settled,
-                data.data,
-                replicas_a_rank=replicas_a_rank,
-                deterministic=deterministic,
-            )
-        elif every == "auto":  # as it was measured when the training began
-            first, last = state.settled["merge_every"]
-            every = first if first == last else (first, last)
+    merges_a_round = 1
+    if isinstance(merge_ranks_every, int):
+        merges_a_round = merge_ranks_every
+    else:
+        every, merges_a_round = measured_pace(
+            job,
+            settled,
+            data.data,
+            replicas_a_rank=replicas_a_rank,
+            deterministic=deterministic,
+        )
         settled = dataclasses.replace(settled, merge_every=every)
     plan = make_plan(
         settled,
         data.data,
         retreats=retreats(options),
         ranks=job.size,
-        merges_a_round=merge_ranks_every,
+        merges_a_round=merges_a_round,
     )
     plan = dataclasses.replace(plan, ranks=_place(job, plan, data, replicas_a_rank, deterministic))
     if state is not None:
