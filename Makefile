@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help figures benchmark sizes frontier strategies torture defaults cards notebooks docs test explore lint format sanitize races clean
+.PHONY: help figures benchmark sizes frontier strategies torture defaults cards notebooks docs test explore lint format sanitize races wheels clean
 
 PYTHON ?=
 ARGS ?=
@@ -156,6 +156,9 @@ sanitize: $(LINT)  ## run the tests on a build with AddressSanitizer and Undefin
 
 races: $(LINT)  ## look for data races with ThreadSanitizer; needs clang and libomp-dev
 	CMAKE=$(BIN)/cmake .ci/races
+
+wheels:  ## build the sdist and a wheel for each Python here into dist, and try them; PYTHONS names others
+	.ci/wheels $(PYTHONS)
 
 clean:  ## remove .venv, build and caches; results/ stays
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -13,7 +13,8 @@
 #include "bindings/samples.hpp"
 #include "bindings/train.hpp"
 
-PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+// Free threading is not declared: no test runs without the GIL, and safetensors has no wheels for that.
+PYBIND11_MODULE(_core, m) {
     m.doc() = "The compiled core of omp_mlp. Private: use the package.";
     omp_mlp::bind_build(m);
     omp_mlp::bind_loss(m);
