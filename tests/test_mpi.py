@@ -306,7 +306,7 @@ def test_the_command_line_trains_with_four_ranks(data: str, table: Path) -> None
         (["data.csv", "--target", "none"], "error: data.csv has no column 'none'"),
         (["data.csv", "--target", "kind", "--merge", "median"], "error: merge must be one of"),
         (["data.csv", "--target", "kind", "--merge-ranks-every", "0"], "must be at least 1"),
-        (["data.csv", "--target", "kind", "-o", "missing/model.safetensors"], "missing/model"),
+        (["data.csv", "--target", "kind", "-o", "missing/model.safetensors"], "No such file"),
     ],
 )
 def test_an_error_of_the_command_line_is_one_line(
