@@ -62,7 +62,9 @@ def test_is_the_oracle_for_any_workers(kind: str, first_layer: str, centers: boo
         batch = full_batch(
             samples, y, weight, first_layer=first_layer, center_inputs=centers, workers=workers
         )
-        start = batch.start(init=_core.Init(rule="glorot", first="glorot", scale=0.0), seed=5)
+        start = batch.start(
+            init=_core.Init(rule="glorot", first="glorot", scale=0.0, first_biases=0.0), seed=5
+        )
         at = batch.to_centered(parameters=start)
         answer = batch.evaluate(parameters=at, during_round=None)
         assert answer is not None

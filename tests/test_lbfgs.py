@@ -69,7 +69,7 @@ def test_is_scipy_on_the_oracles_loss(
         )
 
     losses = []
-    start = oracle.flatten(oracle.initial_parameters(sizes, 9, 0, "glorot", np.float64))
+    start = oracle.flatten(oracle.initial_parameters(sizes, 9, 0, "glorot", np.float64, 1.0))
     found = scipy.optimize.minimize(
         objective,
         start.astype(np.float32).astype(np.float64),
@@ -133,7 +133,7 @@ def test_ends_when_the_gradient_is_small() -> None:
 def test_no_epochs_give_the_start_and_a_model_starts_where_it_is() -> None:
     X, y = table("classes")
     start = train(X, y, epochs=0, seed=3)
-    drawn = oracle.initial_parameters([5, 6, 4], seed=3, replica=0, init_scale="glorot")
+    drawn = oracle.initial_parameters([5, 6, 4], 3, 0, "glorot", first_biases=1.0)
     np.testing.assert_array_equal(flat(start), oracle.flatten(drawn))
     assert len(start.history) == 0
     half = train(X, y, epochs=5, seed=3)

@@ -1040,10 +1040,29 @@ def test_start_from_a_model_for_bytes() -> None:
 def test_init_scale(init_scale: str | float, activation: str, limits: Sequence[float]) -> None:
     X, y = inputs(31), classes(31)
     start = train(X, y, 1, epochs=0, init_scale=init_scale, activation=activation)
-    unit = oracle.initial_parameters([7, 5, 3], 11, 0, 1.0, np.float64)
-    for W, b, limit, (u, _) in zip(start.weights, start.biases, limits, unit, strict=True):
+    reach = 1.0 if init_scale == "auto" else 0.0
+    unit = oracle.initial_parameters([7, 5, 3], 11, 0, 1.0, np.float64, first_biases=reach)
+    for (W, b), limit, (u, v) in zip(parameters_of(start), limits, unit, strict=True):
         np.testing.assert_array_equal(W, (u * limit).astype(np.float32))
-        assert not b.any()
+        np.testing.assert_array_equal(b, (v * limit).astype(np.float32))
+    assert start.biases[0].any() == (init_scale == "auto")
+
+
+@pytest.mark.parametrize(
+    "options", [{"hidden_layer_sizes": ()}, {"parametrization": "ntk"}], ids=["linear", "ntk"]
+)
+def test_biases_that_start_at_0(options: dict[str, Any]) -> None:
+    X, y = inputs(31), classes(31)
+    start = train(X, y, 1, epochs=0, init_scale="auto", **options)
+    assert not any(b.any() for b in start.biases)
+
+
+@pytest.mark.parametrize(("n_inputs", "draws"), [(1, True), (16, True), (17, False)])
+def test_biases_are_drawn_where_inputs_are_few(n_inputs: int, draws: bool) -> None:
+    X = np.zeros((31, n_inputs), dtype=np.float32)
+    start = train(X, classes(31), 1, epochs=0, init_scale="auto")
+    assert start.biases[0].any() == draws
+    assert not start.biases[1].any()
 
 
 # ---------------------------------------------------------------------------------------- no epochs

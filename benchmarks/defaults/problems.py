@@ -127,6 +127,19 @@ def _rings() -> tuple[np.ndarray, np.ndarray]:
     return np.hstack([place + 0.2 * rng.normal(size=(3000, 2)), rng.normal(size=(3000, 5))]), ring
 
 
+def _sine() -> tuple[np.ndarray, np.ndarray]:
+    """Return three waves over one input: all that a network has are the kinks of its units."""
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-3, 3, size=(2000, 1))
+    return x, np.sin(3 * x[:, 0]) + 0.1 * rng.normal(size=2000)
+
+
+def _checkerboard() -> tuple[np.ndarray, np.ndarray]:
+    """Return the colours of a board of 4 x 4 squares."""
+    place = np.random.default_rng(3).uniform(0, 4, size=(4000, 2))
+    return place, np.floor(place).sum(axis=1).astype(int) % 2
+
+
 def _texts() -> Iterator[tuple[str, str]]:
     """Yield documentation strings of Python's modules, and the package that each is of."""
     packages = ("numpy", "scipy.stats", "scipy.signal", "sklearn.metrics", "matplotlib.pyplot")
@@ -156,6 +169,8 @@ _MADE: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     **{name: _sklearn(name) for name in ("breast_cancer", "diabetes", "digits", "iris", "wine")},
     "friedman1": lambda: sklearn.datasets.make_friedman1(2000, noise=1.0, random_state=0),
     "rings": _rings,
+    "sine": _sine,
+    "checkerboard": _checkerboard,
     "docstrings": _docstrings,
     "mnist": lambda: (np.empty((0, 0)), np.empty(0)),  # has rows of its own to hold out
 }

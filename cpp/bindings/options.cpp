@@ -13,7 +13,7 @@ namespace omp_mlp {
 void bind_options(py::module_& m) {
     bind_struct(m, "Period", field("first", &Period::first), field("last", &Period::last));
     bind_struct(m, "Init", field("rule", &Init::rule), field("first", &Init::first),
-                field("scale", &Init::scale));
+                field("scale", &Init::scale), field("first_biases", &Init::first_biases));
     bind_struct(m, "BatchOptions", field("batch_size", &BatchOptions::batch_size),
                 field("first_layer", &BatchOptions::first_layer),
                 field("bfloat16_forward", &BatchOptions::bfloat16_forward),

@@ -106,11 +106,16 @@ void initialize(const Shape& shape, const Init& init, std::uint64_t seed, Index 
             stream_key(seed, Purpose::weights, static_cast<std::uint64_t>(replica), l);
         const auto view = parameters.layer(layer);
         std::uint64_t draw = 0;
-        for (Index k = 0; k < layer.fan_in; ++k) {
+        const auto draw_row = [&](float* row, double reach) {
             for (Index j = 0; j < layer.fan_out; ++j) {
-                view.weights[k * layer.stride + j] =
-                    static_cast<float>((2.0 * uniform(key, draw++) - 1.0) * scale);
+                row[j] = static_cast<float>((2.0 * uniform(key, draw++) - 1.0) * reach);
             }
+        };
+        for (Index k = 0; k < layer.fan_in; ++k) {
+            draw_row(view.weights + k * layer.stride, scale);
+        }
+        if (l == 0 && init.first_biases > 0.0) {
+            draw_row(view.biases, init.first_biases * scale);
         }
     }
 }

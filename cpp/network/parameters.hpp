@@ -74,9 +74,11 @@ struct Init {
     InitScale rule;
     InitScale first;  // the rule of the first layer
     double scale;     // of the rule `fixed`: weights are uniform in [-scale, scale)
+    // The biases of the first layer reach so many times as far as its weights, and other biases are zero.
+    double first_biases = 0.0;
 };
 
-// Uniform weights from the stream of `replica`, biases zero. Glorot & Bengio (2010): scale
+// Uniform weights and biases from the stream of `replica`. Glorot & Bengio (2010): scale
 // sqrt(6 / (fan_in + fan_out)); He et al. (2015): sqrt(6 / fan_in); LeCun et al. (1998): sqrt(3 / fan_in).
 void initialize(const Shape& shape, const Init& init, std::uint64_t seed, Index replica,
                 Parameters& parameters);

@@ -25,6 +25,9 @@ from omp_mlp.network import NetworkKind, loss_kind, network_kind
 from omp_mlp.options import LBFGS, ONE_NETWORK, Options, core_fields, core_options
 from omp_mlp.workers import available_cores, effective_workers
 
+# With more inputs than this, biases of the first layer make no more difference than another seed.
+_FEW_INPUTS = 16
+
 
 @dataclass(frozen=True)
 class PlaceAmongRanks:
@@ -77,8 +80,27 @@ class Plan:
 
     def core_init(self) -> _core.Init:
         """Return for the core how initial weights are drawn."""
-        rule, first, scale = _init(self.options)
-        return _core.Init(rule=rule, first=first, scale=scale)
+        return _core.Init(**self._init())
+
+    def _init(self) -> dict[str, Any]:
+        """Return the fields of the core's Init: how initial weights and biases are drawn."""
+        options, zero = self.options, {"scale": 0.0, "first_biases": 0.0}
+        scale = options.init_scale
+        if not isinstance(scale, str):
+            return {**zero, "rule": "fixed", "first": "fixed", "scale": scale}
+        if scale != "auto":
+            return {**zero, "rule": scale, "first": scale}
+        if options.parametrization == "ntk":
+            return {**zero, "rule": "lecun", "first": "lecun"}
+        rule = ACTIVATIONS[options.activation].init
+        # He's rule keeps signals through many layers, to which the first one does not matter. Where
+        # inputs are few, it makes the first layer's weights so large that training hardly turns
+        # them.
+        first = "glorot" if rule == "he" else rule
+        # Without biases, all units bend where the inputs are 0. With few inputs, training hardly
+        # moves that place.
+        has_few = self.network.layer_sizes[0] <= _FEW_INPUTS and options.hidden_layer_sizes
+        return {**zero, "rule": rule, "first": first, "first_biases": 1.0 if has_few else 0.0}
 
     def core_options(self) -> _core.TrainOptions:
         """Return the options for the core."""
@@ -88,7 +110,6 @@ class Plan:
             # Their threads wait for each other in every batch. With more of them than cores, most
             # of the time would pass in the wait for threads that have no core.
             workers = min(workers, available_cores())
-        rule, first, scale = _init(options)
         return core_options(
             {
                 **core_fields(options),
@@ -99,9 +120,7 @@ class Plan:
                 "batch.batch_size": min(options.batch_size, self.n_samples),
                 "batch.first_layer": options.reads,
                 "optimizer.learning_rate.retreats": self.retreats,
-                "init.rule": rule,
-                "init.first": first,
-                "init.scale": scale,
+                **{f"init.{name}": value for name, value in self._init().items()},
                 "dropout": options.dropout_rates,
                 "keep_replicas": options.keep_replicas or options.merges_in_python,
             }
@@ -345,18 +364,3 @@ def _costs(options: Options) -> Costs | None:
     if costs is None or costs:
         return calibrate()
     return TYPICAL if is_auto else None
-
-
-def _init(options: Options) -> tuple[str, str, float]:
-    """Return the core's rule for initial weights, that of the first layer, and a fixed scale."""
-    scale = options.init_scale
-    if not isinstance(scale, str):
-        return "fixed", "fixed", scale
-    if scale != "auto":
-        return scale, scale, 0.0
-    if options.parametrization == "ntk":
-        return "lecun", "lecun", 0.0
-    rule = ACTIVATIONS[options.activation].init
-    # He's rule keeps signals through many layers, to which the first one does not matter. Where
-    # inputs are few, it makes the first layer's weights so large that training hardly turns them.
-    return rule, "glorot" if rule == "he" else rule, 0.0

@@ -458,7 +458,9 @@ def train_parallel(
         Initial weights are uniform in [-scale, scale). "glorot" is sqrt(6 / (fan_in + fan_out)),
         "he" is sqrt(6 / fan_in), "lecun" is sqrt(3 / fan_in). "auto": for relu, leaky_relu, gelu,
         silu and mish "he", but "glorot" in the first layer; "lecun" for selu and for
-        ``parametrization="ntk"``, else "glorot". Biases start at 0.
+        ``parametrization="ntk"``, else "glorot". Biases start at 0. But with "auto" and up to 16
+        inputs, those of the first layer are uniform in the range of its weights, as in
+        scikit-learn; not for "ntk".
     shuffle : {"global", "shards", False}, default "global"
         "global": every epoch deals all samples out to the replicas afresh. "shards": replica i
         keeps block i of ``numpy.array_split(X, threads)``, and shuffles within the block. False:

@@ -73,21 +73,23 @@ def initial_parameters(
     replica: int,
     init_scale: str | float,
     dtype: DTypeLike = np.float32,
+    first_biases: float = 0.0,
 ) -> Parameters:
     """Return the start of a replica: uniform weights, zero biases.
 
     Weight e = row * fan_out + column of layer l (from 0) is (2 u - 1) s, where
     u = (derive(key, e) >> 40) 2^-24 and key = derive(derive(derive(seed, WEIGHTS), replica), l).
+    The biases of the first layer are one more row, times first_biases.
     """
     key_of_replica = derive(derive(seed, WEIGHTS), replica)
     parameters: Parameters = []
     for layer, (fan_in, fan_out) in enumerate(pairwise(layer_sizes)):
-        draws = derive_many(derive(key_of_replica, layer), fan_in * fan_out)
+        draws = derive_many(derive(key_of_replica, layer), (fan_in + 1) * fan_out)
         u = (draws >> np.uint64(40)).astype(np.float64) * 2.0**-24
-        weights = (2 * u - 1) * uniform_scale(init_scale, fan_in, fan_out)
-        parameters.append(
-            (weights.reshape(fan_in, fan_out).astype(dtype), np.zeros(fan_out, dtype=dtype))
-        )
+        drawn = (2 * u - 1) * uniform_scale(init_scale, fan_in, fan_out)
+        *weights, biases = drawn.reshape(fan_in + 1, fan_out)
+        biases *= first_biases if layer == 0 else 0.0
+        parameters.append((np.array(weights, dtype=dtype), (biases + 0.0).astype(dtype)))
     return parameters
 
 

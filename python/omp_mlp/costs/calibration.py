@@ -373,6 +373,7 @@ def _train(
         "init.rule": "glorot",
         "init.first": "glorot",
         "init.scale": 0.0,
+        "init.first_biases": 0.0,
         "dropout": [],
         "keep_replicas": False,
     }
