@@ -428,6 +428,7 @@ def fields_of_the_core(options: Options) -> dict[str, Any]:
         "init.rule": "fixed",
         "init.first": "he",
         "init.scale": 0.75,
+        "init.first_biases": 0.5,
         "keep_replicas": True,
     }
 
