@@ -470,6 +470,52 @@ def test_confident_samples_as_in_place(
     assert np.abs(flat(without) - flat(in_place)).max() > 1e-3
 
 
+@pytest.mark.covering(2)
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("name", ["momentum", "adam", "adamw", "ntk", "sgd"])
+@pytest.mark.parametrize("hidden", [(), (37,), (130, 300), (300, 20)], ids=str)
+@pytest.mark.parametrize("batch_size", [1, 8, 33, 70])
+@pytest.mark.parametrize("kind", ["float32", "uint8", "csr", "dense"])
+@pytest.mark.parametrize("center_inputs", [False, True], ids=["raw", "centered"])
+@pytest.mark.parametrize("skip_confident", [0.0, 0.7])
+def test_blocks_of_rows_are_the_whole_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    hidden: tuple[int, ...],
+    batch_size: int,
+    kind: str,
+    center_inputs: bool,
+    skip_confident: float,
+) -> None:
+    """A gradient that is clipped to a norm that it never has takes the path of whole gradients."""
+    if name == "sgd":
+        accumulate(monkeypatch)
+    # More than a block of rows, and rows that no sample has.
+    X: Any = inputs(N, 150)
+    X[:, 65:140] = 0
+    if kind == "uint8":
+        X = (np.abs(X) * 50).astype(np.uint8)
+    elif kind == "csr":
+        X = scipy.sparse.csr_array(X)
+    by_blocks, whole = (
+        train(
+            "replica",
+            2,
+            X,
+            hidden_layer_sizes=hidden,
+            batch_size=batch_size,
+            merge_every=batch_size,
+            center_inputs=center_inputs,
+            skip_confident=skip_confident,
+            first_layer="dense" if kind == "dense" else "sparse",
+            **{**TRAININGS[name], **limit},
+        )
+        for limit in ({}, {"max_norm": 1e30})
+    )
+    assert flat(by_blocks).tobytes() == flat(whole).tobytes()
+    assert by_blocks.history.loss.tolist() == whole.history.loss.tolist()
+
+
 def test_adamw_decays_by_default() -> None:
     by_default, by_number, not_at_all = (
         flat(train("replica", 2, optimizer="adamw", **decay))

@@ -100,7 +100,7 @@ struct Kernels {
     // z[s] = bias + sum over the nonzeros k of sample s of x[s][k] W[k]; z: samples x width.
     void (*lists_forward)(const ListedRow* x, Index samples, const float* W, const float* bias,
                           Index width, float* z);
-    // W[k] += sum over s of x[s][k] step[s], bias += sum over s of step[s]; at most
+    // W[k] += sum over s of x[s][k] step[s], bias += sum over s of step[s], unless bias is null; at most
     // BatchTranspose::samples samples.
     void (*lists_update)(const ListedRow* x, Index samples, const float* step, float* W, float* bias,
                          Index width, const BatchTranspose& scratch);
@@ -112,10 +112,15 @@ struct Kernels {
     // fastest cache.
     void (*marked_forward)(const MarkedRows& x, Index words_a_visit, const float* W, const float* bias,
                            Index width, float* z);
-    // W[k] += sum over s of x[s][k] step[s], bias += sum over s of step[s]. scratch: 64 x x.words
-    // entries. `pairs`: null, or a copy of W in bfloat16 that takes the same steps.
-    void (*marked_update)(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
-                          std::uint32_t* scratch, std::uint32_t* pairs);
+    // Bit s of present[k] becomes sample s's mark of entry k, for the entries [first, last). The one before and the one
+    // after them become 0, and others anything; present: 64 x x.words entries.
+    void (*transpose_marks)(const MarkedRows& x, Index first, Index last, std::uint32_t* present);
+    // W[k] += sum over s of x[s][first + k] step[s] for k < count, bias += sum over s of step[s], unless bias is
+    // null. present: of transpose_marks, for these entries and perhaps more. Whether rows are updated together or in
+    // several calls makes no difference to any bit. `pairs`: null, or a copy of W in bfloat16 that takes the same steps; all
+    // columns then.
+    void (*marked_update)(const MarkedRows& x, const std::uint32_t* present, Index first, Index count,
+                          const float* step, float* W, float* bias, Index width, std::uint32_t* pairs);
 
     // W (rows x width) rounded to bfloat16 (the upper half of a float32), to nearest, ties to even, two
     // rows in one: entry j of row p is that of W[2 p][j] in the lower and of W[2 p + 1][j] in the upper
@@ -143,7 +148,7 @@ struct Kernels {
     // 0.
     void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in, Index width,
                            float* below, Index below_stride, const Scratch& scratch);
-    // W[k] += sum over s of a[s][k] step[s], bias as above.
+    // W[k] += sum over s of a[s][k] step[s], bias as above, or null.
     void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
                          float* W, float* bias, Index width, const Scratch& scratch);
 

@@ -147,7 +147,7 @@ void marked_forward_bfloat16(const MarkedRows& x, Index /*words_a_visit*/, const
 }
 
 void update_bias(const float* step, Index samples, float* bias, Index width) {
-    for (Index s = 0; s < samples; ++s) {
+    for (Index s = 0; s < samples && bias != nullptr; ++s) {
         add_scaled(1.0F, step + s * width, bias, width);
     }
 }
@@ -162,12 +162,21 @@ void lists_update(const ListedRow* x, Index samples, const float* step, float* W
     update_bias(step, samples, bias, width);
 }
 
-void marked_update(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
-                   std::uint32_t* /*scratch*/, std::uint32_t* pairs) {
+void transpose_marks(const MarkedRows& x, Index first, Index last, std::uint32_t* present) {
+    std::fill_n(present, 64 * x.words, std::uint32_t{0});
     for (Index s = 0; s < x.samples; ++s) {
-        for (Index k = 0; k < x.columns; ++k) {
-            if (is_marked(x, s, k)) {
-                add_scaled(value(x, s, k), step + s * width, W + k * width, width);
+        for (Index k = first; k < last; ++k) {
+            present[k] |= static_cast<std::uint32_t>(is_marked(x, s, k)) << s;
+        }
+    }
+}
+
+void marked_update(const MarkedRows& x, const std::uint32_t* present, Index first, Index count,
+                   const float* step, float* W, float* bias, Index width, std::uint32_t* pairs) {
+    for (Index s = 0; s < x.samples; ++s) {
+        for (Index k = 0; k < count; ++k) {
+            if ((present[first + k] >> s & 1U) != 0) {
+                add_scaled(value(x, s, first + k), step + s * width, W + k * width, width);
             }
         }
     }
@@ -419,6 +428,7 @@ const Kernels plain_kernels{
     .lists_forward = lists_forward,
     .lists_update = lists_update,
     .marked_forward = marked_forward,
+    .transpose_marks = transpose_marks,
     .marked_update = marked_update,
     .pair_rows = pair_rows,
     .marked_forward_bfloat16 = marked_forward_bfloat16,

@@ -12,13 +12,16 @@ void take_mean_off_biases(const Kernels& kernels, std::span<const float> mean, c
     std::transform(bias, bias + width, raw, raw, std::minus<>{});
 }
 
-void take_mean_off_gradient(const Kernels& kernels, std::span<const float> mean, const float* delta,
-                            Index samples, Index width, float* gradient, float* scratch) {
-    std::fill_n(scratch, width, 0.0F);
+void subtract_sum(const float* delta, Index samples, Index width, float* minus_sum) {
+    std::fill_n(minus_sum, width, 0.0F);
     for (Index s = 0; s < samples; ++s) {
-        std::transform(scratch, scratch + width, delta + s * width, scratch, std::minus<>{});
+        std::transform(minus_sum, minus_sum + width, delta + s * width, minus_sum, std::minus<>{});
     }
-    kernels.add_product(mean.data(), 1, std::ssize(mean), 1, scratch, width, gradient);
+}
+
+void take_mean_off_gradient(const Kernels& kernels, std::span<const float> mean, const float* minus_sum,
+                            Index width, float* gradient) {
+    kernels.add_product(mean.data(), 1, std::ssize(mean), 1, minus_sum, width, gradient);
 }
 
 }  // namespace omp_mlp

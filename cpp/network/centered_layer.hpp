@@ -16,9 +16,11 @@ namespace omp_mlp {
 void take_mean_off_biases(const Kernels& kernels, std::span<const float> mean, const float* W,
                           const float* bias, Index width, float* raw);
 
-// gradient -= mean (sum over s of delta[s])^T, for the rows of W that have an entry in `mean`. scratch:
-// `width` floats.
-void take_mean_off_gradient(const Kernels& kernels, std::span<const float> mean, const float* delta,
-                            Index samples, Index width, float* gradient, float* scratch);
+// minus_sum = -(sum over s of delta[s]), a row of `width` floats.
+void subtract_sum(const float* delta, Index samples, Index width, float* minus_sum);
+
+// gradient += mean minus_sum^T, for the rows of W that have an entry in `mean`.
+void take_mean_off_gradient(const Kernels& kernels, std::span<const float> mean, const float* minus_sum,
+                            Index width, float* gradient);
 
 }  // namespace omp_mlp

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <iterator>
 #include <span>
 
 #include "network/centered_layer.hpp"
@@ -39,75 +40,108 @@ void marked_forward(const Kernels& kernels, const LoadedSamples& samples, Index 
     });
 }
 
-// Those parts of the lists that are rows [first, last) of W.
-const ListedRow* cut_lists(const ListedRow* lists, Index count, Index first, Index last,
-                           FirstScratch& scratch) {
-    scratch.lists.clear();
-    for (Index s = 0; s < count; ++s) {
-        const ListedRow& list = lists[s];
-        const auto* begin = std::lower_bound(list.index, list.index + list.count, first);
-        const auto* end = std::lower_bound(begin, list.index + list.count, last);
-        scratch.lists.push_back({begin, list.value + (begin - list.index), end - begin});
-    }
-    return scratch.lists.data();
-}
-
-void update_lists(const Kernels& kernels, const LoadedSamples& samples, Index count, const float* delta,
-                  const FirstWeights<float>& layer, Index first, Index last, FirstScratch& scratch) {
-    if (count > 1 && scratch.present.empty()) {
-        const auto features = static_cast<std::size_t>(samples.features());
-        scratch.present.resize(features);
-        scratch.inputs.resize(features + 1);
-        scratch.values.resize(features * static_cast<std::size_t>(BatchTranspose::samples));
-    }
-    const ListedRow* lists = last - first < samples.features()
-                                 ? cut_lists(samples.lists(), count, first, last, scratch)
-                                 : samples.lists();
-    const BatchTranspose transpose{scratch.present.data(), scratch.values.data(), scratch.inputs.data()};
-    for (Index s = 0; s < count; s += BatchTranspose::samples) {
-        kernels.lists_update(lists + s, std::min(BatchTranspose::samples, count - s),
-                             delta + s * layer.width, layer.weights, layer.biases, layer.width,
-                             transpose);
-    }
-}
-
-// A part of the rows of W is a batch of its own, of fewer columns: only the marks have to be copied.
-MarkedRows cut_marks(const MarkedRows& rows, Index first, Index last, FirstScratch& scratch) {
-    const Index first_word = first / bits;
-    const Index used_words = (last + bits - 1) / bits - first_word;
-    const Index words = MarkedRows::words_for(used_words * bits);
-    scratch.marks.assign(static_cast<std::size_t>(rows.samples * words), 0);
-    scratch.float_rows.clear();
-    scratch.byte_rows.clear();
-    for (Index s = 0; s < rows.samples; ++s) {
-        std::copy_n(rows.marks + s * rows.words + first_word, used_words,
-                    scratch.marks.begin() + s * words);
-        if (rows.floats != nullptr) {
-            scratch.float_rows.push_back(rows.floats[s] + first);
-        } else {
-            scratch.byte_rows.push_back(rows.bytes[s] + first);
+// The gradient of the first `count` samples: first what all rows of W need once, then some rows at a time.
+class FirstGradient {
+public:
+    // Of the rows [first, last).
+    FirstGradient(const Kernels& kernels, const LoadedSamples& samples, Index count, const float* delta,
+                  Index width, Index first, Index last, FirstScratch& scratch, const Scratch& products)
+        : kernels_{kernels},
+          samples_{samples},
+          count_{count},
+          delta_{delta},
+          width_{width},
+          scratch_{scratch},
+          products_{products} {
+        if (samples.reading() == Reading::marks) {
+            transpose_marks(first, last);
+        } else if (samples.reading() == Reading::lists && count > 1 && scratch.present.empty()) {
+            const auto features = static_cast<std::size_t>(samples.features());
+            scratch.present.resize(features);
+            scratch.inputs.resize(features + 1);
+            scratch.values.resize(features * static_cast<std::size_t>(BatchTranspose::samples));
         }
     }
-    MarkedRows part = rows;
-    part.marks = scratch.marks.data();
-    part.words = words;
-    part.columns = last - first;
-    part.floats = rows.floats != nullptr ? scratch.float_rows.data() : nullptr;
-    part.bytes = rows.bytes != nullptr ? scratch.byte_rows.data() : nullptr;
-    return part;
-}
 
-void update_marks(const Kernels& kernels, const LoadedSamples& samples, Index count, const float* delta,
-                  const FirstWeights<float>& layer, Index first, Index last, FirstScratch& scratch) {
-    scratch.present.resize(static_cast<std::size_t>(bits * samples.words_a_sample()));
-    const bool is_part = last - first < samples.features();
-    for_each_marked(0, count, [&](Index s, Index together) {
-        const MarkedRows rows = samples.marked(s, together);
-        kernels.marked_update(is_part ? cut_marks(rows, first, last, scratch) : rows,
-                              delta + s * layer.width, layer.weights + first * layer.width, layer.biases,
-                              layer.width, scratch.present.data(),
-                              layer.copy != nullptr ? layer.copy->pairs.data() : nullptr);
-    });
+    // Adds to the rows [first, last) of W, of which `rows` is the first, and to the biases, unless they are null.
+    void add(Index first, Index last, float* rows, float* biases, Bfloat16Copy* copy = nullptr) const {
+        if (count_ == 0) {
+            return;  // all samples were left out
+        }
+        switch (samples_.reading()) {
+            case Reading::lists:
+                add_lists(first, last, rows, biases);
+                break;
+            case Reading::marks:
+                for_each_marked(0, count_, [&](Index s, Index together) {
+                    kernels_.marked_update(samples_.marked(s, together), present(s), first, last - first,
+                                           delta_ + s * width_, rows, biases, width_,
+                                           copy != nullptr ? copy->pairs.data() : nullptr);
+                });
+                break;
+            case Reading::dense:
+                kernels_.dense_update(samples_.row(0) + first, samples_.row_stride(), count_,
+                                      last - first, delta_, rows, biases, width_, products_);
+                break;
+        }
+    }
+
+private:
+    std::uint32_t* present(Index sample) const {
+        return scratch_.present.data() + sample / MarkedRows::most * bits * samples_.words_a_sample();
+    }
+
+    void transpose_marks(Index first, Index last) const {
+        const Index words = (count_ + MarkedRows::most - 1) / MarkedRows::most;
+        scratch_.present.resize(static_cast<std::size_t>(words * bits * samples_.words_a_sample()));
+        for_each_marked(0, count_, [&](Index s, Index together) {
+            kernels_.transpose_marks(samples_.marked(s, together), first, last, present(s));
+        });
+    }
+
+    void add_lists(Index first, Index last, float* rows, float* biases) const {
+        const ListedRow* lists =
+            last - first < samples_.features() ? cut_lists(first, last) : samples_.lists();
+        const BatchTranspose transpose{scratch_.present.data(), scratch_.values.data(),
+                                       scratch_.inputs.data()};
+        for (Index s = 0; s < count_; s += BatchTranspose::samples) {
+            kernels_.lists_update(lists + s, std::min(BatchTranspose::samples, count_ - s),
+                                  delta_ + s * width_, rows, biases, width_, transpose);
+        }
+    }
+
+    // Those parts of the lists that are rows [first, last) of W, counted from there.
+    const ListedRow* cut_lists(Index first, Index last) const {
+        scratch_.lists.clear();
+        scratch_.indices.clear();
+        for (Index s = 0; s < count_; ++s) {
+            const ListedRow& list = samples_.lists()[s];
+            const auto* begin = std::lower_bound(list.index, list.index + list.count, first);
+            const auto* end = std::lower_bound(begin, list.index + list.count, last);
+            scratch_.lists.push_back({nullptr, list.value + (begin - list.index), end - begin});
+            std::transform(begin, end, std::back_inserter(scratch_.indices),
+                           [first](std::int32_t k) { return k - static_cast<std::int32_t>(first); });
+        }
+        const std::int32_t* index = scratch_.indices.data();
+        for (ListedRow& list : scratch_.lists) {
+            list.index = index;
+            index += list.count;
+        }
+        return scratch_.lists.data();
+    }
+
+    const Kernels& kernels_;
+    const LoadedSamples& samples_;
+    Index count_;
+    const float* delta_;
+    Index width_;
+    FirstScratch& scratch_;
+    Scratch products_;
+};
+
+std::span<const float> means(const LoadedSamples& samples, Index first, Index last) {
+    return std::span{samples.centering()->mean}.subspan(static_cast<std::size_t>(first),
+                                                        static_cast<std::size_t>(last - first));
 }
 
 }  // namespace
@@ -159,25 +193,14 @@ void first_forward(const Kernels& kernels, const LoadedSamples& samples, Index b
 void add_first_gradient(const Kernels& kernels, const LoadedSamples& samples, Index count,
                         const float* delta, const FirstWeights<float>& layer, Index first, Index last,
                         FirstScratch& scratch, const Scratch& products) {
-    switch (samples.reading()) {
-        case Reading::lists:
-            update_lists(kernels, samples, count, delta, layer, first, last, scratch);
-            break;
-        case Reading::marks:
-            update_marks(kernels, samples, count, delta, layer, first, last, scratch);
-            break;
-        case Reading::dense:
-            kernels.dense_update(samples.row(0) + first, samples.row_stride(), count, last - first,
-                                 delta, layer.weights + first * layer.width, layer.biases, layer.width,
-                                 products);
-            break;
-    }
+    const FirstGradient gradient{kernels, samples, count,   delta,   layer.width,
+                                 first,   last,    scratch, products};
+    float* rows = layer.weights + first * layer.width;
+    gradient.add(first, last, rows, layer.biases, layer.copy);
     if (layer.raw_biases != nullptr) {
-        take_mean_off_gradient(
-            kernels,
-            std::span{samples.centering()->mean}.subspan(static_cast<std::size_t>(first),
-                                                         static_cast<std::size_t>(last - first)),
-            delta, count, layer.width, layer.weights + first * layer.width, layer.raw_biases);
+        subtract_sum(delta, count, layer.width, layer.raw_biases);
+        take_mean_off_gradient(kernels, means(samples, first, last), layer.raw_biases, layer.width,
+                               rows);
     }
     if (layer.shift != nullptr) {
         // The kernels have added each step to the biases once; what is left is mu . mu - mu . x of it.
@@ -189,6 +212,22 @@ void add_first_gradient(const Kernels& kernels, const LoadedSamples& samples, In
         std::ranges::fill(scratch.factors, -1.0F);
         kernels.add_product(scratch.factors.data(), 0, 1, count, delta, layer.width, layer.shift);
     }
+}
+
+void hand_out_first_gradient(const Kernels& kernels, const LoadedSamples& samples, Index count,
+                             const float* delta, const LayerShape& shape, float* raw_biases,
+                             FirstScratch& scratch, const Scratch& products, const RowBlocks& blocks) {
+    const FirstGradient gradient{kernels, samples,      count,   delta,   shape.stride,
+                                 0,       shape.fan_in, scratch, products};
+    if (raw_biases != nullptr) {
+        subtract_sum(delta, count, shape.stride, raw_biases);
+    }
+    blocks.hand_out(shape, [&](Index first, Index last, float* rows, float* biases) {
+        gradient.add(first, last, rows, biases);
+        if (raw_biases != nullptr) {
+            take_mean_off_gradient(kernels, means(samples, first, last), raw_biases, shape.stride, rows);
+        }
+    });
 }
 
 void multiply_samples(const Kernels& kernels, const LoadedSamples& samples, Index count, Index batch,

@@ -12,6 +12,7 @@
 #include "kernels/kernels.hpp"
 #include "network/loaded_samples.hpp"
 #include "network/parameters.hpp"
+#include "network/row_blocks.hpp"
 
 namespace omp_mlp {
 
@@ -39,9 +40,7 @@ struct FirstScratch {
     std::vector<std::int32_t> inputs;
     Buffer values;
     std::vector<ListedRow> lists;
-    std::vector<std::uint64_t> marks;
-    std::vector<const float*> float_rows;
-    std::vector<const std::uint8_t*> byte_rows;
+    std::vector<std::int32_t> indices;  // of the lists
     std::vector<float> factors;
 };
 
@@ -60,6 +59,11 @@ void first_forward(const Kernels& kernels, const LoadedSamples& samples, Index b
 void add_first_gradient(const Kernels& kernels, const LoadedSamples& samples, Index count,
                         const float* delta, const FirstWeights<float>& layer, Index first, Index last,
                         FirstScratch& scratch, const Scratch& products);
+
+// The same gradient of all rows and of the biases, block by block. raw_biases: as FirstWeights has them.
+void hand_out_first_gradient(const Kernels& kernels, const LoadedSamples& samples, Index count,
+                             const float* delta, const LayerShape& shape, float* raw_biases,
+                             FirstScratch& scratch, const Scratch& products, const RowBlocks& blocks);
 
 // What the columns [first, last) add to x[s] . x[t], for all t in an earlier batch than s < count, in the layout of
 // Kernels::gram_float32. Not for lists.

@@ -221,13 +221,22 @@ double loss_and_delta(const Kernels& kernels, const Network& network, const Targ
                           workspace.deltas(network.shape.layers().size() - 1));
 }
 
+namespace {
+
+void scale_output_deltas(const Network& network, float scale, Workspace& workspace) {
+    // All deltas below are linear in those of the outputs.
+    const auto& layers = network.shape.layers();
+    std::for_each_n(workspace.deltas(layers.size() - 1), workspace.samples() * layers.back().stride,
+                    [scale](float& delta) { delta *= scale; });
+}
+
+}  // namespace
+
 void add_upper_gradient(const Kernels& kernels, const Network& network, const Parameters& parameters,
                         float scale, Workspace& workspace, Parameters& target) {
     const auto& layers = network.shape.layers();
     const Index samples = workspace.samples();
-    // All deltas below are linear in those of the outputs.
-    std::for_each_n(workspace.deltas(layers.size() - 1), samples * layers.back().stride,
-                    [scale](float& delta) { delta *= scale; });
+    scale_output_deltas(network, scale, workspace);
     for (std::size_t l = layers.size() - 1; l > 0; --l) {
         const auto layer = parameters.layer(layers[l]);
         const auto change = target.layer(layers[l]);
@@ -255,6 +264,41 @@ void add_first_gradient(const Kernels& kernels, const Network& network, Workspac
     add_first_gradient(kernels, workspace.inputs(), workspace.loaded(), workspace.all_deltas(),
                        workspace.first_weights(layer), 0, layer.fan_in, workspace.first_scratch,
                        workspace.product_memory.scratch());
+}
+
+void hand_out_upper_gradient(const Kernels& kernels, const Network& network,
+                             const Parameters& parameters, float scale, Workspace& workspace,
+                             const RowBlocks::Use& use) {
+    const auto& layers = network.shape.layers();
+    const Index samples = workspace.samples();
+    scale_output_deltas(network, scale, workspace);
+    for (std::size_t l = layers.size() - 1; l > 0; --l) {
+        const LayerShape& layer = layers[l];
+        const Index below_stride = layers[l - 1].stride;
+        const float* below = workspace.activations(l - 1);
+        const float* delta = workspace.deltas(l);
+        if (samples > 0) {
+            kernels.dense_backward(delta, samples, parameters.layer(layer).weights, layer.fan_in,
+                                   layer.stride, workspace.deltas(l - 1), below_stride,
+                                   workspace.product_memory.scratch());
+            workspace.multiply_derivative(kernels, l - 1);
+        }
+        RowBlocks{l, workspace.gradient_rows, use}.hand_out(
+            layer, [&](Index first, Index last, float* rows, float* biases) {
+                if (samples > 0) {
+                    kernels.dense_update(below + first, below_stride, samples, last - first, delta, rows,
+                                         biases, layer.stride, workspace.product_memory.scratch());
+                }
+            });
+    }
+}
+
+void hand_out_first_gradient(const Kernels& kernels, const Network& network, Workspace& workspace,
+                             const RowBlocks::Use& use) {
+    hand_out_first_gradient(
+        kernels, workspace.inputs(), workspace.loaded(), workspace.all_deltas(), network.shape[0],
+        workspace.raw_biases.empty() ? nullptr : workspace.raw_biases.data(), workspace.first_scratch,
+        workspace.product_memory.scratch(), {0, workspace.gradient_rows, use});
 }
 
 }  // namespace omp_mlp

@@ -20,6 +20,7 @@
 #include "network/loaded_samples.hpp"
 #include "network/loss.hpp"
 #include "network/parameters.hpp"
+#include "network/row_blocks.hpp"
 #include "network/units.hpp"
 
 namespace omp_mlp {
@@ -91,7 +92,8 @@ public:
     // are here, they replace those in the parameters, which take no steps.
     Buffer output_weights;
     ProductMemory product_memory;
-    Buffer products;  // of the loaded samples with each other, MarkedRows::most x MarkedRows::most
+    Buffer gradient_rows;  // of row_blocks.hpp
+    Buffer products;       // of the loaded samples with each other, MarkedRows::most x MarkedRows::most
 
 private:
     LoadedSamples inputs_;
@@ -161,5 +163,13 @@ void add_upper_gradient(const Kernels& kernels, const Network& network, const Pa
                         float scale, Workspace& workspace, Parameters& target);
 void add_first_gradient(const Kernels& kernels, const Network& network, Workspace& workspace,
                         Parameters& target);
+
+// The same two gradients in blocks of rows. Nothing reads the parameters of a block's rows after it was handed out, so
+// `use` may step them.
+void hand_out_upper_gradient(const Kernels& kernels, const Network& network,
+                             const Parameters& parameters, float scale, Workspace& workspace,
+                             const RowBlocks::Use& use);
+void hand_out_first_gradient(const Kernels& kernels, const Network& network, Workspace& workspace,
+                             const RowBlocks::Use& use);
 
 }  // namespace omp_mlp

@@ -32,7 +32,8 @@ struct Before {
 };
 
 template <bool is_plain>
-void sgd(float* __restrict w, float* __restrict g, float* /*state*/, Index n, const Step& step) {
+void sgd(float* __restrict w, float* __restrict g, float* /*state*/, Index /*apart*/, Index n,
+         const Step& step) {
     const Before<is_plain> before{step};
     const auto rate = static_cast<float>(step.rate);
     for (Index i = 0; i < n; ++i) {
@@ -41,7 +42,8 @@ void sgd(float* __restrict w, float* __restrict g, float* /*state*/, Index n, co
 }
 
 template <bool is_plain>
-void momentum(float* __restrict w, float* __restrict g, float* __restrict v, Index n, const Step& step) {
+void momentum(float* __restrict w, float* __restrict g, float* __restrict v, Index /*apart*/, Index n,
+              const Step& step) {
     const Before<is_plain> before{step};
     const auto rate = static_cast<float>(step.rate);
     const auto factor = static_cast<float>(step.options.momentum);
@@ -52,7 +54,8 @@ void momentum(float* __restrict w, float* __restrict g, float* __restrict v, Ind
 }
 
 template <bool is_plain>
-void nesterov(float* __restrict w, float* __restrict g, float* __restrict v, Index n, const Step& step) {
+void nesterov(float* __restrict w, float* __restrict g, float* __restrict v, Index /*apart*/, Index n,
+              const Step& step) {
     const Before<is_plain> before{step};
     const auto rate = static_cast<float>(step.rate);
     const auto factor = static_cast<float>(step.options.momentum);
@@ -64,9 +67,10 @@ void nesterov(float* __restrict w, float* __restrict g, float* __restrict v, Ind
 }
 
 template <bool is_plain>
-void adam(float* __restrict w, float* __restrict g, float* __restrict state, Index n, const Step& step) {
+void adam(float* __restrict w, float* __restrict g, float* __restrict state, Index apart, Index n,
+          const Step& step) {
     float* __restrict m = state;
-    float* __restrict v = state + n;
+    float* __restrict v = state + apart;
     const Before<is_plain> before{step};
     const auto beta_1 = static_cast<float>(step.options.beta_1);
     const auto beta_2 = static_cast<float>(step.options.beta_2);
@@ -84,7 +88,8 @@ void adam(float* __restrict w, float* __restrict g, float* __restrict state, Ind
 }
 
 template <bool is_plain>
-void rmsprop(float* __restrict w, float* __restrict g, float* __restrict v, Index n, const Step& step) {
+void rmsprop(float* __restrict w, float* __restrict g, float* __restrict v, Index /*apart*/, Index n,
+             const Step& step) {
     const Before<is_plain> before{step};
     const auto rho = static_cast<float>(step.options.rho);
     const auto rest = static_cast<float>(1.0 - step.options.rho);
@@ -97,12 +102,12 @@ void rmsprop(float* __restrict w, float* __restrict g, float* __restrict v, Inde
     }
 }
 
-using Loop = void (*)(float*, float*, float*, Index, const Step&);
+using Loop = void (*)(float*, float*, float*, Index, Index, const Step&);
 
 template <Loop plain, Loop with_decay>
-void either(float* w, float* g, float* state, Index n, const Step& step) {
+void either(float* w, float* g, float* state, Index apart, Index n, const Step& step) {
     const bool is_plain = step.scale == 1.0 && step.l2 == 0.0 && step.weight_decay == 0.0;
-    (is_plain ? plain : with_decay)(w, g, state, n, step);
+    (is_plain ? plain : with_decay)(w, g, state, apart, n, step);
 }
 
 // In as many sums as the widest vector has numbers, so that all tables add up in the same order.

@@ -114,6 +114,7 @@ Stepper::Stepper(const OptimizerOptions& options, std::vector<Run> runs)
     : options_{options}, runs_{std::move(runs)} {
     Index size = 0;
     for (Run& run : runs_) {
+        values_begin_.push_back(size);
         run.rows = options.gain_rate > 0.0 ? run.rows : 0;
         size += options.method->state * (run.size + run.rows) + run.rows;
         gain_gradient_.resize(static_cast<std::size_t>(std::max(run.rows, std::ssize(gain_gradient_))));
@@ -147,35 +148,50 @@ void Stepper::take_gains_out(const Run& run, const float* gains, float* gradient
     }
 }
 
-void Stepper::step(double rate, double scale, float* gradient, float* parameters) {
+void Stepper::begin(double rate) {
     const auto number = static_cast<double>(++state.steps);
+    rate_ = rate;
+    correction_1_ = 1.0 - std::pow(options_.beta_1, number);
+    correction_2_ = 1.0 - std::pow(options_.beta_2, number);
+}
+
+Step Stepper::step_of(const Run& run, double scale) const {
+    const bool decays = run.fan_in > 0;
+    const double factor =
+        decays && options_.ntk ? 1.0 / std::sqrt(static_cast<double>(run.fan_in)) : 1.0;
+    return {.rate = factor * rate_,
+            .correction_1 = correction_1_,
+            .correction_2 = correction_2_,
+            .scale = factor * scale,
+            .l2 = decays ? factor * options_.l2 : 0.0,
+            .weight_decay = decays ? options_.weight_decay / factor : 0.0,
+            .options = options_};
+}
+
+void Stepper::step_part(std::size_t run, Index first, Index count, float* gradient, float* parameters) {
     const FlushToZero flush;
-    Step step{.rate = 0.0,
-              .correction_1 = 1.0 - std::pow(options_.beta_1, number),
-              .correction_2 = 1.0 - std::pow(options_.beta_2, number),
-              .scale = 0.0,
-              .l2 = 0.0,
-              .weight_decay = 0.0,
-              .options = options_};
-    float* values = state.values.data();
-    for (const Run& run : runs_) {
-        const bool decays = run.fan_in > 0;
-        const double factor =
-            decays && options_.ntk ? 1.0 / std::sqrt(static_cast<double>(run.fan_in)) : 1.0;
-        step.rate = factor * rate;
-        step.scale = factor * scale;
-        step.l2 = decays ? factor * options_.l2 : 0.0;
-        step.weight_decay = decays ? options_.weight_decay / factor : 0.0;
+    options_.method->step(parameters, gradient, state.values.data() + values_begin_[run] + first,
+                          runs_[run].size, count, step_of(runs_[run], 1.0));
+}
+
+void Stepper::step(double rate, double scale, float* gradient, float* parameters) {
+    const FlushToZero flush;
+    begin(rate);
+    for (std::size_t i = 0; i < runs_.size(); ++i) {
+        const Run& run = runs_[i];
+        float* values = state.values.data() + values_begin_[i];
         float* gains = values + options_.method->state * run.size;
         if (run.rows > 0) {
             take_gains_out(run, gains, gradient, parameters);
         }
-        options_.method->step(parameters, gradient, values, run.size, step);
+        Step step = step_of(run, scale);
+        options_.method->step(parameters, gradient, values, run.size, run.size, step);
         if (run.rows > 0) {
             step.rate = options_.gain_rate * rate;
             step.scale = scale;
             step.l2 = step.weight_decay = 0.0;
-            options_.method->step(gains, gain_gradient_.data(), gains + run.rows, run.rows, step);
+            options_.method->step(gains, gain_gradient_.data(), gains + run.rows, run.rows, run.rows,
+                                  step);
             const Index width = run.size / run.rows;
             for (Index j = 0; j < run.rows; ++j) {
                 const float s = gain(gains[j]);
@@ -185,7 +201,6 @@ void Stepper::step(double rate, double scale, float* gradient, float* parameters
         }
         parameters += run.size;
         gradient += run.size;
-        values = gains + (run.rows > 0 ? (options_.method->state + 1) * run.rows : 0);
     }
 }
 

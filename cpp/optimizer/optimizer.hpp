@@ -3,7 +3,8 @@
 // In place: the deltas have minus the learning rate as a factor, and the kernels that add a gradient add
 // to the parameters themselves. So gradient and step are one. Only plain descent may do that.
 // Accumulate, then step: the gradient of a batch is added up in memory of its own. Then one flat loop
-// goes over parameters, gradient and state, and leaves zeros in the gradient. steps_in_place says which path a training takes. All that
+// goes over parameters, gradient and state, and leaves zeros in the gradient. A replica does so block by block of rows
+// (network/row_blocks.hpp), unless the step needs the whole gradient. steps_in_place says which path a training takes. All that
 // only plain descent may do asks steps_in_place, and nothing else: several small batches in one visit of
 // the first layer, rows that wait for a merge, the shift of centered inputs, transposed output weights,
 // the copy in bfloat16.
@@ -69,9 +70,9 @@ struct Optimizer {
     const char* reference;
     Index state;  // floats for each parameter, zero at the start of a training
     bool may_step_in_place;
-    // Steps n parameters w by their gradient g, which becomes zero. `state` has the first float of all n, then the second of
-    // all n.
-    void (*step)(float* w, float* g, float* state, Index n, const Step& step);
+    // Steps n parameters w by their gradient g, which becomes zero. `state` has the first float of each, and from
+    // state + apart on the second of each.
+    void (*step)(float* w, float* g, float* state, Index apart, Index n, const Step& step);
 };
 
 // The optimisers for one instruction set. All tables give the same bits.
@@ -101,6 +102,11 @@ inline bool steps_in_place(const OptimizerOptions& options) {
     const bool is_plain = options.weight_decay == 0.0 && options.l2 == 0.0 && !clips(options);
     const bool is_standard = !options.ntk && options.gain_rate == 0.0;
     return options.method->may_step_in_place && is_plain && !options.accumulates && is_standard;
+}
+
+// Whether a step needs the whole gradient of a batch before the first parameter can be stepped.
+inline bool needs_whole_gradient(const OptimizerOptions& options) {
+    return clips(options) || options.gain_rate > 0.0;
 }
 
 // The factor of a batch's deltas before they are added to the parameters, if the step is taken in place,
@@ -142,15 +148,26 @@ public:
     // `scale`: a factor of the gradient. Leaves zeros in the gradient.
     void step(double rate, double scale, float* gradient, float* parameters);
 
+    // The same step in parts: begin, and then every parameter once. step_part steps `count` parameters of a run,
+    // beginning with number `first`, which are at `parameters`. Not with gains, nor with a gradient that is clipped:
+    // both need the gradient of a whole run, or of all runs.
+    void begin(double rate);
+    void step_part(std::size_t run, Index first, Index count, float* gradient, float* parameters);
+
     OptimizerState state;
 
 private:
+    Step step_of(const Run& run, double scale) const;
     // Brings rows s_j V_j and their gradient to those of V_j, and finds the gradient of the gains.
     void take_gains_out(const Run& run, const float* gains, float* gradient, float* parameters);
 
     Buffer gain_gradient_;
     OptimizerOptions options_;
     std::vector<Run> runs_;
+    std::vector<Index> values_begin_;  // of each run in the state
+    double rate_ = 0.0;                // of the step that was begun
+    double correction_1_ = 0.0;
+    double correction_2_ = 0.0;
 };
 
 }  // namespace omp_mlp

@@ -40,13 +40,15 @@ Replica::Replica(const Task& task, Reading reading, const OptimizerOptions& opti
       has_dropout_{task.dropout().drops()},
       touched_{task.network.shape[0]} {
     if (!steps_in_place(optimizer)) {
-        accumulated_ =
-            Accumulated{Parameters{task.network.shape}, Stepper{optimizer, runs_of(task.network.shape)}};
+        stepper_.emplace(optimizer, runs_of(task.network.shape));
+        if (needs_whole_gradient(optimizer)) {
+            gradient_.emplace(task.network.shape);
+        }
     }
 }
 
 void Replica::load(std::span<const float> master, Handover handover) {
-    assert(handover == Handover::whole || !accumulated_);  // whose steps visit all rows
+    assert(handover == Handover::whole || !stepper_);  // whose steps visit all rows
     const bool waits = handover == Handover::with_leftovers &&
                        workspace_.inputs().reading() == Reading::marks && !bfloat16_forward_;
     const LayerShape& first = network_->shape[0];
@@ -77,7 +79,7 @@ Trained Replica::train(Index begin, Index end, Handover handover, Heartbeat& hea
     if (bfloat16_forward_) {
         copy_to_bfloat16(*kernels_, *network_, parameters, workspace_);
     }
-    const bool has_transposed_output = !accumulated_ && has_narrow_output(*network_);
+    const bool has_transposed_output = !stepper_ && has_narrow_output(*network_);
     if (has_transposed_output) {
         transpose_output(*network_, parameters, workspace_);
     }
@@ -132,23 +134,55 @@ void Replica::train_epoch(Index number, Index begin, Index end, Reporter& report
 }
 
 double Replica::train_stretch(std::span<const Index> ids, Index position) {
-    if (!accumulated_) {
-        const double loss_sum = train_upper(ids, position, parameters);
-        add_first_gradient(*kernels_, *network_, workspace_, parameters);
-        return loss_sum;
+    if (stepper_) {
+        return gradient_ ? step_whole_gradient(ids, position) : step_block_by_block(ids, position);
     }
-    auto& [gradient, stepper] = *accumulated_;
-    const double loss_sum = train_upper(ids, position, gradient);
-    add_first_gradient(*kernels_, *network_, workspace_, gradient);
-    const std::span<float> flat = gradient.flat();
-    const double scale =
-        clips(*optimizer_) ? clipping(*optimizer_, squared_norm(flat.data(), std::ssize(flat))) : 1.0;
-    stepper.step(optimizer_->learning_rate.at(position, shard_.length()), scale, flat.data(),
-                 parameters.flat().data());
+    const double loss_sum = train_upper(ids, position, [&](float scale) {
+        if (workspace_.samples() > 0) {
+            add_upper_gradient(*kernels_, *network_, parameters, scale, workspace_, parameters);
+        }
+    });
+    add_first_gradient(*kernels_, *network_, workspace_, parameters);
     return loss_sum;
 }
 
-double Replica::train_upper(std::span<const Index> ids, Index position, Parameters& target) {
+// Only called where there are a stepper and a gradient.
+// NOLINTBEGIN(bugprone-unchecked-optional-access)
+double Replica::step_whole_gradient(std::span<const Index> ids, Index position) {
+    const double loss_sum = train_upper(ids, position, [&](float scale) {
+        if (workspace_.samples() > 0) {
+            add_upper_gradient(*kernels_, *network_, parameters, scale, workspace_, *gradient_);
+        }
+    });
+    add_first_gradient(*kernels_, *network_, workspace_, *gradient_);
+    const std::span<float> flat = gradient_->flat();
+    const double scale =
+        clips(*optimizer_) ? clipping(*optimizer_, squared_norm(flat.data(), std::ssize(flat))) : 1.0;
+    stepper_->step(optimizer_->learning_rate.at(position, shard_.length()), scale, flat.data(),
+                   parameters.flat().data());
+    return loss_sum;
+}
+
+double Replica::step_block_by_block(std::span<const Index> ids, Index position) {
+    const RowBlocks::Use step_rows = [&](std::size_t l, Index first, Index count, float* gradient) {
+        const LayerShape& layer = network_->shape[l];
+        const bool is_bias = first == layer.fan_in;  // a run of its own (runs_of)
+        stepper_->step_part(2 * l + (is_bias ? 1 : 0), is_bias ? 0 : first * layer.stride,
+                            count * layer.stride, gradient,
+                            parameters.flat().data() + layer.begin + first * layer.stride);
+    };
+    stepper_->begin(optimizer_->learning_rate.at(position, shard_.length()));
+    const double loss_sum = train_upper(ids, position, [&](float scale) {
+        hand_out_upper_gradient(*kernels_, *network_, parameters, scale, workspace_, step_rows);
+    });
+    hand_out_first_gradient(*kernels_, *network_, workspace_, step_rows);
+    return loss_sum;
+}
+// NOLINTEND(bugprone-unchecked-optional-access)
+
+template <typename AddGradient>
+double Replica::train_upper(std::span<const Index> ids, Index position,
+                            const AddGradient& add_gradient) {
     const auto samples = static_cast<Index>(ids.size());
     if (samples > batch_size_) {
         multiply_samples(*kernels_, *network_, batch_size_, workspace_);
@@ -167,10 +201,7 @@ double Replica::train_upper(std::span<const Index> ids, Index position, Paramete
         if (skip_confident_ > 0.0F) {
             drop_confident(batch);
         }
-        if (workspace_.samples() > 0) {
-            add_upper_gradient(*kernels_, *network_, parameters,
-                               scale_of_deltas(*optimizer_, rate, count), workspace_, target);
-        }
+        add_gradient(scale_of_deltas(*optimizer_, rate, count));
         workspace_.undrop();
     }
     workspace_.forget_dropped();

@@ -43,15 +43,19 @@ public:
     std::optional<Leftovers> leftovers(Handover handover) const;
 
     // Null: the optimiser keeps no state.
-    OptimizerState* optimizer_state() { return accumulated_ ? &accumulated_->stepper.state : nullptr; }
+    OptimizerState* optimizer_state() { return stepper_ ? &stepper_->state : nullptr; }
 
     Parameters parameters;
 
 private:
     // The loaded samples. Returns the sum of their losses.
     double train_stretch(std::span<const Index> ids, Index position);
-    // Batch by batch, the upper layers, and the deltas of the first.
-    double train_upper(std::span<const Index> ids, Index position, Parameters& target);
+    // Batch by batch, the upper layers, and the deltas of the first. add_gradient(scale) is that of network.hpp, for
+    // the layers above the first.
+    template <typename AddGradient>
+    double train_upper(std::span<const Index> ids, Index position, const AddGradient& add_gradient);
+    double step_block_by_block(std::span<const Index> ids, Index position);
+    double step_whole_gradient(std::span<const Index> ids, Index position);
     // Positions [begin, end) of one epoch.
     void train_epoch(Index number, Index begin, Index end, Reporter& reporter, Trained& trained);
     void list(const Shard::Epoch& order, Index begin, Index end);
@@ -70,11 +74,8 @@ private:
     Workspace workspace_;
     bool has_dropout_;
     // Null: steps are taken in place.
-    struct Accumulated {
-        Parameters gradient;
-        Stepper stepper;
-    };
-    std::optional<Accumulated> accumulated_;
+    std::optional<Stepper> stepper_;
+    std::optional<Parameters> gradient_;  // if a step needs the whole gradient
     TouchedRows touched_;
     const float* master_ = nullptr;  // holds the rows that are not touched yet; null: all are here
     std::vector<Index> ids_;         // the samples that come next

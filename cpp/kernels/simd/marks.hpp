@@ -264,17 +264,27 @@ void marked_forward_bfloat16(const MarkedRows& x, Index words_a_visit, const std
               [&](const auto& rows) { forward_marked(x, rows, words_a_visit, pairs, bias, width, z); });
 }
 
-// present[k] has a bit for each sample in which entry k is marked. This takes as many 32 x 32 blocks of
+// Entries beside [first, last) count as zero.
+void clear_neighbours(const MarkedRows& x, Index first, Index last, std::uint32_t* present) {
+    if (first > 0) {
+        present[first - 1] = 0;
+    }
+    if (last < x.columns) {
+        present[last] = 0;
+    }
+}
+
+// present[k] gets a bit for each sample in which entry k is marked. This takes as many 32 x 32 blocks of
 // bits at a time as a vector has lanes (Hacker's Delight, 7-3: halves, quarters, ... change places).
-void transpose_marks(const MarkedRows& x, std::uint32_t* present) {
+void transpose_marks(const MarkedRows& x, Index first, Index last, std::uint32_t* present) {
     constexpr Index most = MarkedRows::most;
     const Index words = 2 * x.words;
-    for (Index first = 0; first * 32 < x.columns; first += lanes) {
+    for (Index begin = first / 32 / lanes * lanes; begin * 32 < last; begin += lanes) {
         VBits block[most];
         for (Index s = 0; s < most; ++s) {
             block[s] = VBits{};
             if (s < x.samples) {
-                memcpy(&block[s], reinterpret_cast<const char*>(x.marks + s * x.words) + 4 * first,
+                memcpy(&block[s], reinterpret_cast<const char*>(x.marks + s * x.words) + 4 * begin,
                        sizeof(VBits));
             }
         }
@@ -293,24 +303,41 @@ void transpose_marks(const MarkedRows& x, std::uint32_t* present) {
         exchange(4, 0x0F0F0F0F);
         exchange(2, 0x33333333);
         exchange(1, 0x55555555);
-        for (Index lane = 0; lane < lanes && first + lane < words; ++lane) {
+        for (Index lane = 0; lane < lanes && begin + lane < words; ++lane) {
             for (Index bit = 0; bit < most; ++bit) {
-                present[(first + lane) * 32 + bit] = block[bit][lane];
+                present[(begin + lane) * 32 + bit] = block[bit][lane];
             }
         }
     }
+    clear_neighbours(x, first, last, present);
+}
+
+// Whether an entry makes a pair with the one before it: of entries that follow each other and are not zero, the first
+// makes one with the second, and so on.
+bool is_second_of_pair(const std::uint32_t* present, Index k) {
+    Index before = k;
+    while (before > 0 && present[before - 1] != 0) {
+        --before;
+    }
+    return present[k] != 0 && (k - before) % 2 == 1;
 }
 
 // A row of W stays in registers while the steps of all samples that have its input are added. Gradient
-// and step are one, and every row is read and written once.
+// and step are one, and every row is read and written once. W is the row of entry `first`. Two rows that make a pair
+// load the steps that they share once, and add them first. So does a row whose partner is not in [first, last): its
+// bits do not depend on these two.
 template <Index N, typename Rows>
-[[gnu::noinline]] void update_columns(Index columns, const std::uint32_t* present, Rows rows,
-                                      const float* step, float* W, Index stride) {
-    for (Index k = 0; k < columns;) {
+[[gnu::noinline]] void update_columns(Index first, Index last, Index columns,
+                                      const std::uint32_t* present, Rows rows, const float* step,
+                                      float* W, Index stride) {
+    std::uint32_t before =
+        is_double && first > 0 && is_second_of_pair(present, first) ? present[first - 1] : 0;
+    for (Index k = first; k < last;) {
         const auto values_0 = [rows, k](Index s) { return rows.row(s)(k); };
-        float* w = W + k * stride;
+        float* w = W + (k - first) * stride;
         V sum_0[N];
-        if (is_double && k + 1 < columns && present[k] != 0 && present[k + 1] != 0) {
+        const std::uint32_t next = is_double && before == 0 && k + 1 < columns ? present[k + 1] : 0;
+        if (k + 1 < last && present[k] != 0 && next != 0) {
             const auto values_1 = [rows, k](Index s) { return rows.row(s)(k + 1); };
             V sum_1[N];
             load_tile<N>(w, sum_0);
@@ -323,10 +350,13 @@ template <Index N, typename Rows>
             continue;
         }
         if (present[k] != 0) {
+            const std::uint32_t shared = present[k] & (before | next);
             load_tile<N>(w, sum_0);
-            add_rows<N>(present[k], values_0, step, stride, sum_0);
+            add_rows<N>(shared, values_0, step, stride, sum_0);
+            add_rows<N>(present[k] ^ shared, values_0, step, stride, sum_0);
             store_tile<N>(w, sum_0);
         }
+        before = 0;
         k += 1;
     }
 }
@@ -364,17 +394,17 @@ template <Index N, typename Rows>
     }
 }
 
-void marked_update(const MarkedRows& x, const float* step, float* W, float* bias, Index width,
-                   std::uint32_t* scratch, std::uint32_t* pairs) {
+void marked_update(const MarkedRows& x, const std::uint32_t* present, Index first, Index count,
+                   const float* step, float* W, float* bias, Index width, std::uint32_t* pairs) {
     update_bias(step, x.samples, bias, width);
-    transpose_marks(x, scratch);
     with_rows(x, [&](const auto& rows) {
         for_each_tile(width, [&]<Index N>(Index column) {
             if (pairs != nullptr) {
-                update_pairs<N>(x.columns, scratch, rows, step + column, W + column, width,
+                update_pairs<N>(x.columns, present, rows, step + column, W + column, width,
                                 pairs + column);
             } else {
-                update_columns<N>(x.columns, scratch, rows, step + column, W + column, width);
+                update_columns<N>(first, first + count, x.columns, present, rows, step + column,
+                                  W + column, width);
             }
         });
     });

@@ -32,6 +32,7 @@ extern const Kernels OMP_MLP_TABLE{
     .lists_forward = lists_forward,
     .lists_update = lists_update,
     .marked_forward = marked_forward,
+    .transpose_marks = transpose_marks,
     .marked_update = marked_update,
     .pair_rows = pair_rows,
     .marked_forward_bfloat16 = marked_forward_bfloat16,

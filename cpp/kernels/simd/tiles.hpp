@@ -53,8 +53,11 @@ template <Index N>
     }
 }
 
-// The step of the biases, which are the row of an input that is always 1.
+// The step of the biases, which are the row of an input that is always 1. They may be null.
 void update_bias(const float* step, Index samples, float* bias, Index width) {
+    if (bias == nullptr) {
+        return;
+    }
     for (Index j = 0; j < width; j += lanes) {
         V sum{};
         for (Index s = 0; s < samples; ++s) {
