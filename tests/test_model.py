@@ -998,6 +998,95 @@ def test_a_pipe_is_no_file(tmp_path):
         omp_mlp.load(tmp_path / "pipe")
 
 
+# ------------------------------------------------------------------------------ where to write
+
+
+def scaled_regression():
+    rng = np.random.default_rng(8)
+    X = np.column_stack([1e9 + np.arange(60.0), rng.normal(size=60)])
+    y = 1e9 + X[:, 1]
+    model = omp_mlp.train_parallel(X, y, epochs=1, hidden_layer_sizes=(4,))
+    assert model.target_scaling is not None
+    return model
+
+
+def written_models():
+    sizes = (5, 4, 3)
+    labelled, _ = random_network(sizes)
+    weights, biases = labelled.weights, labelled.biases
+    one = Model([np.ones((5, 1))], [np.ones(1)])
+    return {
+        "labels": labelled,
+        "text": Model(weights, biases, classes=["a", "longer", "z"]),
+        "logistic": Model(weights, biases, classes=[1, 2, 3], output_activation="logistic"),
+        "multilabel": Model(weights, biases, multilabel=True),
+        "values": Model(weights, biases),
+        "one value": one,
+        "ensemble": omp_mlp.merge([labelled, labelled], "ensemble"),
+        "scaled": scaled_regression(),
+    }
+
+
+WRITTEN = [
+    *((name, "decision_function") for name in ("labels", "ensemble", "scaled")),
+    *((name, "predict_proba") for name in ("labels", "logistic", "multilabel", "ensemble")),
+    *((name, "predict") for name in written_models()),
+]
+
+
+@pytest.mark.parametrize(("name", "method"), WRITTEN)
+def test_out_gets_what_is_returned_without_it(name, method):
+    model = written_models()[name]
+    X = inputs(70, model.layer_sizes[0])
+    answer = getattr(model, method)
+    expected = answer(X)
+    whole = np.zeros((3, *expected.shape), expected.dtype)
+    reversed_order = np.empty_like(expected.T).T
+    for out in (np.empty_like(expected), whole[1], whole[0][::-1], reversed_order):
+        assert answer(X, out=out) is out
+        assert out.dtype == expected.dtype
+        assert out.tolist() == expected.tolist()
+    assert whole[2].tolist() == np.zeros_like(expected).tolist()
+
+
+@pytest.mark.parametrize(("name", "method"), WRITTEN)
+def test_out_that_does_not_fit_is_an_error(name, method):
+    model = written_models()[name]
+    X = inputs(7, model.layer_sizes[0])
+    answer = getattr(model, method)
+    expected = answer(X)
+    untouched = np.zeros_like(expected)
+    wrong = (
+        (expected.tolist(), TypeError, r"out must be a NumPy array; got list"),
+        (untouched[:6], ValueError, rf"out must have shape \({len(X)},.*; got shape \(6,"),
+        (untouched[..., None], ValueError, rf"out must have shape \({len(X)},.*; got shape "),
+        (
+            np.zeros(expected.shape, np.complex64),
+            ValueError,
+            rf"dtype {re.escape(str(expected.dtype))}; got shape .* and dtype complex64",
+        ),
+    )
+    for out, error, message in wrong:
+        with pytest.raises(error, match=message):
+            answer(X, out=out)
+    untouched.setflags(write=False)
+    with pytest.raises(ValueError, match="out must be an array that can be written to"):
+        answer(X, out=untouched)
+    assert untouched.tolist() == np.zeros_like(expected).tolist()
+
+
+def test_out_may_be_the_memory_of_X():
+    rng = np.random.default_rng(3)
+    model = Model([rng.normal(size=(4, 4))], [rng.normal(size=4)])
+    X = inputs(200, 4)
+    expected = model.predict(X.copy())
+    assert model.predict(X, out=X) is X
+    assert X.tolist() == expected.tolist()
+    table = inputs(200, 5)
+    expected = model.predict(table[:, :4].copy())
+    assert model.predict(table[:, :4], out=table[:, 1:]).tolist() == expected.tolist()
+
+
 # ------------------------------------------------------------------------------- nothing changes
 
 

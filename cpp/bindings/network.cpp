@@ -2,9 +2,11 @@
 
 #include <pybind11/stl.h>
 
+#include <cassert>
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "bindings/names.hpp"
 #include "kernels/dispatch.hpp"
@@ -41,9 +43,14 @@ const Parameters& PyNetwork::given() const {
     return *parameters;
 }
 
-Array<float> PyNetwork::predict(const PySamples& X, bool raw, int workers) const {
-    Array<float> out({X.samples.rows, network.shape.outputs()});
-    float* data = out.mutable_data();
+Array<float> PyNetwork::predict(const PySamples& X, bool raw, int workers,
+                                std::optional<Array<float>> out) const {
+    if (!out) {
+        out.emplace(std::vector<Index>{X.samples.rows, network.shape.outputs()});
+    }
+    assert(out->ndim() == 2 && out->shape(0) == X.samples.rows &&
+           out->shape(1) == network.shape.outputs());
+    float* data = out->mutable_data();
     without_gil([&] {
         Heartbeat heartbeat = watch_for_signals();
         omp_mlp::predict(network, given(), X.samples, raw, workers, heartbeat, data);
@@ -51,7 +58,7 @@ Array<float> PyNetwork::predict(const PySamples& X, bool raw, int workers) const
             throw std::runtime_error{"the prediction was stopped: the interpreter is shutting down"};
         }
     });
-    return out;
+    return *std::move(out);
 }
 
 std::pair<double, Array<float>> PyNetwork::gradient(const PySamples& X, const PyTargets& y,
@@ -80,7 +87,8 @@ void bind_network(const py::module_& m) {
         .def(py::init<const std::vector<Index>&, Activation, Output,
                       const std::optional<Array<float>>&>(),
              py::kw_only(), "layer_sizes"_a, "activation"_a, "output"_a, "parameters"_a.noconvert())
-        .def("predict", &PyNetwork::predict, py::kw_only(), "samples"_a, "raw"_a, "workers"_a)
+        .def("predict", &PyNetwork::predict, py::kw_only(), "samples"_a, "raw"_a, "workers"_a,
+             "out"_a.noconvert() = py::none())
         .def("gradient", &PyNetwork::gradient, py::kw_only(), "samples"_a, "targets"_a, "first_layer"_a);
 }
 

@@ -21,7 +21,9 @@ struct PyNetwork {
     PyNetwork(const std::vector<Index>& layer_sizes, Activation activation, Output output,
               const std::optional<Array<float>>& packed_parameters);
 
-    Array<float> predict(const PySamples& X, bool raw, int workers) const;
+    // Writes to `out`, n_samples x n_outputs, if there is one, and returns it.
+    Array<float> predict(const PySamples& X, bool raw, int workers,
+                         std::optional<Array<float>> out) const;
 
     // The mean loss over all of X as one batch, and its gradient.
     std::pair<double, Array<float>> gradient(const PySamples& X, const PyTargets& y,

@@ -138,3 +138,18 @@ def float32(array: npt.NDArray[Any]) -> FloatArray:
 def parameters(values: object, name: str) -> FloatArray:
     """Check that values are real numbers, and return them in float32."""
     return float32(numeric(values, name))
+
+
+def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Check that ``out`` is None, or that a result of this shape and dtype can be written to it."""
+    if out is None:
+        return
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array; got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(
+            f"out must have shape {shape} and dtype {dtype}; got shape {out.shape} and dtype "
+            f"{out.dtype}"
+        )
+    if not out.flags.writeable:
+        raise ValueError("out must be an array that can be written to; got a read-only one")

@@ -104,13 +104,16 @@ class Ensemble(Predictor):
             check_alike(f"models[{index}]", model, models[0])
         self._fill(tuple(models), state["history"])
 
-    def _run(self, inputs: Inputs, *, raw: bool) -> FloatArray:
+    def _run(self, inputs: Inputs, *, raw: bool, out: FloatArray | None = None) -> FloatArray:
         total = np.zeros((inputs.n_samples, self.layer_sizes[-1]))
         for model in self.models:
             total += model._run(inputs, raw=True)
         total /= len(self.models)
         outputs = total if raw else OUTPUT_FUNCTIONS[self.output_activation](total)
-        return outputs.astype(np.float32)
+        if out is None:
+            return outputs.astype(np.float32)
+        out[...] = outputs
+        return out
 
     def save(self, path: files.Place) -> None:
         """Write the networks and the history to a safetensors file; :func:`omp_mlp.load` reads it.

@@ -72,6 +72,12 @@ class Inputs:
         """Whether X is a sparse matrix."""
         return isinstance(self.rows, Csr)
 
+    def shares_memory(self, array: npt.NDArray[Any]) -> bool:
+        """Return whether an array may be in the memory that the core reads."""
+        rows = self.rows
+        parts = (rows.values, rows.indices, rows.starts) if isinstance(rows, Csr) else (rows,)
+        return any(np.may_share_memory(array, part) for part in parts)
+
     def longest_shard(self, replicas: int) -> int:
         """Return the samples of the replica that has most."""
         return -(-self.n_samples // replicas)

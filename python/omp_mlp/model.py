@@ -264,10 +264,18 @@ class Model(Predictor, Conversions):
         beside += ", scaled targets" if self.target_scaling is not None else ""
         return f"Model({sizes}, {self.activation}, {self.output_activation}{beside})"
 
-    def _run(self, inputs: Inputs, *, raw: bool) -> FloatArray:
+    def _run(self, inputs: Inputs, *, raw: bool, out: FloatArray | None = None) -> FloatArray:
         useful = 1 + inputs.n_samples * self._packed.size // _WORK_PER_WORKER
         workers = effective_workers(None, useful)
-        return self._network.predict(samples=inputs.core, raw=raw, workers=workers)
+        # The core writes to plain memory, and reads rows of X after it wrote outputs of others.
+        is_direct = out is not None and out.flags.carray and not inputs.shares_memory(out)
+        outputs = self._network.predict(
+            samples=inputs.core, raw=raw, workers=workers, out=out if is_direct else None
+        )
+        if out is None or is_direct:
+            return outputs
+        out[...] = outputs
+        return out
 
     def __getstate__(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp.checks import Column, FloatArray, Matrix
+from omp_mlp.checks import Column, FloatArray, Matrix, check_out
 from omp_mlp.encoding import Columns
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS, Doubles, LossKind, own_loss
@@ -49,11 +49,11 @@ class Predictor:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a {type(self).__name__} does not change: {name} cannot be deleted")
 
-    def _run(self, inputs: Inputs, *, raw: bool) -> FloatArray:
+    def _run(self, inputs: Inputs, *, raw: bool, out: FloatArray | None = None) -> FloatArray:
         """Return the outputs, or with ``raw`` the pre-activations of the last layer.
 
         The inputs are in the units of ``input_scaling``, the outputs in those of
-        ``target_scaling``.
+        ``target_scaling``. ``out``: an array of shape (n_samples, n_outputs) to write and return.
         """
         raise NotImplementedError
 
@@ -69,12 +69,16 @@ class Predictor:
     def _repr_html_(self) -> str:
         return model_html(self)
 
-    def decision_function(self, X: Matrix) -> npt.NDArray[Any]:
+    def decision_function(
+        self, X: Matrix, *, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
         """Return the pre-activations of the last layer (logits, where softmax follows).
 
         Parameters
         ----------
         X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
+        out : ndarray, optional
+            As of :meth:`predict`.
 
         Returns
         -------
@@ -84,17 +88,23 @@ class Predictor:
         Raises
         ------
         ValueError, TypeError
-            If X has another number of features than the network, or is not finite and numeric.
+            If X has another number of features than the network, or is not finite and numeric, or
+            ``out`` does not fit.
         """
-        return self._outputs(X, raw=True)
+        return self._outputs(self._read(X), raw=True, out=out)
 
-    def predict(self, X: Matrix) -> npt.NDArray[Any]:
+    def predict(self, X: Matrix, *, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """Return the labels of the samples, or the outputs of a regression.
 
         Parameters
         ----------
         X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
             In the units of the training data.
+        out : ndarray, optional
+            Where to write the result, of its shape and dtype; then it is what is returned. It may
+            have any strides, and may share memory with X. Default: a new array. A program that
+            predicts again and again saves the time of new memory. If an error says that the
+            network's outputs are infinite, ``out`` has any content.
 
         Returns
         -------
@@ -108,22 +118,33 @@ class Predictor:
         Raises
         ------
         ValueError, TypeError
-            If X has another number of features than the network, or is not finite and numeric.
+            If X has another number of features than the network, or is not finite and numeric, or
+            ``out`` does not fit.
         """
+        inputs = self._read(X)
+        n_samples, n_outputs = inputs.n_samples, self.layer_sizes[-1]
         if self.classes is not None:
-            labels: npt.NDArray[Any] = self.classes[self._outputs(X, raw=True).argmax(axis=1)]
-            return labels
+            check_out(out, (n_samples,), self.classes.dtype)
+            labels = self.classes[self._outputs(inputs, raw=True).argmax(axis=1)]
+            return _written(labels, out)
         if self.multilabel:
-            return (self._outputs(X, raw=True) > 0).astype(np.int64)
-        outputs = self._outputs(X, raw=False)
-        return outputs[:, 0] if self.layer_sizes[-1] == 1 else outputs
+            check_out(out, (n_samples, n_outputs), np.dtype(np.int64))
+            return _written((self._outputs(inputs, raw=True) > 0).astype(np.int64), out)
+        if n_outputs > 1:
+            return self._outputs(inputs, raw=False, out=out)
+        check_out(out, (n_samples,), self._dtype)
+        column = None if out is None else out[:, np.newaxis]
+        values = self._outputs(inputs, raw=False, out=column)[:, 0]
+        return values if out is None else out
 
-    def predict_proba(self, X: Matrix) -> FloatArray:
+    def predict_proba(self, X: Matrix, *, out: FloatArray | None = None) -> FloatArray:
         """Return the probability of each class.
 
         Parameters
         ----------
         X : array-like or SciPy sparse matrix of shape (n_samples, n_features)
+        out : ndarray of float32, optional
+            As of :meth:`predict`.
 
         Returns
         -------
@@ -133,11 +154,12 @@ class Predictor:
 
         Raises
         ------
-        ValueError
-            If the network is a regression, or its outputs are not probabilities (identity).
+        ValueError, TypeError
+            If the network is a regression, or its outputs are not probabilities (identity), or
+            X or ``out`` does not fit.
         """
         if self.multilabel:
-            return self._outputs(X, raw=False)
+            return self._outputs(self._read(X), raw=False, out=out)
         if self.classes is None or self.output_activation == "identity":
             raise ValueError(
                 "predict_proba needs a classifier with softmax or logistic outputs; this network "
@@ -147,7 +169,7 @@ class Predictor:
                     else f"has {self.output_activation} outputs"
                 )
             )
-        outputs: FloatArray = self._outputs(X, raw=False)
+        outputs: FloatArray = self._outputs(self._read(X), raw=False, out=out)
         if self.output_activation == "logistic":
             # Where every output underflows, nothing speaks for one class more than for another.
             outputs += np.finfo(np.float32).tiny
@@ -218,8 +240,17 @@ class Predictor:
             X = self.columns.read(X)
         return read_inputs(X, n_features=self.layer_sizes[0], scaling=self.input_scaling)
 
-    def _outputs(self, X: Matrix, *, raw: bool) -> npt.NDArray[Any]:
-        outputs = self._run(self._read(X), raw=raw)
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        """Of outputs in the units of y: float32 would round too far beside a target_scaling."""
+        return np.dtype(np.float32 if self.target_scaling is None else np.float64)
+
+    def _outputs(
+        self, inputs: Inputs, *, raw: bool, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        check_out(out, (inputs.n_samples, self.layer_sizes[-1]), self._dtype)
+        scaling = self.target_scaling
+        outputs = self._run(inputs, raw=raw, out=out if scaling is None else None)
         bad = (
             np.isnan(outputs) if self.output_activation == "exponential" else ~np.isfinite(outputs)
         )
@@ -229,7 +260,14 @@ class Predictor:
                 f"the network's outputs are infinite in float32 for row {row} of X: its values, or "
                 "the network's parameters, are too large"
             )
-        return outputs if self.target_scaling is None else self.target_scaling.undo(outputs)
+        return outputs if scaling is None else _written(scaling.undo(outputs), out)
+
+
+def _written(result: npt.NDArray[Any], out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    if out is None:
+        return result
+    out[...] = result
+    return out
 
 
 def _score(z: Doubles, output_activation: str, targets: Targets, weights: Doubles | None) -> float:
