@@ -7,7 +7,9 @@ import pytest
 
 import omp_mlp
 from benchmarks.common import files
+from benchmarks.peers import Training
 from benchmarks.peers.bench import Bench
+from benchmarks.peers.libraries import omp
 from benchmarks.versions import __main__ as script
 from benchmarks.versions import measure, tables
 from benchmarks.versions.cells import Cell
@@ -106,3 +108,15 @@ def test_an_interpreter_without_the_library_is_named(tmp_path):
         script.main(["--old", str(fake), "--new", sys.executable, *arguments])
     with pytest.raises(SystemExit, match=r"--old: .*not there"):
         script.main(["--old", str(tmp_path / "not there"), "--new", sys.executable, *arguments])
+
+
+def test_an_older_version_is_not_given_what_it_does_not_know(monkeypatch):
+    given = {}
+    monkeypatch.setattr(omp, "_KNOWN", set(omp._KNOWN) - {"optimizer", "scale_targets"})
+    monkeypatch.setattr(omp_mlp, "train_parallel", lambda *_, **options: given.update(options))
+    omp.Peer(1, {}).train(Training(8, 0.1), None, None, [])
+    assert set(given) <= omp._KNOWN
+    assert given["center_inputs"] is False
+    # But what it cannot do, it has to say.
+    omp.Peer(1, {}).train(Training(8, 0.1, solver="adam"), None, None, [])
+    assert given["optimizer"] == "adam"

@@ -14,11 +14,11 @@ import omp_mlp
 from .. import Training
 from . import Inputs, Start
 
-# Options that leave X and y as they are. An older version may not know them all.
+# What versions do that do not know the option yet.
+_EARLIER = {
+    "optimizer": "sgd", "center_inputs": False, "scale_inputs": False, "scale_targets": False,
+}  # fmt: skip
 _KNOWN = inspect.signature(omp_mlp.train_parallel).parameters
-_AS_GIVEN = {
-    name: False for name in ("center_inputs", "scale_inputs", "scale_targets") if name in _KNOWN
-}
 
 
 class Peer:
@@ -38,24 +38,34 @@ class Peer:
             "workers": cores,
             # As the others start. They are given their weights; here drawing them is timed.
             "init_scale": "glorot",
-            **_AS_GIVEN,
+            "center_inputs": False,
+            "scale_inputs": False,
+            "scale_targets": False,
             **options,
         }
 
     def train(self, training: Training, X: Inputs, y: np.ndarray, _: Start) -> omp_mlp.Model:
         """Train."""
         training.only("sgd", "adam")
+        options = {
+            **self.options,
+            "hidden_layer_sizes": (training.hidden,) * training.layers,
+            "optimizer": training.solver,
+            "epochs": training.epochs,
+            "batch_size": training.batch_size,
+            "learning_rate": training.learning_rate,
+            "learning_rate_schedule": training.schedule,
+            "seed": training.seed,
+            **training.options,
+        }
         return omp_mlp.train_parallel(
             X,
             y,
-            hidden_layer_sizes=(training.hidden,) * training.layers,
-            optimizer=training.solver,
-            epochs=training.epochs,
-            batch_size=training.batch_size,
-            learning_rate=training.learning_rate,
-            learning_rate_schedule=training.schedule,
-            seed=training.seed,
-            **{**self.options, **training.options},
+            **{
+                name: value
+                for name, value in options.items()
+                if name in _KNOWN or value != _EARLIER.get(name)
+            },
         )
 
     def predict(self, network: omp_mlp.Model, X: Inputs) -> np.ndarray:
