@@ -16,10 +16,10 @@ bool is_small(Index fan_in, Index width) {
     return width <= 256 && fan_in * width <= (Index{1} << 16);
 }
 
-// z = bias + a W, for one sample. One row of W has too few sums to keep the multipliers busy, so a narrow tile takes
-// four rows at a time.
-void forward_one(const float* a, Index fan_in, const float* W, const float* bias, Index width,
-                 float* z) {
+// z = bias + a W, for one sample and a W that is as wide as a few tiles. One row of W has too few sums to keep the
+// multipliers busy, so a narrow tile takes four rows at a time.
+void forward_one_in_tiles(const float* a, Index fan_in, const float* W, const float* bias, Index width,
+                          float* z) {
     for_each_tile(width, [&]<Index N>(Index column) {
         constexpr Index chains = N >= 4 ? 1 : 4;
         V sum[chains][N] = {};
@@ -51,6 +51,45 @@ void forward_one(const float* a, Index fan_in, const float* W, const float* bias
             store(z + column + v * lanes, total);
         }
     });
+}
+
+// The same for a wider W, whose rows in tiles would be a page for each piece: some rows of W at a time, from their
+// beginning to their end, as memory likes best, with z in the first cache.
+void forward_one_by_rows(const float* a, Index fan_in, const float* W, const float* bias, Index width,
+                         float* z) {
+    constexpr Index rows_together = 8;
+    memcpy(z, bias, static_cast<std::size_t>(width) * sizeof(float));
+    const auto add = [=]<Index M>(Index k) {
+        V value[M];
+#pragma GCC unroll 16
+        for (Index m = 0; m < M; ++m) {
+            value[m] = broadcast(a[k + m]);
+        }
+        const float* rows = W + k * width;
+        for (Index column = 0; column < width; column += lanes) {
+            V sum = load(z + column);
+#pragma GCC unroll 16
+            for (Index m = 0; m < M; ++m) {
+                sum += value[m] * load(rows + m * width + column);
+            }
+            store(z + column, sum);
+        }
+    };
+    Index k = 0;
+    for (; k + rows_together <= fan_in; k += rows_together) {
+        add.template operator()<rows_together>(k);
+    }
+    for (; k < fan_in; ++k) {
+        add.template operator()<1>(k);
+    }
+}
+
+void forward_one(const float* a, Index fan_in, const float* W, const float* bias, Index width,
+                 float* z) {
+    // Tiles of rows within a page, or nearly so, are as good as whole rows.
+    constexpr Index widest_in_tiles = 512;
+    const auto forward = width <= widest_in_tiles ? forward_one_in_tiles : forward_one_by_rows;
+    forward(a, fan_in, W, bias, width, z);
 }
 
 // W goes through in blocks that are as wide as they are deep at most. While the tiles of a block are computed, memory is
@@ -303,23 +342,27 @@ void dense_backward(const float* delta, Index samples, const float* W, Index fan
 
 void update_in_blocks(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
                       float* W, Index width, const Scratch& scratch) {
-    float* columns_of_a = scratch.floats;
-    float* panels = columns_of_a + product_rows * copied_row;
-    const Index left = scratch.count - product_rows * copied_row;
     for_each_block(samples, block_depth, 1, [&](Index s, Index depth) {
-        for_each_block(
-            width, columns_that_fit(left / 2, depth), column_unit, [&](Index j, Index columns) {
-                copy_panels(step + s * width + j, width, depth, columns, panels);
-                for_each_group(fan_in, [&]<Index M>(Index k) {
-                    copy_columns<M>(a + s * a_stride + k, a_stride, depth, columns_of_a);
-                    float* rows = W + k * width + j;
+        const Index most_rows = columns_in_groups(scratch.count / 4, depth);
+        float* columns_of_a = scratch.floats;
+        float* panels = columns_of_a + groups_size(most_rows, depth);
+        const Index left = scratch.count - (panels - scratch.floats);
+        const Index most_columns = columns_that_fit(left / 2, depth);
+        for_each_block(width, most_columns, column_unit, [&](Index j, Index columns) {
+            copy_panels(step + s * width + j, width, depth, columns, panels);
+            for_each_block(fan_in, most_rows, product_rows, [&](Index k, Index together) {
+                copy_columns(a + s * a_stride + k, a_stride, together, depth, columns_of_a);
+                for_each_group(together, [&]<Index M>(Index m) {
+                    float* rows = W + (k + m) * width + j;
+                    const float* own = columns_of_a + group_begin(m, depth);
                     for_each_panel(columns, [&]<Index N>(Index column) {
                         prefetch_rows<M, N>(rows + M * width + column, width);
-                        multiply_columns<M, N>(columns_of_a, depth, panels + panel_begin(column, depth),
+                        multiply_columns<M, N>(own, depth, panels + panel_begin(column, depth),
                                                {rows + column, width, rows + column, width});
                     });
                 });
             });
+        });
     });
 }
 

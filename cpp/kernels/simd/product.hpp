@@ -253,11 +253,33 @@ void copy_rows(const float* a, Index a_stride, Index rows, Index depth, float* c
     }
 }
 
-// copy[d][m] = a[d * a_stride + m], for M columns.
-template <Index M>
-void copy_columns(const float* a, Index a_stride, Index depth, float* copy) {
+// Groups of columns of A that are copied together. Row by row, they are whole lines that follow one another.
+constexpr Index most_groups = 16;
+
+// Where the group that begins with this column begins in a copy: a line further on than the groups before it take,
+// against groups that share a place in the first cache.
+constexpr Index group_begin(Index column, Index depth) {
+    return column * depth + column / product_rows * cache_line_floats;
+}
+
+// Floats of the groups of so many columns.
+constexpr Index groups_size(Index columns, Index depth) {
+    return padded(columns * depth) + (columns / product_rows + 1) * cache_line_floats;
+}
+
+// Columns in whole groups, and at least one group, that take about so many floats at most.
+constexpr Index columns_in_groups(Index floats, Index depth) {
+    const Index groups = floats / groups_size(product_rows, depth);
+    return smaller(groups > 0 ? groups : 1, most_groups) * product_rows;
+}
+
+// Copies columns of A (depth rows), group by group: of a group of M, copy[d * M + m] = a[d * a_stride + m].
+void copy_columns(const float* a, Index a_stride, Index columns, Index depth, float* copy) {
     for (Index d = 0; d < depth; ++d) {
-        memcpy(copy + d * M, a + d * a_stride, M * sizeof(float));
+        const float* row = a + d * a_stride;
+        for_each_group(columns, [&]<Index M>(Index m) {
+            memcpy(copy + group_begin(m, depth) + d * M, row + m, M * sizeof(float));
+        });
     }
 }
 
