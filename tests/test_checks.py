@@ -1,6 +1,7 @@
 """Checks of one value: what was got, and what was expected."""
 
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -47,8 +48,41 @@ def test_numbers_are_pythons_own_afterwards(value):
 def test_other_numbers(value, error, message):
     with pytest.raises(error, match=re.escape(message)):
         checks.real("r", value, 0.0, below=2.0)
-    with pytest.raises(ValueError, match="r must be at least 0 and finite; got inf"):
-        checks.real("r", np.inf, 0.0)
+    for value in (np.inf, 10**400, Fraction(10**400, 3)):  # beyond all floats
+        with pytest.raises(ValueError, match="r must be at least 0 and finite; got "):
+            checks.real("r", value, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "entries"),
+    [((1, 2), [1, 2]), (np.array([1, 2]), [1, 2]), (range(2), [0, 1]), (iter([3]), [3]), ([], [])],
+)
+def test_sequences(value, entries):
+    assert checks.sequence("s", value, "numbers") == entries
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 1, "ab", b"ab", bytearray(2), memoryview(b"a"), {1}, {1: 2}, np.array(3), int, object()],
+)
+def test_what_has_no_order_or_is_one_value_is_no_sequence(value):
+    with pytest.raises(TypeError, match="s must be a sequence of numbers; got "):
+        checks.sequence("s", value, "numbers")
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 10**6, 10**5000, [0] * 10**5], ids=["text", "digits", "list"]
+)
+def test_messages_stay_short(value):
+    assert len(checks.shown(value)) < 250
+    for check in (
+        lambda: checks.choice("c", value, ("a",)),
+        lambda: checks.integer("c", value, 0, 9),
+        lambda: checks.real("c", value, 0.0, 9.0),
+    ):
+        with pytest.raises((TypeError, ValueError), match=r"^c must be ") as caught:
+            check()
+        assert len(str(caught.value)) < 400
 
 
 def test_a_choice_is_of_the_type_that_it_has():

@@ -440,6 +440,12 @@ def test_keras_weights_are_kernel_and_bias_in_turn():
     np.testing.assert_array_equal(back.decision_function(X), model.decision_function(X))
     with pytest.raises(ValueError, match="kernel and bias of each Dense layer"):
         Model.from_keras(weights[:3])
+    with pytest.raises(ValueError, match="weights must be kernel and bias of each Dense layer"):
+        Model.from_keras([])
+    with pytest.raises(TypeError, match="weights must be a sequence of arrays; got None"):
+        Model.from_keras(None)
+    with pytest.raises(ValueError, match="output_activation must be one of"):
+        Model.from_keras(weights, output_activation=np.ones(3))
 
 
 def test_keras_refuses_scalings(scaled):

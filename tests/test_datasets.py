@@ -181,6 +181,30 @@ def test_read_idx_waits_for_no_pipe(tmp_path):
         read_idx(tmp_path / "pipe")
 
 
+@pytest.mark.parametrize("path", [1, True, None, ["a"]])
+def test_read_idx_takes_no_numbers_for_files(path):
+    with pytest.raises(TypeError, match="path must be a str, bytes or path-like; got"):
+        read_idx(path)
+    os.fstat(1)  # is still open
+
+
+def test_mutations_of_a_file_are_read_as_arrays_or_not_at_all(tmp_path):
+    path, rng = tmp_path / "mutated", np.random.default_rng(6)
+    for k in range(300):
+        content = bytearray(SMALL if k % 2 else gzip.compress(SMALL, mtime=0))
+        for _ in range(rng.integers(1, 4)):
+            begin = int(rng.integers(len(content)))
+            part = [b"", rng.bytes(int(rng.integers(1, 20))), content[:begin][-9:]]
+            content[begin : begin + int(rng.integers(1, 30))] = part[rng.integers(3)]
+        path.write_bytes(content)
+        try:
+            array = read_idx(path)
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017 - most of them, and not all
+        else:
+            assert array.nbytes < 2**20
+
+
 def test_read_idx_notices_damage_to_a_gzip_file(tmp_path):
     path = tmp_path / "damaged.gz"
     whole = gzip.compress(SMALL, mtime=0)

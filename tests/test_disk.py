@@ -1,6 +1,8 @@
 """Files that appear whole or not at all, and the folder for what is kept between programs."""
 
+import errno
 import os
+import re
 import stat
 import sys
 import threading
@@ -174,3 +176,70 @@ def test_no_more_is_read_than_asked_for(tmp_path):
     assert read_regular(path, most=5) == b"12345"
     with pytest.raises(ValueError, match="file: larger than the 4 bytes"):
         read_regular(path, most=4)
+
+
+@pytest.mark.parametrize("path", [None, True, 1, 2.5, [], object(), memoryview(b"a")])
+def test_what_is_no_path(path):
+    # Numbers would be taken for files that are open, which would be closed then.
+    for use in (disk.path_of, read_regular, lambda path: write_whole(path, b"")):
+        with pytest.raises(TypeError, match="path must be a str, bytes or path-like; got "):
+            use(path)
+    os.fstat(1)
+
+
+@posix
+def test_what_no_path_has(tmp_path):
+    for path, message in (
+        ("a\0b", "must not contain a zero byte"),
+        (b"a\0b", "must not contain a zero byte"),
+        ("\ud800", "must be text that the system can encode"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_whole(path, b"")
+    for name in ("", f"{tmp_path}/", f"{tmp_path}/new/"):
+        with pytest.raises(IsADirectoryError):
+            write_whole(name, b"")
+    assert os.listdir(tmp_path) == []
+
+
+@posix
+def test_names_that_are_not_text(tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xff\xfe"
+    write_whole(name, b"new")
+    assert read_regular(name) == read_regular(os.fsdecode(name)) == b"new"
+
+
+@pytest.mark.parametrize("function", ["fsync", "open", "replace"])
+def test_an_error_of_the_system_names_the_file_and_not_the_draft(tmp_path, monkeypatch, function):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def is_full(*_arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, function, is_full)
+        with pytest.raises(OSError, match="No space") as caught:
+            write_whole(path, b"new")
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@posix
+def test_what_could_not_be_written_is_known_before(tmp_path):
+    disk.check_writable(tmp_path / "new")
+    assert os.listdir(tmp_path) == []
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("pipe", "loop", "no/such"):
+        with pytest.raises(OSError, match=re.escape(name)):
+            disk.check_writable(tmp_path / name)
+
+
+@posix
+def test_a_folder_for_others_is_known_before(tmp_path, monkeypatch):
+    # Whoever runs the tests may be allowed everything.
+    monkeypatch.setattr(os, "access", lambda *_arguments: False)
+    with pytest.raises(PermissionError, match="No files can be made in this folder"):
+        disk.check_writable(tmp_path / "new")

@@ -50,6 +50,8 @@ BAD_X = [
     ("complex", X + 1j, TypeError, "X must hold real numbers; got dtype complex64"),
     ("none", None, TypeError, "X must hold real numbers; got dtype object"),
     ("strings", X.astype(str), TypeError, "X must hold real numbers; got dtype <U32"),
+    ("uneven", [[1.0, 2.0], [3.0]], ValueError, "X cannot be read as an array: setting an array"),
+    ("beyond floats", [[10**400, 1, 2]] * 12, ValueError, "X cannot be read as an array: int too"),
     ("dates", X.astype("M8[D]"), TypeError, "X must hold real numbers; got dtype datetime64[D]"),
     ("complex csr", scipy.sparse.csr_array(X + 1j), TypeError, "real numbers; got dtype complex64"),
 ]

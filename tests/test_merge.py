@@ -480,7 +480,7 @@ def alike(**changed: Any) -> omp_mlp.Model:
 @pytest.mark.parametrize(
     "models, options, error, message",
     [
-        pytest.param([], {}, ValueError, "at least one model; got none", id="none"),
+        pytest.param([], {}, ValueError, "needs models, at least one; got none", id="none"),
         pytest.param(
             [alike()],
             {"method": "mean"},

@@ -598,7 +598,7 @@ def test_ensemble_is_saved_loaded_and_pickled(tmp_path: Any, count: int) -> None
 
 
 def test_ensemble_by_hand_checks_its_models() -> None:
-    with pytest.raises(ValueError, match="at least one model; got none"):
+    with pytest.raises(ValueError, match="needs models, at least one; got none"):
         omp_mlp.Ensemble([])
     with pytest.raises(TypeError, match=r"models\[1\] must be a Model; got str"):
         omp_mlp.Ensemble([random_models((3, 2), 1)[0], "model"])  # type: ignore[list-item]

@@ -1205,3 +1205,50 @@ def test_metadata_is_readable_by_people(saved):
     assert json.loads(metadata["classes"]) == ["no", "perhäps", "yes"]
     assert json.loads(metadata["history"])["samples"][-1] == 180
     assert len(metadata["sha256"]) == 64
+
+
+@pytest.mark.parametrize("place", [None, 1, True, [], np.ones(2), object()])
+def test_what_is_no_place(place):
+    message = "path must be a str, bytes or path-like, or a binary file that is open; got "
+    with pytest.raises(TypeError, match=message):
+        omp_mlp.load(place)
+    with pytest.raises(TypeError, match=message):
+        Model([np.eye(2)], [np.ones(2)]).save(place)
+
+
+class TakesAPart(io.BytesIO):
+    """A file that takes some bytes at a time, as pipes do."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+
+    def write(self, content):
+        return super().write(content[: self.most])
+
+
+def test_a_file_that_takes_a_part_at_a_time_gets_everything(trained):
+    file = TakesAPart(100)
+    trained.save(file)
+    file.seek(0)
+    np.testing.assert_array_equal(omp_mlp.load(file)._packed, trained._packed)
+    with pytest.raises(OSError, match="The file took 0 of"):
+        trained.save(TakesAPart(0))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_a_pipe_that_is_full_is_an_error():
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with open(write, "wb", buffering=0) as file, open(read, "rb"):
+        large = Model([np.ones((500, 500))], [np.ones(500)])
+        with pytest.raises(BlockingIOError, match="The file takes no more at the moment"):
+            large.save(file)
+
+
+@pytest.mark.parametrize("name", ["weights", "biases"])
+@pytest.mark.parametrize("value", [None, 3, "ab", {0: np.eye(2)}, np.array(1.0)])
+def test_weights_and_biases_are_sequences(name, value):
+    given = {"weights": [np.eye(2)], "biases": [np.ones(2)], name: value}
+    with pytest.raises(TypeError, match=f"{name} must be a sequence of arrays; got"):
+        Model(**given)

@@ -1,5 +1,6 @@
 """Tables from files: CSV, npz and Parquet, and what is wrong with some of them."""
 
+import contextlib
 import gzip
 import io
 import sys
@@ -119,12 +120,37 @@ def test_parquet(tmp_path):
         ("a.xlsx", "", r"must be a file .csv, .tsv, .csv.gz, .tsv.gz, .npz, .parquet or -"),
         ("a.csv.gz", "text", "is not a readable gzip file"),
         ("a.npz", "text", "is not a readable npz file"),
+        ("a.npz", "", "is not a readable npz file"),
+        ("a.npz", "PK\3\4text", "is not a readable npz file"),
     ],
 )
 def test_what_is_no_table(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         read_table(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_mutations_of_an_archive_are_read_or_refused(tmp_path, save):
+    path, rng = tmp_path / "a.npz", np.random.default_rng(2)
+    save(path, X=np.ones((9, 2)), y=np.arange(9))
+    whole = path.read_bytes()
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(rng.integers(1, 4)):
+            begin = int(rng.integers(len(content)))
+            part = [b"", rng.bytes(int(rng.integers(1, 20))), content[:begin][-9:]]
+            content[begin : begin + int(rng.integers(1, 30))] = part[rng.integers(3)]
+        path.write_bytes(content)
+        with contextlib.suppress(ValueError):
+            read_table(str(path))
+
+
+def test_one_array_is_no_archive(tmp_path):
+    with open(tmp_path / "a.npz", "wb") as file:
+        np.save(file, np.ones(3))
+    with pytest.raises(ValueError, match=r"a.npz is not a readable npz file"):
+        read_table(str(tmp_path / "a.npz"))
 
 
 def test_arrays_that_make_no_table(tmp_path):

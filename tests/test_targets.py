@@ -44,6 +44,14 @@ BAD_Y = [
     ("large", np.full(12, -1e40), ValueError, "got -1e+40 in row 0, column 0"),
     ("complex", Y + 1j, TypeError, "integers, strings, booleans or floats; got dtype complex128"),
     ("dates", Y.astype("M8[D]"), TypeError, "booleans or floats; got dtype datetime64[D]"),
+    (
+        "nothing",
+        None,
+        TypeError,
+        "y must be an array of integers, strings, booleans",
+    ),
+    ("uneven", [[0], [0, 1]] * 6, ValueError, "y cannot be read as an array: setting an array"),
+    ("beyond floats", [10**400] * 12, ValueError, "y cannot be read as an array: int too large"),
     ("none", [None] * 12, ValueError, "y must have a label or a value in every row; got None"),
     (
         "mixed",
@@ -320,6 +328,8 @@ def test_classes_that_y_lacks_are_classes_of_the_network():
         ),
         ({"classes": [0, 1, 1, 2]}, ValueError, "one or more different labels; got 0, 1, 1, 2"),
         ({"classes": []}, ValueError, "classes must be one or more different labels"),
+        ({"classes": 3}, ValueError, "classes must be labels in one dimension; got shape ()"),
+        ({"classes": np.nan}, ValueError, "classes must be labels in one dimension; got shape ()"),
         ({"classes": [0.0, np.nan]}, ValueError, "classes must be finite; got 0.0, nan"),
         ({"classes": ["a", "b"]}, TypeError, "labels like those of the training, of dtype <U1"),
         (

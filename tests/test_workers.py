@@ -165,6 +165,20 @@ def test_what_a_training_hands_to_the_core(machine, monkeypatch, wish, handed_on
     assert used == [(7, handed_on)]
 
 
+@pytest.mark.parametrize("strategy", ["section", "synchronous"])
+def test_threads_that_wait_for_each_other_have_a_core_each(machine, monkeypatch, strategy):
+    machine(affinity=3)
+    used = []
+    train = _core.train
+    monkeypatch.setattr(
+        _core, "train", lambda **given: used.append(given["options"].workers) or train(**given)
+    )
+    X = np.eye(14, 3)
+    for wish in (None, 2, 50):
+        fixed.train_parallel(X, X[:, 0] > 0, 7, epochs=1, workers=wish, strategy=strategy)
+    assert used == [3, 2, 3]
+
+
 def test_small_predictions_run_on_one_worker(machine, monkeypatch):
     machine()
     used = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -56,27 +56,57 @@ def require_scipy(for_what: str, extra: str) -> None:
     imported("scipy.optimize", for_what, "SciPy", extra)
 
 
+_MOST_SHOWN = 200  # characters of a value
+
+
+def shown(value: object) -> str:
+    """Return what messages show of a value: its start, where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integers of more than some thousand digits
+        return f"a {type(value).__name__} of too many digits to show"
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."
+
+
 def integer(name: str, value: object, minimum: int, maximum: int = MOST_INTEGER) -> int:
     """Check that a value is an integer in [minimum, maximum]."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an integer; got {value!r} of type {type(value).__name__}")
+        raise TypeError(
+            f"{name} must be an integer; got {shown(value)} of type {type(value).__name__}"
+        )
     number = int(value)
     if number < minimum:
-        raise ValueError(f"{name} must be at least {minimum}; got {number}")
+        raise ValueError(f"{name} must be at least {minimum}; got {shown(number)}")
     if number > maximum:
-        raise ValueError(f"{name} must be at most {maximum}; got {number}")
+        raise ValueError(f"{name} must be at most {maximum}; got {shown(number)}")
     return number
 
 
 def real(name: str, value: object, minimum: float, below: float = math.inf) -> float:
     """Check that a value is a number in [minimum, below)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number; got {value!r} of type {type(value).__name__}")
-    number = float(value)
+        raise TypeError(
+            f"{name} must be a number; got {shown(value)} of type {type(value).__name__}"
+        )
+    try:
+        number = float(value)
+    except OverflowError:  # an integer or a fraction beyond all floats
+        number = math.inf
     if not minimum <= number < below:
         upper = "finite" if below == math.inf else f"less than {below:g}"
-        raise ValueError(f"{name} must be at least {minimum:g} and {upper}; got {value}")
+        raise ValueError(f"{name} must be at least {minimum:g} and {upper}; got {shown(value)}")
     return number
+
+
+def sequence(name: str, value: object, of: str) -> list[Any]:
+    """Return the entries of a value that has an order; text and bytes are one value."""
+    no_order = (str, bytes, bytearray, memoryview, Mapping, Set)
+    if not isinstance(value, Iterable) or isinstance(value, no_order):
+        raise TypeError(f"{name} must be a sequence of {of}; got {shown(value)}")
+    try:
+        return list(value)
+    except TypeError as error:  # an array without dimensions
+        raise TypeError(f"{name} must be a sequence of {of}; got {shown(value)}") from error
 
 
 def choice(name: str, value: object, options: Iterable[Option]) -> Option:
@@ -87,7 +117,7 @@ def choice(name: str, value: object, options: Iterable[Option]) -> Option:
         if isinstance(value, type(option)) and value == option:
             return option
     listed = ", ".join(repr(option) for option in options)
-    raise ValueError(f"{name} must be one of {listed}; got {value!r}")
+    raise ValueError(f"{name} must be one of {listed}; got {shown(value)}")
 
 
 def plain_array(values: object, name: str) -> npt.NDArray[Any]:

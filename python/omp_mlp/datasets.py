@@ -23,6 +23,7 @@ import math
 import numbers
 import operator
 import os
+import reprlib
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -363,7 +364,7 @@ def _locate_mnist(
     # (what the place is, the folder), in the order of the search
     places: list[tuple[str, Path]] = []
     if path is not None:
-        places.append(("the given path", Path(os.path.expanduser(path))))
+        places.append(("the given path", Path(os.path.expanduser(disk.path_of(path)))))
     else:
         if os.environ.get("OMP_MLP_DATA"):
             places.append(("OMP_MLP_DATA", Path(os.path.expanduser(os.environ["OMP_MLP_DATA"]))))
@@ -687,7 +688,8 @@ def _optional_import(module: str, purpose: str) -> Any:  # noqa: ANN401
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise ValueError unless the value is one of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(map(repr, choices))}")
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{name}: got {reprlib.repr(value)}, expected one of {listed}")
 
 
 def _check_integer(name: str, value: object, *, minimum: int) -> None:
@@ -697,14 +699,14 @@ def _check_integer(name: str, value: object, *, minimum: int) -> None:
     except TypeError:
         number = None
     if number is None or isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: got {value!r}, expected an integer >= {minimum}")
+        raise TypeError(f"{name}: got {reprlib.repr(value)}, expected an integer >= {minimum}")
     if number < minimum:
         raise ValueError(f"{name}: got {number}, expected an integer >= {minimum}")
 
 
 def _name(path: str | os.PathLike[str]) -> str:
     """Return a path as text for messages."""
-    return os.fspath(path)
+    return disk.path_of(path)
 
 
 def _either_name(names: Sequence[str] | set[str]) -> str:

@@ -46,6 +46,23 @@ def cache_folder() -> Path | None:
     return Path(base) / "omp_mlp" if os.path.isabs(base) else None
 
 
+def path_of(path: object, name: str = "path") -> str:
+    """Return a path as text; raise TypeError or ValueError, with a name, if it can be none.
+
+    Numbers are no paths here: Python would take them for files that are open, and close them.
+    """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name} must be a str, bytes or path-like; got {type(path).__name__}")
+    text = os.fsdecode(path)
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} must be text that the system can encode: {error}") from None
+    if b"\0" in encoded:
+        raise ValueError(f"{name} must not contain a zero byte; got {text[:200]!r}")
+    return text
+
+
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file for reading; raise ValueError for pipes, devices and the like."""
 
@@ -53,7 +70,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         # Opening a pipe would wait for a writer.
         return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
-    file = open(path, "rb", opener=opener)  # noqa: SIM115 - whoever asked for it closes it
+    file = open(path_of(path), "rb", opener=opener)  # noqa: SIM115 - whoever asked for it closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise ValueError(f"{os.fspath(path)}: not a regular file")
@@ -65,11 +82,33 @@ def read_regular(path: str | os.PathLike[str], *, most: int | None = None) -> by
 
     ``most``: the most bytes that the file may have; None for any number.
     """
-    with open_regular(path) as file:
+    with _naming(path_of(path)), open_regular(path) as file:
         content = file.read() if most is None else file.read(most + 1)
     if most is not None and len(content) > most:
         raise ValueError(f"{os.fspath(path)}: larger than the {most} bytes that are read of it")
     return content
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Give errors of the system the name of the file that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = path
+        raise
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise OSError if :func:`write_whole` could not write this, as far as one can tell before."""
+    given = path_of(path)
+    with _naming(given):
+        target = _target(given, through_links=True)
+        _replaced(target, given, through_links=True)
+        if not target.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "No such folder")
+        if not os.access(target.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "No files can be made in this folder")
 
 
 def write_whole(
@@ -97,8 +136,20 @@ def write_whole(
     OSError
         If the file cannot be written. The old file is as it was then.
     """
-    target = Path(os.path.realpath(path)) if through_links else Path(os.path.abspath(path))
-    old = _replaced(target, os.fspath(path), through_links=through_links)
+    given = path_of(path)
+    with _naming(given):
+        _write(_target(given, through_links=through_links), given, data, through_links, lasting)
+
+
+def _target(given: str, *, through_links: bool) -> Path:
+    """Return the file that is written where a path is given."""
+    if not os.path.basename(given):  # a name of a folder
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), given)
+    return Path(os.path.realpath(given)) if through_links else Path(os.path.abspath(given))
+
+
+def _write(target: Path, given: str, data: bytes, through_links: bool, lasting: bool) -> None:
+    old = _replaced(target, given, through_links=through_links)
     with contextlib.suppress(OSError):
         _sweep(target)
     handle, draft = _open_draft(target, 0o666 if old is None else 0o600)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from omp_mlp import files
+from omp_mlp import checks, files
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
@@ -61,9 +61,9 @@ class Ensemble(Predictor):
     _train: ClassVar[Callable[..., Any]]
 
     def __init__(self, models: Sequence[Model]) -> None:
-        models = tuple(models)
+        models = tuple(checks.sequence("models", models, "Models"))
         if not models:
-            raise ValueError("an ensemble needs at least one model; got none")
+            raise ValueError("an ensemble needs models, at least one; got none")
         for index, model in enumerate(models):
             check_alike(f"models[{index}]", model, models[0])
         self._fill(models, History.empty())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -50,17 +52,27 @@ class Stored:
 
 Place = str | bytes | os.PathLike[str] | os.PathLike[bytes] | BinaryIO
 """Where a network is written or read: a path, or a binary file that is open."""
+_PATHS = (str, bytes, os.PathLike)
 
 
 def name_of(place: Place) -> str:
     """Return what messages call a place."""
-    if isinstance(place, (str, bytes, os.PathLike)):
-        return os.fsdecode(place)
+    if isinstance(place, _PATHS):
+        return disk.path_of(place)
     return str(getattr(place, "name", "the open file"))
+
+
+def _check_place(place: object, method: str) -> None:
+    if not isinstance(place, _PATHS) and not callable(getattr(place, method, None)):
+        raise TypeError(
+            f"path must be a str, bytes or path-like, or a binary file that is open; "
+            f"got {type(place).__name__}"
+        )
 
 
 def write(place: Place, stored: Stored) -> None:
     """Write a file; raise ValueError if ``read`` would refuse it."""
+    _check_place(place, "write")
     if not all(np.isfinite(packed).all() for packed in stored.packed):
         raise ValueError("only networks whose weights and biases are finite can be saved")
     count = len(stored.packed)
@@ -102,10 +114,26 @@ def write(place: Place, stored: Stored) -> None:
             f"a history of {len(history)} rounds, or the labels, are too long for a safetensors "
             "file, which readers would refuse"
         )
-    if isinstance(place, (str, bytes, os.PathLike)):
-        disk.write_whole(os.fsdecode(place), content)
+    if isinstance(place, _PATHS):
+        disk.write_whole(disk.path_of(place), content)
     else:
-        place.write(content)
+        _write_all(place, content)
+
+
+def _write_all(file: BinaryIO, content: bytes) -> None:
+    """Write all of the content: files without a buffer, such as pipes, may take parts alone."""
+    rest = content
+    while rest:
+        taken = file.write(rest)
+        if taken is None and isinstance(file, io.RawIOBase):
+            raise BlockingIOError(
+                errno.EAGAIN, "The file takes no more at the moment", name_of(file)
+            )
+        if not isinstance(taken, int):
+            return  # files of others say nothing
+        if not 0 < taken <= len(rest):
+            raise OSError(errno.EIO, f"The file took {taken} of {len(rest)} bytes", name_of(file))
+        rest = rest[taken:]
 
 
 def read(place: Place, formats: Container[str]) -> Stored:
@@ -113,9 +141,10 @@ def read(place: Place, formats: Container[str]) -> Stored:
 
     What a network may be is not checked here: a file may say anything and have the right digest.
     """
+    _check_place(place, "read")
     name = name_of(place)
     # Read, and not mapped: a mapped file that another program shortens ends the process.
-    if isinstance(place, (str, bytes, os.PathLike)):
+    if isinstance(place, _PATHS):
         content = disk.read_regular(name)
     else:
         content = place.read()

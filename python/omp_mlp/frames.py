@@ -277,8 +277,12 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:  # noqa: ANN401
             values = values.float()
     elif hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
         return np.asarray(np.from_dlpack(values))
-    array = np.asarray(values)
-    if array.dtype.kind == "O" and _are_numbers({type(value) for value in array.flat}):
-        natural = np.array(array.tolist())
-        return natural if natural.dtype.kind in "biuf" else array.astype(np.float64)
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "O" and _are_numbers({type(value) for value in array.flat}):
+            natural = np.array(array.tolist())
+            return natural if natural.dtype.kind in "biuf" else array.astype(np.float64)
+    except (OverflowError, TypeError, ValueError) as error:  # rows of different lengths, 10**400
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} cannot be read as an array: {error}") from error
     return array

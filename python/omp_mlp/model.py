@@ -108,6 +108,8 @@ class Model(Predictor, Conversions):
         classes: npt.ArrayLike | None = None,
         multilabel: bool = False,
     ) -> None:
+        weights = checks.sequence("weights", weights, "arrays")
+        biases = checks.sequence("biases", biases, "arrays")
         if len(weights) != len(biases):
             raise ValueError(
                 "weights and biases must have one entry for each layer; "

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import struct
 import sys
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ import numpy.typing as npt
 
 from omp_mlp.extras import imported
 from omp_mlp.frames import Column, Frame, read_columns
+from omp_mlp.safetensors_content import DAMAGED
 
 Array = npt.NDArray[Any]
 
@@ -211,11 +214,18 @@ def _is_number(cell: str) -> bool:
     return True
 
 
+# Of NumPy, of the archive, and of what is compressed in it.
+_DAMAGED_NPZ = (
+    *DAMAGED,
+    *(EOFError, OSError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error),
+)
+
+
 def _npz(path: str) -> Table:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             columns = {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError) as error:
+    except _DAMAGED_NPZ as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise ValueError(f"{path} is not a readable npz file: {error}") from error

@@ -175,6 +175,11 @@ def as_target(y: Any, name: str) -> npt.NDArray[Any]:  # noqa: ANN401
 
 
 def _of_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    if array.ndim == 0:
+        raise TypeError(
+            f"{name} must be an array of integers, strings, booleans or floats; "
+            f"got {checks.shown(array.item())}"
+        )
     missing = [row for row, entry in enumerate(array.flat) if is_missing(entry)]
     if missing:
         raise ValueError(
@@ -361,6 +366,8 @@ def read_classes(classes: object) -> npt.NDArray[Any]:
 
 def _label_array(classes: object) -> npt.NDArray[Any]:
     labels = as_target(classes, "classes").copy()
+    if labels.ndim == 0:
+        raise ValueError("classes must be labels in one dimension; got shape ()")
     if labels.dtype.kind not in "biufUS":
         raise TypeError(
             f"classes must be integers, strings, booleans or floats; got dtype {labels.dtype}"

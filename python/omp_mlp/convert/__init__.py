@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _core
+from omp_mlp import _core, checks
 from omp_mlp.convert.parts import Parts
+from omp_mlp.losses import OUTPUT_FUNCTIONS
 
 Network = TypeVar("Network", bound="Conversions")
 
@@ -286,6 +287,9 @@ class Conversions:
 
 def _labelled(parts: Parts) -> Parts:
     """Give softmax outputs the labels 0, 1, 2, ... where there are none."""
-    if parts.output_activation != "softmax" or parts.classes is not None:
+    output = checks.choice(
+        "output_activation", parts.output_activation, ("auto", *OUTPUT_FUNCTIONS)
+    )
+    if output != "softmax" or parts.classes is not None:
         return parts
     return parts.with_classes(np.arange(len(parts.biases[-1])))

@@ -33,10 +33,15 @@ def from_keras(
     multilabel: bool,
 ) -> Parts:
     """Return the parts of a network from its weights in Keras's order."""
+    given = checks.sequence("weights", weights, "arrays")
     arrays = [
-        checks.float32(checks.numeric(array, f"weights[{k}]")) for k, array in enumerate(weights)
+        checks.float32(checks.numeric(array, f"weights[{k}]")) for k, array in enumerate(given)
     ]
-    if len(arrays) % 2 or any(array.ndim != 2 - k % 2 for k, array in enumerate(arrays)):
+    if (
+        not arrays
+        or len(arrays) % 2
+        or any(array.ndim != 2 - k % 2 for k, array in enumerate(arrays))
+    ):
         raise ValueError(
             "weights must be kernel and bias of each Dense layer in turn, as "
             "keras.Model.get_weights gives them; got arrays of shapes "

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from omp_mlp.convert.onnx_columns import LABELS_OPSET, add_columns, input_names
 from omp_mlp.convert.onnx_graph import Graph
 from omp_mlp.convert.parts import Parts
-from omp_mlp.disk import write_whole
+from omp_mlp.disk import read_regular, write_whole
 from omp_mlp.encoding import Columns
 from omp_mlp.extras import imported
 from omp_mlp.scaling import Scaling
@@ -198,7 +198,7 @@ def from_onnx(path: str | os.PathLike[str]) -> Parts:
 
     try:
         # What other files hold is not read: to_onnx writes one file.
-        model = onnx.load(os.fspath(path), load_external_data=False)
+        model = onnx.load_model_from_string(read_regular(path))
     except DecodeError as error:
         raise ValueError(f"{path}: not a readable ONNX file: {error}") from error
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from omp_mlp.checks import FloatArray
+from omp_mlp.checks import FloatArray, shown
 from omp_mlp.convert.parts import Parts, from_layers, name_in, only_activation, scaling_of
 from omp_mlp.extras import imported
 from omp_mlp.scaling import Layers, Scaling
@@ -161,12 +161,14 @@ def from_sklearn(estimator: object) -> Parts:
         network = network.regressor_
         targets = _scaling_of(transformer, len(_last_of(network).intercepts_[-1]))
     steps = [step for _, step in network.steps] if isinstance(network, Pipeline) else [network]
-    *before, network = [step for step in steps if step not in (None, "passthrough")]
+    # None and "passthrough" stand for steps that do nothing.
+    steps = [step for step in steps if step is not None and not isinstance(step, str)]
+    *before, network = steps or [None]
     if not isinstance(network, (MLPClassifier, MLPRegressor)) or len(before) > 1:
         raise TypeError(
             "estimator must be a fitted MLPClassifier or MLPRegressor, or a Pipeline of at most "
             "one scaler and one of these, or a TransformedTargetRegressor of such; got "
-            f"{estimator!r}"
+            f"{shown(estimator)}"
         )
     check_is_fitted(network)
     inputs = _scaling_of(before[0], network.n_features_in_) if before else None

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp import checks
 from omp_mlp.convert.parts import Parts, from_layers, only_activation
 from omp_mlp.disk import write_whole
 from omp_mlp.extras import imported
+from omp_mlp.losses import OUTPUT_FUNCTIONS
 from omp_mlp.scaling import Doubles, Layers, Scaling
 
 LEAKY_SLOPE = 0.01
@@ -67,7 +68,7 @@ def save_state(module: Any, path: str | os.PathLike[str]) -> None:  # noqa: ANN4
     """Write the ``state_dict`` of a module; the file appears whole or not at all."""
     state = io.BytesIO()
     _torch().save(module.state_dict(), state)
-    write_whole(Path(path), state.getvalue())
+    write_whole(path, state.getvalue())
 
 
 def from_torch(
@@ -88,6 +89,9 @@ def from_torch(
         raise ValueError("module must have at least one torch.nn.Linear; got none")
     *between, last = reader.activations
     found = last or "identity"
+    output_activation = checks.choice(
+        "output_activation", output_activation, ("auto", *OUTPUT_FUNCTIONS)
+    )
     if output_activation == "auto":
         output_activation = found
     elif last is not None and output_activation != found:

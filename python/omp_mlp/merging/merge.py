@@ -153,7 +153,8 @@ def merge(
         "classes": classes,
         "multilabel": multilabel,
     }
-    networks = [as_model(model, f"models[{i}]", **kind) for i, model in enumerate(models)]
+    given = checks.sequence("models", models, "networks")
+    networks = [as_model(model, f"models[{i}]", **kind) for i, model in enumerate(given)]
     start = None if base is None else as_model(base, "base", **kind)
     _check_networks(networks, start)
     options = option_values(row, merge_options)
@@ -177,7 +178,7 @@ def merge(
 
 def _check_networks(networks: Sequence[Model], start: Model | None) -> None:
     if not networks:
-        raise ValueError("merge needs at least one model; got none")
+        raise ValueError("merge needs models, at least one; got none")
     for i, network in enumerate(networks):
         check_alike(f"models[{i}]", network, networks[0])
     if start is not None:
@@ -324,7 +325,7 @@ def _nonfinite(model: Model) -> str:
 def _shares(shares: npt.ArrayLike | None, n_models: int) -> list[float]:
     if shares is None:
         return [1.0 / n_models] * n_models
-    array = np.asarray(shares, dtype=np.float64)
+    array = checks.numeric(shares, "sample_share").astype(np.float64)
     if array.shape != (n_models,):
         raise ValueError(
             f"sample_share must have one entry for each of the {n_models} models; "
