@@ -197,6 +197,9 @@ BAD_OPTIONS = [
         "must be a sequence of integers, such as (128,); got '128'",
     ),
     ("hidden_layer_sizes", (8, 0), ValueError, "hidden_layer_sizes[1] must be at least 1; got 0"),
+    ("hidden_layer_sizes", b"x", TypeError, "hidden_layer_sizes must be a sequence of integers"),
+    ("hidden_layer_sizes", {8, 4}, TypeError, "hidden_layer_sizes must be a sequence of integers"),
+    ("hidden_layer_sizes", {8: 4}, TypeError, "hidden_layer_sizes must be a sequence of integers"),
     ("hidden_layer_sizes", (8.0,), TypeError, "hidden_layer_sizes[0] must be an integer; got 8.0"),
     ("sample_weight", np.ones(11), ValueError, "sample_weight must have shape (12,); got (11,)"),
     (

@@ -839,6 +839,20 @@ def test_an_exception_of_a_callback_has_what_was_trained_too() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("strategy", ["replica", "section", "synchronous", "hogwild"])
+@pytest.mark.parametrize("error", [MemoryError(), MemoryError("mine"), SystemExit(3)])
+def test_what_a_callback_raises_comes_out_as_it_is(strategy: str, error: BaseException) -> None:
+    def callback(report: omp_mlp.Progress) -> None:
+        if report.merged:
+            raise error
+
+    X, y = data()
+    with pytest.raises(type(error)) as caught:
+        fixed.train_parallel(X, y, 3, callback=callback, strategy=strategy, epochs=2)
+    assert caught.value is error
+    assert isinstance(caught.value.model, omp_mlp.Model)  # type: ignore[attr-defined]
+
+
 def test_subnormal_numbers_count_as_zeros_in_the_core_and_stay_outside() -> None:
     seen = []
     tiny = np.float32(1e-40)

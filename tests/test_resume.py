@@ -240,6 +240,20 @@ def test_other_data_and_options_are_named(changed, message):
         omp_mlp.train_parallel(given.pop("X"), given.pop("y"), **given)
 
 
+def test_the_same_rows_in_other_units_are_other_data():
+    # Scaled by their columns, they are the same rows.
+    states = []
+    y = X[:, 0] * 2 - X[:, 1]
+    options = {"scale_inputs": "auto", "scale_targets": "auto", "epochs": 1}
+    fixed.train_parallel(X, y, 2, checkpoint=states.append, **options)
+    for given, message in (
+        ((X * 2, y), r"(scale|offset) of X was \(7,\) of float64 with SHA-256"),
+        ((X, y * 2), r"(scale|offset) of y was \(1,\) of float64 with SHA-256"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            omp_mlp.train_parallel(*given, resume=states[0])
+
+
 def test_arrays_have_to_be_given_again():
     weight = np.linspace(1, 2, 90)
     states, whole = states_of(merge_every=8, sample_weight=weight)
@@ -268,7 +282,9 @@ def test_what_was_settled_is_not_settled_again():
         ({"checkpoint_every": 3}, ValueError, "checkpoint_every goes with checkpoint"),
         ({"checkpoint": 3}, TypeError, "checkpoint must be a path or callable; got int"),
         ({"resume": 3}, TypeError, "resume must be a TrainingState or the path of one; got int"),
-        ({"checkpoint": "no/such/folder/x"}, ValueError, "in a folder that exists"),
+        ({"checkpoint": "no/such/folder/x"}, ValueError, "checkpoint must name a file that can be"),
+        ({"checkpoint": "."}, ValueError, "checkpoint must name a file that can be written"),
+        ({"checkpoint": "a\0"}, ValueError, "checkpoint must not contain a zero byte"),
         ({"strategy": "hogwild", "checkpoint": "x"}, ValueError, "no two of its trainings"),
         ({"optimizer": "lbfgs", "checkpoint": "x"}, ValueError, "goes without optimizer='lbfgs'"),
         ({"merge": "weight_matching", "checkpoint": "x"}, ValueError, "merges once, at the end"),

@@ -8,6 +8,7 @@ import pytest
 import safetensors.numpy
 
 import fixed
+import omp_mlp
 from omp_mlp import TrainingState, _core, train_parallel
 from omp_mlp.state import _digest
 
@@ -121,7 +122,15 @@ def test_a_file_is_not_believed(state, tmp_path, change, message):
     [
         (put("core.master", np.zeros(4, np.float32)), "the state's master must have 20 entries"),
         (put("core.position", [10**9]), "the state's position must be one of this training"),
-        (put("core.round", [-1]), "the state's position must be one of this training"),
+        (put("core.round", [-1]), "the state's round must be a count; got -1"),
+        (put("core.round", [999]), "the state's position must be one of this training"),
+        (put("core.position", [2**62]), "the state's position must be a count"),
+        (put("core.mean.masters", [5]), "the state's mean.masters must be 0 without averaging"),
+        (put("core.mean.kept", [1]), "the state's mean.kept must be masters of its training"),
+        (put("core.learning_rate", [np.nan]), "the state's learning_rate must be finite"),
+        (put("core.learning_rate", [-0.5]), "the state's learning_rate must be finite and not neg"),
+        (put("core.outer.learning_rate", [np.inf]), "the state's outer.learning_rate must be"),
+        (put("core.optimizer.steps", [1, 2**62]), "the state's optimizer.steps must have"),
         (put("core.optimizer.steps", [1, -2]), "the state's optimizer.steps must have"),
         (put("core.optimizer.steps", [1]), "the state's optimizer.steps must have"),
         (put("core.optimizer.slots", [1.0]), "the state's optimizer.slots has another type"),
@@ -133,6 +142,11 @@ def test_a_file_is_not_believed(state, tmp_path, change, message):
         (without("core.plateau.epochs"), "the state's plateau.epochs is missing"),
         (say("settled", "learning_rate", "fast"), "learning_rate must be"),
         (say("settled", "strategy", "none"), "strategy must be one of"),
+        (say("settled", "batch_size", 2.5), "damaged or incomplete: TypeError: batch_size must"),
+        (say("options", "validation_fraction", "x"), "incomplete: TypeError: validation_f"),
+        (say("options", "merge_options", {"a": 1}), "damaged or incomplete: KeyError: 'mapping'"),
+        (say("options", "no_such_option", 1), "damaged or incomplete: KeyError: 'no_such_option'"),
+        (lambda _t, _m, about: about["settled"].pop("batch_size"), "KeyError: 'batch_size'"),
     ],
 )  # fmt: skip
 def test_the_core_believes_no_state(state, tmp_path, change, message):
@@ -140,3 +154,63 @@ def test_the_core_believes_no_state(state, tmp_path, change, message):
     rewritten(state, path, change)
     with pytest.raises(ValueError, match=re.escape(message)):
         train_parallel(X, Y, resume=path)
+
+
+def mutate(node, rng):
+    """Change something that a file says."""
+    values = [None, True, -1, 0, 1e308, "x", [], {}, [1], {"a": 1}, "relu", 2.5, 2**63]
+    while isinstance(node, (dict, list)) and node:
+        parent, key = node, int(rng.integers(len(node)))
+        key = sorted(node)[key] if isinstance(node, dict) else key
+        node = parent[key]
+        if rng.random() < 0.25:
+            break
+    if rng.random() < 0.2:
+        del parent[key]
+    else:
+        parent[key] = values[rng.integers(len(values))]
+
+
+def mutate_array(tensors, rng):
+    """Change an array of a file."""
+    name = str(rng.choice(sorted(tensors)))
+    array = tensors[name]
+    bad = [-1, 0, 7, 2**62] if array.dtype.kind == "i" else [np.nan, np.inf, -1.0, 3e38]
+    changed = [
+        np.concatenate([array, array]),
+        array[: len(array) // 2],
+        np.full_like(array, bad[rng.integers(4)]),
+        array.astype(rng.choice(["f4", "f8", "i8", "u1"])) if np.isfinite(array).all() else array,
+    ]
+    tensors[name] = changed[rng.integers(4)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"merge_every": 8},
+        {"strategy": "section"},
+        {"strategy": "synchronous", "optimizer": "adam"},
+        {"merge_every": 8, "averaging": "lawa", "averaging_span": 3, "optimizer": "rmsprop"},
+        {"merge_every": 8, "averaging": "ema", "outer_momentum": 0.5, "early_stopping": True},
+    ],
+    ids=["replica", "section", "synchronous", "lawa", "ema"],
+)
+def test_mutations_of_what_a_file_says_go_on_or_are_refused(tmp_path, options):
+    states, rng = [], np.random.default_rng(8)
+    fixed.train_parallel(
+        X, Y, 2, hidden_layer_sizes=(3,), epochs=2, checkpoint=states.append, checkpoint_every=1,
+        **options,
+    )  # fmt: skip
+    path = tmp_path / "file"
+    for k in range(60):
+
+        def change(tensors, _metadata, about, k=k):
+            mutate(about, rng) if k % 2 else mutate_array(tensors, rng)
+
+        rewritten(states[1], path, change)
+        try:
+            model = train_parallel(X, Y, resume=path, epochs=3 if k % 3 == 0 else 2)
+        except (ValueError, MemoryError, omp_mlp.TrainingDivergedError):
+            continue
+        assert np.isfinite(model.predict_proba(X)).all()

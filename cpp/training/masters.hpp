@@ -34,6 +34,8 @@ public:
 
     const Parameters& current() const { return *current_.parameters; }
     Index rows() const { return current_.rows; }
+    // The later of the rows of all masters that are kept.
+    Index most_rows() const { return std::max(current_.rows, kept_.rows); }
 
     // Where to write the next master. Its contents are an old one's, or zero. In the first round, it is
     // the start itself.

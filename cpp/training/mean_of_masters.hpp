@@ -48,14 +48,20 @@ public:
         exchange("mean.masters", count_);
         Index kept = std::ssize(last_);
         exchange("mean.kept", kept);
+        if (count_ != 0 && !is_wanted()) {
+            refuse_state("mean.masters", "must be 0 without averaging");
+        }
         const bool is_lawa = options_.kind == Averaging::lawa;
         const Index needed = is_lawa ? std::min(count_, options_.span) : 0;
         if (count_ < 0 || kept < needed || kept > (is_lawa ? options_.span : 0)) {
             refuse_state("mean.kept", "must be masters of its training");
         }
-        last_.resize(static_cast<std::size_t>(kept), Buffer(static_cast<std::size_t>(size)));
-        for (std::size_t i = 0; i < last_.size(); ++i) {
-            exchange(("mean.last." + std::to_string(i)).c_str(), std::span{last_[i]});
+        for (Index i = 0; i < kept; ++i) {
+            if (i == std::ssize(last_)) {  // one after another: the state may have fewer than it says
+                last_.emplace_back(static_cast<std::size_t>(size));
+            }
+            Buffer& master = last_[static_cast<std::size_t>(i)];
+            exchange(("mean.last." + std::to_string(i)).c_str(), std::span{master});
         }
         exchange("mean.exponential", exponential_);
         const bool has_mean = options_.kind == Averaging::ema && count_ > 0;

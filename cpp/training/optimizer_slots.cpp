@@ -69,7 +69,8 @@ void exchange(StateExchange& exchange, const Shape& shape, std::span<OptimizerSl
         gains.insert(gains.end(), network.gains.begin(), network.gains.end());
     }
     exchange("optimizer.steps", steps);
-    if (steps.size() != networks.size() || std::ranges::any_of(steps, [](Index n) { return n < 0; })) {
+    if (steps.size() != networks.size() ||
+        std::ranges::any_of(steps, [](Index n) { return n < 0 || n > StateExchange::most_count; })) {
         refuse_state("optimizer.steps", "must have a number of steps for each of " +
                                             std::to_string(networks.size()) + " network(s)");
     }

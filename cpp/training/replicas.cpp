@@ -183,7 +183,7 @@ public:
     bool merges() const override { return true; }
 
     void exchange_state(Team& team, StateExchange& exchange) override {
-        exchange("outer.learning_rate", rate_);
+        exchange.rate("outer.learning_rate", rate_);
         exchange("outer.momentum", mergers_.velocity());
         exchange_optimizers(team, exchange);
     }

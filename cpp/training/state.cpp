@@ -1,8 +1,10 @@
 #include "training/state.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <stdexcept>
+#include <type_traits>
 
 namespace omp_mlp {
 
@@ -43,11 +45,23 @@ void StateExchange::one(const char* name, T& value) {
     std::vector<T> values{value};
     (*this)(name, values);
     check_size(name, values.size(), 1);
+    if constexpr (std::is_same_v<T, Index>) {
+        if (reads() && (values.front() < 0 || values.front() > most_count)) {
+            refuse_state(name, "must be a count; got " + std::to_string(values.front()));
+        }
+    }
     value = values.front();
 }
 
 template void StateExchange::one(const char*, Index&);
 template void StateExchange::one(const char*, double&);
+
+void StateExchange::rate(const char* name, double& value) {
+    one(name, value);
+    if (reads() && (!std::isfinite(value) || value < 0.0)) {
+        refuse_state(name, "must be finite and not negative; got " + std::to_string(value));
+    }
+}
 
 void StateExchange::operator()(const char* name, bool& value) {
     auto number = static_cast<Index>(value);

@@ -27,6 +27,9 @@ public:
 
     bool reads() const { return read_ != nullptr; }
 
+    // All integers of a state are counts, and some go on growing.
+    static constexpr Index most_count = Index{1} << 53;
+
     // Arrays of any length, which reading replaces.
     template <typename T>
     void operator()(const char* name, std::vector<T>& values) {
@@ -45,6 +48,8 @@ public:
     void operator()(const char* name, Index& value) { one(name, value); }
     void operator()(const char* name, double& value) { one(name, value); }
     void operator()(const char* name, bool& value);
+    // A learning rate: finite and not negative.
+    void rate(const char* name, double& value);
 
 private:
     template <typename T>

@@ -113,8 +113,10 @@ public:
     void run(const Task& task, Team& team) {
         row_start_ = wall_seconds();
         if (state_ != nullptr && is_whole(*state_)) {
+            has_result_ = false;
             StateExchange reader{*state_};
             exchange_state(reader, task.network.shape);
+            has_result_ = true;
         }
         while (!divergence_) {
             try {
@@ -125,6 +127,9 @@ public:
             }
         }
     }
+
+    // False where a state was refused, of which a part was taken over by then.
+    bool has_result() const { return has_result_; }
 
     TrainResult take() {
         if (!divergence_) {
@@ -277,12 +282,12 @@ private:
     void exchange_state(StateExchange& exchange, const Shape& shape) {
         exchange("round", round_.number);
         exchange("position", round_.begin);
-        exchange("learning_rate", options_.optimizer.learning_rate.start);
+        exchange.rate("learning_rate", options_.optimizer.learning_rate.start);
         masters_.exchange_state(exchange, shape);
         mean_.exchange_state(exchange, shape.size());
         exchange_history(exchange, history_);
         exchange_retreats(exchange, retreats_);
-        if (masters_.rows() < 0 || masters_.rows() > rows()) {
+        if (masters_.most_rows() > rows()) {
             refuse_state("master.rows", "must be rounds of its history");
         }
     }
@@ -360,7 +365,8 @@ private:
     std::optional<Divergence> divergence_;
     bool stops_ = false;
     bool is_cut_short_ = false;  // the last round, on this rank or another
-    double row_start_ = 0.0;     // wall clock
+    bool has_result_ = true;
+    double row_start_ = 0.0;  // wall clock
 };
 
 Parameters first_master(const Shape& shape, const TrainOptions& options,
@@ -400,6 +406,9 @@ TrainResult train(const Network& network, const Samples& X, const Targets& targe
     try {
         Team::run(options.workers, lead);
     } catch (...) {
+        if (!training.has_result()) {
+            throw;
+        }
         interruption = std::current_exception();
     }
     TrainResult result = training.take();

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from omp_mlp import _core, cadence, checks
+from omp_mlp import _core, cadence, checks, disk
 from omp_mlp.activations import ACTIVATIONS
 from omp_mlp.losses import LOSSES
 from omp_mlp.merging.methods import (
@@ -28,8 +28,9 @@ from omp_mlp.merging.methods import (
 )
 from omp_mlp.model import OUTPUT_ACTIVATIONS, Model
 from omp_mlp.presets import PRESETS
+from omp_mlp.safetensors_content import DAMAGED
 from omp_mlp.scaling import Scaling
-from omp_mlp.state import TrainingState
+from omp_mlp.state import OBJECT, TrainingState, kept_option
 
 ONE_NETWORK = ("section", "synchronous", "hogwild")
 """The strategies that train one network with several threads, without replicas to merge."""
@@ -48,6 +49,9 @@ _LOSSES_OF_SETTING = {
     "quantile": ("quantile",),
     "label_smoothing": ("auto", "cross_entropy"),
 }
+
+SETTLED = ("threads", "epochs", "batch_size", "learning_rate", "center_inputs", "strategy")
+"""The options that a training settles where they are left open, and a state keeps."""
 
 # The strategies that an option goes with.
 _ANY = STRATEGIES
@@ -136,10 +140,9 @@ def _method_name(name: str, value: object) -> str:
 
 
 def _sizes(name: str, value: object) -> tuple[int, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be a sequence of integers, such as (128,); got {value!r}")
+    sizes = checks.sequence(name, value, "integers, such as (128,)")
     return tuple(
-        checks.integer(f"{name}[{k}]", size, 1, _MOST_UNITS) for k, size in enumerate(value)
+        checks.integer(f"{name}[{k}]", size, 1, _MOST_UNITS) for k, size in enumerate(sizes)
     )
 
 
@@ -190,9 +193,11 @@ def _place_or_callable(name: str, value: object) -> object:
         return value
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path or callable; got {type(value).__name__}")
-    path = os.path.abspath(os.fsdecode(value))
-    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path)):
-        raise ValueError(f"{name} must name a file in a folder that exists; got {path}")
+    path = disk.path_of(value, name)
+    try:
+        disk.check_writable(path)
+    except OSError as error:
+        raise ValueError(f"{name} must name a file that can be written: {error}") from error
     return value
 
 
@@ -203,7 +208,24 @@ def _state(name: str, value: object) -> TrainingState:
         raise TypeError(
             f"{name} must be a TrainingState or the path of one; got {type(value).__name__}"
         )
-    return TrainingState.load(os.fsdecode(value))
+    path = disk.path_of(value, name)
+    state = TrainingState.load(path)
+    try:
+        _check_kept(state)
+    except DAMAGED as error:
+        raise ValueError(
+            f"{path}: damaged or incomplete: {type(error).__name__}: {error}"
+        ) from error
+    return state
+
+
+def _check_kept(state: TrainingState) -> None:
+    """Check the options that a state has, and those that its training settled."""
+    for name, described in state.options.items():
+        if described != OBJECT:
+            ROWS[name].check(name, kept_option(described))
+    for name in SETTLED:
+        ROWS[name].check(name, state.settled[name])
 
 
 # ------------------------------------------------------------------------------- rows of the table

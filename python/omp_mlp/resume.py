@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core
+from omp_mlp.checks import shown
 from omp_mlp.data import TrainingData
 from omp_mlp.model import Model
-from omp_mlp.options import ROWS, Checkpoint, Options
+from omp_mlp.options import ROWS, SETTLED, Checkpoint, Options
 from omp_mlp.plan import Plan
+from omp_mlp.scaling import Scaling
 from omp_mlp.sparse import Csr
-from omp_mlp.state import Arrays, TrainingState, of_all_ranks
+from omp_mlp.state import OBJECT, Arrays, TrainingState, kept_option, of_all_ranks
 from omp_mlp.targets import Targets
 
 P = ParamSpec("P")
@@ -26,8 +28,6 @@ R = TypeVar("R")
 
 # What may change where a training goes on: it changes no bits.
 _FREE = ("callback", "checkpoint", "checkpoint_every", "costs", "progress", "resume", "workers")
-_OBJECT = {"object": True}  # in the place of an option that a state does not keep
-_SETTLED = ("threads", "epochs", "batch_size", "learning_rate", "center_inputs")
 # Their rates do not depend on how long the training is.
 _SCHEDULES_WITHOUT_END = ("constant", "adaptive", "inverse_scaling")
 
@@ -51,9 +51,9 @@ def with_resume(train: Callable[P, R]) -> Callable[P, R]:
 def kept_options(state: TrainingState) -> dict[str, Any]:
     """Return the options that the state has, and not only a word of them."""
     return {
-        name: value["mapping"] if isinstance(value, dict) else value
+        name: kept_option(value)
         for name, value in state.options.items()
-        if name in ROWS and name not in _FREE and value != _OBJECT
+        if name in ROWS and name not in _FREE and value != OBJECT
     }
 
 
@@ -75,7 +75,7 @@ def _described(value: Any) -> Any:  # noqa: ANN401 - of any option
         for key, one in value.items()
     ):
         return {"mapping": dict(value)}
-    return _OBJECT
+    return OBJECT
 
 
 def described_data(data: TrainingData, options: Options) -> dict[str, Any]:
@@ -86,7 +86,11 @@ def described_data(data: TrainingData, options: Options) -> dict[str, Any]:
 
 def described_besides(data: TrainingData, options: Options) -> dict[str, Any]:
     """Return the same of the arrays that have no part for each row of X."""
-    arrays = {"labels of y": _labels(data.targets)}
+    arrays = {
+        "labels of y": _labels(data.targets),
+        **_of_scaling("X", data.inputs.scaling),
+        **_of_scaling("y", data.targets.scaling),
+    }
     if data.validation is not None:
         held_out = data.validation
         rows = arrays_of_rows(held_out.inputs.rows, values_of(held_out.targets), None)
@@ -108,6 +112,13 @@ def arrays_of_rows(
     else:
         of_X = {"X": X}
     return {**of_X, "y": y, "sample_weight": sample_weight}
+
+
+def _of_scaling(name: str, scaling: Scaling | None) -> dict[str, npt.NDArray[Any] | None]:
+    """Return what rows of other units, which are the same rows in their own, differ by."""
+    if scaling is None:
+        return {}
+    return {f"offset of {name}": scaling.offset, f"scale of {name}": scaling.scale}
 
 
 def values_of(targets: Targets) -> npt.NDArray[Any]:
@@ -139,7 +150,7 @@ def _checksum(array: npt.NDArray[Any]) -> dict[str, Any]:
 def settled(plan: Plan) -> dict[str, Any]:
     """Return what a plan made of the options that were left open, and when it merges."""
     return {
-        **{name: getattr(plan.options, name) for name in _SETTLED},
+        **{name: getattr(plan.options, name) for name in SETTLED},
         "threads": plan.threads,
         "strategy": plan.strategy,
         "merge_every": list(plan.merging.period),
@@ -182,17 +193,16 @@ def settle_as(options: Options, state: TrainingState) -> Options:
                 f"resume goes on with the options that the training began with; {name} was "
                 f"{_shown(expected)}, and is {_shown(got.get(name))}"
             )
-    names = (*_SETTLED, "strategy")
-    known = {name: ROWS[name].check(name, state.settled[name]) for name in names}
+    known = {name: ROWS[name].check(name, state.settled[name]) for name in SETTLED}
     if not isinstance(options.epochs, str):
         known["epochs"] = _epochs(options, known["epochs"])
     return dataclasses.replace(options, **known)
 
 
 def _shown(description: object) -> str:
-    if description == _OBJECT:
+    if description == OBJECT:
         return "an array or another object, which a state does not keep"
-    return repr(description["mapping"] if isinstance(description, dict) else description)
+    return shown(kept_option(description))
 
 
 def _epochs(options: Options, before: int) -> int:

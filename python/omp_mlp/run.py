@@ -194,7 +194,9 @@ class Run:
         try:
             result = self._run_within_memory(watcher)
         except MemoryError as error:
-            raise MemoryError(self._asked_for()) from error
+            if error.args == ("std::bad_alloc",):  # of the core, and not of a callback
+                error.args = (self._asked_for(),)
+            raise
         if missing := _core.missing_threads():
             _warn_of_missing_threads(missing)
         return result

@@ -20,6 +20,9 @@ from omp_mlp.safetensors_content import DAMAGED, metadata_of
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+OBJECT = {"object": True}
+"""In the place of an option that a state does not keep."""
+
 _FORMAT, _VERSION = "omp_mlp_training_state", "1"
 _OF_CORE = "core."
 _TYPES = ("float32", "float64", "int64")
@@ -130,7 +133,7 @@ class TrainingState:
         OSError
             If there is no such file, or it cannot be read.
         """
-        name = os.fspath(path)
+        name = disk.path_of(path)
         content = disk.read_regular(name)
         try:
             tensors = safetensors.numpy.load(content)
@@ -205,6 +208,11 @@ class TrainingState:
                 checks.integer("judge.best_round", self._judge["best_round"], 0, len(samples) - 1)
                 if self._watched["best"].shape != self._core["master"].shape:
                     raise ValueError("the best network must have the shape of the last one")
+
+
+def kept_option(described: Any) -> Any:  # noqa: ANN401 - of any option
+    """Return an option from what a state says of it."""
+    return described["mapping"] if isinstance(described, dict) else described
 
 
 def mean_of_optimizers(core: Arrays) -> Arrays:
