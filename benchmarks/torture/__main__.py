@@ -1,11 +1,14 @@
 """Try the promises of docs/reliability.md with fresh seeds, and print what held.
 
-    make torture
-    make torture ARGS="--quick --seed 3 --only 'kills during save'"
+    make torture                            everything; under 30 minutes on one core
+    make torture ARGS=--quick               a twentieth of everything
+    make torture ARGS="--seed 3 --only 'kills during save'"
+    make torture ARGS=--docs                and put the table into docs/reliability.md
+    make torture ARGS="--redraw --docs"     the table of the run whose JSON is in --out
 
 Every trial runs in a process of its own, or in one that is watched from outside: a trial also fails
 if the process ends by a signal or does not end. The command fails if anything did. A failure names
-the seed that shows it again.
+the seed that shows it again. torture.json is written after every trial.
 """
 
 from __future__ import annotations
@@ -13,53 +16,73 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ..common import machine
-from . import data, files, processes
-from .trial import Row, Trial
+from ..common import arguments as options
+from ..common.files import Results, read_json
+from ..common.machine import describe_run
+from ..common.report import show
+from . import allocations, data, files, kills, processes
+from .trial import Trial
 
-TRIALS: tuple[Trial, ...] = (*files.TRIALS, *data.TRIALS, *processes.TRIALS)
+COMMAND = "make torture"
+FILE = "torture.json"
+TRIALS: tuple[Trial, ...] = (
+    *files.TRIALS,
+    *kills.TRIALS,
+    *data.TRIALS,
+    *allocations.TRIALS,
+    *processes.TRIALS,
+)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = options.parser(__doc__, "quick", "docs", "redraw", "out")
+    parser.add_argument("--seed", type=int, help="of everything that is random; default: fresh")
+    parser.add_argument("--only", nargs="+", choices=[trial.name for trial in TRIALS])
+    arguments = parser.parse_args(argv)
+    if arguments.seed is None:
+        arguments.seed = secrets.randbelow(2**31)
+    if arguments.docs and arguments.only:
+        parser.error("--docs needs all trials; got --only")
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run the trials; what there is so far is written after each."""
+    decided = {name: getattr(arguments, name) for name in ("quick", "seed", "only")}
+    results = Results(arguments.out / FILE, describe_run(COMMAND, decided))
+    share = 0.05 if arguments.quick else 1.0
+    for trial in TRIALS:
+        if arguments.only is None or trial.name in arguments.only:
+            print(f"{trial.name} ...", flush=True)
+            results.take(trial.name, lambda trial=trial: trial.run(arguments.seed, share).as_dict())
+    return results.content
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """Return the table of docs/reliability.md."""
+    lines = ["| What was tried | Tried | Held | Failed |", "|---|---|---|---|"]
+    for name, row in content["pieces"].items():
+        if row["skipped"]:
+            lines.append(f"| {name} | skipped: {row['skipped']} | | |")
+        else:
+            failed = len(row["failures"])
+            lines.append(f"| {name} | {row['tried']:,} | {row['tried'] - failed:,} | {failed} |")
+    return "\n".join([*lines, "", f"The seed was {content['options']['seed']}."])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the trials, print the table; 1 if anything failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.torture",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="a twentieth of everything")
-    parser.add_argument("--seed", type=int, help="default: a fresh one")
-    parser.add_argument("--only", nargs="+", choices=[trial.name for trial in TRIALS])
-    arguments = parser.parse_args(argv)
-    seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
-    on = machine.describe_machine()
-    print(
-        f"{on['processor']}, {on['cores_available']} cores, {on['operating_system']}; seed {seed}"
-    )
-    rows = []
-    for trial in TRIALS:
-        if arguments.only is None or trial.name in arguments.only:
-            print(f"{trial.name} ...", flush=True)
-            rows.append(trial.run(seed, share=0.05 if arguments.quick else 1.0))
-    print(table(rows))
-    for row in rows:
-        for failure in row.failures[:5]:
-            print(f"{row.name}: {failure}")
-    return 1 if any(row.failures for row in rows) else 0
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Return the table of docs/reliability.md."""
-    lines = ["| What was tried | Tried | Held | Failed |", "|---|---|---|---|"]
-    for row in rows:
-        if row.skipped:
-            lines.append(f"| {row.name} | skipped: {row.skipped} | | |")
-        else:
-            failed = len(row.failures)
-            lines.append(f"| {row.name} | {row.tried:,} | {row.tried - failed:,} | {failed} |")
-    return "\n".join(lines)
+    arguments = parse_arguments(argv)
+    content = read_json(arguments.out / FILE) if arguments.redraw else run(arguments)
+    show(arguments, content, "reliability.md", "torture", {"torture": table(content)})
+    for name, row in content["pieces"].items():
+        for failure in row["failures"][:5]:
+            print(f"{name}: {failure}")
+    return 1 if any(row["failures"] for row in content["pieces"].values()) else 0
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ class Row:
     failures: list[str] = field(default_factory=list)
     skipped: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row for JSON."""
+        return {"tried": self.tried, "failures": self.failures, "skipped": self.skipped}
+
 
 class SkipError(Exception):
     """A trial cannot be made on this machine."""
@@ -106,12 +110,14 @@ def run_script(
         stderr=subprocess.PIPE,
         text=True,
     )
+    # Where the count is one of seconds, the script takes at least that long.
+    limit = _HANGS_AFTER + count
     try:
-        out, errors = process.communicate(timeout=_HANGS_AFTER)
+        out, errors = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return [f"no end within {_HANGS_AFTER} s"]
+        return [f"no end within {limit} s"]
     if process.returncode != 0:
         return [f"exit status {process.returncode}: {errors[-300:]}"]
     found: list[str] = json.loads(out.splitlines()[-1])
