@@ -53,6 +53,13 @@ def test_other_numbers(value, error, message):
             checks.real("r", value, 0.0)
 
 
+def test_subnormal_numbers_are_zeros():
+    for value in (1e-320, -5e-324, np.float64(2e-308)):
+        assert checks.real("r", value, 0.0) == 0.0
+    assert checks.real("r", 2.3e-308, 0.0) == 2.3e-308
+    assert checks.real("r", np.float32(1e-45), 0.0) > 0  # which is normal as a double
+
+
 @pytest.mark.parametrize(
     ("value", "entries"),
     [((1, 2), [1, 2]), (np.array([1, 2]), [1, 2]), (range(2), [0, 1]), (iter([3]), [3]), ([], [])],

@@ -839,6 +839,21 @@ def test_an_exception_of_a_callback_has_what_was_trained_too() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("strategy", ["replica", "section", "synchronous"])
+@pytest.mark.parametrize("option", ["l2", "weight_decay", "learning_rate"])
+def test_subnormal_options_are_zeros_everywhere(strategy: str, option: str) -> None:
+    # Within its loops the core would read them as zeros, and take another path than outside.
+    X, y = data()
+    states: list[omp_mlp.TrainingState] = []
+    options = {"strategy": strategy, "checkpoint": states.append, "epochs": 1}
+    trained = [
+        digest(fixed.train_parallel(X, y, 2, **{option: value}, **options))
+        for value in (1e-320, 0.0)
+    ]
+    assert trained[0] == trained[1]
+    assert states
+
+
 @pytest.mark.parametrize("strategy", ["replica", "section", "synchronous", "hogwild"])
 @pytest.mark.parametrize("error", [MemoryError(), MemoryError("mine"), SystemExit(3)])
 def test_what_a_callback_raises_comes_out_as_it_is(strategy: str, error: BaseException) -> None:

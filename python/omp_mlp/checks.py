@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, Protocol, TypeVar
 
@@ -83,7 +84,11 @@ def integer(name: str, value: object, minimum: int, maximum: int = MOST_INTEGER)
 
 
 def real(name: str, value: object, minimum: float, below: float = math.inf) -> float:
-    """Check that a value is a number in [minimum, below)."""
+    """Check that a value is a number in [minimum, below); one too small to be normal is 0.
+
+    The core reads subnormal numbers as zeros in its loops, and not outside of them. An option that
+    is one would be zero here and there.
+    """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(
             f"{name} must be a number; got {shown(value)} of type {type(value).__name__}"
@@ -92,6 +97,8 @@ def real(name: str, value: object, minimum: float, below: float = math.inf) -> f
         number = float(value)
     except OverflowError:  # an integer or a fraction beyond all floats
         number = math.inf
+    if abs(number) < sys.float_info.min:
+        number = 0.0
     if not minimum <= number < below:
         upper = "finite" if below == math.inf else f"less than {below:g}"
         raise ValueError(f"{name} must be at least {minimum:g} and {upper}; got {shown(value)}")
