@@ -2,6 +2,8 @@
 
 import pytest
 
+from benchmarks.common import documents, files
+
 pytest.importorskip("matplotlib")
 
 from benchmarks.torture import __main__ as run
@@ -39,6 +41,8 @@ def test_a_trial_makes_a_share_and_may_be_skipped() -> None:
 
 CONTENT = {
     "options": {"seed": 12},
+    "source": {"commit": "1234567", "dirty": False},
+    "machine": {"processor": "A", "cores_available": 2, "operating_system": "Linux 6.1"},
     "pieces": {
         "one": {"tried": 1200, "failures": ["a", "b"], "skipped": ""},
         "two": {"tried": 40, "failures": [], "skipped": "there is no strace"},
@@ -53,8 +57,13 @@ def test_the_table() -> None:
         "| one | 1,200 | 1,198 | 2 |",
         "| two | skipped: there is no strace | | |",
         "",
-        "The seed was 12.",
+        "Tried commit 1234567 on A, 2 cores, Linux 6.1; seed 12.",
     ]
+
+
+def test_the_page_has_the_block() -> None:
+    (block,) = documents.blocks_of((files.DOCS / "reliability.md").read_text())
+    assert (block.name, block.command) == ("torture", run.COMMAND)
 
 
 def test_names_are_different_and_a_part_is_not_published() -> None:
