@@ -193,7 +193,7 @@ def test_mutations_of_a_file_are_read_as_arrays_or_not_at_all(tmp_path):
     for k in range(300):
         content = bytearray(SMALL if k % 2 else gzip.compress(SMALL, mtime=0))
         for _ in range(rng.integers(1, 4)):
-            begin = int(rng.integers(len(content)))
+            begin = int(rng.integers(len(content) + 1))
             part = [b"", rng.bytes(int(rng.integers(1, 20))), content[:begin][-9:]]
             content[begin : begin + int(rng.integers(1, 30))] = part[rng.integers(3)]
         path.write_bytes(content)

@@ -984,6 +984,8 @@ def test_training_refuses_before_any_work(
         fixed.train_parallel(X, y, 2, epochs=10, callback=work, **options)
 
 
+# The rows of the replica that is left out take part in the loss.
+@pytest.mark.filterwarnings("ignore:after the merge, the loss is:omp_mlp.SettingsWarning")
 @pytest.mark.parametrize("method", sorted(oracle.ONE_SHOT_MERGES))
 def test_replicas_that_are_not_finite_may_be_left_out(method: str) -> None:
     X, y = labelled(64, 4, 2)
