@@ -53,7 +53,6 @@ def draw_time(time: Mapping[str, Any], subtitle: str, notes: Sequence[str]) -> F
     panels = [(left, time["seconds"], 1e3), (right, time["speedup"] or [], 1.0)]
     for ax, entries, scale in panels:
         threads = _thread_axis(ax, time["seconds"])
-        ax.set_ylim(bottom=0)
         for curve, label in TIMES.items():
             look = _TIME_LOOKS[curve]
             low, middle, high = (
@@ -68,6 +67,8 @@ def draw_time(time: Mapping[str, Any], subtitle: str, notes: Sequence[str]) -> F
         left.plot(n, one / n, label="ideal: time of one thread / n", **REFERENCE)
         right.plot(n, n, **REFERENCE)
         right.axhline(1, color=COLOURS["grey"], linewidth=0.8, zorder=1)
+    for ax in (left, right):
+        ax.set_ylim(bottom=0)  # after all is drawn: it keeps the upper end that there is
     left.set_ylabel("training time (ms)")
     right.set_ylabel("speed-up over one thread (times)")
     pictures.caption(fig, "Figure 3. Training time against threads", subtitle, notes, legend=left)

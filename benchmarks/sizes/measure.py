@@ -24,6 +24,9 @@ def compare(bench: Bench, panels: Iterable[Panel]) -> list[Result]:
     found = []
     features = 0
     for panel in panels:
+        if not {peer.name for peer in bench.rows} & set(PEERS[panel.solver]):
+            bench.say(f"{panel.name}: left out, for no peer of it is there")
+            continue
         if panel.features != features:
             bench.end_processes()
             features = panel.features
