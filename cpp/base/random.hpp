@@ -7,11 +7,15 @@
 
 namespace omp_mlp {
 
+inline constexpr std::uint64_t splitmix_step = 0x9E3779B97F4A7C15U;
+inline constexpr std::uint64_t splitmix_first = 0xBF58476D1CE4E5B9U;
+inline constexpr std::uint64_t splitmix_second = 0x94D049BB133111EBU;
+
 // The i-th output of SplitMix64 seeded with `key`.
 constexpr std::uint64_t derive(std::uint64_t key, std::uint64_t i) {
-    std::uint64_t x = key + 0x9E3779B97F4A7C15U * (i + 1);
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
+    std::uint64_t x = key + splitmix_step * (i + 1);
+    x = (x ^ (x >> 30)) * splitmix_first;
+    x = (x ^ (x >> 27)) * splitmix_second;
     return x ^ (x >> 31);
 }
 

@@ -12,6 +12,7 @@
 #include "bindings/network.hpp"
 #include "bindings/observer.hpp"
 #include "bindings/samples.hpp"
+#include "kernels/dispatch.hpp"
 #include "training/full_batch.hpp"
 
 namespace omp_mlp {
@@ -43,7 +44,7 @@ public:
             return packed(network_.shape, *given_);
         }
         Parameters drawn{network_.shape};
-        initialize(network_.shape, init, seed, 0, drawn);
+        initialize(kernels(), network_.shape, init, seed, 0, drawn);
         return packed(network_.shape, drawn);
     }
 

@@ -31,7 +31,7 @@ Parameters unpacked(const Shape& shape, const Array<float>& packed_parameters) {
         throw py::value_error{"parameters must have " + std::to_string(size) + " entries; got " +
                               std::to_string(packed_parameters.size())};
     }
-    Parameters parameters{shape};
+    Parameters parameters = Parameters::unset(shape);
     unpack(shape, view(packed_parameters), parameters);
     return parameters;
 }

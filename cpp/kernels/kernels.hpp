@@ -167,6 +167,12 @@ struct Kernels {
     void (*narrow_step)(const float* a, Index a_stride, Index samples, const float* delta,
                         Index delta_stride, Index outputs, float* W, float* bias, float* below);
 
+    // ---- Random numbers ----
+
+    // out[i] = (2 u - 1) scale, in double and then rounded, where u is the draw first + i of the stream
+    // `key` (base/random.hpp): the same bits in every table.
+    void (*draw_uniform)(std::uint64_t key, std::uint64_t first, Index n, double scale, float* out);
+
     // ---- Functions of the units ----
 
     // a = phi(a), entry by entry; n is a multiple of 16.

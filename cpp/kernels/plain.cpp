@@ -6,6 +6,7 @@
 #include <numbers>
 #include <numeric>
 
+#include "base/random.hpp"
 #include "kernels/tables.hpp"
 
 namespace omp_mlp {
@@ -279,6 +280,13 @@ void narrow_step(const float* a, Index a_stride, Index samples, const float* del
     }
 }
 
+void draw_uniform(std::uint64_t key, std::uint64_t first, Index n, double scale, float* out) {
+    for (Index i = 0; i < n; ++i) {
+        const double u = uniform(key, first + static_cast<std::uint64_t>(i));
+        out[i] = static_cast<float>((2.0 * u - 1.0) * scale);
+    }
+}
+
 float logistic(float z) {
     return 1.0F / (1.0F + std::exp(-z));
 }
@@ -440,6 +448,7 @@ const Kernels plain_kernels{
     .add_product = add_product,
     .narrow_forward = narrow_forward,
     .narrow_step = narrow_step,
+    .draw_uniform = draw_uniform,
     .activate = activate,
     .multiply_derivative = multiply_derivative,
     .softmax = softmax,

@@ -43,7 +43,7 @@ Index Shape::packed_size() const {
     return size;
 }
 
-Parameters::Parameters(const Shape& shape) : data_(static_cast<std::size_t>(shape.size())) {}
+Parameters::Parameters(const Shape& shape) : data_(static_cast<std::size_t>(shape.size()), 0.0F) {}
 
 LayerView<float> Parameters::layer(const LayerShape& shape) {
     float* weights = data_.data() + shape.begin;
@@ -60,8 +60,10 @@ void pack(const Shape& shape, const Parameters& parameters, std::span<float> pac
     float* out = packed.data();
     for (const LayerShape& layer : shape.layers()) {
         const float* row = parameters.layer(layer).weights;
-        for (Index k = 0; k <= layer.fan_in; ++k, row += layer.stride) {
-            out = std::copy_n(row, layer.fan_out, out);
+        for (Index k = 0; k <= layer.fan_in; ++k, row += layer.stride, out += layer.fan_out) {
+            if (row != out) {
+                std::copy_n(row, layer.fan_out, out);
+            }
         }
     }
 }
@@ -71,7 +73,8 @@ void unpack(const Shape& shape, std::span<const float> packed, Parameters& param
     for (const LayerShape& layer : shape.layers()) {
         float* row = parameters.layer(layer).weights;
         for (Index k = 0; k <= layer.fan_in; ++k, row += layer.stride, in += layer.fan_out) {
-            std::copy_n(in, layer.fan_out, row);
+            float* end = std::copy_n(in, layer.fan_out, row);
+            std::fill(end, row + layer.stride, 0.0F);
         }
     }
 }
@@ -96,26 +99,27 @@ double weight_scale(const LayerShape& layer, InitScale rule, double fixed) {
 
 }  // namespace
 
-void initialize(const Shape& shape, const Init& init, std::uint64_t seed, Index replica,
-                Parameters& parameters) {
-    std::ranges::fill(parameters.flat(), 0.0F);
+void initialize(const Kernels& kernels, const Shape& shape, const Init& init, std::uint64_t seed,
+                Index replica, Parameters& parameters) {
     for (std::size_t l = 0; l < shape.layers().size(); ++l) {
         const LayerShape& layer = shape[l];
         const double scale = weight_scale(layer, l == 0 ? init.first : init.rule, init.scale);
         const std::uint64_t key =
             stream_key(seed, Purpose::weights, static_cast<std::uint64_t>(replica), l);
         const auto view = parameters.layer(layer);
-        std::uint64_t draw = 0;
+        std::uint64_t drawn = 0;
         const auto draw_row = [&](float* row, double reach) {
-            for (Index j = 0; j < layer.fan_out; ++j) {
-                row[j] = static_cast<float>((2.0 * uniform(key, draw++) - 1.0) * reach);
-            }
+            kernels.draw_uniform(key, drawn, layer.fan_out, reach, row);
+            std::fill(row + layer.fan_out, row + layer.stride, 0.0F);
+            drawn += static_cast<std::uint64_t>(layer.fan_out);
         };
         for (Index k = 0; k < layer.fan_in; ++k) {
             draw_row(view.weights + k * layer.stride, scale);
         }
         if (l == 0 && init.first_biases > 0.0) {
             draw_row(view.biases, init.first_biases * scale);
+        } else {
+            std::fill_n(view.biases, layer.stride, 0.0F);
         }
     }
 }

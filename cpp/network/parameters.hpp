@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/buffer.hpp"
+#include "kernels/kernels.hpp"
 
 namespace omp_mlp {
 
@@ -54,6 +55,10 @@ struct LayerView {
 class Parameters {
 public:
     explicit Parameters(const Shape& shape);  // all zero
+    // The floats are anything, until somebody writes them all, padding included.
+    static Parameters unset(const Shape& shape) {
+        return Parameters{static_cast<std::size_t>(shape.size())};
+    }
 
     std::span<float> flat() { return data_; }
     std::span<const float> flat() const { return data_; }
@@ -61,10 +66,28 @@ public:
     LayerView<const float> layer(const LayerShape& shape) const;
 
 private:
-    Buffer data_;
+    // Leaves floats without a value as the memory has them.
+    template <typename T>
+    struct UnsetAllocator : CacheLineAllocator<T> {
+        using value_type = T;
+
+        UnsetAllocator() = default;
+        template <typename U>
+        explicit UnsetAllocator(const UnsetAllocator<U>& /*other*/) {}
+
+        template <typename U>
+        void construct(U* place) {
+            ::new (static_cast<void*>(place)) U;
+        }
+    };
+
+    explicit Parameters(std::size_t count) : data_(count) {}
+
+    std::vector<float, UnsetAllocator<float>> data_;
 };
 
-// The packed form is what Python sees: W_1 row by row, b_1, W_2, b_2, ... without padding.
+// The packed form is what Python sees: W_1 row by row, b_1, W_2, b_2, ... without padding. It may be written over the
+// parameters themselves, from their beginning on.
 void pack(const Shape& shape, const Parameters& parameters, std::span<float> packed);
 void unpack(const Shape& shape, std::span<const float> packed, Parameters& parameters);
 
@@ -80,7 +103,7 @@ struct Init {
 
 // Uniform weights and biases from the stream of `replica`. Glorot & Bengio (2010): scale
 // sqrt(6 / (fan_in + fan_out)); He et al. (2015): sqrt(6 / fan_in); LeCun et al. (1998): sqrt(3 / fan_in).
-void initialize(const Shape& shape, const Init& init, std::uint64_t seed, Index replica,
-                Parameters& parameters);
+void initialize(const Kernels& kernels, const Shape& shape, const Init& init, std::uint64_t seed,
+                Index replica, Parameters& parameters);
 
 }  // namespace omp_mlp

@@ -41,7 +41,7 @@ std::vector<float> random_inputs(Index samples, Index features) {
 Answer answer(const Kernels& kernels, const Case& c) {
     const Network network{Shape{c.layer_sizes}, c.activation, c.output};
     Parameters parameters{network.shape};
-    initialize(network.shape, {InitScale::fixed, InitScale::fixed, 0.5}, 3, 0, parameters);
+    initialize(kernels, network.shape, {InitScale::fixed, InitScale::fixed, 0.5}, 3, 0, parameters);
 
     const std::vector<float> values = random_inputs(c.samples, network.shape.features());
     Samples X{
@@ -134,6 +134,20 @@ bool is_right(const Kernels& kernels, const ActivationRow& row) {
     return true;
 }
 
+// The same bits as the plain loop's, from any draw on.
+bool draws_rightly(const Kernels& kernels, const Kernels& plain) {
+    for (const Index n : {1, 7, 8, 100, 1027}) {
+        std::vector<float> got(static_cast<std::size_t>(n) + 1, 2.0F);
+        std::vector<float> expected = got;
+        kernels.draw_uniform(7, 3, n, 0.1, got.data());
+        plain.draw_uniform(7, 3, n, 0.1, expected.data());
+        if (got != expected) {
+            return false;
+        }
+    }
+    return true;
+}
+
 std::vector<float> random_floats(std::size_t count, std::uint64_t key) {
     std::vector<float> found(count);
     for (std::size_t i = 0; i < count; ++i) {
@@ -219,6 +233,11 @@ int main() {
                 ++failed;
                 std::printf("%s differs: %s\n", kernels->name, row.name);
             }
+        }
+        ++checked;
+        if (!draws_rightly(*kernels, plain)) {
+            ++failed;
+            std::printf("%s draws wrongly\n", kernels->name);
         }
         for (const Index hidden : {1, 5, 16, 33, 64, 100, 127, 128, 129, 272}) {
             for (const Index samples : {1, 2, 3, 7, 32, 33, 70}) {

@@ -447,7 +447,7 @@ private:
     void start(const Round& stretch, const Parameters& master, Index i, Replica& replica) const {
         const TrainOptions& options = task_.options;
         if (stretch.number == 0 && !options.shared_start && options.warmup_samples == 0) {
-            initialize(task_.network.shape, options.init, options.seed,
+            initialize(task_.kernels, task_.network.shape, options.init, options.seed,
                        static_cast<Index>(first_replica()) + i, replica.parameters);
         } else {
             replica.load(master.flat(), handover_);

@@ -374,8 +374,8 @@ Parameters first_master(const Shape& shape, const TrainOptions& options,
     if (start) {
         return *start;
     }
-    Parameters drawn{shape};
-    initialize(shape, options.init, options.seed, 0, drawn);
+    Parameters drawn = Parameters::unset(shape);
+    initialize(kernels(), shape, options.init, options.seed, 0, drawn);
     return drawn;
 }
 

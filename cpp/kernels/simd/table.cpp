@@ -16,6 +16,7 @@
 #include "kernels/simd/narrow.hpp"
 #include "kernels/simd/nonzeros.hpp"
 #include "kernels/simd/softmax.hpp"
+#include "kernels/simd/uniform.hpp"
 #include "kernels/tables.hpp"
 
 namespace omp_mlp {
@@ -44,6 +45,7 @@ extern const Kernels OMP_MLP_TABLE{
     .add_product = add_product,
     .narrow_forward = narrow_forward,
     .narrow_step = narrow_step,
+    .draw_uniform = draw_uniform,
     .activate = activate,
     .multiply_derivative = multiply_derivative,
     .softmax = softmax,
