@@ -5,7 +5,9 @@
 #include <pybind11/pybind11.h>
 
 #include <cstddef>
+#include <memory>
 #include <span>
+#include <utility>
 
 #include "bindings/interpreter.hpp"
 #include "network/parameters.hpp"
@@ -27,6 +29,18 @@ inline Array<float> packed(const Shape& shape, const Parameters& parameters) {
     Array<float> array(shape.packed_size());
     pack(shape, parameters, {array.mutable_data(), static_cast<std::size_t>(array.size())});
     return array;
+}
+
+// The same without a copy: the array owns the memory that the parameters had.
+inline Array<float> packed(const Shape& shape, Parameters&& parameters) {
+    auto owned = std::make_unique<Parameters>(std::move(parameters));
+    float* data = owned->flat().data();
+    pack(shape, *owned, owned->flat());
+    const py::capsule owner{owned.get(), [](void* memory) {
+                                const std::unique_ptr<Parameters> last{static_cast<Parameters*>(memory)};
+                            }};
+    [[maybe_unused]] const Parameters* const capsules = owned.release();
+    return Array<float>(shape.packed_size(), data, owner);
 }
 
 // Runs `work` while other Python threads may run. It touches no Python object, and calls back into Python only

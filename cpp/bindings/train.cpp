@@ -52,16 +52,16 @@ struct PyTrainResult {
     std::optional<std::pair<Index, Index>> divergence;  // (round, replica)
 };
 
-PyTrainResult to_python(const Network& network, const TrainResult& result) {
-    PyTrainResult converted{packed(network.shape, result.master),
+PyTrainResult to_python(const Network& network, TrainResult result) {
+    PyTrainResult converted{packed(network.shape, std::move(result.master)),
                             result.rounds,
                             {},
                             named_columns(result.history),
                             {},
                             {},
                             {}};
-    for (const Parameters& replica : result.replicas) {
-        converted.replicas.push_back(packed(network.shape, replica));
+    for (Parameters& replica : result.replicas) {
+        converted.replicas.push_back(packed(network.shape, std::move(replica)));
     }
     for (std::size_t round = 0; round < result.history.size(); ++round) {
         for (const Index replica : result.history[round].skipped) {
@@ -106,13 +106,14 @@ PyTrainResult train_network(const PyNetwork& start, const PySamples& X, const Py
     const Observer observer =
         make_observer(network, after_first_round, after_round, during_round, keep_state);
     const std::optional<TrainingState> left = state ? std::optional{state_of(*state)} : std::nullopt;
-    const TrainResult result = without_gil([&] {
+    TrainResult result = without_gil([&] {
         return train(network, samples, targets, options, start.parameters, left ? &*left : nullptr,
                      observer, ranks != nullptr ? &ranks->ranks : nullptr);
     });
-    PyTrainResult converted = to_python(network, result);
-    if (result.interruption) {
-        raise_with(std::move(converted), result.interruption);
+    const std::exception_ptr interruption = result.interruption;
+    PyTrainResult converted = to_python(network, std::move(result));
+    if (interruption) {
+        raise_with(std::move(converted), interruption);
     }
     return converted;
 }
