@@ -39,9 +39,8 @@ class PlaceAmongRanks:
     size: int
     gather: Gather
     deterministic: bool  # whether merges have the bits of one process
-    data: Mapping[
-        str, Any
-    ]  # the arrays of all ranks as a state describes them, if one is asked for
+    # The arrays of all ranks as a state describes them, if one is asked for.
+    data: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -227,16 +226,21 @@ def _merging(
         nonzeros=data.inputs.nonzeros_a_sample(),
     )
     merges = cadence.count_merges(stream, period, min(options.batch_size, n_samples))
-    outer = cadence.outer_step(
+    outer = _outer_step(options, threads, merges)
+    ends_in_average = _ends_in_average(options, options.outer_momentum, threads, merges)
+    return Merging(period, merges, outer, ends_in_average)
+
+
+def _outer_step(options: Options, merged: int, merges: int) -> cadence.OuterStep:
+    """Return the outer step of so many merges, each of so many networks."""
+    return cadence.outer_step(
         options.outer_optimizer,
         options.outer_learning_rate,
         options.outer_momentum,
         is_periodic=options.is_periodic,
-        threads=threads,
+        threads=merged,
         merges=merges,
     )
-    ends_in_average = _ends_in_average(options, options.outer_momentum, threads, merges)
-    return Merging(period, merges, outer, ends_in_average)
 
 
 def _with_merges_of_ranks(
@@ -244,14 +248,7 @@ def _with_merges_of_ranks(
 ) -> Merging:
     """Let the ranks merge after so many merges of their own, with an outer step of the ranks."""
     rounds = -(-merging.merges // merges_a_round)
-    outer = cadence.outer_step(
-        options.outer_optimizer,
-        options.outer_learning_rate,
-        options.outer_momentum,
-        is_periodic=options.is_periodic,
-        threads=ranks,
-        merges=rounds,
-    )
+    outer = _outer_step(options, ranks, rounds)
     return dataclasses.replace(merging, merges=rounds, outer=outer, merges_a_round=merges_a_round)
 
 
