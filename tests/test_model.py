@@ -1034,12 +1034,17 @@ WRITTEN = [
 ]
 
 
+def asked(name, method, n_samples):
+    """Return a method of a model, some rows, and what it answers without out."""
+    model = written_models()[name]
+    X = inputs(n_samples, model.layer_sizes[0])
+    answer = getattr(model, method)
+    return answer, X, answer(X)
+
+
 @pytest.mark.parametrize(("name", "method"), WRITTEN)
 def test_out_gets_what_is_returned_without_it(name, method):
-    model = written_models()[name]
-    X = inputs(70, model.layer_sizes[0])
-    answer = getattr(model, method)
-    expected = answer(X)
+    answer, X, expected = asked(name, method, 70)
     whole = np.zeros((3, *expected.shape), expected.dtype)
     reversed_order = np.empty_like(expected.T).T
     for out in (np.empty_like(expected), whole[1], whole[0][::-1], reversed_order):
@@ -1051,10 +1056,7 @@ def test_out_gets_what_is_returned_without_it(name, method):
 
 @pytest.mark.parametrize(("name", "method"), WRITTEN)
 def test_out_that_does_not_fit_is_an_error(name, method):
-    model = written_models()[name]
-    X = inputs(7, model.layer_sizes[0])
-    answer = getattr(model, method)
-    expected = answer(X)
+    answer, X, expected = asked(name, method, 7)
     untouched = np.zeros_like(expected)
     wrong = (
         (expected.tolist(), TypeError, r"out must be a NumPy array; got list"),

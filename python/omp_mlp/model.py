@@ -19,7 +19,7 @@ from omp_mlp.history import History
 from omp_mlp.inputs import Inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS
 from omp_mlp.packed import layer_ends, layer_sizes_of, pack, views
-from omp_mlp.predictor import Predictor
+from omp_mlp.predictor import Predictor, written
 from omp_mlp.scaling import Scaling, check_scaling, same_scaling
 from omp_mlp.targets import read_class_labels, same_labels
 from omp_mlp.workers import effective_workers
@@ -274,10 +274,7 @@ class Model(Predictor, Conversions):
         outputs = self._network.predict(
             samples=inputs.core, raw=raw, workers=workers, out=out if is_direct else None
         )
-        if out is None or is_direct:
-            return outputs
-        out[...] = outputs
-        return out
+        return outputs if is_direct else written(outputs, out)
 
     def __getstate__(self) -> dict[str, Any]:
         return {

@@ -126,10 +126,10 @@ class Predictor:
         if self.classes is not None:
             check_out(out, (n_samples,), self.classes.dtype)
             labels = self.classes[self._outputs(inputs, raw=True).argmax(axis=1)]
-            return _written(labels, out)
+            return written(labels, out)
         if self.multilabel:
             check_out(out, (n_samples, n_outputs), np.dtype(np.int64))
-            return _written((self._outputs(inputs, raw=True) > 0).astype(np.int64), out)
+            return written((self._outputs(inputs, raw=True) > 0).astype(np.int64), out)
         if n_outputs > 1:
             return self._outputs(inputs, raw=False, out=out)
         check_out(out, (n_samples,), self._dtype)
@@ -260,10 +260,11 @@ class Predictor:
                 f"the network's outputs are infinite in float32 for row {row} of X: its values, or "
                 "the network's parameters, are too large"
             )
-        return outputs if scaling is None else _written(scaling.undo(outputs), out)
+        return outputs if scaling is None else written(scaling.undo(outputs), out)
 
 
-def _written(result: npt.NDArray[Any], out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+def written(result: npt.NDArray[Any], out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    """Return the result; in ``out``, if it is given."""
     if out is None:
         return result
     out[...] = result
