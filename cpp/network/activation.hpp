@@ -2,7 +2,8 @@
 //
 // To add one: write its name in kernels/kernels.hpp, its value and its derivative in
 // kernels/simd/activations.hpp and in kernels/plain.cpp, its row in activation.cpp, and its oracle in
-// tests/oracle/network.py. Python reads names and properties from the rows. tests/test_activations.py holds the rows against the functions.
+// tests/oracle/network.py. Python reads names and properties from the rows. tests/test_activations.py holds
+// the rows against the functions.
 #pragma once
 
 #include <span>

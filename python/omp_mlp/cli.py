@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core, config, errors
-from omp_mlp.distributed.data import share_of_rows
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.frames import Frame
 from omp_mlp.loading import load
@@ -282,6 +281,7 @@ def _train_on_ranks(
 ) -> None:
     """Train with the other ranks; the first one writes the network and prints."""
     from omp_mlp import mpi
+    from omp_mlp.distributed.data import share_of_rows
 
     job = mpi.job(of_ranks.get("timeout"))
     threads = options.get("threads")
