@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{machine.machine_line(results.content['machine'])}; {images.line(data.describe())}")
     probe = timing.Probe(2, arguments.patience)
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         trains = measure.ways(client, data, {"epochs": arguments.epochs})
