@@ -230,6 +230,20 @@ def test_packages_that_are_optional_are_imported_where_they_are_used():
         assert module in MADE_OF or not own_modules(at_import(path)) & set(MADE_OF), module
 
 
+# A product of NumPy wakes the threads of BLAS. They spin for a while after it, on the cores that a
+# training needs, and its bits depend on their number. Merge methods in Python need such products.
+def test_trainings_leave_the_threads_of_blas_asleep():
+    calls = {"dot", "inner", "matmul", "tensordot", "vdot"}
+    for module, path in MODULES.items():
+        if path.parent.name == "merging":
+            continue
+        for node in ast.walk(parsed(path)):
+            is_product = isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult)
+            assert not is_product, (module, ast.unparse(node))
+            called = isinstance(node, ast.Attribute) and node.attr in {*calls, "linalg"}
+            assert not called, (module, ast.unparse(node))
+
+
 def test_works_with_numpy_and_safetensors_alone(tmp_path):
     program = f"""
 import sys

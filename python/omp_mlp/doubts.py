@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from omp_mlp.activations import activate
 from omp_mlp.errors import SettingsWarning, warn
-from omp_mlp.inputs import Inputs, Rows
+from omp_mlp.inputs import Inputs, Rows, inputs_of
 from omp_mlp.losses import LossKind
 from omp_mlp.model import Model
 from omp_mlp.packed import layer_ends
@@ -177,26 +177,32 @@ def warn_of_first_round(
 
 
 def _pre_activations(model: Model, inputs: Inputs) -> Iterator[Doubles]:
-    """Yield z of each layer."""
-    z = _first_layer(model, inputs)
+    """Yield z of each layer, from products of the core.
+
+    A product of NumPy's would wake threads of its own. They spin for a while after it, on the cores
+    that the training needs.
+    """
+    z = _product(model, 0, inputs)
     yield z
-    for W, b in zip(model.weights[1:], model.biases[1:], strict=True):
+    for layer, b in enumerate(model.biases[1:], start=1):
         a = activate(model.activation, z)
-        # In the precision of the weights, of which there may be many. What is multiplied by them is
-        # at most 1, so that products do not overflow where z is absurd.
+        # The core multiplies in single precision. What it multiplies by the weights is at most 1,
+        # so that products do not overflow where z is absurd.
         unit = np.maximum(np.abs(a).max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        z = (a / unit).astype(np.float32) @ W * unit + b
+        z = _product(model, layer, inputs_of((a / unit).astype(np.float32))) * unit + b
         yield z
 
 
-def _first_layer(model: Model, inputs: Inputs) -> Doubles:
-    """Return z of the first layer: of CSR by the core, which does not spread it out."""
-    if not isinstance(inputs.rows, Csr):
-        z = inputs.rows.astype(np.float32, copy=False) @ model.weights[0] + model.biases[0]
-        return z.astype(np.float64)
-    sizes = model.layer_sizes[:2]
-    first = Model._of(sizes, model._packed[: layer_ends(sizes)[0]], "identity", "identity", None)
-    return first._run(inputs, raw=True).astype(np.float64)
+def _product(model: Model, layer: int, inputs: Inputs) -> Doubles:
+    """Return the inputs of one layer times its weights; of the first layer, with its biases."""
+    sizes = model.layer_sizes
+    begin, end = [0, *layer_ends(sizes)][layer : layer + 2]
+    parameters = model._packed[begin:end]
+    if layer:
+        parameters = parameters.copy()
+        parameters[-sizes[layer + 1] :] = 0.0
+    alone = Model._of(sizes[layer : layer + 2], parameters, "identity", "identity", None)
+    return alone._run(inputs, raw=True).astype(np.float64)
 
 
 def _of_a_constant(model: Model, z: Doubles, targets: Targets, loss: LossKind) -> float:

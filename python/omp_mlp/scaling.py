@@ -309,7 +309,8 @@ def change_inputs(layers: Layers, old: Scaling | None, new: Scaling | None) -> N
     m, s = (0.0, 1.0) if old is None else (old.offset, old.scale)
     m_new, s_new = (0.0, 1.0) if new is None else (new.offset, new.scale)
     shift, factor = np.broadcast_to([(m_new - m) / s, s_new / s], (2, len(W)))
-    layers[0] = (W * factor[:, None], b + shift @ W)
+    # einsum adds in one order; a product of BLAS, in one that depends on its threads.
+    layers[0] = (W * factor[:, None], b + np.einsum("i,ij->j", shift, W))
 
 
 def change_outputs(layers: Layers, old: Scaling | None, new: Scaling | None) -> None:
