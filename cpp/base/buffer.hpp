@@ -18,7 +18,9 @@ constexpr Index padded(Index width) {
 }
 
 // Asks the system for pages of 2 MB where there is room for whole ones. Wide layers lie on thousands of small pages, and
-// a product that goes down their columns would wait for addresses to be looked up.
+// a product that goes down their columns would wait for addresses to be looked up. What fills several small pages starts
+// on one, so that as few rows as can be lie on two, and the speed does not depend on where memory happens to be.
+inline constexpr std::size_t small_page_bytes = std::size_t{1} << 12;
 inline constexpr std::size_t huge_page_bytes = std::size_t{1} << 21;
 void ask_for_huge_pages(void* memory, std::size_t bytes);
 
@@ -38,8 +40,10 @@ struct CacheLineAllocator {
     void deallocate(T* memory, std::size_t count) { ::operator delete(memory, alignment(count)); }
 
     static constexpr std::align_val_t alignment(std::size_t count) {
-        return std::align_val_t{count * sizeof(T) < huge_page_bytes ? cache_line_bytes
-                                                                    : huge_page_bytes};
+        const std::size_t bytes = count * sizeof(T);
+        return std::align_val_t{bytes < 8 * small_page_bytes ? cache_line_bytes
+                                : bytes < huge_page_bytes    ? small_page_bytes
+                                                             : huge_page_bytes};
     }
     friend bool operator==(const CacheLineAllocator& /*a*/, const CacheLineAllocator& /*b*/) {
         return true;

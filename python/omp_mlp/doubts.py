@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp import _core
 from omp_mlp.activations import activate
 from omp_mlp.errors import SettingsWarning, warn
 from omp_mlp.inputs import Inputs, Rows, inputs_of
@@ -28,7 +29,7 @@ _SHOWN = 3
 
 _FEWEST = 16  # rows, or entries of a column, that tell anything
 _MOST_ROWS = 512  # of the first round's network; fewer of a large network
-_MULTIPLY_ADDS = 5_000_000
+_MULTIPLY_ADDS = 2_000_000  # so that a training of a tenth of a second does not notice it
 
 # The outputs of a sound start are about as far from y as y is from its mean. Ten times as far is
 # absurd; in a squared error, that is the square of ten.
@@ -201,8 +202,13 @@ def _product(model: Model, layer: int, inputs: Inputs) -> Doubles:
     if layer:
         parameters = parameters.copy()
         parameters[-sizes[layer + 1] :] = 0.0
-    alone = Model._of(sizes[layer : layer + 2], parameters, "identity", "identity", None)
-    return alone._run(inputs, raw=True).astype(np.float64)
+    alone = _core.Network(
+        layer_sizes=list(sizes[layer : layer + 2]),
+        activation="identity",
+        output="identity",
+        parameters=parameters,
+    )
+    return alone.predict(samples=inputs.core, raw=True, workers=1, out=None).astype(np.float64)
 
 
 def _of_a_constant(model: Model, z: Doubles, targets: Targets, loss: LossKind) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,7 @@ def pack(layers: Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> npt.NDA
 
 def layer_ends(layer_sizes: tuple[int, ...]) -> list[int]:
     """Return where each layer ends in the packed form: its weights row by row, then its biases."""
-    sizes = [(fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layer_sizes)]
-    return [int(end) for end in np.cumsum(sizes)]
+    return list(accumulate((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layer_sizes)))
 
 
 def views(

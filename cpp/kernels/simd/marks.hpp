@@ -330,34 +330,50 @@ template <Index N, typename Rows>
 [[gnu::noinline]] void update_columns(Index first, Index last, Index columns,
                                       const std::uint32_t* present, Rows rows, const float* step,
                                       float* W, Index stride) {
-    std::uint32_t before =
-        is_double && first > 0 && is_second_of_pair(present, first) ? present[first - 1] : 0;
-    for (Index k = first; k < last;) {
+    // A row whose partner, which has the steps of `other`, is not here.
+    const auto update_one = [&](Index k, std::uint32_t other, float* w) {
+        const auto values = [rows, k](Index s) { return rows.row(s)(k); };
+        V sum[N];
+        load_tile<N>(w, sum);
+        add_rows<N>(present[k] & other, values, step, stride, sum);
+        add_rows<N>(present[k] & ~other, values, step, stride, sum);
+        store_tile<N>(w, sum);
+    };
+    Index k = first;
+    if (is_double && 0 < first && first < last && is_second_of_pair(present, first)) {
+        update_one(k, present[k - 1], W);
+        W += stride;
+        k += 1;
+    }
+    while (k + 1 < last) {
+        if (present[k] == 0) {
+            W += stride;
+            k += 1;
+            continue;
+        }
         const auto values_0 = [rows, k](Index s) { return rows.row(s)(k); };
-        float* w = W + (k - first) * stride;
         V sum_0[N];
-        const std::uint32_t next = is_double && before == 0 && k + 1 < columns ? present[k + 1] : 0;
-        if (k + 1 < last && present[k] != 0 && next != 0) {
+        if (is_double && present[k + 1] != 0) {
             const auto values_1 = [rows, k](Index s) { return rows.row(s)(k + 1); };
             V sum_1[N];
-            load_tile<N>(w, sum_0);
-            load_tile<N>(w + stride, sum_1);
+            load_tile<N>(W, sum_0);
+            load_tile<N>(W + stride, sum_1);
             add_rows_to_two<N>(present[k], present[k + 1], values_0, values_1, step, stride, sum_0,
                                sum_1);
-            store_tile<N>(w, sum_0);
-            store_tile<N>(w + stride, sum_1);
+            store_tile<N>(W, sum_0);
+            store_tile<N>(W + stride, sum_1);
+            W += 2 * stride;
             k += 2;
             continue;
         }
-        if (present[k] != 0) {
-            const std::uint32_t shared = present[k] & (before | next);
-            load_tile<N>(w, sum_0);
-            add_rows<N>(shared, values_0, step, stride, sum_0);
-            add_rows<N>(present[k] ^ shared, values_0, step, stride, sum_0);
-            store_tile<N>(w, sum_0);
-        }
-        before = 0;
+        load_tile<N>(W, sum_0);
+        add_rows<N>(present[k], values_0, step, stride, sum_0);
+        store_tile<N>(W, sum_0);
+        W += stride;
         k += 1;
+    }
+    if (k < last && present[k] != 0) {
+        update_one(k, is_double && k + 1 < columns ? present[k + 1] : 0, W);
     }
 }
 
