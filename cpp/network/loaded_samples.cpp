@@ -66,6 +66,7 @@ LoadedSamples::LoadedSamples(const Samples& X, Index samples, Reading reading,
             words_ = MarkedRows::words_for(X.columns);
             marks_.resize(count * static_cast<std::size_t>(words_));
             marked_.resize(count);
+            upcoming_.resize(takes_next() ? count : 0);
             byte_rows_.resize(X.kind == Samples::Kind::dense_uint8 ? count : 0);
             float_rows_.resize(X.kind != Samples::Kind::dense_uint8 ? count : 0);
             values_.resize(is_csr ? entries : 0);
@@ -85,10 +86,7 @@ void LoadedSamples::load(const Kernels& kernels, Index begin, std::span<const In
     // Where nobody knows what comes next, a sample is asked for while those before it are loaded. Rows with marks
     // are: the forward pass before this has brought them as near as the second cache; from there to the first.
     constexpr std::size_t ahead = 3;
-    const bool visits_upcoming = reading_ == Reading::marks && X_.kind != Samples::Kind::csr;
-    if (visits_upcoming && !next.empty()) {
-        upcoming_.resize(marked_.size());
-    }
+    const bool visits_upcoming = takes_next();
     for (std::size_t s = 0; s < ids.size(); ++s) {
         if (visits_upcoming || next.empty()) {
             if (s + ahead < ids.size()) {
@@ -109,7 +107,7 @@ void LoadedSamples::load(const Kernels& kernels, Index begin, std::span<const In
                 load_row(kernels, place, ids[s]);
                 break;
         }
-        if (!upcoming_.empty()) {
+        if (visits_upcoming) {
             upcoming_[static_cast<std::size_t>(place)] =
                 s < next.size() ? dense_row(X_, next[s]) : nullptr;
         }

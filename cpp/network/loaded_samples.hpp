@@ -24,6 +24,9 @@ public:
     void load(const Kernels& kernels, Index begin, std::span<const Index> ids,
               std::span<const Index> next = {});
 
+    // Whether the forward pass of these samples has the memory start on those of `next`.
+    bool takes_next() const { return reading_ == Reading::marks && X_.kind != Samples::Kind::csr; }
+
     // Overwrites the sample in one place with that in another.
     void move(Index from, Index to);
 
@@ -75,7 +78,7 @@ private:
     std::vector<Index> marked_;  // how many marks each sample has
     std::vector<const float*> float_rows_;
     std::vector<const std::uint8_t*> byte_rows_;
-    std::vector<const void*> upcoming_;  // as MarkedRows has it; empty before the first `next`
+    std::vector<const void*> upcoming_;  // as MarkedRows has it
     std::vector<float> projections_;
 };
 

@@ -255,16 +255,19 @@ private:
     Stretch& slot(Index t) { return stretches_[static_cast<std::size_t>(t) % slots]; }
     Index samples_in(Index t) const { return std::min(stretch_, task().X.rows - t * stretch_); }
 
-    // Section i reads its share of a stretch.
+    // Section i reads its share of a stretch. All sections will ask the memory for the samples of the next one.
     void read(const Shard::Epoch& order, Index t, Index i) {
         Stretch& stretch = slot(t);
         const Block own = block(samples_in(t), task().threads(), i);
-        for (Index s = own.begin; s < own.begin + own.size; ++s) {
-            stretch.ids[static_cast<std::size_t>(s)] = order[t * stretch_ + s];
+        const auto ids = std::span{stretch.ids}.subspan(static_cast<std::size_t>(own.begin),
+                                                        static_cast<std::size_t>(own.size));
+        Upcoming& upcoming = sections_[static_cast<std::size_t>(i)]->upcoming;
+        upcoming.take(order, t * stretch_ + own.begin, ids);
+        if (stretch.samples.takes_next()) {
+            const Index left = std::max<Index>(0, samples_in(t + 1) - own.begin);
+            upcoming.list(order, (t + 1) * stretch_ + own.begin, std::min(own.size, left));
         }
-        stretch.samples.load(task().kernels, own.begin,
-                             std::span{stretch.ids}.subspan(static_cast<std::size_t>(own.begin),
-                                                            static_cast<std::size_t>(own.size)));
+        stretch.samples.load(task().kernels, own.begin, ids, upcoming.ids());
     }
 
     // The share of section i in the products of a stretch that has been read.

@@ -10,6 +10,7 @@
 #include "network/first_layer.hpp"
 #include "training/one_network.hpp"
 #include "training/output_stage.hpp"
+#include "training/upcoming.hpp"
 
 namespace omp_mlp {
 
@@ -83,6 +84,7 @@ struct Section {
     std::vector<Buffer> below;
     Buffer shift;       // s of centering.hpp, of the own units
     Buffer raw_biases;  // as FirstWeights has them
+    Upcoming upcoming;  // samples of the own share of the next stretch
     FirstScratch scratch;
     OutputStage outputs;
     ProductMemory product_memory;

@@ -10,6 +10,7 @@
 #include "threads/lockstep.hpp"
 #include "training/one_network.hpp"
 #include "training/output_stage.hpp"
+#include "training/upcoming.hpp"
 
 namespace omp_mlp {
 namespace {
@@ -84,6 +85,7 @@ struct Part {
 
     float* raw_first_biases() { return raw_biases.empty() ? nullptr : raw_biases.data(); }
 
+    Upcoming upcoming;  // samples of the own share of the next batch
     FirstScratch scratch;
     OutputStage outputs;
     ProductMemory product_memory;
@@ -182,8 +184,8 @@ private:
             const float scale = scale_of_deltas(task().options.optimizer, rate, samples);
             self.run([&] {
                 for (Index i = member; i < task().threads(); i += members) {
-                    pass(epoch, order, begin, block(samples, task().threads(), i), scale,
-                         *parts_[static_cast<std::size_t>(i)]);
+                    pass(epoch, order, shard.epoch_size(), begin, block(samples, task().threads(), i),
+                         scale, *parts_[static_cast<std::size_t>(i)]);
                 }
             });
             if (!self.meet()) {
@@ -220,20 +222,23 @@ private:
     }
 
     // Samples `own` of the batch, forward and back: leaves their activations and deltas for all to read.
-    void pass(Index epoch, const Shard::Epoch& order, Index begin, const Block& own, float scale,
-              Part& part) {
+    void pass(Index epoch, const Shard::Epoch& order, Index epoch_size, Index begin, const Block& own,
+              float scale, Part& part) {
         part.loss = 0.0;
         if (own.size == 0) {
             return;
         }
         const Kernels& kernels = task().kernels;
         const auto& layers = task().network.shape.layers();
-        for (Index s = own.begin; s < own.begin + own.size; ++s) {
-            ids_[static_cast<std::size_t>(s)] = order[begin + s];
-        }
         const auto ids = std::span{ids_}.subspan(static_cast<std::size_t>(own.begin),
                                                  static_cast<std::size_t>(own.size));
-        batch_.load(kernels, own.begin, ids);
+        part.upcoming.take(order, begin + own.begin, ids);
+        if (batch_.takes_next()) {
+            const Index next = begin + task().batch_size + own.begin;
+            const Index left = std::max<Index>(0, epoch_size - next);
+            part.upcoming.list(order, next, std::min(own.size, left));
+        }
+        batch_.load(kernels, own.begin, ids, part.upcoming.ids());
         const auto activations = [&](std::size_t l) {
             return l + 1 == layers.size() ? part.outputs.z() : units_[l].row(own.begin);
         };
