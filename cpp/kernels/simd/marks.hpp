@@ -198,7 +198,8 @@ template <Index N, typename Values, typename Weight>
 
 // Prefetches the entries of a row that belong to `words` words of marks from `first` on.
 template <typename Entry>
-void prefetch_block(const void* row, Index first, Index words, Index columns) {
+[[gnu::always_inline]] inline void prefetch_block(const void* row, Index first, Index words,
+                                                  Index columns) {
     if (row == nullptr) {
         return;
     }

@@ -115,7 +115,7 @@ struct Ahead {
     Index stride;
 
     // Before the first of the steps that begin at d: into the second cache, from the beginning of the rows on.
-    void ask(Index d) const {
+    [[gnu::always_inline]] void ask(Index d) const {
         const Index first = d / steps * lines * cache_line_floats;
         const float* from = rows + first / row_floats * stride + first % row_floats;
 #pragma GCC unroll 16
