@@ -31,6 +31,12 @@ Merger::Merger(const MergeMethod& method, std::vector<OptionValue> options,
 void Merger::merge(const MergeInput& input, double momentum_factor, const ForEach& for_each,
                    float* master) {
     assert(input.base != nullptr || (!method_->needs_base && outer_.takes_merged_as_it_is()));
+    // What compares updates with each other makes of a single network that network.
+    if (input.replicas.size() == 1 && method_->measure != nullptr && outer_.takes_merged_as_it_is()) {
+        for_each(static_cast<Index>(slices_.size()),
+                 [&](Index i) { copy_slice(input, slices_[static_cast<std::size_t>(i)], master); });
+        return;
+    }
     if (method_->measure != nullptr) {
         measure(input, for_each);
     }
@@ -40,6 +46,16 @@ void Merger::merge(const MergeInput& input, double momentum_factor, const ForEac
     for_each(static_cast<Index>(slices_.size()), [&](Index i) {
         merge_slice(input, slices_[static_cast<std::size_t>(i)], momentum_factor, master);
     });
+}
+
+// A replica may have put off some of its work, so that a copy of its memory would not do.
+void Merger::copy_slice(const MergeInput& input, const Slice& slice, float* master) {
+    const Index size = slice.end - slice.begin;
+    alignas(cache_line_bytes) std::array<double, slice_floats> merged;
+    std::fill_n(merged.begin(), size, 0.0);
+    constexpr double once = 1.0;
+    merge_loops().add_weighted(rows_of(input, slice), &once, merged.data());
+    merge_loops().round_to_float(merged.data(), size, master + slice.begin);
 }
 
 void Merger::measure(const MergeInput& input, const ForEach& for_each) {

@@ -28,6 +28,7 @@ public:
     std::span<float> velocity() { return velocity_; }
 
 private:
+    static void copy_slice(const MergeInput& input, const Slice& slice, float* master);
     void measure(const MergeInput& input, const ForEach& for_each);
     void weigh(const MergeInput& input);
     void merge_slice(const MergeInput& input, const Slice& slice, double momentum_factor, float* master);
