@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "base/caches.hpp"
+
 namespace omp_mlp {
 namespace {
 
@@ -39,6 +41,19 @@ void spread(const Samples& X, Index id, float* row) {
     }
 }
 
+Index bytes_a_sample(const Samples& X) {
+    switch (X.kind) {
+        case Samples::Kind::csr:
+            return (X.starts[X.rows] - X.starts[0]) / std::max<Index>(1, X.rows) *
+                   static_cast<Index>(sizeof(*X.values) + sizeof(*X.indices));
+        case Samples::Kind::dense_uint8:
+            return X.columns;
+        case Samples::Kind::dense_float32:
+            break;
+    }
+    return X.columns * static_cast<Index>(sizeof(*X.values));
+}
+
 const void* dense_row(const Samples& X, Index id) {
     const Index offset = id * X.columns;
     return X.kind == Samples::Kind::dense_float32 ? static_cast<const void*>(X.values + offset)
@@ -53,6 +68,7 @@ LoadedSamples::LoadedSamples(const Samples& X, Index samples, Reading reading,
     : X_{X},
       reading_{reading},
       centering_{centering},
+      looks_ahead_{samples * bytes_a_sample(X) <= second_cache_bytes() / 2},
       row_stride_{padded(X.columns) + (reading == Reading::lists ? cache_line_floats : 0)} {
     const auto count = static_cast<std::size_t>(samples);
     const auto entries = static_cast<std::size_t>(samples * row_stride_);
@@ -84,6 +100,9 @@ LoadedSamples::LoadedSamples(const Samples& X, Index samples, Reading reading,
 
 void LoadedSamples::load(const Kernels& kernels, Index begin, std::span<const Index> ids,
                          std::span<const Index> next) {
+    if (!looks_ahead_) {
+        next = {};
+    }
     // Where nobody knows what comes next, a sample is asked for while those before it are loaded. Rows with marks
     // are: the forward pass before this has brought them as near as the second cache; from there to the first.
     constexpr std::size_t ahead = 3;

@@ -20,12 +20,14 @@ public:
     LoadedSamples(const Samples& X, Index samples, Reading reading, const Centering* centering);
 
     // Loads the samples `ids` of X to the places from `begin` on, and has the memory start on `next`, which will be
-    // loaded there after them. Several threads may load to different places at the same time, without `next`.
+    // loaded there after them. Several threads may load to different places at the same time.
     void load(const Kernels& kernels, Index begin, std::span<const Index> ids,
               std::span<const Index> next = {});
 
     // Whether the forward pass of these samples has the memory start on those of `next`.
-    bool takes_next() const { return reading_ == Reading::marks && X_.kind != Samples::Kind::csr; }
+    bool takes_next() const {
+        return looks_ahead_ && reading_ == Reading::marks && X_.kind != Samples::Kind::csr;
+    }
 
     // Overwrites the sample in one place with that in another.
     void move(Index from, Index to);
@@ -69,6 +71,7 @@ private:
     Samples X_;
     Reading reading_;
     const Centering* centering_;
+    bool looks_ahead_;  // whether a batch is small enough to wait in the second cache
     Index row_stride_;
     std::vector<ListedRow> lists_;
     std::vector<std::int32_t> indices_;  // of the lists
