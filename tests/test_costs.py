@@ -295,7 +295,7 @@ def test_extrapolation_prints_its_assumptions() -> None:
         ({"network": (3, 0)}, r"network\[1\] must be at least 1"),
         ({"n_samples": 0}, "n_samples must be at least 1"),
         ({"threads": 0}, "threads must be at least 1"),
-        ({"merge_every": "never"}, "merge_every must be one of 'auto'"),
+        ({"merge_every": "never"}, "merge_every must be 'auto' or an integer"),
         ({"density": -1.0}, "density must be at least 0"),
         ({"strategy": "hogwild", "cluster": Cluster(1, 1)}, "needs one memory"),
     ],

@@ -834,7 +834,7 @@ def test_gains_give_the_same_bits_for_any_number_of_workers() -> None:
         ),
         ({"input_gain_rate": -1}, "input_gain_rate must be at least 0 and finite; got -1"),
         ({"max_norm": 0.0}, "max_norm must be greater than 0 and finite; got 0.0"),
-        ({"weight_decay": "none"}, "weight_decay must be one of 'auto'; got 'none'"),
+        ({"weight_decay": "none"}, "weight_decay must be 'auto' or a number; got 'none'"),
         ({"l2": -1.0}, "l2 must be at least 0 and finite; got -1.0"),
         (
             {"optimizer": "momentum", "forward_precision": "bfloat16"},

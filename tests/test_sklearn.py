@@ -185,7 +185,7 @@ def test_parameters_become_options(parameters, options):
         ({"solver": "newton"}, ValueError, "solver must be one of 'auto', "),
         ({"alpha": -1}, ValueError, "alpha must be at least 0"),
         ({"max_iter": 0}, ValueError, "max_iter must be at least 1; got 0"),
-        ({"max_iter": "many"}, ValueError, "max_iter must be one of 'auto'; got 'many'"),
+        ({"max_iter": "many"}, ValueError, "max_iter must be 'auto' or an integer; got 'many'"),
         ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change must be at least 1; got 0"),
         ({"tol": None}, TypeError, "tol must be a number; got None"),
         ({"random_state": -1}, ValueError, "random_state must be at least 0; got -1"),

@@ -116,15 +116,22 @@ def sequence(name: str, value: object, of: str) -> list[Any]:
         raise TypeError(f"{name} must be a sequence of {of}; got {shown(value)}") from error
 
 
-def choice(name: str, value: object, options: Iterable[Option]) -> Option:
-    """Check that a value is one of the options, and return that option."""
+def choice(name: str, value: object, options: Iterable[Option], other: str = "") -> Option:
+    """Check that a value is one of the options, and return that option.
+
+    ``other``: what else the caller accepts, for the message.
+    """
     options = list(options)
     for option in options:
         # The type is asked for too: 0 is not False, and arrays do not compare to a single bool.
         if isinstance(value, type(option)) and value == option:
             return option
     listed = ", ".join(repr(option) for option in options)
-    raise ValueError(f"{name} must be one of {listed}; got {shown(value)}")
+    if len(options) > 1 or not other:
+        listed = f"one of {listed}"
+    if other:
+        listed += f" or {other}"
+    raise ValueError(f"{name} must be {listed}; got {shown(value)}")
 
 
 def plain_array(values: object, name: str) -> npt.NDArray[Any]:

@@ -119,11 +119,11 @@ def _scaling_or(*choices: object) -> Check:
     )
 
 
-def _words_or(words: Iterable[str], check: Check) -> Check:
-    """Accept one of some words, or what another check accepts."""
+def _words_or(words: Iterable[str], check: Check, other: str = "a number") -> Check:
+    """Accept one of some words, or what another check accepts; ``other`` names that in messages."""
     words = tuple(words)
     return lambda name, value: (
-        checks.choice(name, value, words) if isinstance(value, str) else check(name, value)
+        checks.choice(name, value, words, other) if isinstance(value, str) else check(name, value)
     )
 
 
@@ -283,8 +283,10 @@ class Options:
     huber_delta: float = _row(1.0, _positive)
     quantile: float = _row(0.5, _fraction)
     label_smoothing: float = _row(0.0, _real(below=1.0))
-    epochs: int = _row("auto", _words_or(_AUTO, _integer(0)), field="epochs")
-    batch_size: int = _row("auto", _words_or(_AUTO, _integer(1)), optimizers=_STEPWISE)
+    epochs: int = _row("auto", _words_or(_AUTO, _integer(0), "an integer"), field="epochs")
+    batch_size: int = _row(
+        "auto", _words_or(_AUTO, _integer(1), "an integer"), optimizers=_STEPWISE
+    )
     learning_rate: float = _row(
         "auto",
         _words_or(_AUTO, _real()),
@@ -335,7 +337,7 @@ class Options:
         field="merge.state",
     )
     merge_every: int | tuple[int, int] | str | None = _row(
-        "auto", _none_or(_words_or(_AUTO, _periods)), _MERGES
+        "auto", _none_or(_words_or(_AUTO, _periods, "an integer, or a pair of integers")), _MERGES
     )
     merge_options: Mapping[str, Any] | None = _row(None, _as_it_is, _REPLICAS)
     outer_optimizer: str = _row("auto", _one_of(*cadence.OUTER_OPTIMIZERS), _MERGES)
@@ -391,10 +393,10 @@ class Options:
     sample_weight: Any = _row(None, _as_it_is)
     class_weight: Mapping[Any, float] | str | None = _row(None, _none_or(_weights_of_classes))
     validation_data: tuple[Any, Any] | None = _row(None, _none_or(_pair))
-    validate_every: int | str = _row("auto", _words_or(_AUTO, _integer(1)))
+    validate_every: int | str = _row("auto", _words_or(_AUTO, _integer(1), "an integer"))
     early_stopping: bool = _row(False, _flag)
     validation_fraction: float = _row(0.1, _fraction)
-    patience: int | str = _row("auto", _words_or(_AUTO, _integer(1)))
+    patience: int | str = _row("auto", _words_or(_AUTO, _integer(1), "an integer"))
     min_delta: float = _row(0.0, _real())
     dropout: float | tuple[float, ...] = _row(0.0, _rates, optimizers=_STEPWISE)
     first_layer: str = _row("auto", _one_of("auto", "sparse", "dense"))
@@ -421,7 +423,7 @@ class Options:
     progress: bool = _row(False, _flag)
     keep_replicas: bool = _row(False, _flag, _REPLICAS)
     checkpoint: Checkpoint | None = _row(None, _none_or(_place_or_callable))
-    checkpoint_every: int | str = _row("auto", _words_or(_AUTO, _integer(1)))
+    checkpoint_every: int | str = _row("auto", _words_or(_AUTO, _integer(1), "an integer"))
     resume: TrainingState | None = _row(None, _none_or(_state))
 
     @functools.cached_property

@@ -308,7 +308,8 @@ class _Estimator(BaseEstimator):
 
     def _auto(self, name: str) -> bool:
         value = getattr(self, name)
-        return isinstance(value, str) and checks.choice(name, value, ("auto",)) == "auto"
+        other = "a number" if name == "tol" else "an integer"
+        return isinstance(value, str) and checks.choice(name, value, ("auto",), other) == "auto"
 
     def _seed(self, state: TrainingState | None = None) -> int:
         if state is not None and self.random_state is None:

@@ -582,7 +582,7 @@ def merges(
     if merge_every is None:
         return min(stream, 1)
     if isinstance(merge_every, str):
-        checks.choice("merge_every", merge_every, ("auto",))
+        checks.choice("merge_every", merge_every, ("auto",), "an integer")
         if threads == 1:
             return epochs
         sizes = tuple(network.layer_sizes if isinstance(network, Model) else network)
