@@ -29,7 +29,7 @@ public:
 
 private:
     template <typename Values>
-    const Values::value_type* at(const Values& all, Index r) const {
+    const typename Values::value_type* at(const Values& all, Index r) const {
         return all.data() + std::ssize(all) / ranks_->replicas() * r;
     }
     template <typename Values>
