@@ -1,11 +1,10 @@
 // Trains small networks without Python, in every way that the core knows: for sanitizers, which then see the core
 // alone. Each training runs with one worker and with three, which must give the same bits where that is promised.
-// Prints what differs, and exits with the number of differences. Arguments are the strategies to train with; none means
-// all.
+// Prints what differs, and exits with the number of differences. Arguments are the strategies to train with, where none
+// means all; and "best", for the table of kernels that this machine takes by itself, in the place of all that it can run.
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <iterator>
 #include <limits>
 #include <span>
 #include <string>
@@ -228,26 +227,32 @@ void check_merges(Checks& checks, Samples::Kind kind) {
 
 int main(int argc, char** argv) {
     std::vector<Named> wanted;
+    const std::span<const Kernels* const> all = available_kernels();
+    std::vector<const Kernels*> tables{all.begin(), all.end()};
     for (const std::string_view name : std::span{argv, static_cast<std::size_t>(argc)}.subspan(1)) {
-        std::ranges::copy_if(strategies, std::back_inserter(wanted),
-                             [name](const Named& named) { return named.name == name; });
-    }
-    if (argc == 1) {
-        wanted.assign(strategies.begin(), strategies.end());
+        const auto* const named = std::ranges::find(strategies, name, &Named::name);
+        if (named != strategies.end()) {
+            wanted.push_back(*named);
+        } else if (name == "best") {
+            tables = {&kernels()};
+        } else {
+            std::printf(
+                "arguments must be strategies (replica, section, synchronous, hogwild) or best\n");
+            return 1;
+        }
     }
     if (wanted.empty()) {
-        std::printf("arguments must be strategies: replica, section, synchronous, hogwild\n");
-        return 1;
+        wanted.assign(strategies.begin(), strategies.end());
     }
     Checks checks;
-    for (const Kernels* kernels : available_kernels()) {
-        select_kernels(kernels->name);
+    for (const Kernels* table : tables) {
+        select_kernels(table->name);
         for (const auto kind :
              {Samples::Kind::dense_float32, Samples::Kind::dense_uint8, Samples::Kind::csr}) {
             check_strategies(checks, kind, wanted);
             check_merges(checks, kind);
         }
-        std::printf("%s checked\n", kernels->name);
+        std::printf("%s checked\n", table->name);
     }
     checks.print();
     return std::min(checks.failed(), 100);
