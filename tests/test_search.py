@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import omp_mlp
-from omp_mlp import search
+from omp_mlp import automatic, search
 from omp_mlp.data import read_data
 from omp_mlp.options import DEFAULTS, check_options
 
@@ -121,3 +121,18 @@ def test_noise_gets_few_epochs_and_a_clean_rule_many():
         options, data = options_and_data(y, threads=1)
         found, _ = search.search(options, data, [5, 80], 1.0, changes_rate=False)
         assert found == epochs
+
+
+# The trainings on 400 samples are little work for one network; the merges of large ones are more.
+@pytest.mark.parametrize(
+    ("threads", "hidden", "trainings"),
+    [(1, 5_000, 15), (8, 400, 15), (8, 20_000, 3), (32, 40_000, 0)],
+)
+def test_merges_are_work_of_a_search(monkeypatch, threads, hidden, trainings):
+    seen = []
+    monkeypatch.setattr(search, "_error", lambda o, *_: seen.append(o.epochs) or 1.0)
+    options, data = options_and_data(
+        threads=threads, epochs="auto", hidden_layer_sizes=(hidden,), loss="cross_entropy"
+    )
+    automatic._with_epochs(options, data, math.inf, changes_rate=False, may_search=True)
+    assert len(seen) == trainings

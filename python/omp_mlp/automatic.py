@@ -50,6 +50,9 @@ _MOST_ITERATIONS = 200  # of L-BFGS, as in scikit-learn
 
 _MOST_RETREATS = 10
 
+# Multiply-adds that take as long as to merge one parameter of a replica, which comes from memory.
+_WORK_OF_A_MERGE = 4.0
+
 
 def retreats(options: Options) -> int:
     """Return how often a training may go on with half its rate: only if nobody gave the rate."""
@@ -156,8 +159,9 @@ def _curvature(options: Options, inputs: Inputs) -> float:
 
 
 def _work_of_merges(threads: int, layer_sizes: Sequence[int]) -> float:
-    """Return the multiply-adds of the merges of one training, which are about 512."""
-    return ENOUGH_MERGES * threads * count_parameters(layer_sizes) if threads > 1 else 0.0
+    """Return the multiply-adds that take as long as the merges of one training, about 512."""
+    merged = threads * count_parameters(layer_sizes) if threads > 1 else 0
+    return ENOUGH_MERGES * _WORK_OF_A_MERGE * merged
 
 
 def _with_epochs(
