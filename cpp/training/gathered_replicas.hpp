@@ -28,8 +28,8 @@ public:
     const float* shift(Index r) const { return at(shifts_, r); }  // zeros if it left none
 
 private:
-    template <typename Values>
-    const typename Values::value_type* at(const Values& all, Index r) const {
+    template <typename T, typename Allocator>
+    const T* at(const std::vector<T, Allocator>& all, Index r) const {
         return all.data() + std::ssize(all) / ranks_->replicas() * r;
     }
     template <typename Values>
