@@ -745,6 +745,8 @@ def test_load_digits_depends_on_the_seed_alone():
         ({"test_fraction": 1}, ValueError, "test_fraction: got 1, expected a number between 0 and"),
         ({"test_fraction": 1e-4}, ValueError, "at least one of the 1797 images"),
         ({"test_fraction": 0.9999}, ValueError, "at least one of the 1797 images"),
+        ({"test_fraction": 10**5000}, ValueError, "test_fraction: got int with too many digits"),
+        ({"dtype": 10**5000}, ValueError, "dtype: got int with too many digits"),
         ({"test_fraction": math.nan}, ValueError, "test_fraction: got nan"),
         ({"test_fraction": math.inf}, ValueError, "test_fraction: got inf"),
         ({"test_fraction": "0.2"}, TypeError, "test_fraction: got '0.2', expected a number"),
@@ -995,6 +997,7 @@ def test_importing_the_module_needs_numpy_alone():
             assert node.level == 0
             if node.module == "omp_mlp":
                 assert [alias.name for alias in node.names] == [
+                    "checks",
                     "disk",
                     "extras",
                 ]  # nothing else of it

@@ -284,6 +284,7 @@ def test_what_was_settled_is_not_settled_again():
         ({"resume": 3}, TypeError, "resume must be a TrainingState or the path of one; got int"),
         ({"checkpoint": "no/such/folder/x"}, ValueError, "checkpoint must name a file that can be"),
         ({"checkpoint": "."}, ValueError, "checkpoint must name a file that can be written"),
+        ({"checkpoint": "x" * 5000}, ValueError, "xxx...: File name too long"),
         ({"checkpoint": "a\0"}, ValueError, "checkpoint must not contain a zero byte"),
         ({"strategy": "hogwild", "checkpoint": "x"}, ValueError, "no two of its trainings"),
         ({"optimizer": "lbfgs", "checkpoint": "x"}, ValueError, "goes without optimizer='lbfgs'"),

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..common import arguments as options
 from ..common.files import Results, read_json
-from ..common.machine import describe_run, source_line
+from ..common.machine import describe_run
 from ..common.report import show
 from . import allocations, data, files, kills, processes
 from .trial import Trial
@@ -71,12 +71,7 @@ def table(content: Mapping[str, Any]) -> str:
         else:
             failed = len(row["failures"])
             lines.append(f"| {name} | {row['tried']:,} | {row['tried'] - failed:,} | {failed} |")
-    on = content["machine"]
-    where = f"{on['processor']}, {on['cores_available']} cores, {on['operating_system']}"
-    seed = content["options"]["seed"]
-    return "\n".join(
-        [*lines, "", f"Tried {source_line(content['source'])} on {where}; seed {seed}."]
-    )
+    return "\n".join([*lines, "", f"Seed {content['options']['seed']}."])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -65,7 +65,7 @@ def shown(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:  # Python writes no integers of more than some thousand digits
-        return f"a {type(value).__name__} of too many digits to show"
+        return f"{type(value).__name__} with too many digits to show"
     return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."
 
 

@@ -23,7 +23,6 @@ import math
 import numbers
 import operator
 import os
-import reprlib
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias, TypeVar, overl
 import numpy as np
 from numpy.typing import NDArray
 
-from omp_mlp import disk, extras
+from omp_mlp import checks, disk, extras
 
 __all__ = [
     "DatasetNotFoundError",
@@ -614,7 +613,9 @@ def _split_digits(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return all images (n, 8, 8) and labels (n,), and the indices for training and for testing."""
     if not isinstance(test_fraction, numbers.Real) or isinstance(test_fraction, bool):
-        raise TypeError(f"test_fraction: got {test_fraction!r}, expected a number between 0 and 1")
+        raise TypeError(
+            f"test_fraction: got {checks.shown(test_fraction)}, expected a number between 0 and 1"
+        )
     datasets = _optional_import("sklearn.datasets", "Loading the digits of scikit-learn")
     bunch = datasets.load_digits()
     images, y = bunch.images.astype(np.uint8), bunch.target.astype(np.int64)
@@ -622,8 +623,8 @@ def _split_digits(
     n_test = round(n * test_fraction) if 0 < test_fraction < 1 else 0
     if not 1 <= n_test <= n - 1:
         raise ValueError(
-            f"test_fraction: got {test_fraction}, expected a number between 0 and 1 that leaves "
-            f"at least one of the {n} images for training and one for testing"
+            f"test_fraction: got {checks.shown(test_fraction)}, expected a number between 0 and 1 "
+            f"that leaves at least one of the {n} images for training and one for testing"
         )
     order = rng.permutation(n)
     # Stratification: in the random order sorted by class, take every (n / n_test)-th image. A run
@@ -689,7 +690,7 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise ValueError unless the value is one of the choices."""
     if not isinstance(value, str) or value not in choices:
         listed = ", ".join(map(repr, choices))
-        raise ValueError(f"{name}: got {reprlib.repr(value)}, expected one of {listed}")
+        raise ValueError(f"{name}: got {checks.shown(value)}, expected one of {listed}")
 
 
 def _check_integer(name: str, value: object, *, minimum: int) -> None:
@@ -699,7 +700,7 @@ def _check_integer(name: str, value: object, *, minimum: int) -> None:
     except TypeError:
         number = None
     if number is None or isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: got {reprlib.repr(value)}, expected an integer >= {minimum}")
+        raise TypeError(f"{name}: got {checks.shown(value)}, expected an integer >= {minimum}")
     if number < minimum:
         raise ValueError(f"{name}: got {number}, expected an integer >= {minimum}")
 

@@ -197,7 +197,10 @@ def _place_or_callable(name: str, value: object) -> object:
     try:
         disk.check_writable(path)
     except OSError as error:
-        raise ValueError(f"{name} must name a file that can be written: {error}") from error
+        raise ValueError(
+            f"{name} must name a file that can be written; got {checks.shown(error.filename)}: "
+            f"{error.strerror}"
+        ) from error
     return value
 
 

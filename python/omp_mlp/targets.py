@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import checks
-from omp_mlp.checks import FloatArray, float32, numeric
+from omp_mlp.checks import FloatArray, float32, numeric, shown
 from omp_mlp.frames import is_frame, is_missing, matrix_of, read_columns
 from omp_mlp.gathering import Gather, alone, total
 from omp_mlp.scaling import MOST_MAGNITUDE, Scaling, target_scaling
@@ -383,7 +383,7 @@ def read_class_labels(classes: object, n_outputs: int) -> npt.NDArray[Any]:
     if labels.shape != (n_outputs,) or not np.array_equal(labels, np.unique(labels)):
         raise ValueError(
             f"classes must be {n_outputs} different labels in ascending order, one for each "
-            f"output; got {labels.tolist()}"
+            f"output; got {shown(labels.tolist())}"
         )
     return labels
 
