@@ -180,6 +180,18 @@ def test_units_that_are_dead(strategy):
     assert "'relu' has no slope there, in almost all of 300 rows" in message
 
 
+def test_dead_units_below_an_output_that_knows_how_often_each_class_is():
+    rare = np.where(np.arange(600) % 20 == 0, np.arange(600) // 20 % 2 + 1, 0)
+    shares = np.bincount(rare) / len(rare)
+    dead = omp_mlp.Model(
+        [np.ones((5, 4)), np.ones((4, 3))],
+        [np.full(4, -1e3), np.log(shares)],
+        classes=[0, 1, 2],
+    )
+    (message,) = messages(X, rare, init=dead, hidden_layer_sizes=(4,), learning_rate=0.0)
+    assert message.startswith("after the first round, all 4 units of hidden layer 0 are dead")
+
+
 @pytest.mark.parametrize("merge", ["weight_matching", "ensemble"])
 def test_the_first_round_of_a_merge_in_python(merge):
     options = {"merge": merge, "learning_rate": 0.0}

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from omp_mlp import _core
 from omp_mlp.activations import activate
-from omp_mlp.checks import FloatArray
 from omp_mlp.errors import SettingsWarning, warn
 from omp_mlp.inputs import Inputs, Rows, inputs_of
 from omp_mlp.losses import LossKind
@@ -35,9 +34,6 @@ _MULTIPLY_ADDS = 2_000_000  # so that a training of a tenth of a second does not
 # The outputs of a sound start are about as far from y as y is from its mean. Ten times as far is
 # absurd; in a squared error, that is the square of ten.
 _ABSURD = 10.0
-
-# A network whose loss is this share of a constant's has learned, and is not looked into.
-_LEARNS = 0.75
 
 # A unit with less slope than this on almost all rows learns next to nothing.
 _SLOPE = 1e-3
@@ -158,12 +154,9 @@ def warn_of_first_round(
     rows = _evenly(inputs.n_samples, most)
     some, wanted = inputs.take(rows), targets.take(rows)
     with np.errstate(all="ignore"):  # a network that is not finite ends the training by itself
-        answers = _answers(model, some)
-        constant = _of_a_constant(model, answers, wanted, loss)
-        if loss.mean(model.output_activation, answers, wanted) < _LEARNS * constant:
-            return
         *hidden, z = _pre_activations(model, some)
         found = loss.mean(model.output_activation, z, wanted)
+        constant = _of_a_constant(model, z, wanted, loss)
     factor = _ABSURD**2 if loss.name == "squared_error" else _ABSURD
     if found > factor * constant > 0:
         warn(
@@ -182,11 +175,6 @@ def warn_of_first_round(
                 SettingsWarning,
             )
             return
-
-
-def _answers(model: Model, inputs: Inputs) -> Doubles:
-    """Return z of the last layer, as the core finds it: in single precision."""
-    return _raw(model.layer_sizes, model.activation, model._packed, inputs)
 
 
 def _pre_activations(model: Model, inputs: Inputs) -> Iterator[Doubles]:
@@ -214,19 +202,13 @@ def _product(model: Model, layer: int, inputs: Inputs) -> Doubles:
     if layer:
         parameters = parameters.copy()
         parameters[-sizes[layer + 1] :] = 0.0
-    return _raw(sizes[layer : layer + 2], "identity", parameters, inputs)
-
-
-def _raw(
-    layer_sizes: tuple[int, ...], activation: str, parameters: FloatArray, inputs: Inputs
-) -> Doubles:
-    network = _core.Network(
-        layer_sizes=list(layer_sizes),
-        activation=activation,
+    alone = _core.Network(
+        layer_sizes=list(sizes[layer : layer + 2]),
+        activation="identity",
         output="identity",
         parameters=parameters,
     )
-    return network.predict(samples=inputs.core, raw=True, workers=1, out=None).astype(np.float64)
+    return alone.predict(samples=inputs.core, raw=True, workers=1, out=None).astype(np.float64)
 
 
 def _of_a_constant(model: Model, z: Doubles, targets: Targets, loss: LossKind) -> float:
