@@ -64,6 +64,7 @@ from mpi4py import MPI
 from omp_mlp import mpi
 
 rank, size = MPI.COMM_WORLD.Get_rank(), MPI.COMM_WORLD.Get_size()
+sys.stderr = open(f"stderr{{rank}}", "w", buffering=1)  # what ranks write at once would be mixed
 options = {OPTIONS!r}
 X, y = mpi.load_shard("X*.npy", threads=2), mpi.load_shard("y.npy", threads=2)
 
@@ -90,7 +91,11 @@ def run_ranks(
 ) -> subprocess.CompletedProcess[str]:
     program = folder / "program.py"
     program.write_text(START + textwrap.dedent(script))
-    return run([str(program)], ranks, folder, mpi=mpi)
+    done = run([str(program)], ranks, folder, mpi=mpi)
+    for words in sorted(folder.glob("stderr*")):
+        done.stderr += words.read_text()
+        words.unlink()
+    return done
 
 
 def run(
@@ -149,8 +154,7 @@ ENDLESS = "options.update(epochs=10**9)\n"
 def test_a_rank_that_leaves_is_named_by_the_others(script: str, words: str, folder: Path) -> None:
     done = run_ranks(3, ENDLESS + script, folder)
     assert done.returncode != 0
-    # Ranks write at the same time, each the name of the error first and then its message.
-    assert done.stderr.count(words) == 2, done.stderr
+    assert done.stderr.count(f"RankError: {words}") == 2, done.stderr
 
 
 def test_a_rank_that_is_killed_ends_the_job(folder: Path) -> None:
@@ -165,7 +169,7 @@ def test_a_rank_that_stands_still_is_named(folder: Path) -> None:
     """
     done = run_ranks(4, ENDLESS + textwrap.dedent(script), folder)
     assert done.returncode != 0
-    words = "rank 2 of 4 failed: its process is stopped"
+    words = "RankError: rank 2 of 4 failed: its process is stopped"
     assert done.stderr.count(words) == 3, done.stderr
 
 
@@ -227,7 +231,7 @@ def test_a_rank_that_leaves_is_named_with_open_mpi(folder: Path) -> None:
     script = ENDLESS + "train(callback=lambda progress: 1 / 0 if rank == 1 else None)"
     done = run_ranks(2, script, folder, mpi=second)
     assert done.returncode != 0
-    words = "rank 1 of 2 failed: ZeroDivisionError: division by zero"
+    words = "RankError: rank 1 of 2 failed: ZeroDivisionError: division by zero"
     assert words in done.stderr, done.stderr
 
 
