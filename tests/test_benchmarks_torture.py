@@ -41,8 +41,6 @@ def test_a_trial_makes_a_share_and_may_be_skipped() -> None:
 
 CONTENT = {
     "options": {"seed": 12},
-    "source": {"commit": "1234567", "dirty": False},
-    "machine": {"processor": "A", "cores_available": 2, "operating_system": "Linux 6.1"},
     "pieces": {
         "one": {"tried": 1200, "failures": ["a", "b"], "skipped": ""},
         "two": {"tried": 40, "failures": [], "skipped": "there is no strace"},

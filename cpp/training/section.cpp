@@ -264,8 +264,7 @@ private:
         Upcoming& upcoming = sections_[static_cast<std::size_t>(i)]->upcoming;
         upcoming.take(order, t * stretch_ + own.begin, ids);
         if (stretch.samples.takes_next()) {
-            const Index left = std::max<Index>(0, samples_in(t + 1) - own.begin);
-            upcoming.list(order, (t + 1) * stretch_ + own.begin, std::min(own.size, left));
+            upcoming.list(order, (t + 1) * stretch_ + own.begin, own.size, task().X.rows);
         }
         stretch.samples.load(task().kernels, own.begin, ids, upcoming.ids());
     }

@@ -234,9 +234,7 @@ private:
                                                  static_cast<std::size_t>(own.size));
         part.upcoming.take(order, begin + own.begin, ids);
         if (batch_.takes_next()) {
-            const Index next = begin + task().batch_size + own.begin;
-            const Index left = std::max<Index>(0, epoch_size - next);
-            part.upcoming.list(order, next, std::min(own.size, left));
+            part.upcoming.list(order, begin + task().batch_size + own.begin, own.size, epoch_size);
         }
         batch_.load(kernels, own.begin, ids, part.upcoming.ids());
         const auto activations = [&](std::size_t l) {

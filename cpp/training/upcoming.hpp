@@ -15,10 +15,10 @@ class Upcoming {
 public:
     std::span<const Index> ids() const { return ids_; }
 
-    // Looks up the samples at [begin, begin + size) of an epoch, begin > 0; none if the size is not positive.
-    void list(const Shard::Epoch& order, Index begin, Index size) {
+    // Looks up the samples at [begin, begin + size) of an epoch, as far as there are any before `end`; begin > 0.
+    void list(const Shard::Epoch& order, Index begin, Index size, Index end) {
         begin_ = begin;
-        ids_.resize(static_cast<std::size_t>(std::max<Index>(0, size)));
+        ids_.resize(static_cast<std::size_t>(std::clamp<Index>(end - begin, 0, size)));
         look_up(order, begin, ids_);
     }
 
