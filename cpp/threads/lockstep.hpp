@@ -1,10 +1,9 @@
-// Threads that work in step: each does its share, then all meet at a barrier, many thousand times a
-// second.
+// Threads that work in step: phase after phase, many thousand times a second.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <exception>
+#include <vector>
 
 #include "base/buffer.hpp"
 #include "threads/forks.hpp"
@@ -12,88 +11,173 @@
 
 namespace omp_mlp {
 
-// A sense-reversing barrier (Mellor-Crummey & Scott 1991, central counter). The last thread to arrive
-// turns the phase. The others wait for the phase, awake at first and then asleep. The barrier is ready
-// for the next meeting at once.
-class Barrier {
+// The work of a phase is cut into parts, and a phase begins when all parts of the phase before are done.
+//
+// The members claim the parts one by one. Each begins with its own parts, whose memory is near its core.
+// Then it claims those of members that are not there. So nobody waits for a thread that gets no core, but
+// for one that lost its core within a part. A thread that comes late finds that phases are over, and skips
+// them. This is what a barrier cannot do (Mellor-Crummey & Scott 1991): every thread has to reach it.
+class Lockstep {
 public:
-    explicit Barrier(Index members) : members_{members}, missing_{members} {}
+    Lockstep(Index members, Index parts)
+        : members_{members}, parts_{parts}, claims_(claimed(parts)), arrivals_(claimed(members)) {}
 
-    void meet() {
-        if (members_ == 1) {
+    class Member;
+
+private:
+    // A word that one member mostly writes alone.
+    struct alignas(cache_line_bytes) Word {
+        std::atomic<unsigned> value = 0;
+    };
+
+    std::size_t claimed(Index words) const { return members_ > 1 ? static_cast<std::size_t>(words) : 0; }
+
+    bool is_over(unsigned phase) const { return phase_.load(std::memory_order_acquire) != phase; }
+
+    // What the parts of a phase read was written in the phases before. So a claim only has to be atomic.
+    bool claim(Index part, unsigned phase) {
+        std::atomic<unsigned>& claims = claims_[static_cast<std::size_t>(part)].value;
+        unsigned expected = phase;
+        return claims.load(std::memory_order_relaxed) == phase &&
+               claims.compare_exchange_strong(expected, phase + 1, std::memory_order_relaxed);
+    }
+
+    // Whether a member has not begun a phase, or one before it.
+    bool is_missing(Index member, unsigned phase) const {
+        const unsigned arrived =
+            arrivals_[static_cast<std::size_t>(member)].value.load(std::memory_order_relaxed);
+        return static_cast<int>(arrived - (phase + 1)) < 0;
+    }
+
+    // The member that counts the last part of a phase begins the next phase.
+    void count(Index parts, unsigned phase) {
+        if (parts == 0) {
             return;
         }
-        const unsigned phase = phase_.load(std::memory_order_relaxed);
-        if (missing_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            missing_.store(members_, std::memory_order_relaxed);
+        if (done_.fetch_add(parts, std::memory_order_acq_rel) + parts == parts_) {
+            done_.store(0, std::memory_order_relaxed);
             phase_.store(phase + 1, std::memory_order_release);
             phase_.notify_all();
-        } else if (!wait_awake([&] { return phase_.load(std::memory_order_acquire) != phase; }) &&
-                   !watch_.is_in_child()) {  // where nobody else would come
+        }
+    }
+
+    void sleep_through(unsigned phase) {
+        if (!watch_.is_in_child()) {  // where nobody else would come
             phase_.wait(phase, std::memory_order_acquire);
         }
     }
 
-private:
     Index members_;
+    Index parts_;
     ForkWatch watch_;
-    // Apart, so that those who arrive do not disturb those who wait.
-    alignas(cache_line_bytes) std::atomic<Index> missing_;
+    std::vector<Word> claims_;    // of each part: the number of phases in which it was claimed
+    std::vector<Word> arrivals_;  // of each member: one more than the phase that it began last
+    // Apart, so that those who count do not disturb those who wait.
+    alignas(cache_line_bytes) std::atomic<Index> done_ = 0;  // parts of the present phase
     alignas(cache_line_bytes) std::atomic<unsigned> phase_ = 0;
+    alignas(cache_line_bytes) std::atomic<bool> stops_ = false;
 };
 
-// A barrier whose members agree on when to stop. A member that fails or wants to end must still come to
-// the next meeting, or the others would wait for ever. At that meeting all members hear of it and leave
-// together.
-class Lockstep {
+// What a thread has of the lockstep. All members run the same phases in the same order.
+class Lockstep::Member {
 public:
-    explicit Lockstep(Index members) : barrier_{members} {}
+    Member(Lockstep& lockstep, Index number) : lockstep_{&lockstep}, number_{number} {}
 
-    class Member {
-    public:
-        explicit Member(Lockstep& lockstep) : lockstep_{&lockstep} {}
-
-        // Does a share of the work. After an exception, this member does nothing more. The others hear
-        // of the exception at the next meeting, and `finish` rethrows it.
-        template <typename Work>
-        void run(const Work& work) noexcept {
-            if (failure_) {
-                return;
+    // Runs work(part) for parts that nobody else has claimed, until all parts are done. After it, all members
+    // see what the parts wrote. Returns whether to go on. An exception ends the lockstep with the phase, and
+    // `finish` rethrows it.
+    template <typename Work>
+    bool run(const Work& work) noexcept {
+        const unsigned phase = phase_++;
+        if (lockstep_->members_ == 1) {
+            for (Index part = 0; part < lockstep_->parts_; ++part) {
+                do_part(work, part);
             }
-            try {
-                work();
-            } catch (...) {
-                failure_ = std::current_exception();
-                stop();
-            }
+        } else if (!lockstep_->is_over(phase)) {
+            share(work, phase);
         }
+        return !lockstep_->stops_.load(std::memory_order_relaxed) && !lockstep_->watch_.is_in_child();
+    }
 
-        // Makes all members stop at the next meeting.
-        void stop() { lockstep_->stops_[phase_ & 1U].store(true, std::memory_order_relaxed); }
+    // Within a part: no phase comes after this one.
+    void stop() { lockstep_->stops_.store(true, std::memory_order_relaxed); }
 
-        // Waits for the others, and returns whether to go on. After it, all members see what was written
-        // before.
-        bool meet() {
-            lockstep_->barrier_.meet();
-            // Two flags take turns: a member that is one meeting ahead raises the other flag.
-            return !lockstep_->stops_[phase_++ & 1U].load(std::memory_order_relaxed);
+    void finish() const {
+        if (failure_) {
+            std::rethrow_exception(failure_);
         }
-
-        void finish() const {
-            if (failure_) {
-                std::rethrow_exception(failure_);
-            }
-        }
-
-    private:
-        Lockstep* lockstep_;
-        unsigned phase_ = 0;
-        std::exception_ptr failure_;
-    };
+    }
 
 private:
-    Barrier barrier_;
-    std::array<std::atomic<bool>, 2> stops_{};
+    template <typename Work>
+    void share(const Work& work, unsigned phase) noexcept {
+        Lockstep& all = *lockstep_;
+        const auto is_over = [&] { return all.is_over(phase); };
+        all.arrivals_[static_cast<std::size_t>(number_)].value.store(phase + 1,
+                                                                     std::memory_order_relaxed);
+        // Those of members that were missing in the phase before are not waited for.
+        Index done = claim_of(work, phase, number_);
+        for (Index other = 1; other < all.members_; ++other) {
+            const Index owner = (number_ + other) % all.members_;
+            if (phase > 0 && all.is_missing(owner, phase - 1)) {
+                done += claim_of(work, phase, owner);
+            }
+        }
+        all.count(done, phase);
+        if (wait_spinning(is_over, pauses_before_help)) {
+            return;
+        }
+        done = 0;
+        for (Index other = 1; other < all.members_; ++other) {
+            const Index owner = (number_ + other) % all.members_;
+            if (all.is_missing(owner, phase)) {
+                done += claim_of(work, phase, owner);
+            }
+        }
+        all.count(done, phase);
+        if (wait_awake(is_over)) {
+            return;
+        }
+        // Somebody else has claimed all that is left, or is about to.
+        done = 0;
+        for (Index other = 1; other < all.members_; ++other) {
+            done += claim_of(work, phase, (number_ + other) % all.members_);
+        }
+        all.count(done, phase);
+        if (!is_over()) {
+            all.sleep_through(phase);
+        }
+    }
+
+    // Does what nobody has claimed of the parts of a member. Returns how many they were.
+    template <typename Work>
+    Index claim_of(const Work& work, unsigned phase, Index owner) noexcept {
+        Index done = 0;
+        for (Index part = owner; part < lockstep_->parts_; part += lockstep_->members_) {
+            if (lockstep_->claim(part, phase)) {
+                do_part(work, part);
+                ++done;
+            }
+        }
+        return done;
+    }
+
+    template <typename Work>
+    void do_part(const Work& work, Index part) noexcept {
+        try {
+            work(part);
+        } catch (...) {
+            failure_ = std::current_exception();
+            stop();
+        }
+    }
+
+    static constexpr int pauses_before_help = 50;
+
+    Lockstep* lockstep_;
+    Index number_;
+    unsigned phase_ = 0;
+    std::exception_ptr failure_;
 };
 
 }  // namespace omp_mlp

@@ -250,12 +250,6 @@ void Team::for_each(Index count, const std::function<void(Index)>& fn,
     }
 }
 
-void Team::together(const std::function<void(Index)>& fn) {
-    // There are as many indices as threads, and no index is done before all have met. So each thread
-    // gets one.
-    for_each(size_, fn);
-}
-
 void Team::visit(Index i) noexcept {
     run_guarded([&] { (*fn_)(i); }, failures_[static_cast<std::size_t>(i)]);
 }

@@ -37,10 +37,6 @@ public:
     void for_each(Index count, const std::function<void(Index)>& fn,
                   const std::function<void()>& wait = {});
 
-    // Calls fn(member) for every member < size(), each on a thread of its own. So the members may wait
-    // for each other (Lockstep). The calling thread is member 0.
-    void together(const std::function<void(Index member)>& fn);
-
     Index size() const { return size_; }
 
 private:

@@ -19,22 +19,34 @@ inline void relax() {
 #endif
 }
 
-// Returns whether `ready` came true. `yields`: with more threads than cores, the other thread may need
-// this core. A yield that no thread needs takes some tenths of a microsecond.
+// The functions below return whether `ready` came true.
+
 template <typename Ready>
-bool wait_awake(const Ready& ready, int yields = 20) {
-    constexpr int pauses = 500;
-    for (int i = 0; i < pauses + yields; ++i) {
+bool wait_spinning(const Ready& ready, int pauses) {
+    for (int i = 0; i < pauses; ++i) {
         if (ready()) {
             return true;
         }
-        if (i < pauses) {
-            relax();
-        } else {
-            std::this_thread::yield();
-        }
+        relax();
     }
     return ready();
+}
+
+// `yields`: with more threads than cores, the other thread may need this core. A yield that no thread needs
+// takes some tenths of a microsecond.
+template <typename Ready>
+bool wait_awake(const Ready& ready, int yields = 20) {
+    constexpr int pauses = 500;
+    if (wait_spinning(ready, pauses)) {
+        return true;
+    }
+    for (int i = 0; i < yields; ++i) {
+        std::this_thread::yield();
+        if (ready()) {
+            return true;
+        }
+    }
+    return false;
 }
 
 }  // namespace omp_mlp

@@ -81,11 +81,12 @@ void InLockstep::exchange_optimizers(Team& /*team*/, StateExchange& exchange) {
 Trained InLockstep::train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) {
     Trained trained;
     std::vector<double> cpu_seconds(static_cast<std::size_t>(team.size()));
-    Lockstep lockstep{team.size()};
-    team.together([&](Index member) {
+    Reporter reporter{heartbeat, task().network.shape.size()};
+    Lockstep lockstep{team.size(), task().threads()};
+    team.for_each(team.size(), [&](Index member) {
         const double start = thread_cpu_seconds();
-        Lockstep::Member self{lockstep};
-        work(self, member, team.size(), epoch, heartbeat, trained);
+        Lockstep::Member self{lockstep, member};
+        work(self, epoch, reporter, trained);
         cpu_seconds[static_cast<std::size_t>(member)] = thread_cpu_seconds() - start;
         self.finish();
     });

@@ -80,10 +80,10 @@ private:
 
     Trained train_epoch(Team& team, Index epoch, Heartbeat& heartbeat) final;
 
-    // The share of one of `members` in an epoch. The first member fills in what was trained, without the
-    // time.
-    virtual void work(Lockstep::Member& self, Index member, Index members, Index epoch,
-                      Heartbeat& heartbeat, Trained& trained) = 0;
+    // What every member runs in an epoch. A late member skips phases that others have done, so all that
+    // is written is written within parts. The first part fills in what was trained, without the time, and
+    // reports it.
+    virtual void work(Lockstep::Member& self, Index epoch, Reporter& reporter, Trained& trained) = 0;
 };
 
 }  // namespace omp_mlp

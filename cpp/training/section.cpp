@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <vector>
 
-#include "base/clock.hpp"
 #include "network/loaded_samples.hpp"
 #include "threads/lockstep.hpp"
 #include "training/one_network.hpp"
@@ -73,175 +73,188 @@ private:
     struct Batch {
         Stretch& stretch;
         Index epoch;
-        Index first;  // of the stretch's samples
+        Index begin;   // of the stretch, in the epoch
+        Index loaded;  // the stretch's samples
+        Index first;   // of the stretch's samples
         Index samples;
+        bool ends_stretch;
         std::size_t parity;
         float scale;
+        double rate;  // of steps that are not taken in place
     };
 
-    void work(Lockstep::Member& self, Index member, Index members, Index epoch, Heartbeat& heartbeat,
-              Trained& trained) override {
+    void work(Lockstep::Member& self, Index epoch, Reporter& reporter, Trained& trained) override {
         const Shard shard = task().shard();
         const Shard::Epoch order = shard.epoch(epoch);
         const Index size = shard.epoch_size();
-        const auto each = [&](const auto& phase) {
-            for (Index i = member; i < task().threads(); i += members) {
-                phase(i, *sections_[static_cast<std::size_t>(i)]);
-            }
-        };
         const auto rate_at = [&](Index position) {
             return task().options.optimizer.learning_rate.at(epoch * size + position, shard.length());
         };
-        Reporter reporter{heartbeat, task().network.shape.size()};
-
-        if (!begin_epoch(self, each, order)) {
+        if (!begin_epoch(self, order)) {
             return;
         }
-        std::size_t parity = 0;
-        for (Index t = 0, begin = 0; begin < size; ++t, begin += stretch_) {
-            Stretch& stretch = slot(t);
-            const Index loaded = samples_in(t);
-            const bool is_last = begin + stretch_ >= size;
-            begin_stretch(self, each, stretch, loaded);
-            for (Index first = 0; first < loaded; first += task().batch_size, parity ^= 1U) {
-                const Index samples = std::min(task().batch_size, loaded - first);
-                const Batch batch{
-                    .stretch = stretch,
-                    .epoch = epoch,
-                    .first = first,
-                    .samples = samples,
-                    .parity = parity,
-                    .scale = scale_of_deltas(task().options.optimizer, rate_at(begin + first), samples)};
-                // Between two barriers everybody does a share of what the next stretch needs.
-                const auto prepare = [&](Index i, Section& section) {
-                    if (first == 0 && !is_last) {
-                        read(order, t + 1, i);
-                    } else if (first + samples == loaded && !is_last) {
-                        multiply(t + 1, i, section);
-                    }
-                };
-                if (!step(self, each, prepare, batch, trained)) {
-                    return;
-                }
-            }
-            if (!finish_steps(self, each, stretch, loaded, rate_at(begin))) {
-                return;
-            }
-            self.run([&] {
-                if (member == 0) {
-                    trained.samples = begin + loaded;
+        std::optional<Batch> last;
+        // What is left of the last batch needs no other section, and is done with the first phase of the next one.
+        const auto finish_last = [&](Section& section) {
+            if (last) {
+                finish(section, *last, trained);
+                if (section.number == 0 && last->ends_stretch) {
+                    trained.samples = last->begin + last->first + last->samples;
                     reporter.report(trained.samples, trained.loss_sum);
                     if (reporter.stopped()) {
                         self.stop();
                     }
                 }
-            });
+            }
+        };
+        std::size_t parity = 0;
+        for (Index t = 0, begin = 0; begin < size; ++t, begin += stretch_) {
+            const Index loaded = samples_in(t);
+            const bool is_last = begin + stretch_ >= size;
+            const double rate = rate_at(begin);
+            for (Index first = 0; first < loaded; first += task().batch_size, parity ^= 1U) {
+                const Index samples = std::min(task().batch_size, loaded - first);
+                const Batch batch{
+                    .stretch = slot(t),
+                    .epoch = epoch,
+                    .begin = begin,
+                    .loaded = loaded,
+                    .first = first,
+                    .samples = samples,
+                    .ends_stretch = first + samples == loaded,
+                    .parity = parity,
+                    .scale = scale_of_deltas(task().options.optimizer,
+                                             first == 0 ? rate : rate_at(begin + first), samples),
+                    .rate = rate};
+                const auto begin_batch = [&](Section& section) {
+                    finish_last(section);
+                    if (first == 0) {
+                        begin_stretch(section, batch);
+                    }
+                };
+                // In one phase everybody does a share of what the next stretch needs.
+                const auto prepare = [&](Section& section) {
+                    if (first == 0 && !is_last) {
+                        read(order, t + 1, section);
+                    } else if (batch.ends_stretch && !is_last) {
+                        multiply(t + 1, section);
+                    }
+                };
+                if (!step(self, begin_batch, prepare, batch, trained)) {
+                    return;
+                }
+                last.emplace(batch);
+            }
         }
+        run(self, finish_last);
+    }
+
+    // A phase whose parts are the sections. Returns whether to go on.
+    template <typename Work>
+    bool run(Lockstep::Member& self, const Work& work) {
+        return self.run([&](Index i) { work(*sections_[static_cast<std::size_t>(i)]); });
     }
 
     // Loads the first stretch. Returns whether to go on.
-    template <typename Each>
-    bool begin_epoch(Lockstep::Member& self, const Each& each, const Shard::Epoch& order) {
-        self.run([&] { each([&](Index i, Section& /*section*/) { read(order, 0, i); }); });
-        if (!self.meet()) {
-            return false;
-        }
-        if (stretch_ <= task().batch_size) {
-            return true;
-        }
-        self.run([&] { each([&](Index i, Section& section) { multiply(0, i, section); }); });
-        return self.meet();
+    bool begin_epoch(Lockstep::Member& self, const Shard::Epoch& order) {
+        return run(self, [&](Section& section) { read(order, 0, section); }) &&
+               (stretch_ <= task().batch_size ||
+                run(self, [&](Section& section) { multiply(0, section); }));
     }
 
     // The first layer's forward pass of all samples of a stretch.
-    template <typename Each>
-    void begin_stretch(Lockstep::Member& self, const Each& each, const Stretch& stretch, Index loaded) {
-        self.run([&] {
-            each([&](Index /*i*/, Section& section) {
-                if (loaded > task().batch_size) {
-                    sum_products(section, stretch, loaded);
-                }
-                if (Piece& piece = section.pieces.front(); piece.units > 0) {
-                    first_forward(task().kernels, stretch.samples, 0, loaded,
-                                  section.first<const float>(piece.weights(), piece.biases()),
-                                  piece.own.row(0), section.product_memory.scratch());
-                }
-            });
-        });
-    }
-
-    // The gradient of the first layer, and the steps of all layers where they are not taken in place. Returns
-    // whether to go on.
-    template <typename Each>
-    bool finish_steps(Lockstep::Member& self, const Each& each, Stretch& stretch, Index loaded,
-                      double rate) {
-        self.run([&] {
-            each([&](Index /*i*/, Section& section) {
-                if (Piece& piece = section.pieces.front(); piece.units > 0) {
-                    piece.add([&](float* weights, float* biases) {
-                        add_first_gradient(task().kernels, stretch.samples, loaded, piece.deltas.data(),
-                                           section.first(weights, biases), 0, task().X.columns,
-                                           section.scratch, section.product_memory.scratch());
-                    });
-                }
-                section.squared_norm = clips_ ? section.measure_gradient() : 0.0;
-            });
-        });
-        if (clips_ && !self.meet()) {
-            return false;
+    void begin_stretch(Section& section, const Batch& batch) const {
+        if (batch.loaded > task().batch_size) {
+            sum_products(section, batch.stretch, batch.loaded);
         }
-        self.run([&] {
-            const double scale = clips_ ? clipping(task().options.optimizer, squared_norm()) : 1.0;
-            each([&](Index /*i*/, Section& section) { section.step(rate, scale); });
-        });
-        return true;
+        if (Piece& piece = section.pieces.front(); piece.units > 0) {
+            first_forward(task().kernels, batch.stretch.samples, 0, batch.loaded,
+                          section.first<const float>(piece.weights(), piece.biases()), piece.own.row(0),
+                          section.product_memory.scratch());
+        }
     }
 
-    // One batch, all but the gradient of the first layer. Returns whether to go on.
-    template <typename Each, typename Prepare>
-    bool step(Lockstep::Member& self, const Each& each, const Prepare& prepare, const Batch& batch,
+    // One batch, but for what `finish` does. Returns whether to go on.
+    template <typename Begin, typename Prepare>
+    bool step(Lockstep::Member& self, const Begin& begin, const Prepare& prepare, const Batch& batch,
               Trained& trained) {
-        const std::size_t hidden = sections_.front()->pieces.size() - 1;
+        const std::size_t hidden = hidden_layers();
         for (std::size_t l = 0; l + 1 < hidden; ++l) {
-            self.run([&] {
-                each([&](Index /*i*/, Section& section) {
-                    forward(section, l, batch);
-                    publish(section, l, batch);
-                });
+            const bool goes_on = run(self, [&](Section& section) {
+                if (l == 0) {
+                    begin(section);
+                }
+                forward(section, l, batch);
+                publish(section, l, batch);
             });
-            if (!self.meet()) {
+            if (!goes_on) {
                 return false;
             }
         }
-        self.run([&] {
-            each([&](Index i, Section& section) {
-                forward(section, hidden - 1, batch);
-                add_outputs(section, batch);
-                prepare(i, section);
-            });
+        const bool has_outputs = run(self, [&](Section& section) {
+            if (hidden == 1) {
+                begin(section);
+            }
+            forward(section, hidden - 1, batch);
+            add_outputs(section, batch);
+            prepare(section);
         });
-        if (!self.meet()) {
+        if (!has_outputs) {
             return false;
         }
-        self.run([&] {
-            each([&](Index i, Section& section) {
-                const double loss = finish_outputs(section, batch);
-                if (i == 0) {
-                    trained.loss_sum += loss;
-                }
-                backward_outputs(section, batch);
-            });
-        });
         for (std::size_t l = hidden - 1; l > 0; --l) {
-            self.run([&] { each([&](Index /*i*/, Section& section) { backward(section, l, batch); }); });
-            if (!self.meet()) {
+            const bool goes_on = run(self, [&](Section& section) {
+                find_deltas(section, l, batch, trained);
+                backward(section, l, batch);
+            });
+            if (!goes_on) {
                 return false;
             }
-            self.run(
-                [&] { each([&](Index /*i*/, Section& section) { sum_deltas(section, l, batch); }); });
         }
-        return true;
+        return !clips_ || run(self, [&](Section& section) { add_gradient(section, batch, trained); });
     }
+
+    // The end of a batch: its gradient, unless it was needed as a whole, and the steps of all layers where they
+    // are not taken in place.
+    void finish(Section& section, const Batch& batch, Trained& trained) {
+        if (!clips_) {
+            add_gradient(section, batch, trained);
+        }
+        if (batch.ends_stretch) {
+            section.step(batch.rate, clips_ ? clipping(task().options.optimizer, squared_norm()) : 1.0);
+        }
+    }
+
+    // The deltas of the first layer's units; with the last batch of a stretch, the first layer's gradient.
+    void add_gradient(Section& section, const Batch& batch, Trained& trained) {
+        find_deltas(section, 0, batch, trained);
+        if (!batch.ends_stretch) {
+            return;
+        }
+        if (Piece& piece = section.pieces.front(); piece.units > 0) {
+            piece.add([&](float* weights, float* biases) {
+                add_first_gradient(task().kernels, batch.stretch.samples, batch.loaded,
+                                   piece.deltas.data(), section.first(weights, biases), 0,
+                                   task().X.columns, section.scratch, section.product_memory.scratch());
+            });
+        }
+        section.squared_norm = clips_ ? section.measure_gradient() : 0.0;
+    }
+
+    // The deltas of the own units of layer l, from the outputs or from what all sections have to add.
+    void find_deltas(Section& section, std::size_t l, const Batch& batch, Trained& trained) const {
+        if (l + 1 < hidden_layers()) {
+            sum_deltas(section, l + 1, batch);
+            return;
+        }
+        const double loss = finish_outputs(section, batch);
+        if (section.number == 0) {
+            trained.loss_sum += loss;
+        }
+        backward_outputs(section, batch);
+    }
+
+    std::size_t hidden_layers() const { return task().network.shape.layers().size() - 1; }
 
     // Of the whole gradient.
     double squared_norm() const {
@@ -255,25 +268,24 @@ private:
     Stretch& slot(Index t) { return stretches_[static_cast<std::size_t>(t) % slots]; }
     Index samples_in(Index t) const { return std::min(stretch_, task().X.rows - t * stretch_); }
 
-    // Section i reads its share of a stretch. All sections will ask the memory for the samples of the next one.
-    void read(const Shard::Epoch& order, Index t, Index i) {
+    // A section reads its share of a stretch. All sections will ask the memory for the samples of the next one.
+    void read(const Shard::Epoch& order, Index t, Section& section) {
         Stretch& stretch = slot(t);
-        const Block own = block(samples_in(t), task().threads(), i);
+        const Block own = block(samples_in(t), task().threads(), section.number);
         const auto ids = std::span{stretch.ids}.subspan(static_cast<std::size_t>(own.begin),
                                                         static_cast<std::size_t>(own.size));
-        Upcoming& upcoming = sections_[static_cast<std::size_t>(i)]->upcoming;
-        upcoming.take(order, t * stretch_ + own.begin, ids);
+        section.upcoming.take(order, t * stretch_ + own.begin, ids);
         if (stretch.samples.takes_next()) {
-            upcoming.list(order, (t + 1) * stretch_ + own.begin, own.size, task().X.rows);
+            section.upcoming.list(order, (t + 1) * stretch_ + own.begin, own.size, task().X.rows);
         }
-        stretch.samples.load(task().kernels, own.begin, ids, upcoming.ids());
+        stretch.samples.load(task().kernels, own.begin, ids, section.upcoming.ids());
     }
 
-    // The share of section i in the products of a stretch that has been read.
-    void multiply(Index t, Index i, Section& section) {
+    // The share of a section in the products of a stretch that has been read.
+    void multiply(Index t, Section& section) {
         if (samples_in(t) > task().batch_size) {
             // Sections of the columns, as of units.
-            const Block own = section_of(task().X.columns, task().threads(), i);
+            const Block own = section_of(task().X.columns, task().threads(), section.number);
             multiply_samples(task().kernels, slot(t).samples, samples_in(t), task().batch_size,
                              own.begin, own.begin + own.size, section.own_products.data());
         }

@@ -4,7 +4,6 @@
 #include <optional>
 #include <vector>
 
-#include "base/clock.hpp"
 #include "network/first_layer.hpp"
 #include "network/loaded_samples.hpp"
 #include "threads/lockstep.hpp"
@@ -172,39 +171,32 @@ private:
         copy_steps(way, whole, stepper.state);
     }
 
-    void work(Lockstep::Member& self, Index member, Index members, Index epoch, Heartbeat& heartbeat,
-              Trained& trained) override {
+    void work(Lockstep::Member& self, Index epoch, Reporter& reporter, Trained& trained) override {
         const Shard shard = task().shard();
         const Shard::Epoch order = shard.epoch(epoch);
-        Reporter reporter{heartbeat, task().network.shape.size()};
         for (Index begin = 0; begin < shard.epoch_size(); begin += task().batch_size) {
             const Index samples = std::min(task().batch_size, shard.epoch_size() - begin);
             const double rate = task().options.optimizer.learning_rate.at(
                 epoch * shard.epoch_size() + begin, shard.length());
             const float scale = scale_of_deltas(task().options.optimizer, rate, samples);
-            self.run([&] {
-                for (Index i = member; i < task().threads(); i += members) {
-                    pass(epoch, order, shard.epoch_size(), begin, block(samples, task().threads(), i),
-                         scale, *parts_[static_cast<std::size_t>(i)]);
-                }
+            const bool goes_on = self.run([&](Index i) {
+                pass(epoch, order, shard.epoch_size(), begin, block(samples, task().threads(), i), scale,
+                     *parts_[static_cast<std::size_t>(i)]);
             });
-            if (!self.meet()) {
+            if (!goes_on) {
                 return;
             }
-            self.run([&] {
-                for (Index i = member; i < task().threads(); i += members) {
-                    add_gradients(i, samples, *parts_[static_cast<std::size_t>(i)]);
-                }
-            });
-            if (clips_ && !self.meet()) {
+            if (clips_ && !self.run([&](Index i) { add_gradients(i, samples); })) {
                 return;
             }
-            self.run([&] {
-                const double clipped = clips_ ? clipping(task().options.optimizer, squared_norm()) : 1.0;
-                for (Index i = member; i < task().threads() && gradient_; i += members) {
-                    step(i, rate, clipped, *parts_[static_cast<std::size_t>(i)]);
+            const bool stepped = self.run([&](Index i) {
+                if (!clips_) {
+                    add_gradients(i, samples);
                 }
-                if (member == 0) {
+                if (gradient_) {
+                    step(i, rate, clips_ ? clipping(task().options.optimizer, squared_norm()) : 1.0);
+                }
+                if (i == 0) {
                     for (const auto& part : parts_) {
                         trained.loss_sum += part->loss;
                     }
@@ -215,7 +207,7 @@ private:
                     }
                 }
             });
-            if (!self.meet()) {
+            if (!stepped) {
                 return;
             }
         }
@@ -282,7 +274,8 @@ private:
     }
 
     // The gradient of part i's rows of every layer, over the whole batch. The biases are the first part's.
-    void add_gradients(Index i, Index samples, Part& part) {
+    void add_gradients(Index i, Index samples) {
+        Part& part = *parts_[static_cast<std::size_t>(i)];
         const auto& layers = task().network.shape.layers();
         part.squared_norm = 0.0;
         for (std::size_t l = 0; l < layers.size(); ++l) {
@@ -307,7 +300,8 @@ private:
     }
 
     // The step of part i's rows of every layer.
-    void step(Index i, double rate, double scale, Part& part) {
+    void step(Index i, double rate, double scale) {
+        Part& part = *parts_[static_cast<std::size_t>(i)];
         const auto& layers = task().network.shape.layers();
         for (std::size_t l = 0; l < layers.size(); ++l) {
             const auto layer = parameters_.layer(layers[l]);
