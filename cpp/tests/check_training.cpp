@@ -18,6 +18,7 @@
 #include "network/activation.hpp"
 #include "network/network.hpp"
 #include "network/predict.hpp"
+#include "threads/lockstep.hpp"
 #include "training/train.hpp"
 
 namespace {
@@ -152,6 +153,25 @@ public:
         count(all_finite(outputs), "predictions of", kind);
     }
 
+    // A member that does not come holds nobody up: another does its parts. Later, it finds nothing to do.
+    void work_with_a_late_member() {
+        constexpr Index all = 5;
+        constexpr int phases = 3;
+        Lockstep lockstep{2, all};
+        const auto work = [&](Index number) {
+            Lockstep::Member member{lockstep, number};
+            std::array<int, all> done{};
+            bool goes_on = true;
+            for (int phase = 0; phase < phases; ++phase) {
+                goes_on = member.run([&](Index part) { ++done.at(static_cast<std::size_t>(part)); });
+            }
+            member.finish();
+            const int wanted = number == 0 ? phases : 0;
+            return goes_on && std::ranges::count(done, wanted) == all;
+        };
+        count(work(0) && work(1), "a late member and", Samples::Kind::dense_float32);
+    }
+
     int failed() const { return failed_; }
     void print() const { std::printf("%d passed, %d failed\n", checked_ - failed_, failed_); }
 
@@ -245,6 +265,7 @@ int main(int argc, char** argv) {
         wanted.assign(strategies.begin(), strategies.end());
     }
     Checks checks;
+    checks.work_with_a_late_member();
     for (const Kernels* table : tables) {
         select_kernels(table->name);
         for (const auto kind :
