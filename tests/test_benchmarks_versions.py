@@ -1,5 +1,7 @@
 """benchmarks/versions: two versions of omp_mlp, compared in turn."""
 
+import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -11,7 +13,7 @@ from benchmarks.peers import Training
 from benchmarks.peers.bench import Bench
 from benchmarks.peers.libraries import omp
 from benchmarks.versions import __main__ as script
-from benchmarks.versions import measure, tables
+from benchmarks.versions import busy, measure, tables
 from benchmarks.versions.cells import Cell
 
 
@@ -77,7 +79,7 @@ def test_two_processes_of_this_version_answer(tmp_path, capsys):
         [
             *("--old", sys.executable, "--new", sys.executable, "--data", "digits"),
             *("--limit", "600", "--pairs", "2", "--again", "0", "--seconds", "0.001"),
-            *("--batch-sizes", "32", "--hidden", "16", "--workers", "2"),
+            *("--batch-sizes", "32", "--hidden", "16", "--workers", "2", "--threads", "3"),
             *("--out", str(tmp_path)),
         ]
     )
@@ -91,12 +93,37 @@ def test_two_processes_of_this_version_answer(tmp_path, capsys):
         for form in ("bytes", "float32")
     ]
     for entry in entries:
+        assert (entry["workers"], entry["threads"]) == (2, 3)
         old, new = (np.array(entry[name]["runs"]) for name in ("old", "new"))
         np.testing.assert_allclose(entry["ratio"]["runs"], new / old)
     assert stored["versions"]["old"] == stored["versions"]["new"]
     assert stored["versions"]["new"]["version"] == omp_mlp.__version__
     assert str(tmp_path) not in (tmp_path / "versions.json").read_text()
     assert "of 6 median ratios are below 0.98" in capsys.readouterr().out
+
+
+def test_busy_programs_run_until_the_block_ends(monkeypatch):
+    started = []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            started.append(self)
+
+    monkeypatch.setattr(busy.subprocess, "Popen", Popen)
+    with busy.busy_programs(2):
+        assert [program.poll() for program in started] == [None, None]
+    assert [program.returncode for program in started] == [-signal.SIGKILL] * 2
+
+
+def test_replicas_or_sections_are_as_many_as_asked_for():
+    few, many = Cell("section", "bytes", 8, 128, 2), Cell("section", "bytes", 8, 128, 2, threads=8)
+    assert measure.entry(few, "old", "python").training.options["threads"] == 2
+    assert measure.entry(many, "old", "python").training.options["threads"] == 8
+    assert (few.name, many.name) == (
+        "section, bytes, B 8, 128 hidden, 2 workers",
+        "section, bytes, B 8, 128 hidden, 2 workers, 8 threads",
+    )
 
 
 def test_an_interpreter_without_the_library_is_named(tmp_path):

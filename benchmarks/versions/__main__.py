@@ -2,13 +2,15 @@
 
     python -m benchmarks.versions --old OLD/bin/python --new NEW/bin/python
     python -m benchmarks.versions --old ... --new ... --strategies replica --batch-sizes 1 8
+    python -m benchmarks.versions --old ... --new ... --strategies section --threads 8 --busy 2
 
 How it is measured
 ------------------
 Each version answers in processes of its own, those of ``benchmarks/peers``, which stay alive. In
 each of ten passes over the cells both versions do the same training; which one goes first changes
 from pair to pair. A time is that of the whole call of ``train_parallel``, with its checks and
-conversions. Cells whose ratio is too low get more pairs. Only the public interface is used.
+conversions. Cells whose ratio is too low get more pairs. Only the public interface is used. With
+``--busy``, other programs want the cores all the time.
 
 The command fails if the median ratio of a cell is below 0.98.
 """
@@ -30,6 +32,7 @@ from ..common.progress import Progress
 from ..peers.bench import Bench
 from ..peers.data import save_images
 from . import cells, measure, tables
+from .busy import busy_programs
 
 COMMAND = "python -m benchmarks.versions"
 
@@ -51,12 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("workers", cells.WORKERS),
     ):
         add(f"--{name}", nargs="+", type=reading.positive, default=list(values), metavar="N")
+    add("--threads", type=int, default=0, metavar="N", help="replicas or sections; 0: of workers")
+    add("--busy", type=int, default=0, metavar="N", help="programs that keep a core busy each")
     arguments = parser.parse_args(argv)
 
     data = images.load(arguments.data, arguments.limit)
     axes = ("strategies", "forms", "batch_sizes", "hidden", "workers")
-    chosen = [cells.Cell(*cell) for cell in product(*(getattr(arguments, axis) for axis in axes))]
-    options = {name: getattr(arguments, name) for name in ("pairs", "again", "seconds")}
+    chosen = [
+        cells.Cell(*cell)
+        for cell in product(*(getattr(arguments, axis) for axis in axes), [arguments.threads])
+    ]
+    options = {name: getattr(arguments, name) for name in ("pairs", "again", "seconds", "busy")}
     about = machine.describe_run(COMMAND, {**options, "data": data.describe()})
     results = Results(arguments.out / "versions.json", about)
     print(f"{machine.machine_line(results.content['machine'])}; {images.line(data.describe())}")
@@ -83,9 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             except (OSError, ProcessError) as error:
                 raise SystemExit(f"--{version}: {error}") from error
         results.write(versions=versions)
-        entries = results.take(
-            "speed", lambda: measure.compare(bench, chosen, pythons, arguments.again)
-        )
+        with busy_programs(arguments.busy):
+            entries = results.take(
+                "speed", lambda: measure.compare(bench, chosen, pythons, arguments.again)
+            )
     print(tables.table(entries))
     print(f"\n{tables.verdict(entries)} Written in {progress.seconds:.0f} s to {results.path}.")
     return 1 if measure.slower(entries) else 0

@@ -20,7 +20,7 @@ LEAST_RATIO = 0.98
 def entry(cell: Cell, version: str, python: str, samples: int | None = None) -> Entry:
     """Return the training of a cell by the version that an interpreter has installed."""
     options: dict[str, Any] = {
-        "strategy": cell.strategy, "threads": cell.workers, "workers": cell.workers,
+        "strategy": cell.strategy, "threads": cell.threads or cell.workers, "workers": cell.workers,
     }  # fmt: skip
     if cell.strategy == "replica":
         options["merge_every"] = max(1_024, cell.batch_size)
