@@ -72,7 +72,8 @@ def speed(result: Result, data: str, notes: Sequence[str]) -> Figure:
     """Draw samples a second over the batch size, a panel for each number of cores."""
     entries = result["entries"]
     cores = sorted({entry["cores"] for entry in entries})
-    fig = Figure(figsize=(5.2 * len(cores) + 0.6, 6.6))
+    # A legend of two columns is wider than one panel.
+    fig = Figure(figsize=(max(7.6, 5.2 * len(cores) + 0.6), 6.6))
     panels = fig.subplots(1, len(cores), sharey=True, squeeze=False)[0]
     for ax, count in zip(panels, cores, strict=True):
         here = [entry for entry in entries if entry["cores"] == count]
