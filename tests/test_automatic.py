@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 
 import omp_mlp
-from omp_mlp import automatic
+from omp_mlp import automatic, search
 from omp_mlp.data import read_data
 from omp_mlp.options import DEFAULTS, check_options
 
@@ -135,3 +135,38 @@ def test_no_option_set_learns_on_any_scale(factor):
     assert omp_mlp.train_parallel(X, LABELS, 2).score(X, LABELS) == 1.0
     values = omp_mlp.train_parallel(X, 1e5 + factor * VALUES, 2)
     assert values.score(X, 1e5 + factor * VALUES) > (0.99 if factor > 1 else -math.inf)
+
+
+# The longer, the better: few rows are trained up to 200,000 samples, twice that by many replicas.
+@pytest.mark.parametrize(
+    ("rows", "threads", "limit", "epochs"),
+    [
+        (600, 1, None, 320),
+        (600, 8, None, 320),
+        (600, 16, None, 640),
+        (100, 1, None, 1280),
+        (600, 1, 200, 80),
+        (600, 1, 1000, 320),
+    ],
+)
+def test_few_rows_may_have_more_epochs(monkeypatch, rows, threads, limit, epochs):
+    monkeypatch.setattr(search, "_error", lambda o, *_: 1 / o.epochs)
+    given = {**DEFAULTS, "threads": threads, "epochs": "auto", "learning_rate": 0.1}
+    options = check_options(given)
+    data = read_data(options, SIGNS[:rows], LABELS[:rows])
+    assert automatic.settle(options, data, most_epochs=limit).epochs == epochs
+
+
+def test_many_rows_or_large_networks_have_no_more_epochs(monkeypatch):
+    monkeypatch.setattr(search, "_error", lambda o, *_: 1 / o.epochs)
+    given = {"epochs": "auto", "learning_rate": 0.1}
+    X, y = np.tile(SIGNS, (2, 1)), np.tile(LABELS, 2)
+    assert settled(X, y, **given).epochs == 80
+    assert settled(SIGNS, LABELS, hidden_layer_sizes=(10_000,), **given).epochs == 80
+
+
+def test_a_wave_in_few_rows_is_learnt():
+    x = np.random.default_rng(0).uniform(-3, 3, size=(300, 1))
+    y = np.sin(3 * x[:, 0])
+    # After 80 epochs, the longest without a look further, R^2 is below 0.3.
+    assert omp_mlp.train_parallel(x[:150], y[:150], 1).score(x[150:], y[150:]) > 0.6

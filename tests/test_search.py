@@ -41,6 +41,23 @@ def test_the_least_error_is_found(monkeypatch, errors, found):
     assert search.search(options, data, [5, 20, 80], 1.0, changes_rate=True) == found
 
 
+@pytest.mark.parametrize(
+    ("errors", "most", "found"),
+    [
+        ({80: 3, 320: 2, 1280: 1}, 1280, 1280),
+        ({80: 3, 320: 2, 1280: 1}, 1279, 320),
+        ({80: 3, 320: 3, 1280: 1}, 5120, 80),  # no better: longer ones are not tried
+        ({20: 1, 80: 3, 320: 0}, 5120, 20),  # the longest was not the best
+        ({80: 3, 320: 2}, 0, 80),
+    ],
+)
+def test_longer_trainings_are_tried_while_the_longest_is_the_best(monkeypatch, errors, most, found):
+    monkeypatch.setattr(search, "_error", lambda o, *_: errors.get(o.epochs, 9))
+    options, data = options_and_data()
+    given = {"changes_rate": True, "most_epochs": most}
+    assert search.search(options, data, [5, 20, 80], 1.0, **given) == (found, 0.1)
+
+
 def test_a_rate_that_is_given_stays(monkeypatch):
     monkeypatch.setattr(search, "_error", lambda o, *_: o.learning_rate / o.epochs)
     options, data = options_and_data()

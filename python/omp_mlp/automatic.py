@@ -16,7 +16,7 @@ from omp_mlp.doubts import FEWEST_ROWS
 from omp_mlp.inputs import Inputs
 from omp_mlp.network import layer_sizes_for
 from omp_mlp.options import LBFGS, ONE_NETWORK, Options
-from omp_mlp.search import is_worth_a_search, search
+from omp_mlp.search import is_worth_a_search, most_epochs_of_a_search, search
 from omp_mlp.workers import available_cores
 
 # The step of a batch of up to 8 samples, in units of 1 / curvature. Squared errors are stable up to
@@ -44,6 +44,8 @@ _SMALL_NETWORK, _LARGE_NETWORK = 100_000, 1_000_000  # parameters
 _SAMPLES = 800_000
 _FEWEST_EPOCHS = 10
 _MOST_EPOCHS = 80
+# Of few rows, 80 epochs are few steps. A search may go on up to so many samples.
+_SAMPLES_OF_FEW_ROWS = 200_000
 _FEW_REPLICAS = 8  # more than these need twice as many epochs
 
 _MOST_ITERATIONS = 200  # of L-BFGS, as in scikit-learn
@@ -173,23 +175,34 @@ def _with_epochs(
     may_search: bool,
 ) -> Options:
     n_samples = data.inputs.n_samples
+    most_of_few_rows = 0
     if options.optimizer == LBFGS:
         most, changes_rate = _MOST_ITERATIONS, False
     else:
         longer = 2 if options.threads > _FEW_REPLICAS else 1
         most = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _SAMPLES // n_samples)) * longer
+        most_of_few_rows = _SAMPLES_OF_FEW_ROWS // n_samples * longer
     most = int(min(most, limit))
     candidates = sorted({max(epochs, 1) for epochs in (most // 16, most // 4, most)})
     nonzeros = data.inputs.nonzeros_a_sample()
     layer_sizes = layer_sizes_for(options, data.inputs, data.targets)
-    work = sum(candidates) * n_samples * work_a_sample(nonzeros, layer_sizes)
+    work_an_epoch = n_samples * work_a_sample(nonzeros, layer_sizes)
+    work = sum(candidates) * work_an_epoch
     if options.optimizer != LBFGS:
         work += len(candidates) * _work_of_merges(options.threads, layer_sizes)
     if options.early_stopping:
         return dataclasses.replace(options, epochs=most)
     if not (may_search and is_worth_a_search(options, n_samples, work)):
         return dataclasses.replace(options, epochs=int(min(max(most // 2, _FEWEST_EPOCHS), limit)))
-    epochs, rate = search(options, data, candidates, work, changes_rate=changes_rate)
+    most_of_few_rows = min(most_of_few_rows, most_epochs_of_a_search(max(work_an_epoch, 1.0)))
+    epochs, rate = search(
+        options,
+        data,
+        candidates,
+        work,
+        changes_rate=changes_rate,
+        most_epochs=int(min(most_of_few_rows, limit)),
+    )
     return dataclasses.replace(options, epochs=epochs, learning_rate=rate)
 
 

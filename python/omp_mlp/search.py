@@ -21,7 +21,13 @@ from omp_mlp.run import Run
 _MOST_WORK = 4e10
 _FOLDS = 5
 _MOST_HALVINGS = 6
+_LONGER = 4  # times the epochs of the longest training
 _SMALL = 2000  # rows; fewer make all five folds, because one of them alone is too small to tell
+
+
+def most_epochs_of_a_search(work: float) -> int:
+    """Return the epochs, each of so much work, that one more training of each fold may have."""
+    return int(_MOST_WORK / (_FOLDS * work))
 
 
 def is_worth_a_search(options: Options, n_samples: int, work: float) -> bool:
@@ -47,11 +53,13 @@ def search(
     work: float,
     *,
     changes_rate: bool,
+    most_epochs: int = 0,
 ) -> tuple[int, float]:
     """Return the epochs and the learning rate with the least error on held-out rows.
 
     Every fifth row of each class is held out; small data are held out once for each fifth. Each
-    candidate is a whole training, because a schedule ends with it. The best of them then tries
+    candidate is a whole training, because a schedule ends with it. While the longest is the best,
+    one of four times as many epochs is tried, up to ``most_epochs``. The best of all then tries
     twice the rate, and if that is no better, half of it. Where all diverge, all try half the rate.
     """
     fold = _folds(data, options.seed)
@@ -78,6 +86,11 @@ def search(
         rate, halvings = rate / 2, halvings + 1
         errors = [error(epochs, rate) for epochs in candidates]
     epochs, least = candidates[int(np.argmin(errors))], min(errors)
+    longest = candidates[-1]
+    while epochs == longest and least < math.inf and _LONGER * longest <= most_epochs:
+        longest *= _LONGER
+        if (of_longest := error(longest, rate)) < least:
+            epochs, least = longest, of_longest
     for factor in (2.0, 0.5) if changes_rate and not halvings else ():
         if error(epochs, factor * rate) < least:
             return epochs, factor * rate
