@@ -136,6 +136,8 @@ def choice(name: str, value: object, options: Iterable[Option], other: str = "")
 
 def plain_array(values: object, name: str) -> npt.NDArray[Any]:
     """Return values as an array; raise ValueError if NumPy would leave out a part of them."""
+    if type(values) is np.ndarray and values.dtype.kind in "biuf":
+        return values  # at once: a prediction of one row is a matter of microseconds
     parts = values if isinstance(values, (list, tuple)) else [values]
     for part in parts:
         if isinstance(part, np.ma.MaskedArray) and np.ma.getmaskarray(part).any():
@@ -174,6 +176,8 @@ def numeric(values: object, name: str) -> npt.NDArray[Any]:
 
 def float32(array: npt.NDArray[Any]) -> FloatArray:
     """Return the array in float32, C order and aligned; without a copy if it is that already."""
+    if array.dtype == np.float32 and array.flags.c_contiguous and array.flags.aligned:
+        return array  # what NumPy finds out below takes longer than a small network does
     # A number too large for float32 becomes infinite here, and is reported as such afterwards.
     with np.errstate(over="ignore"):
         return np.require(array, np.float32, ["C_CONTIGUOUS", "ALIGNED"])

@@ -251,11 +251,10 @@ class Predictor:
         check_out(out, (inputs.n_samples, self.layer_sizes[-1]), self._dtype)
         scaling = self.target_scaling
         outputs = self._run(inputs, raw=raw, out=out if scaling is None else None)
-        bad = (
-            np.isnan(outputs) if self.output_activation == "exponential" else ~np.isfinite(outputs)
-        )
-        if bad.any():
-            row = int(np.argwhere(bad)[0][0])
+        may_be_infinite = self.output_activation == "exponential"
+        good = np.isfinite(outputs) if not may_be_infinite else ~np.isnan(outputs)
+        if not good.all():
+            row = int(np.argwhere(~good)[0][0])
             raise ValueError(
                 f"the network's outputs are infinite in float32 for row {row} of X: its values, or "
                 "the network's parameters, are too large"
