@@ -238,6 +238,19 @@ def test_early_stopping_on_the_same_rows_everywhere(
     assert_same_bits(model, expected)
 
 
+def test_updates_may_be_rounded(client: Client, workers: list[str]) -> None:
+    X, y = halves(client, workers)
+    exact, got, again = (
+        omp_mlp.dask.train(client, X, y, send=send, merge_ranks_every=1, **OPTIONS)
+        for send in ("float32", "bfloat16", "bfloat16")
+    )
+    assert_same_bits(got, again)
+    for mine, other in zip(parts_of(got), parts_of(exact), strict=True):
+        assert 0 < np.abs(mine - other).max() < 0.02 * np.abs(other).max()
+    with pytest.raises(ValueError, match="send must be 'float32' where deterministic=True"):
+        omp_mlp.dask.train(client, X, y, send="bfloat16", deterministic=True, **OPTIONS)
+
+
 def test_trainings_at_once_take_turns(client: Client, workers: list[str]) -> None:
     X, y = halves(client, workers)
     options = {**OPTIONS, "deterministic": True}

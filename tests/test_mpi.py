@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import omp_mlp
+import oracle
 from processes import HANGS_AFTER
 
 pytest.importorskip("mpi4py", reason="needs mpi4py: pip install omp_mlp[mpi]")
@@ -136,6 +137,45 @@ def test_ranks_train_the_network_of_one_process(folder: Path) -> None:
             np.testing.assert_allclose(first, expected, rtol=0, atol=atol)
 
 
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_rounded_sums_have_the_bits_of_the_oracle(ranks: int, folder: Path) -> None:
+    # 3 ranks have parts of 34, 34 and 33 numbers; with 4, the last has 23.
+    updates = np.random.default_rng(1).normal(size=(3, ranks, 101)).astype(np.float32)
+    np.save(folder / "updates.npy", updates)
+    script = """
+        transport, left = mpi.job().transport, np.zeros(101, np.float32)
+        found = []
+        for call in np.load("updates.npy"):
+            values = call[rank].copy()
+            transport.add_up_rounded(values.data, left.data)
+            found.append((values, left.copy()))
+        np.save(f"found{rank}.npy", found)
+    """
+    done = run_ranks(ranks, script, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = [np.load(folder / f"found{rank}.npy") for rank in range(ranks)]
+    left = [np.zeros(101, np.float32)] * ranks
+    for call, of_call in enumerate(updates):
+        expected, left = oracle.sum_up_in_parts(list(of_call), left)
+        for rank in range(ranks):
+            values, kept = found[rank][call]
+            assert (values == expected).all()
+            assert (kept == left[rank]).all()
+
+
+def test_ranks_that_send_bfloat16_train_nearly_the_same_network(folder: Path) -> None:
+    script = 'train(send="bfloat16").save(f"{rank}.safetensors")'
+    done = run_ranks(4, script, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    X = np.concatenate([np.load(folder / f"X{k}.npy") for k in range(3)])
+    alone = omp_mlp.train_parallel(X, np.arange(ROWS) % 3, 8, shuffle="shards", **OF_ONE_PROCESS)
+    ranks = [omp_mlp.load(folder / f"{rank}.safetensors") for rank in range(4)]
+    for expected, first, *others in zip(*map(parts_of, [alone, *ranks]), strict=True):
+        assert all((first == other).all() for other in others)
+        off = np.abs(first - expected).max()
+        assert 0 < off < 0.02 * np.abs(expected).max()
+
+
 # Without an end of their own: a rank that waits for one that left never ends.
 ENDLESS = "options.update(epochs=10**9)\n"
 
@@ -148,8 +188,12 @@ ENDLESS = "options.update(epochs=10**9)\n"
             "rank 1 of 3 failed: ZeroDivisionError: division by zero",
         ),
         ("if rank == 1: sys.exit()\ntrain()", "rank 1 of 3 failed: its program ended"),
+        (
+            "train(send='bfloat16', callback=lambda progress: 1 / 0 if rank == 1 else None)",
+            "rank 1 of 3 failed: ZeroDivisionError: division by zero",
+        ),
     ],
-    ids=["exception", "exit"],
+    ids=["exception", "exit", "exception among rounded sums"],
 )
 def test_a_rank_that_leaves_is_named_by_the_others(script: str, words: str, folder: Path) -> None:
     done = run_ranks(3, ENDLESS + script, folder)
@@ -311,6 +355,7 @@ def test_the_command_line_trains_with_four_ranks(data: str, table: Path) -> None
         (["data.csv", "--target", "none"], "error: data.csv has no column 'none'"),
         (["data.csv", "--target", "kind", "--merge", "median"], "error: merge must be one of"),
         (["data.csv", "--target", "kind", "--merge-ranks-every", "0"], "must be at least 1"),
+        (["data.csv", "--target", "kind", "--send", "half"], "send must be one of 'float32'"),
         (["data.csv", "--target", "kind", "-o", "missing/model.safetensors"], "No such file"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from omp_mlp.distributed.bfloat16 import as_floats, rounded
 from omp_mlp.distributed.tcp import TcpTransport, listen
 from omp_mlp.distributed.train import train_over
 from omp_mlp.errors import RankError
@@ -48,6 +49,10 @@ class ThreadTransport:
     def add_up(self, values: memoryview) -> None:
         array = np.asarray(values)
         array[:] = np.sum(self._meet(array.copy()), axis=0)
+
+    def add_up_rounded(self, values: memoryview, left: memoryview) -> None:
+        halves = rounded(np.asarray(values), np.asarray(left))
+        np.asarray(values)[:] = np.sum([as_floats(one) for one in self._meet(halves)], axis=0)
 
     def leave(self, reason: str) -> None:
         self.meeting.left = (self.rank, reason)
@@ -109,12 +114,15 @@ def train_on_ranks(
     *,
     deterministic: bool = False,
     merge_ranks_every: int | Sequence[int] = 1,
+    send: str | Sequence[str] = "float32",
 ) -> list[Any]:
     """Train with a rank for each pair (X, y); return what each rank returns or raises."""
     of_ranks = [options] * len(shards) if isinstance(options, dict) else options
     periods = merge_ranks_every
     if isinstance(periods, int):
         periods = [periods] * len(shards)
+
+    sent = [send] * len(shards) if isinstance(send, str) else send
 
     def work(transport: Any) -> Any:
         X, y = shards[transport.rank]
@@ -126,6 +134,7 @@ def train_on_ranks(
             given,
             deterministic=deterministic,
             merge_ranks_every=periods[transport.rank],
+            send=sent[transport.rank],
         )
 
     return run_ranks(len(shards), work)

@@ -27,6 +27,10 @@ public:
     // Replaces each value by its sum over the ranks. All ranks get the same bits.
     virtual void add_up(std::span<float> values) = 0;
     virtual void add_up(std::span<double> values) = 0;
+
+    // The same where each message has bfloat16 numbers. What a rank rounds off what it sends is in `left`,
+    // and is a part of what it sends in the next call.
+    virtual void add_up_rounded(std::span<float> values, std::span<float> left) = 0;
 };
 
 }  // namespace omp_mlp

@@ -11,6 +11,7 @@
 
 #include "data/reading.hpp"
 #include "merging/methods.hpp"
+#include "merging/update_sums.hpp"
 #include "network/activation.hpp"
 #include "network/network.hpp"
 #include "training/options.hpp"
@@ -52,6 +53,9 @@ template <>
 inline constexpr std::array names_of<StateAtMerge>{std::pair{"keep", StateAtMerge::keep},
                                                    std::pair{"average", StateAtMerge::average},
                                                    std::pair{"reset", StateAtMerge::reset}};
+template <>
+inline constexpr std::array names_of<SentAs>{std::pair{"float32", SentAs::float32},
+                                             std::pair{"bfloat16", SentAs::bfloat16}};
 template <>
 inline constexpr std::array names_of<InitScale>{
     std::pair{"fixed", InitScale::fixed}, std::pair{"glorot", InitScale::glorot},

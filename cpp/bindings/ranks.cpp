@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "bindings/names.hpp"
+
 namespace omp_mlp {
 
 using namespace py::literals;
@@ -23,16 +25,19 @@ void call_python(const std::function<void()>& fn) {
 }
 
 template <typename T>
+py::memoryview view_of(std::span<T> values) {
+    return py::memoryview::from_buffer(values.data(), {static_cast<py::ssize_t>(values.size())},
+                                       {py::ssize_t{sizeof(T)}});
+}
+
+template <typename T>
 void add_up_in_python(const py::object& transport, std::span<T> values) {
-    call_python([&] {
-        transport.attr("add_up")(py::memoryview::from_buffer(
-            values.data(), {static_cast<py::ssize_t>(values.size())}, {py::ssize_t{sizeof(T)}}));
-    });
+    call_python([&] { transport.attr("add_up")(view_of(values)); });
 }
 
 std::unique_ptr<PyRanks> make_ranks(py::object transport, Index rank, Index size, Index replicas_a_rank,
                                     Index longest_shard, Index first_row, double density, bool gathers,
-                                    bool may_stop, Index merges_a_round) {
+                                    bool may_stop, Index merges_a_round, SentAs sent_as) {
     if (rank < 0 || rank >= size) {
         throw py::value_error{"rank must be from 0 to " + std::to_string(size - 1) + "; got " +
                               std::to_string(rank)};
@@ -49,7 +54,8 @@ std::unique_ptr<PyRanks> make_ranks(py::object transport, Index rank, Index size
                    .density = density,
                    .gathers = gathers,
                    .may_stop = may_stop,
-                   .merges_a_round = merges_a_round};
+                   .merges_a_round = merges_a_round,
+                   .sent_as = sent_as};
     return made;
 }
 
@@ -74,11 +80,15 @@ void PyCommunicator::add_up(std::span<double> values) {
     add_up_in_python(transport_, values);
 }
 
+void PyCommunicator::add_up_rounded(std::span<float> values, std::span<float> left) {
+    call_python([&] { transport_.attr("add_up_rounded")(view_of(values), view_of(left)); });
+}
+
 void bind_ranks(const py::module_& m) {
     py::class_<PyRanks>(m, "Ranks")
         .def(py::init(&make_ranks), py::kw_only(), "transport"_a, "rank"_a, "size"_a,
              "replicas_a_rank"_a, "longest_shard"_a, "first_row"_a, "density"_a, "gathers"_a,
-             "may_stop"_a, "merges_a_round"_a);
+             "may_stop"_a, "merges_a_round"_a, "sent_as"_a);
 }
 
 }  // namespace omp_mlp

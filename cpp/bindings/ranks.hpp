@@ -10,8 +10,9 @@
 
 namespace omp_mlp {
 
-// Calls the methods of an object of Python: gather(mine, everyone) with buffers of bytes, and add_up(values)
-// with a buffer of float32 or float64, in place. Both end when all ranks have called.
+// Calls the methods of an object of Python: gather(mine, everyone) with buffers of bytes, add_up(values) with
+// a buffer of float32 or float64, in place, and add_up_rounded(values, left) with two of float32. All end
+// when all ranks have called.
 class PyCommunicator final : public Communicator {
 public:
     PyCommunicator(py::object transport, Index rank, Index size);
@@ -21,6 +22,7 @@ public:
     void gather(std::span<const std::byte> mine, std::span<std::byte> everyone) override;
     void add_up(std::span<float> values) override;
     void add_up(std::span<double> values) override;
+    void add_up_rounded(std::span<float> values, std::span<float> left) override;
 
 private:
     py::object transport_;

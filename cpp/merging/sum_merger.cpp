@@ -10,13 +10,14 @@ namespace omp_mlp {
 
 SumMerger::SumMerger(const MergeMethod& method, std::vector<OptionValue> options,
                      std::span<const Index> layer_ends, const OuterStep& outer,
-                     Communicator& communicator)
+                     Communicator& communicator, SentAs sent_as)
     : method_{&method},
       options_{std::move(options)},
       slices_{slices_of(layer_ends, slice_floats)},
       layers_{layer_ends.size()},
       outer_{outer},
       communicator_{&communicator},
+      sums_{sent_as, communicator, layer_ends.back()},
       sent_(static_cast<std::size_t>(layer_ends.back())),
       updates_(sent_.size()),
       parts_(slices_.size()) {
@@ -57,7 +58,7 @@ void SumMerger::add_weighted_updates(const MergeInput& input, const ForEach& for
         merge_loops().add_weighted(rows_of(input, slice), own.data(), updates);
         merge_loops().round_to_float(updates, size, sent_.data() + slice.begin);
     });
-    communicator_->add_up(std::span<float>{sent_});
+    sums_.add_up(sent_);
 }
 
 // The weights follow from what is measured of all updates: what is added up are the updates themselves.
@@ -78,7 +79,7 @@ void SumMerger::add_measured_updates(const MergeInput& input, const ForEach& for
     });
     std::vector<double> squares = sum_of_layers();
     communicator_->add_up(std::span<double>{squares});
-    communicator_->add_up(std::span<float>{sent_});
+    sums_.add_up(sent_);
     measure_sum(for_each);
     const std::vector<double> squares_of_sum = sum_of_layers();
     for (std::size_t layer = 0; layer < layers_; ++layer) {

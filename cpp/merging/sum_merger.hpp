@@ -11,23 +11,28 @@
 #include "merging/methods.hpp"
 #include "merging/outer_step.hpp"
 #include "merging/slices.hpp"
+#include "merging/update_sums.hpp"
 
 namespace omp_mlp {
 
 // Makes what Merger makes of all replicas, up to rounding: the sums of the ranks are rounded to float
 // before they are added up. What is sent are updates, which are small, so that the master loses nothing.
-// All ranks get the same bits.
+// All ranks get the same bits. Updates may be sent as bfloat16 (update_sums.hpp).
 class SumMerger {
 public:
     // The method has to be one that merges_by_sums().
     SumMerger(const MergeMethod& method, std::vector<OptionValue> options,
-              std::span<const Index> layer_ends, const OuterStep& outer, Communicator& communicator);
+              std::span<const Index> layer_ends, const OuterStep& outer, Communicator& communicator,
+              SentAs sent_as);
 
     // input.replicas are those of this rank, perhaps none. There is a base: the same on all ranks.
     void merge(const MergeInput& input, double momentum_factor, const ForEach& for_each, float* master);
 
     // M, which the merges of a training keep; empty without momentum.
     std::span<float> velocity() { return velocity_; }
+
+    // What this rank has not sent of its updates, which the merges of a training keep, too.
+    std::span<float> left() { return sums_.left(); }
 
 private:
     void add_weighted_updates(const MergeInput& input, const ForEach& for_each);
@@ -43,6 +48,7 @@ private:
     std::size_t layers_;
     OuterStep outer_;
     Communicator* communicator_;
+    UpdateSums sums_;
     Buffer velocity_;  // M; empty without momentum
     Buffer sent_;      // the sum of the updates: of this rank, and then of all
     std::vector<double, CacheLineAllocator<double>> updates_;  // the same in double

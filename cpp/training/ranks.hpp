@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/communicator.hpp"
+#include "merging/update_sums.hpp"
 
 namespace omp_mlp {
 
@@ -26,6 +27,7 @@ struct Ranks {
     // Merges of replicas a round. With more than one, a rank merges its own replicas by itself, and in the
     // last merge of a round, the ranks merge what each has made of them.
     Index merges_a_round;
+    SentAs sent_as;  // where a merge sees sums
 
     Index replicas() const { return communicator->size() * replicas_a_rank; }
     Index first_replica() const { return communicator->rank() * replicas_a_rank; }

@@ -43,10 +43,12 @@ class Mergers {
 public:
     // `ranks`: null, or those that merge together.
     Mergers(const Task& task, const Ranks* ranks, const OuterStep& outer)
-        : usual_{
-              make(task, ranks, *task.options.merge.method, task.options.merge.method_options, outer)} {
+        : usual_{make(task, ranks, *task.options.merge.method, task.options.merge.method_options, outer,
+                      ranks != nullptr ? ranks->sent_as : SentAs::float32)} {
         if (task.options.merge.last_method != nullptr) {
-            last_.emplace(make(task, ranks, *task.options.merge.last_method, {}, no_outer_step));
+            // One merge has no next one to make good what it rounds.
+            last_.emplace(
+                make(task, ranks, *task.options.merge.last_method, {}, no_outer_step, SentAs::float32));
         }
     }
 
@@ -64,13 +66,20 @@ public:
         return std::visit([](auto& merger) { return merger.velocity(); }, usual_);
     }
 
+    // What this rank has not sent of its updates.
+    std::span<float> left() {
+        auto* merger = std::get_if<SumMerger>(&usual_);
+        return merger != nullptr ? merger->left() : std::span<float>{};
+    }
+
 private:
     static AnyMerger make(const Task& task, const Ranks* ranks, const MergeMethod& method,
-                          const std::vector<OptionValue>& options, const OuterStep& outer) {
+                          const std::vector<OptionValue>& options, const OuterStep& outer,
+                          SentAs sent_as) {
         const std::vector<Index> ends = layer_ends(task.network.shape);
         if (ranks != nullptr && !ranks->gathers) {
             return AnyMerger{std::in_place_type<SumMerger>, method, options, ends, outer,
-                             *ranks->communicator};
+                             *ranks->communicator,          sent_as};
         }
         return AnyMerger{std::in_place_type<Merger>,
                          method,
@@ -185,6 +194,9 @@ public:
     void exchange_state(Team& team, StateExchange& exchange) override {
         exchange.rate("outer.learning_rate", rate_);
         exchange("outer.momentum", mergers_.velocity());
+        if (!mergers_.left().empty()) {
+            exchange("merge.left", mergers_.left());
+        }
         exchange_optimizers(team, exchange);
     }
 

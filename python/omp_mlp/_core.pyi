@@ -405,7 +405,7 @@ class Ranks:
     def __init__(
         self,
         *,
-        transport: object,  # with gather and add_up
+        transport: object,  # with gather, add_up and add_up_rounded
         rank: int,
         size: int,
         replicas_a_rank: int,
@@ -415,6 +415,7 @@ class Ranks:
         gathers: bool,
         may_stop: bool,
         merges_a_round: int,
+        sent_as: str,
     ) -> None: ...
 
 def train(

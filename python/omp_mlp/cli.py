@@ -193,6 +193,12 @@ def _add_options_of_ranks(group: Any) -> None:  # noqa: ANN401 - as below
         help="merges of a process by itself from one merge of all processes to the next",
     )
     group.add_argument(
+        "--send",
+        default=argparse.SUPPRESS,
+        metavar="KIND",
+        help="what a process sends of its updates: float32, or bfloat16 with half the bytes",
+    )
+    group.add_argument(
         "--timeout",
         type=float,
         default=argparse.SUPPRESS,
@@ -263,7 +269,7 @@ def _train(given: argparse.Namespace) -> None:
     )
     of_ranks = {
         name: getattr(given, name)
-        for name in ("deterministic", "merge_ranks_every", "timeout")
+        for name in ("deterministic", "merge_ranks_every", "send", "timeout")
         if hasattr(given, name)
     }
     if given.mpi:

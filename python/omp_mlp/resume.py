@@ -167,7 +167,9 @@ def _settled_of_ranks(plan: Plan) -> dict[str, Any]:
     return {
         "deterministic": plan.ranks.deterministic,
         "merge_ranks_every": every,
-        "ranks": plan.ranks.size if every > 1 else None,
+        "send": plan.ranks.send,
+        # Networks between merges, and what is not sent yet, are those of each rank.
+        "ranks": plan.ranks.size if every > 1 or plan.ranks.send != "float32" else None,
     }
 
 
@@ -227,7 +229,8 @@ def check_plan(plan: Plan, data: TrainingData, state: TrainingState) -> None:
     """Check that the data are the same, and that the rounds go on as they began."""
     now_settled = settled(plan)
     for name in _settled_of_ranks(plan):
-        before, now = state.settled[name], now_settled[name]
+        # Before there was a choice of what is sent, states did not tell it.
+        before, now = {"send": "float32", **state.settled}[name], now_settled[name]
         if before != now:
             raise ValueError(
                 f"resume goes on as the training began; {name} was {before}, and is {now}"

@@ -26,8 +26,8 @@ OBJECT = {"object": True}
 _FORMAT, _VERSION = "omp_mlp_training_state", "1"
 _OF_CORE = "core."
 _TYPES = ("float32", "float64", "int64")
-_OF_NETWORKS = ("optimizer.steps", "optimizer.slots", "optimizer.gains")
-"""The core's arrays that have a part for each network."""
+_OF_RANKS = ("optimizer.steps", "optimizer.slots", "optimizer.gains", "merge.left")
+"""The core's arrays of which each rank has a part: for its networks, or for itself."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -228,14 +228,14 @@ def mean_of_optimizers(core: Arrays) -> Arrays:
 
 
 def of_all_ranks(core: Arrays, gather: Gather) -> Arrays:
-    """Return the core's arrays with what the optimisers of all ranks remember, in their order."""
-    parts = gather({name: core[name] for name in _OF_NETWORKS if name in core})
+    """Return the core's arrays with what all ranks remember, in their order."""
+    parts = gather({name: core[name] for name in _OF_RANKS if name in core})
     return {**core, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}}
 
 
 def of_one_rank(core: Arrays, rank: int, size: int) -> Arrays:
     """Undo :func:`of_all_ranks` for one of ``size`` ranks, which need not be as many as then."""
-    own = {name: np.split(core[name], size)[rank] for name in _OF_NETWORKS if name in core}
+    own = {name: np.split(core[name], size)[rank] for name in _OF_RANKS if name in core}
     return {**core, **own}
 
 

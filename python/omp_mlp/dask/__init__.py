@@ -44,6 +44,7 @@ def train(
     sample_weight: Any = None,  # noqa: ANN401 - a Dask array or dataframe
     deterministic: bool = False,
     merge_ranks_every: int | str = "auto",
+    send: str = "float32",
     timeout: float | None = None,
     ports: Sequence[int] = (0,),
     **options: Any,  # noqa: ANN401 - those of train_parallel
@@ -80,6 +81,8 @@ def train(
         workers, and has so few merges of all that messages take a tenth of the time; but as many as
         epochs, and 16, at least. Where a worker has one replica, ``merge_every="auto"`` is longer
         instead. Give numbers to have the same network each time.
+    send : {"float32", "bfloat16"}, default "float32"
+        What the workers send of their updates, as in :func:`omp_mlp.mpi.train_parallel`.
     timeout : float, optional
         Seconds that a rank waits for the others in a message. Default: as long as Dask's scheduler
         counts their workers among its own.
@@ -124,6 +127,7 @@ def train(
         given,
         deterministic=deterministic,
         merge_ranks_every=merge_ranks_every,
+        send=send,
         timeout=timeout,
         ports=ports,
     )

@@ -16,7 +16,7 @@ import distributed
 from omp_mlp import checks
 from omp_mlp.dask.parts import Blocks, count_rows, place, zipped_blocks
 from omp_mlp.dask.workers import Rank, cancel, open_seat, train_rank
-from omp_mlp.distributed.agreement import DEFAULTS_OF_RANKS, check_goes_with_ranks
+from omp_mlp.distributed.agreement import DEFAULTS_OF_RANKS, SENT, check_goes_with_ranks
 from omp_mlp.distributed.tcp import CancelledError
 from omp_mlp.errors import RankError, warn
 from omp_mlp.model import Model
@@ -55,11 +55,12 @@ def train_on_workers(
     *,
     deterministic: bool = False,
     merge_ranks_every: int | str = "auto",
+    send: str = SENT[0],
     timeout: float | None = None,
     ports: Sequence[int] = (0,),
 ) -> tuple[Model, int]:
     """Train with a rank on each worker that has rows of X; return the network, and the rows."""
-    _check(options, deterministic)
+    _check(options, deterministic, send)
     if merge_ranks_every != "auto":
         merge_ranks_every = checks.integer("merge_ranks_every", merge_ranks_every, 1)
     if timeout is not None:
@@ -82,12 +83,13 @@ def train_on_workers(
             options,
             deterministic=deterministic,
             merge_ranks_every=merge_ranks_every,
+            send=send,
             ports=ports,
         )
     return model, sum(rows)
 
 
-def _check(options: Mapping[str, Any], deterministic: bool) -> None:
+def _check(options: Mapping[str, Any], deterministic: bool, send: str) -> None:
     """Check the options before any work. The ranks check them with their data."""
     unknown = [name for name in options if name not in DEFAULTS_OF_RANKS]
     if unknown:
@@ -98,7 +100,7 @@ def _check(options: Mapping[str, Any], deterministic: bool) -> None:
         if options.get(name) is not None:
             raise ValueError(f"{name} must be None on a cluster; got {options[name]!r}")
     checked = check_options({**DEFAULTS_OF_RANKS, **options})
-    check_goes_with_ranks(checked, deterministic=deterministic)
+    check_goes_with_ranks(checked, deterministic=deterministic, send=send)
 
 
 def check_not_encrypted(workers: Sequence[str]) -> None:
@@ -201,6 +203,7 @@ class _Training:
         *,
         deterministic: bool,
         merge_ranks_every: int | str,
+        send: str,
         ports: Sequence[int],
     ) -> Model:
         futures: list[distributed.Future] = []
@@ -223,6 +226,7 @@ class _Training:
                         own,
                         deterministic=deterministic,
                         merge_ranks_every=merge_ranks_every,
+                        send=send,
                         key=f"omp_mlp-train-{self._job}-{rank}",
                         workers=[worker],
                         pure=False,

@@ -81,6 +81,7 @@ def train_rank(
     *,
     deterministic: bool,
     merge_ranks_every: int | str,
+    send: str,
 ) -> tuple[Model, Sequence[Kept]] | None:
     """Train with the other ranks; rank 0 returns the network, and the warnings."""
     with _lock:
@@ -109,6 +110,7 @@ def train_rank(
                 given,
                 deterministic=deterministic,
                 merge_ranks_every=merge_ranks_every,
+                send=send,
             )
     finally:
         with _lock:

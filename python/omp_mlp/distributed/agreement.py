@@ -45,8 +45,18 @@ _MUST_BE: Mapping[str, tuple[tuple[object, ...], str]] = {
 }
 
 
-def check_goes_with_ranks(options: Options, *, deterministic: bool) -> None:
+SENT = ("float32", "bfloat16")
+"""What ranks may send of their updates; the first is the default."""
+
+
+def check_goes_with_ranks(options: Options, *, deterministic: bool, send: str = SENT[0]) -> None:
     """Raise ValueError if an option is for one process alone."""
+    checks.choice("send", send, SENT)
+    if deterministic and send != SENT[0]:
+        raise ValueError(
+            f"send must be {SENT[0]!r} where deterministic=True sends the parameters of all "
+            f"replicas; got {send!r}"
+        )
     for name, (allowed, reason) in _MUST_BE.items():
         value = getattr(options, name)
         if not any(value is one or value == one for one in allowed):

@@ -28,6 +28,13 @@ class Transport(Protocol):
     def add_up(self, values: memoryview) -> None:
         """Replace float32 or float64 numbers by their sums over the ranks, the same on all."""
 
+    def add_up_rounded(self, values: memoryview, left: memoryview) -> None:
+        """Replace float32 numbers by sums of which all messages have bfloat16 numbers.
+
+        What this rank rounds off is in ``left``, and a part of what it sends in the next call. So
+        the sums of many calls are those of float32, but for what is left in the end.
+        """
+
     def leave(self, reason: str) -> None:
         """Tell the ranks that wait for this one, now or later, that it does not come."""
 

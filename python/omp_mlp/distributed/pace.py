@@ -23,7 +23,13 @@ MergeEvery = int | tuple[int, int] | str | None
 
 
 def measured_pace(
-    job: Job, options: Options, data: TrainingData, *, replicas_a_rank: int, deterministic: bool
+    job: Job,
+    options: Options,
+    data: TrainingData,
+    *,
+    replicas_a_rank: int,
+    deterministic: bool,
+    send: str,
 ) -> tuple[MergeEvery, int]:
     """Return the ``merge_every`` and the merges a round that leave messages a tenth of the time.
 
@@ -41,7 +47,7 @@ def measured_pace(
     parameters = cadence.count_parameters(sizes)
     # What ranks gather of each other, if they do not send sums.
     networks = replicas_a_rank if deterministic else 0
-    seconds = _seconds_of_a_merge(job, parameters, networks)
+    seconds = _seconds_of_a_merge(job, parameters, networks, send)
     replicas = job.size * replicas_a_rank
     samples = options.epochs * data.inputs.longest_shard(replicas)
     if samples == 0:
@@ -83,13 +89,13 @@ def longer_rounds(merges: int, *, needed: float, fewest: int) -> int:
     return factor
 
 
-def _seconds_of_a_merge(job: Job, parameters: int, gathered: int) -> float:
+def _seconds_of_a_merge(job: Job, parameters: int, gathered: int, send: str = "float32") -> float:
     """Return how long the messages of a merge take, on the rank that waits longest.
 
     It is the least of some passes: what else the machines do now is not what the network is like.
     """
     transport = job.transport
-    sums = np.zeros(parameters, np.float32)
+    sums, left = np.zeros(parameters, np.float32), np.zeros(parameters, np.float32)
     replicas = np.zeros(gathered * parameters, np.float32)
     everyone = np.zeros(job.size * len(replicas), np.float32)
     word, words = bytearray(64), bytearray(64 * job.size)
@@ -98,6 +104,8 @@ def _seconds_of_a_merge(job: Job, parameters: int, gathered: int) -> float:
         began = time.perf_counter()
         if gathered:
             transport.gather(replicas.data.cast("B"), everyone.data.cast("B"))
+        elif send == "bfloat16":
+            transport.add_up_rounded(sums.data, left.data)
         else:
             transport.add_up(sums.data)
         transport.gather(memoryview(word), memoryview(words))  # losses, and the like

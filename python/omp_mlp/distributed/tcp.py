@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp.distributed.bfloat16 import as_floats, rounded
 from omp_mlp.errors import RankError
 
 Address = tuple[str, int]
@@ -173,6 +174,26 @@ class TcpTransport:
             self._receive(self._parent, _bytes_of(total), deadline)
         for child in self._children:
             self._send(child, _bytes_of(total), deadline)
+
+    def add_up_rounded(self, values: memoryview, left: memoryview) -> None:
+        """Replace float32 numbers by sums of which all messages have bfloat16 numbers.
+
+        A rank adds those of its children to its own, and to what it rounded off in the last call.
+        It rounds the sum, and sends that. What rank 0 has rounded goes down to all.
+        """
+        deadline = self._deadline()
+        total, kept = np.asarray(values), np.asarray(left)
+        of_child = np.empty(len(total), np.uint16)
+        for child in self._children:
+            self._receive(child, _bytes_of(of_child), deadline)
+            total += as_floats(of_child)
+        sent = rounded(total, kept)
+        if self._parent is not None:
+            self._send(self._parent, _bytes_of(sent), deadline)
+            self._receive(self._parent, _bytes_of(sent), deadline)
+        for child in self._children:
+            self._send(child, _bytes_of(sent), deadline)
+        total[:] = as_floats(sent)
 
     def leave(self, reason: str) -> None:
         """Tell the other ranks that this one does not come any more, and why."""
@@ -368,7 +389,7 @@ def _end_below(rank: int, size: int) -> int:
     return min(rank + (rank & -rank), size)
 
 
-def _bytes_of(array: npt.NDArray[np.floating[Any]]) -> memoryview:
+def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
     return array.data.cast("B")
 
 

@@ -11,6 +11,7 @@ from omp_mlp.automatic import retreats, settle
 from omp_mlp.checks import Matrix
 from omp_mlp.distributed.agreement import (
     DEFAULTS_OF_RANKS,
+    SENT,
     agree_on_options,
     check_goes_with_ranks,
     check_same,
@@ -38,6 +39,7 @@ def train_over(
     *,
     deterministic: bool,
     merge_ranks_every: int | str = 1,
+    send: str = SENT[0],
 ) -> Model:
     """Train one network with all ranks, and return it on each of them.
 
@@ -55,6 +57,8 @@ def train_over(
         Merges of a rank's replicas from one merge of the ranks to the next. 1: each merge is one
         over the replicas of all ranks. "auto": so many that messages take a tenth of the training.
         Where a rank has one replica, ``merge_every="auto"`` is as much longer instead.
+    send : {"float32", "bfloat16"}, default "float32"
+        What the ranks send of their updates.
 
     Raises
     ------
@@ -67,7 +71,7 @@ def train_over(
         On all ranks.
     """
     job = Job(transport)
-    run = job.together(lambda: _plan(job, X, y, given, deterministic, merge_ranks_every))
+    run = job.together(lambda: _plan(job, X, y, given, deterministic, merge_ranks_every, send))
     try:
         model = run.train()
     except (RankError, TrainingDivergedError):
@@ -86,6 +90,7 @@ def _plan(
     given: Mapping[str, Any],
     deterministic: bool,
     merge_ranks_every: int | str,
+    send: str,
 ) -> Run:
     unknown = [name for name in given if name not in DEFAULTS_OF_RANKS]
     if unknown:
@@ -95,8 +100,14 @@ def _plan(
         merge_ranks_every = checks.integer("merge_ranks_every", merge_ranks_every, 1)
     elif options.resume is not None:
         raise ValueError("merge_ranks_every must be a number where resume is given; got 'auto'")
-    check_goes_with_ranks(options, deterministic=deterministic)
-    agree_on_options(job, options, deterministic=deterministic, merge_ranks_every=merge_ranks_every)
+    check_goes_with_ranks(options, deterministic=deterministic, send=send)
+    agree_on_options(
+        job,
+        options,
+        deterministic=deterministic,
+        merge_ranks_every=merge_ranks_every,
+        send=send,
+    )
     share = _share_of_cores(job)
     if options.workers is None:
         options = dataclasses.replace(options, workers=share)
@@ -123,6 +134,7 @@ def _plan(
             data.data,
             replicas_a_rank=replicas_a_rank,
             deterministic=deterministic,
+            send=send,
         )
         settled = dataclasses.replace(settled, merge_every=every)
     plan = make_plan(
@@ -132,7 +144,8 @@ def _plan(
         ranks=job.size,
         merges_a_round=merges_a_round,
     )
-    plan = dataclasses.replace(plan, ranks=_place(job, plan, data, replicas_a_rank, deterministic))
+    place = _place(job, plan, data, replicas_a_rank, deterministic=deterministic, send=send)
+    plan = dataclasses.replace(plan, ranks=place)
     if state is not None:
         check_plan(plan, data.data, state)
     return Run(plan, data.data, given=given_for_all, resume=state)
@@ -179,7 +192,13 @@ def _replicas_a_rank(job: Job, options: Options, data: DataOfRanks) -> int:
 
 
 def _place(
-    job: Job, plan: Plan, data: DataOfRanks, replicas_a_rank: int, deterministic: bool
+    job: Job,
+    plan: Plan,
+    data: DataOfRanks,
+    replicas_a_rank: int,
+    *,
+    deterministic: bool,
+    send: str,
 ) -> PlaceAmongRanks:
     rows_of_ranks, options = data.inputs.rows_of_ranks, plan.options
     may_stop = options.callback is not None or options.early_stopping
@@ -194,6 +213,7 @@ def _place(
         gathers=deterministic,
         may_stop=any(job.gather(may_stop)),
         merges_a_round=plan.merging.merges_a_round,
+        sent_as=send,
     )
     keeps_states = options.checkpoint is not None or options.resume is not None
     return PlaceAmongRanks(
@@ -203,5 +223,6 @@ def _place(
         job.size,
         job.gather,
         deterministic,
+        send,
         described_data_of_ranks(job, data.data, options, replicas_a_rank) if keeps_states else {},
     )

@@ -1,0 +1,344 @@
+"""Updates that are sent with fewer bits: the bits of the sums, and the trainings that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import omp_mlp
+import oracle
+import threads_as_ranks
+from omp_mlp.distributed.bfloat16 import as_floats, rounded
+from omp_mlp.errors import TrainingDivergedError
+from threads_as_ranks import ThreadTransport, run_ranks, tcp_transports, train_on_ranks
+
+ROWS, REPLICAS = 101, 4
+OPTIONS: dict[str, Any] = {
+    "hidden_layer_sizes": (5,), "activation": "tanh", "epochs": 3, "batch_size": 2,
+    "learning_rate": 0.1, "merge_every": 4, "seed": 11, "center_inputs": False,
+    "scale_inputs": False, "workers": 1, "last_merge": None,
+}  # fmt: skip
+BY_SUMS = ("average", "sum", "weighted_average", "delta_sum", "gradient_diversity")
+
+
+def samples() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    X = np.random.default_rng(3).uniform(-1, 1, (ROWS, 7)).astype(np.float32)
+    return X, np.arange(ROWS) % 3
+
+
+def cut(ranks: int) -> list[tuple[Any, Any]]:
+    X, y = samples()
+    ends = [oracle.block(ROWS, REPLICAS, r * REPLICAS // ranks)[0] for r in range(1, ranks)]
+    return list(zip(np.split(X, ends), np.split(y, ends), strict=True))
+
+
+def train(ranks: int, send: str | float, *, every: int = 1, **changed: Any) -> Any:
+    """Return the network of all ranks."""
+    options = {**OPTIONS, "threads": REPLICAS // ranks, **changed}
+    if changed.get("resume") is not None:
+        options = {"workers": 1, **changed}
+    got = train_on_ranks(cut(ranks), options, merge_ranks_every=every, send=send)
+    for one in got:
+        if not isinstance(one, omp_mlp.Model):
+            raise one
+        assert (one._packed == got[0]._packed).all()
+        assert (one.history.loss == got[0].history.loss).all()
+    return got[0]
+
+
+def drawn(ranks: int, calls: int, size: int = 1003) -> NDArray[np.float32]:
+    """Draw updates of each rank in each call, of many magnitudes."""
+    rng = np.random.default_rng(5)
+    scale = np.exp2(rng.integers(-20, 5, (calls, ranks, size)))
+    return (scale * rng.normal(size=(calls, ranks, size))).astype(np.float32)
+
+
+def bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:
+    return values.view(np.uint32)
+
+
+# ------------------------------------------------------------------------------------------ numbers
+
+
+def test_numbers_are_rounded_to_the_nearest_of_bfloat16() -> None:
+    upper = np.arange(1 << 16, dtype=np.uint32) << 16
+    lower = np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)
+    values = (upper[:, None] | lower).reshape(-1).view(np.float32)
+    expected = oracle.to_bfloat16(values)
+    left = np.full_like(values, -0.0)  # which adds nothing, to -0 either
+    got = as_floats(rounded(values, left))
+    is_number = ~np.isnan(values)
+    assert (bits(got)[is_number] == bits(expected)[is_number]).all()
+    assert np.isnan(got[~is_number]).all()
+    is_finite = np.isfinite(got)
+    assert (left[~is_finite] == 0).all()
+    assert (got[is_finite].astype(np.float64) + left[is_finite] == values[is_finite]).all()
+
+
+def test_what_is_left_is_a_part_of_the_next_number() -> None:
+    left = np.zeros(1, np.float32)
+    step = 2.0**-10  # an eighth of the distance of bfloat16 numbers from 1 on
+    got = [as_floats(rounded(np.float32([1 + step]), left)).item() for _ in range(8)]
+    assert got == [1, 1, 1, 1, 1 + 8 * step, 1, 1, 1]
+    assert left.item() == 0
+    assert sum(got) == 8 + 8 * step
+
+
+# --------------------------------------------------------------------------------------------- sums
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 6])
+def test_sums_over_tcp_have_the_bits_of_the_oracle(ranks: int) -> None:
+    updates = drawn(ranks, 4)
+
+    def work(transport: Any) -> Any:
+        left = np.zeros(updates.shape[2], np.float32)
+        found = []
+        for call in updates:
+            values = call[transport.rank].copy()
+            transport.add_up_rounded(values.data, left.data)
+            found.append((values, left.copy()))
+        return found
+
+    got = run_ranks(ranks, work, tcp_transports(ranks))
+    left = [np.zeros(updates.shape[2], np.float32)] * ranks
+    for call, of_call in enumerate(updates):
+        expected, left = oracle.sum_up_a_tree(list(of_call), left)
+        for rank in range(ranks):
+            values, kept = got[rank][call]
+            assert (bits(values) == bits(expected)).all()
+            assert (kept == left[rank]).all()
+
+
+@pytest.mark.parametrize("add_up", [oracle.sum_up_a_tree, oracle.sum_up_in_parts])
+def test_nothing_is_lost_but_what_is_left(add_up: Any) -> None:
+    updates = drawn(4, 30)
+    left = [np.zeros(updates.shape[2], np.float32)] * 4
+    total = np.zeros(updates.shape[2])
+    for of_call in updates:
+        got, left = add_up(list(of_call), left)
+        total += got
+    expected = updates.sum((0, 1), dtype=np.float64)
+    # What float32 rounds off in each addition.
+    atol = 2.0**-23 * np.abs(updates).sum((0, 1))
+    assert (np.abs(total + np.sum(left, axis=0, dtype=np.float64) - expected) <= atol).all()
+    # Without what is left, most numbers are off by far more.
+    assert (np.abs(total - expected) > 8 * atol).mean() > 0.5
+
+
+def test_bfloat16_numbers_are_sent() -> None:
+    size = 1000
+
+    def work(transport: Any) -> int:
+        sent = 0
+        send = transport._send
+
+        def count(rank: int, data: memoryview, deadline: float) -> None:
+            nonlocal sent
+            sent += len(data)
+            send(rank, data, deadline)
+
+        transport._send = count
+        values, left = np.ones(size, np.float32), np.zeros(size, np.float32)
+        transport.add_up(values.data)
+        of_float32, sent = sent, 0
+        transport.add_up_rounded(values.data, left.data)
+        assert 2 * sent == of_float32
+        return sent
+
+    assert run_ranks(4, work, tcp_transports(4)) == [4 * size, 2 * size, 4 * size, 2 * size]
+
+
+# ---------------------------------------------------------------------------------------- trainings
+
+
+class Recording(ThreadTransport):
+    """Keeps what each rounded sum was made of, and what it is."""
+
+    def __init__(self, meeting: Any, rank: int) -> None:
+        super().__init__(meeting, rank)
+        self.calls: list[tuple[NDArray[np.float32], ...]] = []
+
+    def add_up_rounded(self, values: memoryview, left: memoryview) -> None:
+        given, before = np.array(values), np.array(left)
+        super().add_up_rounded(values, left)
+        self.calls.append((given, before, np.array(values), np.array(left)))
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_masters_are_made_of_the_sums_that_were_sent(
+    ranks: int, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Recording] = []
+
+    def recording(size: int) -> Any:
+        meeting = threads_as_ranks.Meeting(size)
+        made.extend(Recording(meeting, rank) for rank in range(size))
+        return lambda rank: made[rank]
+
+    monkeypatch.setitem(threads_as_ranks.TRANSPORTS, "memory", recording)
+    masters: list[NDArray[Any]] = []
+
+    def watch(progress: omp_mlp.Progress) -> None:
+        if progress.merged:
+            model = progress.model
+            layers = list(zip(model.weights, model.biases, strict=True))
+            masters.append(oracle.flatten(layers))
+
+    # With 16 units and 16 classes, the core's rows have no padding.
+    shards = [(X, np.arange(len(X)) % 16) for X, _ in cut(ranks)]
+    options = {
+        **OPTIONS, "threads": REPLICAS // ranks, "hidden_layer_sizes": (16,), "merge": "delta_sum",
+        "merge_options": {"alpha": 1}, "outer_momentum": 0.0, "outer_learning_rate": 1.0,
+    }  # fmt: skip
+    of_ranks = [{**options, "callback": watch}, *[options] * (ranks - 1)]
+    got = train_on_ranks(shards, of_ranks, merge_ranks_every=every, send="bfloat16")
+    assert all(isinstance(one, omp_mlp.Model) for one in got), got
+    assert len(masters) == len(made[0].calls) > 4
+    left = [np.zeros_like(masters[0])] * ranks
+    base: NDArray[Any] | None = None
+    for k, master in enumerate(masters):
+        calls = [one.calls[k] for one in made]
+        sent = [oracle.to_bfloat16(given + before) for given, before, _, _ in calls]
+        for rank, (given, before, total, after) in enumerate(calls):
+            assert (before == left[rank]).all()
+            assert (total == np.sum(sent, axis=0)).all()
+            left[rank] = given + before - sent[rank]
+            assert (after == left[rank]).all()
+        if base is not None:
+            exact = base.astype(np.float64) + calls[0][2]
+            assert (master == exact.astype(np.float32)).all()
+        base = master
+
+
+@pytest.mark.parametrize("over", ["memory", "TCP"])
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("merge", BY_SUMS)
+def test_rounded_updates_train_nearly_the_same_network(
+    merge: str, ranks: int, over: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads_as_ranks, "over", over)
+    changed: dict[str, Any] = {"merge": merge}
+    if merge == "sum":  # n times the weights in every merge soon leaves float32
+        changed |= {"epochs": 1, "init_scale": 0.02, "merge_every": 9}
+    exact, got = (train(ranks, send, **changed) for send in ("float32", "bfloat16"))
+    moved = np.abs(exact._packed - train(ranks, "float32", **{**changed, "epochs": 0})._packed)
+    off = np.abs(got._packed - exact._packed)
+    assert 0 < off.max() < 0.02 * moved.max()
+    np.testing.assert_allclose(got.history.loss, exact.history.loss, rtol=5e-3)
+
+
+def test_a_rank_that_is_alone_rounds_nothing() -> None:
+    exact, got = (train(1, send) for send in ("float32", "bfloat16"))
+    assert (got._packed == exact._packed).all()
+
+
+def test_the_last_merge_of_another_method_is_whole() -> None:
+    # With one merge, it is the last one.
+    changed = {"merge_every": None, "merge": "average"}
+    exact, got = (
+        train(2, send, **changed, last_merge="average") for send in ("float32", "bfloat16")
+    )
+    assert (got._packed == exact._packed).all()
+    usual = train(2, "bfloat16", **changed)
+    assert (usual._packed != exact._packed).any()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"outer_momentum": 0.4},
+        {"outer_optimizer": "nesterov", "outer_momentum": 0.5, "outer_learning_rate": 0.7},
+        {"optimizer": "adam", "learning_rate": 0.01},
+        {"merge_every": (2, 12)},
+        {"init": "independent", "merge": "average"},
+    ],
+    ids=str,
+)
+def test_other_options_go_with_it(changed: dict[str, Any]) -> None:
+    exact, got = (train(2, send, every=2, **changed) for send in ("float32", "bfloat16"))
+    assert 0 < np.abs(got._packed - exact._packed).max() < 0.02
+    np.testing.assert_allclose(got.history.loss, exact.history.loss, rtol=5e-3)
+
+
+def test_a_replica_that_diverges_is_the_same_error_on_all_ranks() -> None:
+    X, _ = samples()
+    y = X[:, 0] * 10
+    weight = np.ones(ROWS)
+    weight[-1] = 3e38
+    both = {**OPTIONS, "threads": 2, "merge": "average", "learning_rate": 0.01}
+    shards = [(X[:51], y[:51]), (X[51:], y[51:])]
+    options = [{**both, "sample_weight": weight[:51]}, {**both, "sample_weight": weight[51:]}]
+    for error in train_on_ranks(shards, options, send="bfloat16"):
+        assert isinstance(error, TrainingDivergedError), error
+        assert error.replica == 3
+    options = [{**one, "on_nonfinite": "skip"} for one in options]
+    with pytest.warns(omp_mlp.SkippedReplicaWarning, match="replica 3"):
+        skipped = train_on_ranks(shards, options, send="bfloat16")
+    for model in skipped:
+        assert (model._packed == skipped[0]._packed).all()
+        assert np.isfinite(model._packed).all()
+
+
+# ------------------------------------------------------------------------------ states and refusals
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_training_goes_on_with_the_same_bits(every: int) -> None:
+    states: list[Any] = []
+    changed = {"checkpoint": states.append, "checkpoint_every": 1, "outer_momentum": 0.4}
+    whole = train(2, "bfloat16", every=every, **changed)
+    for state in states[: len(states) - 1 : 3]:
+        got = train(2, "bfloat16", every=every, resume=state)
+        assert (got._packed == whole._packed).all()
+        assert (got.history.loss == whole.history.loss).all()
+    for ranks, send, words in [
+        (4, "bfloat16", "ranks was 2, and is 4"),
+        (2, "float32", "send was bfloat16, and is float32"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            train(ranks, send, every=every, resume=states[0])
+
+
+def test_a_state_that_does_not_say_what_was_sent_is_of_float32() -> None:
+    states: list[Any] = []
+    whole = train(2, "float32", checkpoint=states.append, checkpoint_every=2)
+    del states[0].settled["send"]
+    assert (train(2, "float32", resume=states[0])._packed == whole._packed).all()
+    with pytest.raises(ValueError, match="send was float32, and is bfloat16"):
+        train(2, "bfloat16", resume=states[0])
+
+
+@pytest.mark.parametrize(
+    ("send", "deterministic", "words"),
+    [
+        ("float16", False, "send must be one of 'float32', 'bfloat16'; got 'float16'"),
+        (
+            "bfloat16", True,
+            "send must be 'float32' where deterministic=True sends the parameters of all replicas; "
+            "got 'bfloat16'",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_is_an_error_on_all_ranks(
+    send: str, deterministic: bool, words: str
+) -> None:
+    options = {**OPTIONS, "threads": 2}
+    for error in train_on_ranks(cut(2), options, deterministic=deterministic, send=send):
+        assert isinstance(error, ValueError)
+        assert str(error) == words
+
+
+def test_what_differs_between_ranks_is_an_error_on_all() -> None:
+    options = {**OPTIONS, "threads": 2}
+    sent: Sequence[str] = ["float32", "bfloat16"]
+    for error in train_on_ranks(cut(2), options, send=sent):
+        assert isinstance(error, ValueError)
+        assert str(error) == (
+            "send must be the same on all ranks; got float32 on rank 0 and bfloat16 on rank 1"
+        )
