@@ -18,6 +18,7 @@ import pytest
 import omp_mlp
 import oracle
 from processes import HANGS_AFTER
+from threads_as_ranks import train_on_ranks
 
 pytest.importorskip("mpi4py", reason="needs mpi4py: pip install omp_mlp[mpi]")
 _PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -174,6 +175,19 @@ def test_ranks_that_send_bfloat16_train_nearly_the_same_network(folder: Path) ->
         assert all((first == other).all() for other in others)
         off = np.abs(first - expected).max()
         assert 0 < off < 0.02 * np.abs(expected).max()
+
+
+def test_the_largest_updates_have_the_same_bits_over_mpi(folder: Path) -> None:
+    done = run_ranks(2, 'train(send=0.2).save(f"{rank}.safetensors")', folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    X = np.concatenate([np.load(folder / f"X{k}.npy") for k in range(3)])
+    y, half = np.arange(ROWS) % 3, oracle.block(ROWS, 4, 2)[0]
+    shards = [(X[:half], y[:half]), (X[half:], y[half:])]
+    in_memory, _ = train_on_ranks(shards, {**OF_ONE_PROCESS, "threads": 2}, send=0.2)
+    for rank in range(2):
+        got = omp_mlp.load(folder / f"{rank}.safetensors")
+        for mine, expected in zip(parts_of(got), parts_of(in_memory), strict=True):
+            assert (mine == expected).all()
 
 
 # Without an end of their own: a rank that waits for one that left never ends.

@@ -13,6 +13,7 @@ import omp_mlp
 import oracle
 import threads_as_ranks
 from omp_mlp.distributed.bfloat16 import as_floats, rounded
+from omp_mlp.distributed.train import train_over
 from omp_mlp.errors import TrainingDivergedError
 from threads_as_ranks import ThreadTransport, run_ranks, tcp_transports, train_on_ranks
 
@@ -233,9 +234,9 @@ def test_rounded_updates_train_nearly_the_same_network(
     np.testing.assert_allclose(got.history.loss, exact.history.loss, rtol=5e-3)
 
 
-def test_a_rank_that_is_alone_rounds_nothing() -> None:
-    exact, got = (train(1, send) for send in ("float32", "bfloat16"))
-    assert (got._packed == exact._packed).all()
+def test_a_rank_that_is_alone_sends_nothing_less() -> None:
+    exact, *got = (train(1, send) for send in ("float32", "bfloat16", 0.1))
+    assert all((one._packed == exact._packed).all() for one in got)
 
 
 def test_the_last_merge_of_another_method_is_whole() -> None:
@@ -266,7 +267,8 @@ def test_other_options_go_with_it(changed: dict[str, Any]) -> None:
     np.testing.assert_allclose(got.history.loss, exact.history.loss, rtol=5e-3)
 
 
-def test_a_replica_that_diverges_is_the_same_error_on_all_ranks() -> None:
+@pytest.mark.parametrize("sent", ["bfloat16", 0.1])
+def test_a_replica_that_diverges_is_the_same_error_on_all_ranks(sent: str | float) -> None:
     X, _ = samples()
     y = X[:, 0] * 10
     weight = np.ones(ROWS)
@@ -274,32 +276,119 @@ def test_a_replica_that_diverges_is_the_same_error_on_all_ranks() -> None:
     both = {**OPTIONS, "threads": 2, "merge": "average", "learning_rate": 0.01}
     shards = [(X[:51], y[:51]), (X[51:], y[51:])]
     options = [{**both, "sample_weight": weight[:51]}, {**both, "sample_weight": weight[51:]}]
-    for error in train_on_ranks(shards, options, send="bfloat16"):
+    for error in train_on_ranks(shards, options, send=sent):
         assert isinstance(error, TrainingDivergedError), error
         assert error.replica == 3
     options = [{**one, "on_nonfinite": "skip"} for one in options]
     with pytest.warns(omp_mlp.SkippedReplicaWarning, match="replica 3"):
-        skipped = train_on_ranks(shards, options, send="bfloat16")
+        skipped = train_on_ranks(shards, options, send=sent)
     for model in skipped:
         assert (model._packed == skipped[0]._packed).all()
         assert np.isfinite(model._packed).all()
 
 
+# ------------------------------------------------------------------------------ the largest updates
+
+
+def check_largest(ranks: int, every: int, share: float, merge: str, **changed: Any) -> None:
+    """Compare a training that sends the largest updates with the oracle's."""
+    got = train(ranks, share, every=every, merge=merge, outer_learning_rate=1.0, **changed)
+    X, y = samples()
+    of_oracle = {name: OPTIONS[name] for name in OPTIONS if name not in OF_THE_LIBRARY}
+    expected = oracle.train_parallel(
+        X, y, REPLICAS, merge, ranks=ranks, merge_ranks_every=every, sent_share=share,
+        **{**OF_THE_ORACLE, **of_oracle, **changed},
+    )  # fmt: skip
+    layers = list(zip(got.weights, got.biases, strict=True))
+    largest = max(1.0, float(np.abs(oracle.flatten(expected.parameters)).max()))
+    np.testing.assert_allclose(
+        oracle.flatten(layers), oracle.flatten(expected.parameters), rtol=0, atol=1e-5 * largest
+    )
+    np.testing.assert_allclose(got.history.loss, expected.losses, rtol=2e-6, atol=1e-7)
+
+
+OF_THE_LIBRARY = ("center_inputs", "scale_inputs", "workers")
+OF_THE_ORACLE: dict[str, Any] = {
+    "output_activation": "softmax", "loss": "cross_entropy", "learning_rate_schedule": "linear",
+    "outer_momentum": 0.0, "init_scale": "glorot", "shuffle": "shards",
+}  # fmt: skip
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.999])
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("merge", BY_SUMS)
+def test_the_largest_updates_are_those_of_the_oracle(
+    merge: str, ranks: int, every: int, share: float
+) -> None:
+    changed: dict[str, Any] = {"outer_momentum": 0.0, "init_scale": "glorot"}
+    if merge == "sum":  # n times the weights in every merge soon leaves float32
+        changed |= {"epochs": 1, "init_scale": 0.02, "merge_every": 9}
+    check_largest(ranks, every, share, merge, **changed)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"outer_momentum": 0.4},
+        {"last_merge": "average"},
+        {"optimizer": "adam", "learning_rate": 0.01},
+        {"merge_every": (2, 12)},
+    ],
+    ids=str,
+)
+def test_the_largest_updates_go_with_other_options(changed: dict[str, Any]) -> None:
+    changed = {"outer_momentum": 0.0, "init_scale": "glorot", **changed}
+    check_largest(2, 1, 0.2, "delta_sum", **changed)
+
+
+def test_only_the_largest_are_sent_with_their_places() -> None:
+    sizes: list[int] = []
+
+    class Counting(ThreadTransport):
+        def gather(self, mine: memoryview, everyone: memoryview) -> None:
+            sizes.append(len(mine))
+            super().gather(mine, everyone)
+
+        def add_up(self, values: memoryview) -> None:
+            assert len(values) < 10, "the network was sent"
+            super().add_up(values)
+
+    meeting = threads_as_ranks.Meeting(2)
+
+    def work(transport: Any) -> Any:
+        X, y = cut(2)[transport.rank]
+        return train_over(transport, X, y, {**OPTIONS, "threads": 2}, deterministic=False, send=0.1)
+
+    models = run_ranks(2, work, lambda rank: Counting(meeting, rank))
+    assert all(isinstance(one, omp_mlp.Model) for one in models), models
+    # 7 x 5 + 5 and 5 x 3 + 3 parameters are 58, of which 6 are sent by each rank in each merge.
+    assert sizes.count(6 * 8) == 2 * len(models[0].history)
+
+
+def test_equal_magnitudes_are_sent_from_the_first_on() -> None:
+    sent, left = oracle.choose_largest(np.float32([1, -3, 3, 0, -1, 3]), 4)
+    assert sent.tolist() == [1, -3, 3, 0, 0, 3]
+    assert left.tolist() == [0, 0, 0, 0, -1, 0]
+
+
 # ------------------------------------------------------------------------------ states and refusals
 
 
+@pytest.mark.parametrize("sent", ["bfloat16", 0.1])
 @pytest.mark.parametrize("every", [1, 3])
-def test_a_training_goes_on_with_the_same_bits(every: int) -> None:
+def test_a_training_goes_on_with_the_same_bits(every: int, sent: str | float) -> None:
     states: list[Any] = []
     changed = {"checkpoint": states.append, "checkpoint_every": 1, "outer_momentum": 0.4}
-    whole = train(2, "bfloat16", every=every, **changed)
+    whole = train(2, sent, every=every, **changed)
     for state in states[: len(states) - 1 : 3]:
-        got = train(2, "bfloat16", every=every, resume=state)
+        got = train(2, sent, every=every, resume=state)
         assert (got._packed == whole._packed).all()
         assert (got.history.loss == whole.history.loss).all()
     for ranks, send, words in [
-        (4, "bfloat16", "ranks was 2, and is 4"),
-        (2, "float32", "send was bfloat16, and is float32"),
+        (4, sent, "ranks was 2, and is 4"),
+        (2, "float32", f"send was {sent}, and is float32"),
     ]:
         with pytest.raises(ValueError, match=words):
             train(ranks, send, every=every, resume=states[0])
@@ -317,7 +406,18 @@ def test_a_state_that_does_not_say_what_was_sent_is_of_float32() -> None:
 @pytest.mark.parametrize(
     ("send", "deterministic", "words"),
     [
-        ("float16", False, "send must be one of 'float32', 'bfloat16'; got 'float16'"),
+        (
+            "float16", False,
+            "send must be one of 'float32', 'bfloat16' or a share of the numbers, between 0 and 1; "
+            "got 'float16'",
+        ),
+        (0.0, False, "send must be a share of the numbers, above 0 and below 1; got 0.0"),
+        (1.0, False, "send must be at least 0 and less than 1; got 1.0"),
+        (
+            0.1, True,
+            "send must be 'float32' where deterministic=True sends the parameters of all replicas; "
+            "got 0.1",
+        ),
         (
             "bfloat16", True,
             "send must be 'float32' where deterministic=True sends the parameters of all replicas; "
@@ -326,7 +426,7 @@ def test_a_state_that_does_not_say_what_was_sent_is_of_float32() -> None:
     ],
 )  # fmt: skip
 def test_what_does_not_go_is_an_error_on_all_ranks(
-    send: str, deterministic: bool, words: str
+    send: str | float, deterministic: bool, words: str
 ) -> None:
     options = {**OPTIONS, "threads": 2}
     for error in train_on_ranks(cut(2), options, deterministic=deterministic, send=send):
@@ -336,7 +436,7 @@ def test_what_does_not_go_is_an_error_on_all_ranks(
 
 def test_what_differs_between_ranks_is_an_error_on_all() -> None:
     options = {**OPTIONS, "threads": 2}
-    sent: Sequence[str] = ["float32", "bfloat16"]
+    sent: Sequence[str | float] = ["float32", "bfloat16"]
     for error in train_on_ranks(cut(2), options, send=sent):
         assert isinstance(error, ValueError)
         assert str(error) == (

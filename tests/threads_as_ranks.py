@@ -114,7 +114,7 @@ def train_on_ranks(
     *,
     deterministic: bool = False,
     merge_ranks_every: int | Sequence[int] = 1,
-    send: str | Sequence[str] = "float32",
+    send: str | float | Sequence[str | float] = "float32",
 ) -> list[Any]:
     """Train with a rank for each pair (X, y); return what each rank returns or raises."""
     of_ranks = [options] * len(shards) if isinstance(options, dict) else options
@@ -122,7 +122,7 @@ def train_on_ranks(
     if isinstance(periods, int):
         periods = [periods] * len(shards)
 
-    sent = [send] * len(shards) if isinstance(send, str) else send
+    sent = [send] * len(shards) if isinstance(send, (str, float)) else send
 
     def work(transport: Any) -> Any:
         X, y = shards[transport.rank]

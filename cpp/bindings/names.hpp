@@ -55,7 +55,8 @@ inline constexpr std::array names_of<StateAtMerge>{std::pair{"keep", StateAtMerg
                                                    std::pair{"reset", StateAtMerge::reset}};
 template <>
 inline constexpr std::array names_of<SentAs>{std::pair{"float32", SentAs::float32},
-                                             std::pair{"bfloat16", SentAs::bfloat16}};
+                                             std::pair{"bfloat16", SentAs::bfloat16},
+                                             std::pair{"largest", SentAs::largest}};
 template <>
 inline constexpr std::array names_of<InitScale>{
     std::pair{"fixed", InitScale::fixed}, std::pair{"glorot", InitScale::glorot},

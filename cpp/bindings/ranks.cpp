@@ -37,7 +37,8 @@ void add_up_in_python(const py::object& transport, std::span<T> values) {
 
 std::unique_ptr<PyRanks> make_ranks(py::object transport, Index rank, Index size, Index replicas_a_rank,
                                     Index longest_shard, Index first_row, double density, bool gathers,
-                                    bool may_stop, Index merges_a_round, SentAs sent_as) {
+                                    bool may_stop, Index merges_a_round, SentAs sent_as,
+                                    double sent_share) {
     if (rank < 0 || rank >= size) {
         throw py::value_error{"rank must be from 0 to " + std::to_string(size - 1) + "; got " +
                               std::to_string(rank)};
@@ -55,7 +56,8 @@ std::unique_ptr<PyRanks> make_ranks(py::object transport, Index rank, Index size
                    .gathers = gathers,
                    .may_stop = may_stop,
                    .merges_a_round = merges_a_round,
-                   .sent_as = sent_as};
+                   .sent_as = sent_as,
+                   .sent_share = sent_share};
     return made;
 }
 
@@ -88,7 +90,7 @@ void bind_ranks(const py::module_& m) {
     py::class_<PyRanks>(m, "Ranks")
         .def(py::init(&make_ranks), py::kw_only(), "transport"_a, "rank"_a, "size"_a,
              "replicas_a_rank"_a, "longest_shard"_a, "first_row"_a, "density"_a, "gathers"_a,
-             "may_stop"_a, "merges_a_round"_a, "sent_as"_a);
+             "may_stop"_a, "merges_a_round"_a, "sent_as"_a, "sent_share"_a);
 }
 
 }  // namespace omp_mlp

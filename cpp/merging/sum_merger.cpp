@@ -10,14 +10,14 @@ namespace omp_mlp {
 
 SumMerger::SumMerger(const MergeMethod& method, std::vector<OptionValue> options,
                      std::span<const Index> layer_ends, const OuterStep& outer,
-                     Communicator& communicator, SentAs sent_as)
+                     Communicator& communicator, const Sending& sending)
     : method_{&method},
       options_{std::move(options)},
       slices_{slices_of(layer_ends, slice_floats)},
       layers_{layer_ends.size()},
       outer_{outer},
       communicator_{&communicator},
-      sums_{sent_as, communicator, layer_ends.back()},
+      sums_{sending, communicator, layer_ends.back()},
       sent_(static_cast<std::size_t>(layer_ends.back())),
       updates_(sent_.size()),
       parts_(slices_.size()) {
@@ -58,10 +58,12 @@ void SumMerger::add_weighted_updates(const MergeInput& input, const ForEach& for
         merge_loops().add_weighted(rows_of(input, slice), own.data(), updates);
         merge_loops().round_to_float(updates, size, sent_.data() + slice.begin);
     });
+    sums_.choose(sent_);
     sums_.add_up(sent_);
 }
 
-// The weights follow from what is measured of all updates: what is added up are the updates themselves.
+// The weights follow from what is measured of all updates: what is added up are the updates themselves. Of
+// a rank that does not send all of its updates, as large a share of their squares is measured.
 void SumMerger::add_measured_updates(const MergeInput& input, const ForEach& for_each) {
     const Measure& measure = *method_->measure;
     assert(measure.count(static_cast<Index>(input.count())) == 2);
@@ -78,6 +80,12 @@ void SumMerger::add_measured_updates(const MergeInput& input, const ForEach& for
         merge_loops().round_to_float(updates, slice.end - slice.begin, sent_.data() + slice.begin);
     });
     std::vector<double> squares = sum_of_layers();
+    if (sums_.chooses()) {
+        sums_.choose(sent_);
+        for (std::size_t layer = 0; layer < layers_; ++layer) {
+            squares[layer] *= share_sent(layer);
+        }
+    }
     communicator_->add_up(std::span<double>{squares});
     sums_.add_up(sent_);
     measure_sum(for_each);
@@ -99,6 +107,23 @@ void SumMerger::measure_sum(const ForEach& for_each) {
         }
         parts_[static_cast<std::size_t>(i)] = squares;
     });
+}
+
+// Of the squares of what this rank had to send, those that it sends.
+double SumMerger::share_sent(std::size_t layer) const {
+    double sent = 0.0;
+    double left = 0.0;
+    for (const Slice& slice : slices_) {
+        if (slice.layer == layer) {
+            for (Index j = slice.begin; j < slice.end; ++j) {
+                const auto one = static_cast<double>(sent_[static_cast<std::size_t>(j)]);
+                const auto other = static_cast<double>(sums_.left()[static_cast<std::size_t>(j)]);
+                sent += one * one;
+                left += other * other;
+            }
+        }
+    }
+    return sent > 0.0 ? sent / (sent + left) : 0.0;
 }
 
 // With the sums of all ranks, master = base + (sum_i k_i d_i), or, without a base of the method's own,

@@ -17,13 +17,13 @@ namespace omp_mlp {
 
 // Makes what Merger makes of all replicas, up to rounding: the sums of the ranks are rounded to float
 // before they are added up. What is sent are updates, which are small, so that the master loses nothing.
-// All ranks get the same bits. Updates may be sent as bfloat16 (update_sums.hpp).
+// All ranks get the same bits. Updates may be sent with fewer bits (update_sums.hpp).
 class SumMerger {
 public:
     // The method has to be one that merges_by_sums().
     SumMerger(const MergeMethod& method, std::vector<OptionValue> options,
               std::span<const Index> layer_ends, const OuterStep& outer, Communicator& communicator,
-              SentAs sent_as);
+              const Sending& sending);
 
     // input.replicas are those of this rank, perhaps none. There is a base: the same on all ranks.
     void merge(const MergeInput& input, double momentum_factor, const ForEach& for_each, float* master);
@@ -38,6 +38,7 @@ private:
     void add_weighted_updates(const MergeInput& input, const ForEach& for_each);
     void add_measured_updates(const MergeInput& input, const ForEach& for_each);
     void measure_sum(const ForEach& for_each);
+    double share_sent(std::size_t layer) const;
     void take_step(const MergeInput& input, const Slice& slice, double momentum_factor, float* master);
     std::vector<double> sum_of_layers() const;
     std::span<double> weights_of(std::size_t layer, const MergeInput& input);

@@ -27,7 +27,8 @@ struct Ranks {
     // Merges of replicas a round. With more than one, a rank merges its own replicas by itself, and in the
     // last merge of a round, the ranks merge what each has made of them.
     Index merges_a_round;
-    SentAs sent_as;  // where a merge sees sums
+    SentAs sent_as;     // where a merge sees sums
+    double sent_share;  // of the parameters, if the largest are sent
 
     Index replicas() const { return communicator->size() * replicas_a_rank; }
     Index first_replica() const { return communicator->rank() * replicas_a_rank; }

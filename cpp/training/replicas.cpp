@@ -33,6 +33,18 @@ std::vector<Index> layer_ends(const Shape& shape) {
     return ends;
 }
 
+constexpr Sending whole{.as = SentAs::float32, .count = 0};
+
+// What the ranks send of their updates.
+Sending sending_of(const Task& task, const Ranks* ranks) {
+    if (ranks == nullptr) {
+        return whole;
+    }
+    const Index parameters = task.network.shape.packed_size();
+    const double count = std::ceil(ranks->sent_share * static_cast<double>(parameters));
+    return {.as = ranks->sent_as, .count = std::clamp(static_cast<Index>(count), Index{1}, parameters)};
+}
+
 constexpr OuterStep no_outer_step{.learning_rate = 1.0, .momentum = 0.0, .nesterov = false};
 
 // Merges all networks where this process has them all, or sums over the ranks.
@@ -44,11 +56,10 @@ public:
     // `ranks`: null, or those that merge together.
     Mergers(const Task& task, const Ranks* ranks, const OuterStep& outer)
         : usual_{make(task, ranks, *task.options.merge.method, task.options.merge.method_options, outer,
-                      ranks != nullptr ? ranks->sent_as : SentAs::float32)} {
+                      sending_of(task, ranks))} {
         if (task.options.merge.last_method != nullptr) {
             // One merge has no next one to make good what it rounds.
-            last_.emplace(
-                make(task, ranks, *task.options.merge.last_method, {}, no_outer_step, SentAs::float32));
+            last_.emplace(make(task, ranks, *task.options.merge.last_method, {}, no_outer_step, whole));
         }
     }
 
@@ -75,11 +86,11 @@ public:
 private:
     static AnyMerger make(const Task& task, const Ranks* ranks, const MergeMethod& method,
                           const std::vector<OptionValue>& options, const OuterStep& outer,
-                          SentAs sent_as) {
+                          const Sending& sending) {
         const std::vector<Index> ends = layer_ends(task.network.shape);
         if (ranks != nullptr && !ranks->gathers) {
             return AnyMerger{std::in_place_type<SumMerger>, method, options, ends, outer,
-                             *ranks->communicator,          sent_as};
+                             *ranks->communicator,          sending};
         }
         return AnyMerger{std::in_place_type<Merger>,
                          method,

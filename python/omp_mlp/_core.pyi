@@ -416,6 +416,7 @@ class Ranks:
         may_stop: bool,
         merges_a_round: int,
         sent_as: str,
+        sent_share: float,
     ) -> None: ...
 
 def train(

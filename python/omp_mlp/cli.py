@@ -194,9 +194,10 @@ def _add_options_of_ranks(group: Any) -> None:  # noqa: ANN401 - as below
     )
     group.add_argument(
         "--send",
+        type=_value,
         default=argparse.SUPPRESS,
-        metavar="KIND",
-        help="what a process sends of its updates: float32, or bfloat16 with half the bytes",
+        metavar="VALUE",
+        help="what a process sends of its updates: float32, bfloat16, or a share, the largest",
     )
     group.add_argument(
         "--timeout",

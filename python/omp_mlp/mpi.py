@@ -58,7 +58,7 @@ def train_parallel(
     comm: Any = None,  # noqa: ANN401 - mpi4py's Intracomm
     deterministic: bool = False,
     merge_ranks_every: int = 1,
-    send: str = "float32",
+    send: str | float = "float32",
     timeout: float | None = None,
     **options: Any,  # noqa: ANN401 - those of train_parallel
 ) -> Model:
@@ -94,11 +94,12 @@ def train_parallel(
         merges its own replicas by itself in the meantime, without an outer step. A round of the
         training then ends with a merge of the ranks. 1: each merge is one over the replicas of all
         ranks.
-    send : {"float32", "bfloat16"}, default "float32"
+    send : "float32", "bfloat16" or a float between 0 and 1, default "float32"
         What the ranks send of their updates in a merge. "bfloat16" rounds them to 16 bits, and so
-        sends half the bytes. What a rank rounds off, it adds to its next updates (error feedback;
-        Seide et al. 2014). It does not go with ``deterministic=True``. A ``last_merge`` is sent in
-        float32.
+        sends half the bytes. A number sends the largest updates of each rank with their places, as
+        large a share of all; each takes 8 bytes, and goes to all ranks. What a rank does not send,
+        it adds to its next updates (error feedback; Seide et al. 2014, Stich et al. 2018). Neither
+        goes with ``deterministic=True``. A ``last_merge`` is sent whole, in float32.
     timeout : float, optional
         Seconds that this rank waits for the others, in a round or before it. Default: for ever, as
         long as the processes of the others run. Linux tells that of ranks on the same machine.

@@ -39,7 +39,7 @@ class PlaceAmongRanks:
     size: int
     gather: Gather
     deterministic: bool  # whether merges have the bits of one process
-    send: str  # what is sent of updates
+    send: str | float  # what is sent of updates
     # The arrays of all ranks as a state describes them, if one is asked for.
     data: Mapping[str, Any]
 

@@ -54,7 +54,13 @@ from oracle.optimizer import (
     sgd_step,
 )
 from oracle.random import ORDER, derive, derive_many, permutation, permute
-from oracle.sending import sum_up_a_tree, sum_up_in_parts, to_bfloat16
+from oracle.sending import (
+    choose_largest,
+    merge_largest,
+    sum_up_a_tree,
+    sum_up_in_parts,
+    to_bfloat16,
+)
 from oracle.training import (
     TrainingResult,
     batches,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oracle.merging import MergeInput
 from oracle.network import FloatArray
 
 
@@ -80,3 +83,67 @@ def sum_up_in_parts(
         sums[own] = to_bfloat16(total)
         kept[rank][own] = total - sums[own]
     return sums, kept
+
+
+def choose_largest(updates: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+    """Return the updates of the largest magnitudes with zeros elsewhere, and the rest.
+
+    Of equal magnitudes, the first are the larger ones.
+    """
+    order = np.argsort(-np.abs(updates), kind="stable")
+    sent, left = np.zeros_like(updates), updates.copy()
+    sent[order[:count]] = updates[order[:count]]
+    left[order[:count]] = 0
+    return sent, left
+
+
+def merge_largest(
+    method: str, given: MergeInput, ranks: Sequence[int], count: int, left: list[FloatArray]
+) -> FloatArray:
+    """Merge by sums to which each rank adds the largest of its updates alone.
+
+    ``ranks[i]`` is the rank of replica i. With d_i = w_i - W and coefficients k_i that do not
+    depend on the d_i, rank r has u_r = left_r + sum_{i of r} k_i d_i. It sends s_r, the largest
+    entries of u_r, and left_r = u_r - s_r. Then W' = W + sum_r s_r; for "sum", whose k_i add up to
+    n, there is (n - 1) W besides.
+
+    Gradient diversity has k_i = 1 in u_r, and W' = W + c sum_r s_r, for each layer, with
+
+    c = clip(sum_r (|s_r|^2 / |u_r|^2 sum_{i of r} |d_i|^2) / |sum_r s_r|^2, 1/n, 1).
+
+    ``left`` is changed.
+    """
+    n = len(given.replicas)
+    W = given.base.astype(np.float64)
+    alpha = given.options.get("alpha", 1 / math.sqrt(n))
+    of_each = {
+        "average": [1 / n] * n,
+        "sum": [1.0] * n,
+        "weighted_average": given.sample_share,
+        "delta_sum": [float(alpha)] * n,
+        "gradient_diversity": [1.0] * n,
+    }[method]
+    updates = [w.astype(np.float64) - W for w in given.replicas]
+    total = np.zeros_like(W)
+    squares = np.zeros(len(given.boundaries) - 1)
+    for rank in range(len(left)):
+        own = [i for i in range(n) if ranks[i] == rank]
+        u = sum((of_each[i] * updates[i] for i in own), np.zeros_like(W)).astype(np.float32)
+        u = u + left[rank]
+        sent, left[rank] = choose_largest(u, count)
+        total += sent
+        for layer, (start, stop) in enumerate(pairwise(given.boundaries)):
+            s, all_of_it = sent[start:stop].astype(float), u[start:stop].astype(float)
+            if s.any():
+                share = s @ s / (all_of_it @ all_of_it)
+                squares[layer] += share * sum(
+                    updates[i][start:stop] @ updates[i][start:stop] for i in own
+                )
+    if method == "gradient_diversity":
+        for layer, (start, stop) in enumerate(pairwise(given.boundaries)):
+            norm = total[start:stop] @ total[start:stop]
+            c = squares[layer] / norm if norm > 0 else 1.0
+            total[start:stop] *= min(max(c, 1 / n), 1.0)
+    if method == "sum":
+        total += (n - 1) * W
+    return (W + total).astype(given.base.dtype)

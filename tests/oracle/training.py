@@ -27,6 +27,7 @@ from oracle.network import (
 )
 from oracle.optimizer import Optimizer, Settings, learning_rate_at, merge_states
 from oracle.random import ORDER, IntArray, derive, permutation
+from oracle.sending import merge_largest
 
 
 def block(n_samples: int, threads: int, i: int) -> tuple[int, int]:
@@ -319,6 +320,7 @@ def train_parallel(
     warmup_samples: int = 0,
     ranks: int = 1,
     merge_ranks_every: int = 1,
+    sent_share: float | None = None,
     first_round: int = 0,
     init: str | Parameters = "shared",
     init_scale: str | float,
@@ -354,6 +356,9 @@ def train_parallel(
     network by itself, from where that group's last merge left it, without the outer step. After K
     merges, and after the last one, a second merge makes these networks the master, from where the
     last of these second merges left off. That is the end of a round.
+
+    sent_share: the ranks send the largest of their updates, as large a share of all of them, where
+    they merge; not in a ``last_merge``. See ``oracle.sending``.
 
     first_round: the rounds before it are left out. The positions are those of the whole training.
     """
@@ -419,6 +424,7 @@ def train_parallel(
         merged, boundaries=layer_boundaries(layer_sizes), options=merge_options or {}
     )
     of_ranks = [flatten(master)] * ranks
+    left = [np.zeros_like(of_ranks[0])] * ranks
     counts, loss_sum, begin = [0] * threads, 0.0, None
     for number, spans in enumerate(all_rounds):
         if number < first_round:
@@ -468,7 +474,19 @@ def train_parallel(
                 continue
             networks, samples = of_ranks, [sum(counts[i] for i in own[r]) for r in range(ranks)]
         base = flatten(master)
-        merge_of_all = merge_networks(method, base, networks, samples)
+        if sent_share is None or (last_merge is not None and is_last):
+            merge_of_all = merge_networks(method, base, networks, samples)
+        else:
+            share = [count / sum(samples) for count in samples]
+            merge_of_all = merge_largest(
+                method,
+                MergeInput(
+                    base, networks, share, layer_boundaries(layer_sizes), merge_options or {}
+                ),
+                [i * ranks // len(networks) for i in range(len(networks))],
+                math.ceil(sent_share * len(base)),
+                left,
+            )
         if last_merge is None or not is_last:
             rate = learning_rate_at(
                 learning_rate, learning_rate_schedule, begin, all_rounds[-1][0][1],

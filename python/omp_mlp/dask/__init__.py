@@ -44,7 +44,7 @@ def train(
     sample_weight: Any = None,  # noqa: ANN401 - a Dask array or dataframe
     deterministic: bool = False,
     merge_ranks_every: int | str = "auto",
-    send: str = "float32",
+    send: str | float = "float32",
     timeout: float | None = None,
     ports: Sequence[int] = (0,),
     **options: Any,  # noqa: ANN401 - those of train_parallel
@@ -81,7 +81,7 @@ def train(
         workers, and has so few merges of all that messages take a tenth of the time; but as many as
         epochs, and 16, at least. Where a worker has one replica, ``merge_every="auto"`` is longer
         instead. Give numbers to have the same network each time.
-    send : {"float32", "bfloat16"}, default "float32"
+    send : "float32", "bfloat16" or a float between 0 and 1, default "float32"
         What the workers send of their updates, as in :func:`omp_mlp.mpi.train_parallel`.
     timeout : float, optional
         Seconds that a rank waits for the others in a message. Default: as long as Dask's scheduler

@@ -16,7 +16,8 @@ import distributed
 from omp_mlp import checks
 from omp_mlp.dask.parts import Blocks, count_rows, place, zipped_blocks
 from omp_mlp.dask.workers import Rank, cancel, open_seat, train_rank
-from omp_mlp.distributed.agreement import DEFAULTS_OF_RANKS, SENT, check_goes_with_ranks
+from omp_mlp.distributed.agreement import DEFAULTS_OF_RANKS, check_goes_with_ranks
+from omp_mlp.distributed.sending import WHOLE, Send, checked_send
 from omp_mlp.distributed.tcp import CancelledError
 from omp_mlp.errors import RankError, warn
 from omp_mlp.model import Model
@@ -55,7 +56,7 @@ def train_on_workers(
     *,
     deterministic: bool = False,
     merge_ranks_every: int | str = "auto",
-    send: str = SENT[0],
+    send: Send = WHOLE,
     timeout: float | None = None,
     ports: Sequence[int] = (0,),
 ) -> tuple[Model, int]:
@@ -89,7 +90,7 @@ def train_on_workers(
     return model, sum(rows)
 
 
-def _check(options: Mapping[str, Any], deterministic: bool, send: str) -> None:
+def _check(options: Mapping[str, Any], deterministic: bool, send: Send) -> None:
     """Check the options before any work. The ranks check them with their data."""
     unknown = [name for name in options if name not in DEFAULTS_OF_RANKS]
     if unknown:
@@ -100,7 +101,7 @@ def _check(options: Mapping[str, Any], deterministic: bool, send: str) -> None:
         if options.get(name) is not None:
             raise ValueError(f"{name} must be None on a cluster; got {options[name]!r}")
     checked = check_options({**DEFAULTS_OF_RANKS, **options})
-    check_goes_with_ranks(checked, deterministic=deterministic, send=send)
+    check_goes_with_ranks(checked, deterministic=deterministic, send=checked_send(send))
 
 
 def check_not_encrypted(workers: Sequence[str]) -> None:
@@ -203,7 +204,7 @@ class _Training:
         *,
         deterministic: bool,
         merge_ranks_every: int | str,
-        send: str,
+        send: Send,
         ports: Sequence[int],
     ) -> Model:
         futures: list[distributed.Future] = []

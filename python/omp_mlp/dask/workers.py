@@ -15,6 +15,7 @@ import distributed
 from distributed.comm import get_address_host
 
 from omp_mlp.dask.parts import Blocks, joined
+from omp_mlp.distributed.sending import Send
 from omp_mlp.distributed.tcp import Address, CancelledError, TcpTransport, listen
 from omp_mlp.distributed.train import train_over
 from omp_mlp.errors import Kept, keep_warnings
@@ -81,7 +82,7 @@ def train_rank(
     *,
     deterministic: bool,
     merge_ranks_every: int | str,
-    send: str,
+    send: Send,
 ) -> tuple[Model, Sequence[Kept]] | None:
     """Train with the other ranks; rank 0 returns the network, and the warnings."""
     with _lock:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from omp_mlp import _core, checks
 from omp_mlp.checks import Matrix
 from omp_mlp.distributed.job import Job
+from omp_mlp.distributed.sending import WHOLE, Send
 from omp_mlp.encoding import Columns, find_columns
 from omp_mlp.merging.methods import MergeMethod, PythonMethod, merge_methods
 from omp_mlp.model import Model
@@ -45,16 +46,11 @@ _MUST_BE: Mapping[str, tuple[tuple[object, ...], str]] = {
 }
 
 
-SENT = ("float32", "bfloat16")
-"""What ranks may send of their updates; the first is the default."""
-
-
-def check_goes_with_ranks(options: Options, *, deterministic: bool, send: str = SENT[0]) -> None:
+def check_goes_with_ranks(options: Options, *, deterministic: bool, send: Send = WHOLE) -> None:
     """Raise ValueError if an option is for one process alone."""
-    checks.choice("send", send, SENT)
-    if deterministic and send != SENT[0]:
+    if deterministic and send != WHOLE:
         raise ValueError(
-            f"send must be {SENT[0]!r} where deterministic=True sends the parameters of all "
+            f"send must be {WHOLE!r} where deterministic=True sends the parameters of all "
             f"replicas; got {send!r}"
         )
     for name, (allowed, reason) in _MUST_BE.items():

@@ -9,6 +9,7 @@ import numpy as np
 from omp_mlp import cadence
 from omp_mlp.data import TrainingData
 from omp_mlp.distributed.job import Job
+from omp_mlp.distributed.sending import WHOLE, Send, message_of_sums
 from omp_mlp.network import layer_sizes_for
 from omp_mlp.options import Options
 
@@ -29,7 +30,7 @@ def measured_pace(
     *,
     replicas_a_rank: int,
     deterministic: bool,
-    send: str,
+    send: Send,
 ) -> tuple[MergeEvery, int]:
     """Return the ``merge_every`` and the merges a round that leave messages a tenth of the time.
 
@@ -89,13 +90,13 @@ def longer_rounds(merges: int, *, needed: float, fewest: int) -> int:
     return factor
 
 
-def _seconds_of_a_merge(job: Job, parameters: int, gathered: int, send: str = "float32") -> float:
+def _seconds_of_a_merge(job: Job, parameters: int, gathered: int, send: Send = WHOLE) -> float:
     """Return how long the messages of a merge take, on the rank that waits longest.
 
     It is the least of some passes: what else the machines do now is not what the network is like.
     """
     transport = job.transport
-    sums, left = np.zeros(parameters, np.float32), np.zeros(parameters, np.float32)
+    message = message_of_sums(transport, parameters, send)
     replicas = np.zeros(gathered * parameters, np.float32)
     everyone = np.zeros(job.size * len(replicas), np.float32)
     word, words = bytearray(64), bytearray(64 * job.size)
@@ -104,10 +105,8 @@ def _seconds_of_a_merge(job: Job, parameters: int, gathered: int, send: str = "f
         began = time.perf_counter()
         if gathered:
             transport.gather(replicas.data.cast("B"), everyone.data.cast("B"))
-        elif send == "bfloat16":
-            transport.add_up_rounded(sums.data, left.data)
         else:
-            transport.add_up(sums.data)
+            message()
         transport.gather(memoryview(word), memoryview(words))  # losses, and the like
         times.append(time.perf_counter() - began)
     return max(job.gather(min(times[1:])))

@@ -11,7 +11,6 @@ from omp_mlp.automatic import retreats, settle
 from omp_mlp.checks import Matrix
 from omp_mlp.distributed.agreement import (
     DEFAULTS_OF_RANKS,
-    SENT,
     agree_on_options,
     check_goes_with_ranks,
     check_same,
@@ -19,6 +18,7 @@ from omp_mlp.distributed.agreement import (
 from omp_mlp.distributed.data import DataOfRanks, read_data_of_ranks
 from omp_mlp.distributed.job import Job, Transport
 from omp_mlp.distributed.pace import measured_pace
+from omp_mlp.distributed.sending import WHOLE, Send, checked_send, of_core
 from omp_mlp.distributed.states import described_data_of_ranks
 from omp_mlp.doubts import FEWEST_ROWS
 from omp_mlp.errors import RankError, TrainingDivergedError
@@ -39,7 +39,7 @@ def train_over(
     *,
     deterministic: bool,
     merge_ranks_every: int | str = 1,
-    send: str = SENT[0],
+    send: Send = WHOLE,
 ) -> Model:
     """Train one network with all ranks, and return it on each of them.
 
@@ -57,8 +57,8 @@ def train_over(
         Merges of a rank's replicas from one merge of the ranks to the next. 1: each merge is one
         over the replicas of all ranks. "auto": so many that messages take a tenth of the training.
         Where a rank has one replica, ``merge_every="auto"`` is as much longer instead.
-    send : {"float32", "bfloat16"}, default "float32"
-        What the ranks send of their updates.
+    send : "float32", "bfloat16" or a float between 0 and 1, default "float32"
+        What the ranks send of their updates. A number: the largest ones, as large a share of all.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _plan(
     given: Mapping[str, Any],
     deterministic: bool,
     merge_ranks_every: int | str,
-    send: str,
+    send: Send,
 ) -> Run:
     unknown = [name for name in given if name not in DEFAULTS_OF_RANKS]
     if unknown:
@@ -100,6 +100,7 @@ def _plan(
         merge_ranks_every = checks.integer("merge_ranks_every", merge_ranks_every, 1)
     elif options.resume is not None:
         raise ValueError("merge_ranks_every must be a number where resume is given; got 'auto'")
+    send = checked_send(send)
     check_goes_with_ranks(options, deterministic=deterministic, send=send)
     agree_on_options(
         job,
@@ -198,10 +199,11 @@ def _place(
     replicas_a_rank: int,
     *,
     deterministic: bool,
-    send: str,
+    send: Send,
 ) -> PlaceAmongRanks:
     rows_of_ranks, options = data.inputs.rows_of_ranks, plan.options
     may_stop = options.callback is not None or options.early_stopping
+    sent_as, share = of_core(send)
     core = _core.Ranks(
         transport=job.transport,
         rank=job.rank,
@@ -213,7 +215,8 @@ def _place(
         gathers=deterministic,
         may_stop=any(job.gather(may_stop)),
         merges_a_round=plan.merging.merges_a_round,
-        sent_as=send,
+        sent_as=sent_as,
+        sent_share=share,
     )
     keeps_states = options.checkpoint is not None or options.resume is not None
     return PlaceAmongRanks(
