@@ -54,6 +54,7 @@ def test_faster_networks_and_rarer_merges_help():
 
 def test_the_curves_say_that_they_are_modelled():
     fig = pictures.curves()
+    assert not any(" us " in text.get_text() for text in fig.texts)
     assert any("Modelled, not measured" in text.get_text() for text in fig.texts)
     assert [len(ax.lines) for ax in fig.axes] == [7, 7]
 

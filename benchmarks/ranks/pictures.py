@@ -69,7 +69,9 @@ def curves() -> Figure:
         f"{EPOCHS} epochs; the replicas of a node merge every {EVERY:,} samples of each; links "
         "have a latency of 50 µs",
         [
-            f"Assumed: {'; '.join(example.assumptions)}.".replace("10 Gbit/s", "1 to 100 Gbit/s"),
+            f"Assumed: {'; '.join(example.assumptions)}.".replace(
+                "10 Gbit/s", "1 to 100 Gbit/s"
+            ).replace(" us ", " µs "),
             f"From 32 nodes on, MNIST leaves a replica fewer than {EVERY:,} samples: one merge.",
         ],
         panels[0],
