@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.common.data import Data
 from benchmarks.ranks import __main__ as script
-from benchmarks.ranks import measure, pictures, tables
+from benchmarks.ranks import measure, pictures, sending, tables
 
 ROUNDS = [
     {
@@ -42,6 +42,20 @@ def test_tables_say_which_goals_are_reached():
     assert "| 8 | one process | 512 | 98.00 |  |  |" in text
     assert "| 8 | 4 ranks, K = 1 | 512 | 97.85 | -0.15 | no |" in text
     assert "| 8 | 4 ranks, K = 4 | 128 | 97.50 | -0.50 |  |" in text
+
+
+def test_what_is_not_sent_is_compared_with_float32():
+    found = {
+        f"{period}/{send}": {"period": period, "send": send, "rounds": 31, "scores": scores}
+        for period, send, scores in [
+            (1, "float32", [97.0, 98.0]), (1, "bfloat16", [97.0, 97.5]), (8, "float32", [96.0]),
+            (8, 0.1, [95.0]),
+        ]
+    }  # fmt: skip
+    text = sending.table(found)
+    assert "| 1,024 | 31 | float32 | 1.00 | 97.50 | 97.00 to 98.00 |  |" in text
+    assert "| 1,024 | 31 | bfloat16 | 0.50 | 97.25 | 97.00 to 97.50 | -0.25 |" in text
+    assert "| 8,192 | 31 | the largest 10 % | 0.40 | 95.00 | 95.00 to 95.00 | -1.00 |" in text
 
 
 def test_faster_networks_and_rarer_merges_help():
@@ -82,6 +96,20 @@ def test_accuracies_have_a_row_for_each_period(tmp_path):
     found = measure.accuracies(data, tmp_path, (4,), (1,), 1)
     assert [row["merge_ranks_every"] for row in found] == [None, 1]
     assert abs(found[0]["mean"] - found[1]["mean"]) <= 12.5  # one row of eight, by rounding
+
+
+@pytest.mark.skipif(
+    shutil.which("mpiexec", path=str(Path(sys.executable).parent)) is None,
+    reason="needs an MPI with mpiexec: pip install mpich",
+)
+def test_ranks_that_send_less_are_scored(tmp_path):
+    pytest.importorskip("mpi4py", reason="needs mpi4py: pip install omp_mlp[mpi]")
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (64, 6)).astype(np.uint8), np.arange(64) % 2
+    files = measure.save(Data("made up", "made-up", X, y, X[:8], y[:8]), tmp_path)
+    found = sending.scores(files, 1, 0.5, 1)
+    assert (found["period"], found["send"], found["rounds"]) == (1, 0.5, 1)
+    assert found["scores"][0] in [12.5 * k for k in range(9)]
 
 
 def test_what_is_modelled_is_drawn_without_a_measurement(tmp_path, capsys):
