@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import omp_mlp
 import oracle
 import threads_as_ranks
+from omp_mlp import _core
 from omp_mlp.distributed.bfloat16 import as_floats, rounded
 from omp_mlp.distributed.train import train_over
 from omp_mlp.errors import TrainingDivergedError
@@ -87,6 +88,15 @@ def test_what_is_left_is_a_part_of_the_next_number() -> None:
     assert got == [1, 1, 1, 1, 1 + 8 * step, 1, 1, 1]
     assert left.item() == 0
     assert sum(got) == 8 + 8 * step
+
+
+def test_arrays_of_other_sizes_are_refused() -> None:
+    two, three = np.zeros(2, np.float32), np.zeros(3, np.float32)
+    words = "values, left and rounded must have the same size; got 2, 3 and 2"
+    with pytest.raises(ValueError, match=words):
+        _core.round_to_bfloat16(two, three, np.zeros(2, np.uint16))
+    with pytest.raises(ValueError, match="numbers and floats must have the same size; got 2 and 3"):
+        _core.widen_bfloat16(np.zeros(2, np.uint16), three)
 
 
 # --------------------------------------------------------------------------------------------- sums

@@ -1,11 +1,13 @@
 #include "bindings/ranks.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "base/bfloat16.hpp"
 #include "bindings/names.hpp"
 
 namespace omp_mlp {
@@ -61,6 +63,28 @@ std::unique_ptr<PyRanks> make_ranks(py::object transport, Index rank, Index size
     return made;
 }
 
+template <typename T>
+std::span<T> to_write(Array<T>& array) {
+    return {array.mutable_data(), static_cast<std::size_t>(array.size())};
+}
+
+void round_arrays(const Array<float>& values, Array<float>& left, Array<std::uint16_t>& rounded) {
+    if (left.size() != values.size() || rounded.size() != values.size()) {
+        throw py::value_error{"values, left and rounded must have the same size; got " +
+                              std::to_string(values.size()) + ", " + std::to_string(left.size()) +
+                              " and " + std::to_string(rounded.size())};
+    }
+    round_to_bfloat16(view(values), to_write(left), to_write(rounded));
+}
+
+void widen_array(const Array<std::uint16_t>& numbers, Array<float>& floats) {
+    if (floats.size() != numbers.size()) {
+        throw py::value_error{"numbers and floats must have the same size; got " +
+                              std::to_string(numbers.size()) + " and " + std::to_string(floats.size())};
+    }
+    widen({numbers.data(), static_cast<std::size_t>(numbers.size())}, to_write(floats));
+}
+
 }  // namespace
 
 PyCommunicator::PyCommunicator(py::object transport, Index rank, Index size)
@@ -86,7 +110,10 @@ void PyCommunicator::add_up_rounded(std::span<float> values, std::span<float> le
     call_python([&] { transport_.attr("add_up_rounded")(view_of(values), view_of(left)); });
 }
 
-void bind_ranks(const py::module_& m) {
+void bind_ranks(py::module_& m) {
+    m.def("round_to_bfloat16", &round_arrays, "values"_a.noconvert(), "left"_a.noconvert(),
+          "rounded"_a.noconvert());
+    m.def("widen_bfloat16", &widen_array, "numbers"_a.noconvert(), "floats"_a.noconvert());
     py::class_<PyRanks>(m, "Ranks")
         .def(py::init(&make_ranks), py::kw_only(), "transport"_a, "rank"_a, "size"_a,
              "replicas_a_rank"_a, "longest_shard"_a, "first_row"_a, "density"_a, "gathers"_a,

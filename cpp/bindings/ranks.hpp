@@ -38,6 +38,6 @@ struct PyRanks {
     Ranks ranks{};  // with this communicator
 };
 
-void bind_ranks(const py::module_& m);
+void bind_ranks(py::module_& m);
 
 }  // namespace omp_mlp

@@ -419,6 +419,12 @@ class Ranks:
         sent_share: float,
     ) -> None: ...
 
+def round_to_bfloat16(
+    values: npt.NDArray[np.float32],
+    left: npt.NDArray[np.float32],
+    rounded: npt.NDArray[np.uint16],
+) -> None: ...
+def widen_bfloat16(numbers: npt.NDArray[np.uint16], floats: npt.NDArray[np.float32]) -> None: ...
 def train(
     *,
     network: Network,

@@ -371,7 +371,7 @@ class _Transport:
         size = max(0, own.stop - own.start)
         mine[:size] = rounded(sums[:size], kept[own])
         self._wait(self._comm.Iallgather([mine, MPI.UINT16_T], [received, MPI.UINT16_T]))
-        total[:] = as_floats(received.reshape(-1)[: len(total)])
+        as_floats(received.reshape(-1)[: len(total)], total)
 
     def leave(self, reason: str) -> None:
         _job.is_broken = True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp import _core
+
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.uint16]
 
@@ -27,18 +29,14 @@ def rounded(values: Floats, left: Floats) -> Halves:
     -----
     Nothing is left of what is not finite: it would stay in all sums to come.
     """
-    with np.errstate(invalid="ignore", over="ignore"):
-        left += values
-        bits = left.view(np.uint32)
-        upper = bits >> 16
-        to_even = (bits + (np.uint32(0x7FFF) + (upper & 1))) >> 16
-        # Rounding could make a NaN infinite.
-        halves = np.where(np.isnan(left), upper | 0x40, to_even).astype(np.uint16)
-        left -= as_floats(halves)
-    left[~np.isfinite(left)] = 0
+    halves = np.empty(len(values), np.uint16)
+    _core.round_to_bfloat16(values, left, halves)
     return halves
 
 
-def as_floats(halves: Halves) -> Floats:
-    """Return bfloat16 numbers as float32."""
-    return (halves.astype(np.uint32) << 16).view(np.float32)
+def as_floats(halves: Halves, out: Floats | None = None) -> Floats:
+    """Return bfloat16 numbers as float32, in a new array or in ``out``."""
+    if out is None:
+        out = np.empty(len(halves), np.float32)
+    _core.widen_bfloat16(halves, out)
+    return out

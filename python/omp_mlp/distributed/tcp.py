@@ -193,7 +193,7 @@ class TcpTransport:
             self._receive(self._parent, _bytes_of(sent), deadline)
         for child in self._children:
             self._send(child, _bytes_of(sent), deadline)
-        total[:] = as_floats(sent)
+        as_floats(sent, total)
 
     def leave(self, reason: str) -> None:
         """Tell the other ranks that this one does not come any more, and why."""
