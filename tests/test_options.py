@@ -383,7 +383,7 @@ ONE_VALUE_EACH = {
     "on_nonfinite": "skip",
     "warmup_samples": 5,
     "init": "independent",
-    "forward_precision": "bfloat16",
+    "precision": "bfloat16",
     "keep_replicas": True,
 }
 
@@ -456,7 +456,7 @@ def test_fields_arrive_where_their_paths_say() -> None:
     options = Options(
         threads=3, epochs=7, learning_rate=0.125, learning_rate_schedule="constant",
         on_nonfinite="skip", warmup_samples=11, init="independent", shuffle=False,
-        forward_precision="bfloat16", skip_confident=0.25, center_inputs=True, seed=2**64 - 1,
+        precision="bfloat16", skip_confident=0.25, center_inputs=True, seed=2**64 - 1,
     )  # fmt: skip
     fields = fields_of_the_core(options)
     core = core_options(fields)
@@ -467,7 +467,7 @@ def test_fields_arrive_where_their_paths_say() -> None:
         ), path
     assert (core.epochs, core.optimizer.learning_rate.start) == (7, 0.125)
     assert (core.merge.skip_nonfinite, core.shared_start, core.shuffle) == (True, False, "none")
-    assert core.batch.bfloat16_forward
+    assert core.batch.bfloat16
     assert core.merge.last_method is not None
 
 

@@ -111,7 +111,6 @@ def test_any_number_of_workers_for_any_input(form: str, shuffle: str | bool, ini
         {"first_layer": "sparse"},
         {"first_layer": "dense"},
         {"skip_confident": 0.3},
-        {"first_layer": "sparse", "forward_precision": "bfloat16"},
     ],
     ids=lambda options: ",".join(map(str, options.values())) or "plain",
 )

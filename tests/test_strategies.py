@@ -329,7 +329,6 @@ def test_pattern_is_replica_with_a_merge_an_epoch(threads: int, merge: str) -> N
         {"outer_momentum": 0.5},
         {"keep_replicas": True},
         {"init": "independent"},
-        {"forward_precision": "bfloat16"},
     ],
     ids=lambda option: next(iter(option)),
 )

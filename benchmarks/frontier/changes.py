@@ -55,7 +55,7 @@ CHANGES = (
     Change("the same shard for a replica in every epoch", {"shuffle": "shards"}),
     Change("2,500 samples before the replicas part", {"warmup_samples": 2_500}),
     Change("10,000 samples before the replicas part", {"warmup_samples": 10_000}),
-    Change("first layer read in bfloat16", {"forward_precision": "bfloat16"}),
+    Change("products in bfloat16", {"precision": "bfloat16"}),
     Change("no steps for samples with 1 - p below 0.05", {"skip_confident": 0.05}),
 )
 

@@ -81,8 +81,8 @@ ROWS = (
         plain=False,
     ),
     _ours(
-        *("omp_mlp-bf16", "omp_mlp, bfloat16 in the forward pass"),
-        options={"forward_precision": "bfloat16"},
+        *("omp_mlp-bf16", "omp_mlp, bfloat16 products"),
+        options={"precision": "bfloat16"},
     ),
     _ours(
         *("omp_mlp-skip", "omp_mlp, skipping confident samples"),

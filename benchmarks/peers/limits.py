@@ -140,23 +140,21 @@ def count_work(
     hidden: int,
     outputs: int,
     vector_bytes: int,
-    forward_bytes: int = 4,
 ) -> Work:
     """Count the work of one sample.
 
     On average, a sample has so many ``nonzeros``, and a batch so many rows of which some input is
-    not zero. ``forward_bytes`` of a weight are read in the forward pass: 2 where it has a bfloat16
-    copy. What keeping the copy takes is not counted.
+    not zero.
     """
-    row, forward_row = 4 * hidden, forward_bytes * hidden
+    row = 4 * hidden
     # A multiply-add is two. The second layer has three products: forward, delta, gradient.
     output_layer = 6 * hidden * outputs
     return Work(
         dense_flop=4 * features * hidden + output_layer,
         flop=4 * nonzeros * hidden + output_layer,
-        read_bytes=nonzeros * forward_row,
+        read_bytes=nonzeros * row,
         update_bytes=rows_a_batch / batch_size * row,
-        loads=nonzeros * ((forward_row + row) / vector_bytes + 2),
+        loads=nonzeros * (2 * row / vector_bytes + 2),
     )
 
 

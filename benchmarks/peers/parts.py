@@ -284,7 +284,6 @@ def core_limits(bench: Bench) -> Result:
             hidden=HIDDEN,
             outputs=N_CLASSES,
             vector_bytes=int(runs[0]["vector_bits"] or 0) // 8,
-            forward_bytes=2 if "forward_precision" in row(entry["peer"]).options else 4,
         )
         rate = entry["samples_per_second"]["median"]
         middle = {key: value and value["median"] for key, value in found.items()}

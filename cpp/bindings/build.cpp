@@ -39,6 +39,7 @@ void bind_build(py::module_& m) {
     m.def("build_config", &build_config);
     m.def("kernel_names", [] { return names(available_kernels()); });
     m.def("kernels_in_use", [] { return kernels().name; });
+    m.def("has_bfloat16_products", [] { return bfloat16_kernels() != nullptr; });
     m.def("select_kernels", &select_kernels, "name"_a);
     m.def("merge_loop_names", [] { return names(available_merge_loops()); });
     m.def("select_merge_loops", &select_merge_loops, "name"_a);

@@ -16,7 +16,7 @@ void bind_options(py::module_& m) {
                 field("scale", &Init::scale), field("first_biases", &Init::first_biases));
     bind_struct(m, "BatchOptions", field("batch_size", &BatchOptions::batch_size),
                 field("first_layer", &BatchOptions::first_layer),
-                field("bfloat16_forward", &BatchOptions::bfloat16_forward),
+                field("bfloat16", &BatchOptions::bfloat16),
                 field("skip_confident", &BatchOptions::skip_confident));
     bind_struct(
         m, "MergeOptions", field("every", &MergeOptions::every), field("method", &MergeOptions::method),

@@ -45,6 +45,15 @@ const Kernels& kernels() {
     return choice().selected();
 }
 
+const Kernels* bfloat16_kernels() {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return __builtin_cpu_is("amd") != 0 ? kernels().bfloat16 : nullptr;
+#else
+    return nullptr;
+#endif
+}
+
 void select_kernels(std::string_view name) {
     choice().select(name);
 }

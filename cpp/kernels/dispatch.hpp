@@ -14,6 +14,10 @@ std::span<const Kernels* const> available_kernels();
 // The table in use.
 const Kernels& kernels();
 
+// That table's Kernels::bfloat16, or null where it is slower than float32: half as fast on the Intel cores that were
+// measured, whose bfloat16 is in their AMX units. So it is AMD's cores that have it here.
+const Kernels* bfloat16_kernels();
+
 // Forces a table by name, for tests and benchmarks, and not while a training runs. "best" undoes it.
 // Throws std::invalid_argument, listing the names, if there is none.
 void select_kernels(std::string_view name);

@@ -70,6 +70,10 @@ inline constexpr Index most_narrow = 16;
 struct Kernels {
     const char* name;
 
+    // The same, but products of dense layers round their factors to bfloat16, to nearest, ties to even, where that
+    // is faster: as the numbers of samples, rows and columns say. Sums stay float32. Null: there are none.
+    const Kernels* bfloat16;
+
     // The best number of samples of a stretch of bytes (stretch_of). In a longer stretch more samples
     // share a visit of the first layer, and need more of the products of gram_uint8.
     Index bytes_together;
@@ -117,19 +121,9 @@ struct Kernels {
     void (*transpose_marks)(const MarkedRows& x, Index first, Index last, std::uint32_t* present);
     // W[k] += sum over s of x[s][first + k] step[s] for k < count, bias += sum over s of step[s], unless bias is
     // null. present: of transpose_marks, for these entries and perhaps more. Whether rows are updated together or in
-    // several calls makes no difference to any bit. `pairs`: null, or a copy of W in bfloat16 that takes the same steps; all
-    // columns then.
+    // several calls makes no difference to any bit.
     void (*marked_update)(const MarkedRows& x, const std::uint32_t* present, Index first, Index count,
-                          const float* step, float* W, float* bias, Index width, std::uint32_t* pairs);
-
-    // W (rows x width) rounded to bfloat16 (the upper half of a float32), to nearest, ties to even, two
-    // rows in one: entry j of row p is that of W[2 p][j] in the lower and of W[2 p + 1][j] in the upper
-    // half.
-    void (*pair_rows)(const float* W, Index rows, Index width, std::uint32_t* pairs);
-    // marked_forward from such a copy, with x rounded to bfloat16, too. It takes a quarter of the loads
-    // and half of the multiplications.
-    void (*marked_forward_bfloat16)(const MarkedRows& x, Index words_a_visit, const std::uint32_t* pairs,
-                                    const float* bias, Index width, float* z);
+                          const float* step, float* W, float* bias, Index width);
 
     // ---- Products of samples with each other ----
 

@@ -110,43 +110,6 @@ void marked_forward(const MarkedRows& x, Index /*words_a_visit*/, const float* W
     }
 }
 
-std::uint16_t rounded_to_bfloat16(float value) {
-    const auto bits = std::bit_cast<std::uint32_t>(value);
-    if (std::isnan(value)) {
-        return static_cast<std::uint16_t>((bits >> 16) | 0x40U);  // rounding could make it infinite
-    }
-    return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
-}
-
-void pair_rows(const float* W, Index rows, Index width, std::uint32_t* pairs) {
-    std::fill_n(pairs, (rows + 1) / 2 * width, std::uint32_t{0});
-    for (Index k = 0; k < rows; ++k) {
-        for (Index j = 0; j < width; ++j) {
-            const std::uint32_t half = rounded_to_bfloat16(W[k * width + j]);
-            pairs[k / 2 * width + j] |= k % 2 == 0 ? half : half << 16;
-        }
-    }
-}
-
-void marked_forward_bfloat16(const MarkedRows& x, Index /*words_a_visit*/, const std::uint32_t* pairs,
-                             const float* bias, Index width, float* z) {
-    const auto widened = [](std::uint32_t half) { return std::bit_cast<float>(half << 16); };
-    for (Index s = 0; s < x.samples; ++s) {
-        float* z_s = z + s * width;
-        std::copy_n(bias, width, z_s);
-        for (Index k = 0; k < x.columns; ++k) {
-            if (!is_marked(x, s, k)) {
-                continue;
-            }
-            const float rounded = widened(rounded_to_bfloat16(value(x, s, k)));
-            for (Index j = 0; j < width; ++j) {
-                const std::uint32_t pair = pairs[k / 2 * width + j];
-                z_s[j] += rounded * widened(k % 2 == 0 ? pair & 0xFFFFU : pair >> 16);
-            }
-        }
-    }
-}
-
 void update_bias(const float* step, Index samples, float* bias, Index width) {
     for (Index s = 0; s < samples && bias != nullptr; ++s) {
         add_scaled(1.0F, step + s * width, bias, width);
@@ -173,7 +136,7 @@ void transpose_marks(const MarkedRows& x, Index first, Index last, std::uint32_t
 }
 
 void marked_update(const MarkedRows& x, const std::uint32_t* present, Index first, Index count,
-                   const float* step, float* W, float* bias, Index width, std::uint32_t* pairs) {
+                   const float* step, float* W, float* bias, Index width) {
     for (Index s = 0; s < x.samples; ++s) {
         for (Index k = 0; k < count; ++k) {
             if ((present[first + k] >> s & 1U) != 0) {
@@ -182,9 +145,6 @@ void marked_update(const MarkedRows& x, const std::uint32_t* present, Index firs
         }
     }
     update_bias(step, x.samples, bias, width);
-    if (pairs != nullptr) {
-        pair_rows(W, x.columns, width, pairs);
-    }
 }
 
 template <typename Value>
@@ -426,6 +386,7 @@ double softmax(const float* z, Index n, float* p) {
 
 const Kernels plain_kernels{
     .name = "plain",
+    .bfloat16 = nullptr,
     .bytes_together = 16,
     .gather_float32 = gather_float32,
     .gather_uint8 = gather_uint8,
@@ -438,8 +399,6 @@ const Kernels plain_kernels{
     .marked_forward = marked_forward,
     .transpose_marks = transpose_marks,
     .marked_update = marked_update,
-    .pair_rows = pair_rows,
-    .marked_forward_bfloat16 = marked_forward_bfloat16,
     .gram_float32 = gram_float32,
     .gram_uint8 = gram_uint8,
     .dense_forward = dense_forward,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <iterator>
 #include <span>
 
@@ -25,18 +24,8 @@ void marked_forward(const Kernels& kernels, const LoadedSamples& samples, Index 
                     const FirstWeights<const float>& layer, const float* biases, float* z) {
     const Index words_a_visit = samples.words_a_visit(begin, end - begin);
     for_each_marked(begin, end, [&](Index first, Index count) {
-        MarkedRows rows = samples.marked(first, count);
-        float* own = z + (first - begin) * layer.width;
-        if (layer.copy == nullptr) {
-            kernels.marked_forward(rows, words_a_visit, layer.weights, biases, layer.width, own);
-            return;
-        }
-        if (rows.bytes != nullptr) {
-            rows.byte_value = layer.copy->byte_values.of.data();
-        }
-        // Half the bytes: twice the rows of W fit the cache.
-        kernels.marked_forward_bfloat16(rows, 2 * words_a_visit, layer.copy->pairs.data(), biases,
-                                        layer.width, own);
+        kernels.marked_forward(samples.marked(first, count), words_a_visit, layer.weights, biases,
+                               layer.width, z + (first - begin) * layer.width);
     });
 }
 
@@ -64,7 +53,7 @@ public:
     }
 
     // Adds to the rows [first, last) of W, of which `rows` is the first, and to the biases, unless they are null.
-    void add(Index first, Index last, float* rows, float* biases, Bfloat16Copy* copy = nullptr) const {
+    void add(Index first, Index last, float* rows, float* biases) const {
         if (count_ == 0) {
             return;  // all samples were left out
         }
@@ -75,8 +64,7 @@ public:
             case Reading::marks:
                 for_each_marked(0, count_, [&](Index s, Index together) {
                     kernels_.marked_update(samples_.marked(s, together), present(s), first, last - first,
-                                           delta_ + s * width_, rows, biases, width_,
-                                           copy != nullptr ? copy->pairs.data() : nullptr);
+                                           delta_ + s * width_, rows, biases, width_);
                 });
                 break;
             case Reading::dense:
@@ -150,19 +138,6 @@ Index row_unit(Reading reading) {
     return reading == Reading::marks ? bits : 1;
 }
 
-void copy_to_bfloat16(const Kernels& kernels, const float* weights, Index inputs, Index width,
-                      const float* byte_value, Bfloat16Copy& copy) {
-    copy.pairs.resize(static_cast<std::size_t>((inputs + 1) / 2 * width));
-    kernels.pair_rows(weights, inputs, width, copy.pairs.data());
-    if (byte_value != nullptr) {
-        // Rounded as W is: one row, which makes the lower halves of its pairs.
-        alignas(cache_line_bytes) std::array<std::uint32_t, 256> pairs;
-        kernels.pair_rows(byte_value, 1, std::ssize(pairs), pairs.data());
-        std::ranges::transform(pairs, copy.byte_values.of.begin(),
-                               [](std::uint32_t pair) { return std::bit_cast<float>(pair << 16); });
-    }
-}
-
 void first_forward(const Kernels& kernels, const LoadedSamples& samples, Index begin, Index end,
                    const FirstWeights<const float>& layer, float* z, const Scratch& products) {
     const float* biases = layer.biases;
@@ -196,7 +171,7 @@ void add_first_gradient(const Kernels& kernels, const LoadedSamples& samples, In
     const FirstGradient gradient{kernels, samples, count,   delta,   layer.width,
                                  first,   last,    scratch, products};
     float* rows = layer.weights + first * layer.width;
-    gradient.add(first, last, rows, layer.biases, layer.copy);
+    gradient.add(first, last, rows, layer.biases);
     if (layer.raw_biases != nullptr) {
         subtract_sum(delta, count, layer.width, layer.raw_biases);
         take_mean_off_gradient(kernels, means(samples, first, last), layer.raw_biases, layer.width,

@@ -16,12 +16,6 @@
 
 namespace omp_mlp {
 
-// A copy of weights in bfloat16 (Kernels::pair_rows), which forward passes read and gradients keep up.
-struct Bfloat16Copy {
-    std::vector<std::uint32_t, CacheLineAllocator<std::uint32_t>> pairs;
-    ByteTable byte_values;  // what bytes are worth, rounded likewise
-};
-
 // The weights, or what stands for them: rows of `width` floats, one for each input.
 template <typename Float>
 struct FirstWeights {
@@ -31,7 +25,6 @@ struct FirstWeights {
     // Scratch memory, a row, where rows are not centered and yet the parameters are (Wc, bc); else null.
     float* raw_biases;
     Index width;
-    Bfloat16Copy* copy = nullptr;  // or null; with marks only
 };
 
 // Scratch memory of one thread for gradients.
@@ -46,9 +39,6 @@ struct FirstScratch {
 
 // Rows of W that cuts between threads must be multiples of.
 Index row_unit(Reading reading);
-
-void copy_to_bfloat16(const Kernels& kernels, const float* weights, Index inputs, Index width,
-                      const float* byte_value, Bfloat16Copy& copy);
 
 // z of the samples in places [begin, end), (end - begin) x width.
 void first_forward(const Kernels& kernels, const LoadedSamples& samples, Index begin, Index end,

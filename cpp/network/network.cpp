@@ -107,16 +107,6 @@ void Workspace::forget_dropped() {
     loaded_ = kept;
 }
 
-void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Parameters& parameters,
-                      Workspace& workspace) {
-    const auto layer = parameters.layer(network.shape[0]);
-    if (!workspace.first_copy) {
-        workspace.first_copy.emplace();
-    }
-    copy_to_bfloat16(kernels, layer.weights, layer.fan_in, layer.stride, workspace.inputs().byte_value(),
-                     *workspace.first_copy);
-}
-
 void begin_centered(const Network& network, Workspace& workspace, Parameters& parameters) {
     std::ranges::fill(workspace.shift, 0.0F);
     if (workspace.shift.empty()) {

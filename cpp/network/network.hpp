@@ -6,7 +6,6 @@
 // loss of a batch is the mean over its samples.
 #pragma once
 
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -80,13 +79,11 @@ public:
                 .biases = layer.biases,
                 .shift = shift.empty() ? nullptr : shift.data(),
                 .raw_biases = raw_biases.empty() ? nullptr : raw_biases.data(),
-                .width = layer.stride,
-                .copy = first_copy ? &*first_copy : nullptr};
+                .width = layer.stride};
     }
 
     Buffer shift;       // s of centering.hpp, or empty
     Buffer raw_biases;  // as FirstWeights has them, or empty
-    std::optional<Bfloat16Copy> first_copy;
     FirstScratch first_scratch;
     // The weights of a narrow output layer, transposed (outputs x padded fan_in), or empty. While they
     // are here, they replace those in the parameters, which take no steps.
@@ -109,10 +106,6 @@ private:
     std::vector<Index> kept_;       // of the batch, if any were dropped
     std::vector<bool> is_dropped_;  // of the loaded samples, likewise
 };
-
-// From now on, the first layer's forward pass reads its weights in bfloat16, beginning with these.
-void copy_to_bfloat16(const Kernels& kernels, const Network& network, const Parameters& parameters,
-                      Workspace& workspace);
 
 // Between these two calls, the workspace trains on centered inputs, and `parameters` are those of
 // centering.hpp: (W, v) if there is a shift, else (Wc, bc). Before and after, `parameters` are a network

@@ -6,8 +6,8 @@
 // goes over parameters, gradient and state, and leaves zeros in the gradient. A replica does so block by block of rows
 // (network/row_blocks.hpp), unless the step needs the whole gradient. steps_in_place says which path a training takes. All that
 // only plain descent may do asks steps_in_place, and nothing else: several small batches in one visit of
-// the first layer, rows that wait for a merge, the shift of centered inputs, transposed output weights,
-// the copy in bfloat16.
+// the first layer, rows that wait for a merge, the shift of centered inputs,
+// transposed output weights.
 //
 // Before a step of the second path, the gradient may be clipped and weights may decay: g <- scale g + l2 w,
 // w <- w - rate weight_decay w, both with the w before the step. Biases do not decay.

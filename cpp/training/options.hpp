@@ -23,7 +23,7 @@ enum class Strategy { replica, section, synchronous, hogwild };
 struct BatchOptions {
     Index batch_size;
     FirstLayer first_layer;
-    bool bfloat16_forward;  // the first layer's forward pass reads a bfloat16 copy; marks only
+    bool bfloat16;          // products of dense layers round their factors (Kernels::bfloat16)
     double skip_confident;  // no step for samples with 1 - p(correct) below this; softmax only
 };
 

@@ -34,7 +34,6 @@ Replica::Replica(const Task& task, Reading reading, const OptimizerOptions& opti
                    ? stretch_of(reading, task.X.kind, batch_size_, task.kernels.bytes_together)
                    : batch_size_},
       skip_confident_{static_cast<float>(task.options.batch.skip_confident)},
-      bfloat16_forward_{task.options.batch.bfloat16_forward && steps_in_place(optimizer)},
       workspace_{task.network,  task.X, stretch_, reading, task.centering, steps_in_place(optimizer),
                  task.dropout()},
       has_dropout_{task.dropout().drops()},
@@ -49,8 +48,8 @@ Replica::Replica(const Task& task, Reading reading, const OptimizerOptions& opti
 
 void Replica::load(std::span<const float> master, Handover handover) {
     assert(handover == Handover::whole || !stepper_);  // whose steps visit all rows
-    const bool waits = handover == Handover::with_leftovers &&
-                       workspace_.inputs().reading() == Reading::marks && !bfloat16_forward_;
+    const bool waits =
+        handover == Handover::with_leftovers && workspace_.inputs().reading() == Reading::marks;
     const LayerShape& first = network_->shape[0];
     const auto begin = static_cast<std::size_t>(waits ? first.fan_in * first.stride : 0);
     std::ranges::copy(master.subspan(begin), parameters.flat().subspan(begin).begin());
@@ -75,9 +74,6 @@ Trained Replica::train(Index begin, Index end, Handover handover, Heartbeat& hea
     Reporter reporter{heartbeat, network_->shape.size()};
     if (workspace_.inputs().centering() != nullptr) {
         begin_centered(*network_, workspace_, parameters);
-    }
-    if (bfloat16_forward_) {
-        copy_to_bfloat16(*kernels_, *network_, parameters, workspace_);
     }
     const bool has_transposed_output = !stepper_ && has_narrow_output(*network_);
     if (has_transposed_output) {

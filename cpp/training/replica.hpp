@@ -69,7 +69,6 @@ private:
     Index batch_size_;
     Index stretch_;  // samples that are read together: a batch, or several small ones
     float skip_confident_;
-    bool bfloat16_forward_;
     std::vector<bool> keep_;
     Workspace workspace_;
     bool has_dropout_;

@@ -385,6 +385,8 @@ TrainResult train(const Network& network, const Samples& X, const Targets& targe
                   const TrainOptions& options, const std::optional<Parameters>& start,
                   const TrainingState* state, const Observer& observer, const Ranks* ranks) {
     TrainOptions own = options;
+    const Kernels* rounding = options.batch.bfloat16 ? bfloat16_kernels() : nullptr;
+    const Kernels& of_training = rounding != nullptr ? *rounding : kernels();
     Training training{observer, own, state, [&] { return first_master(network.shape, options, start); },
                       ranks};
     const auto lead = [&](Team& team) {
@@ -393,7 +395,7 @@ TrainResult train(const Network& network, const Samples& X, const Targets& targe
             centering = measure_centering(X, in_parallel(team),
                                           ranks != nullptr ? ranks->communicator : nullptr);
         }
-        training.run({.kernels = kernels(),
+        training.run({.kernels = of_training,
                       .network = network,
                       .X = X,
                       .targets = targets,

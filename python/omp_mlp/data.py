@@ -19,7 +19,6 @@ from omp_mlp.model import Model
 from omp_mlp.options import ONE_NETWORK, Options
 from omp_mlp.predictor import Predictor
 from omp_mlp.scaling import Scaling
-from omp_mlp.sparse import Csr
 from omp_mlp.targets import (
     TargetKind,
     Targets,
@@ -78,10 +77,6 @@ def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = No
     rows = read_rows(
         X, n_features=_columns_of(options.scale_inputs), may_be_empty=gather is not None
     )
-    if options.forward_precision == "bfloat16" and isinstance(rows, Csr):
-        raise ValueError(
-            "forward_precision='bfloat16' goes with X as an array; got a sparse matrix"
-        )
     targets = _read_y(options, y, rows.shape[0], gather or alone)
     kept = held = None
     if holds_out:

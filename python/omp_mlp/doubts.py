@@ -56,6 +56,17 @@ def warn_of_few_rows(n_samples: int, threads: int) -> None:
     )
 
 
+def warn_of_precision(precision: str) -> None:
+    """Warn if the products are in float32 against the wish, because the machine is no faster so."""
+    if precision == "bfloat16" and not _core.has_bfloat16_products():
+        warn(
+            "precision='bfloat16' has no effect here: this machine, or the kernels in use "
+            f"({_core.kernels_in_use()!r}), have no products of bfloat16 that are faster than "
+            "those of float32. The training is in float32",
+            SettingsWarning,
+        )
+
+
 def warn_of_scales(inputs: Inputs, names: Sequence[str] | None) -> None:
     """Warn if the columns of X, which the training reads as they are, have very different scales.
 

@@ -76,7 +76,7 @@ class Options(TypedDict, total=False):
     min_delta: float
     dropout: float | Sequence[float]
     first_layer: str
-    forward_precision: str
+    precision: str
     skip_confident: float
     categorical_features: str | None
     center_inputs: bool | str

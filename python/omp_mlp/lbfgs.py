@@ -62,7 +62,7 @@ class _Training:
             network=plan.network.core(plan.start),
             samples=data.inputs.core,
             targets=targets,
-            first_layer=options.reads,
+            first_layer=options.first_layer,
             center_inputs=options.center_inputs,
             workers=effective_workers(options.workers, options.threads),
         )

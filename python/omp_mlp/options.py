@@ -403,12 +403,13 @@ class Options:
     min_delta: float = _row(0.0, _real())
     dropout: float | tuple[float, ...] = _row(0.0, _rates, optimizers=_STEPWISE)
     first_layer: str = _row("auto", _one_of("auto", "sparse", "dense"))
-    forward_precision: str = _row(
+    precision: str = _row(
         "float32",
         _one_of("float32", "bfloat16"),
-        _REPLICAS,
+        _REPRODUCIBLE,
+        optimizers=_STEPWISE,
         only="bfloat16",
-        field="batch.bfloat16_forward",
+        field="batch.bfloat16",
         to_core=lambda value: value == "bfloat16",
     )
     skip_confident: float = _row(
@@ -490,11 +491,6 @@ class Options:
         """Whether each replica starts from its own random weights."""
         return self.init == "independent" and not isinstance(self.init, Model)
 
-    @property
-    def reads(self) -> str:
-        """How the options ask the first layer to read X."""
-        return "sparse" if self.forward_precision == "bfloat16" else self.first_layer
-
     def asked_of_replicas(self) -> list[str]:
         """Return the names of options that only a training with replicas can have."""
         return [name for name in ROWS if _is_refused(self, name, "section")]
@@ -559,10 +555,6 @@ def check_options(given: Mapping[str, object]) -> Options:
         raise ValueError(
             "merge_options={'alpha': 'line_search'} looks for the least loss on validation_data; "
             "got none"
-        )
-    if options.forward_precision == "bfloat16" and options.first_layer == "dense":
-        raise ValueError(
-            "forward_precision='bfloat16' goes with first_layer='auto' or 'sparse'; got 'dense'"
         )
     _check_early_stopping(options)
     _check_averaging(options)
@@ -720,13 +712,12 @@ def _check_optimizer(options: Options) -> None:
     if options.optimizer == LBFGS:
         _check_lbfgs(options)
     got = options.asked_of_gradients()
-    for name, value in (("strategy", "hogwild"), ("forward_precision", "bfloat16")):
-        if getattr(options, name) == value and got:
-            raise ValueError(
-                f"{name}={value!r} adds its steps to the weights in place and goes with "
-                f"optimizer={' or '.join(map(repr, PLAIN_OPTIMIZERS))} without "
-                f"{', '.join(options.changes_of_gradients)}; got {', '.join(got)}"
-            )
+    if options.strategy == "hogwild" and got:
+        raise ValueError(
+            "strategy='hogwild' adds its steps to the weights in place and goes with "
+            f"optimizer={' or '.join(map(repr, PLAIN_OPTIMIZERS))} without "
+            f"{', '.join(options.changes_of_gradients)}; got {', '.join(got)}"
+        )
 
 
 def _check_lbfgs(options: Options) -> None:

@@ -118,7 +118,7 @@ class Plan:
                 "threads": self.threads_here,
                 "workers": min(workers, self.threads_here),
                 "batch.batch_size": min(options.batch_size, self.n_samples),
-                "batch.first_layer": options.reads,
+                "batch.first_layer": options.first_layer,
                 "optimizer.learning_rate.retreats": self.retreats,
                 **{f"init.{name}": value for name, value in self._init().items()},
                 "dropout": options.dropout_rates,
@@ -340,7 +340,7 @@ def _predict(options: Options, data: TrainingData, network: NetworkKind) -> Pred
             else options.merge_every
         ),
         "batch_size": options.batch_size,
-        "density": data.inputs.list_density(options.reads),
+        "density": data.inputs.list_density(options.first_layer),
         "costs": costs,
     }
     if options.strategy != "auto":

@@ -13,7 +13,12 @@ import numpy as np
 from omp_mlp import _core, cadence, lbfgs
 from omp_mlp.checks import FloatArray
 from omp_mlp.data import TrainingData
-from omp_mlp.doubts import warn_of_few_rows, warn_of_first_round, warn_of_scales
+from omp_mlp.doubts import (
+    warn_of_few_rows,
+    warn_of_first_round,
+    warn_of_precision,
+    warn_of_scales,
+)
 from omp_mlp.early_stopping import Judge, patience_of
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.errors import (
@@ -107,6 +112,7 @@ class Run:
         options, inputs = self.plan.options, self.data.inputs
         if options.epochs == 0:
             return
+        warn_of_precision(options.precision)
         if self.plan.strategy in ("replica", "pattern"):
             warn_of_few_rows(inputs.n_samples, self.plan.threads)
         if options.scale_inputs is False and self.plan.ranks is None:

@@ -122,7 +122,7 @@ def train_parallel(
     min_delta: float = 0.0,
     dropout: float | Sequence[float] = 0.0,
     first_layer: str = "auto",
-    forward_precision: str = "float32",
+    precision: str = "float32",
     skip_confident: float = 0.0,
     categorical_features: str | None = "from_dtype",
     center_inputs: bool | str = "auto",
@@ -340,9 +340,8 @@ def train_parallel(
         Rates of "adam", "adamw" and "rmsprop" are about 0.001. Each replica has M and V of its own,
         and ``state_at_merge`` says what a merge makes of them. After a warm-up, they are 0. A step
         of "sgd" visits the weights of nonzero inputs only, while all other steps visit every
-        weight. All but "lbfgs" go with every strategy, except that "hogwild" and
-        ``forward_precision="bfloat16"`` go with "sgd" alone. Predictions by ``costs`` are those of
-        "sgd".
+        weight. All but "lbfgs" go with every strategy, except that "hogwild" goes with "sgd" alone.
+        Predictions by ``costs`` are those of "sgd".
     momentum : float in [0, 1), default 0.9
         The factor of the last velocity, of "momentum" and "nesterov".
     beta_1 : float in [0, 1), default 0.9
@@ -369,7 +368,7 @@ def train_parallel(
         ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al. 2013).
 
         "sgd" with ``weight_decay``, ``l2`` or ``max_norm`` visits every weight in each step, as the
-        other optimisers do. "hogwild" and ``forward_precision="bfloat16"`` go without them.
+        other optimisers do. "hogwild" goes without them.
     state_at_merge : {"keep", "average", "reset"}, default "keep"
         What a merge makes of M and V of optimisers that have them. "keep": each replica goes on
         with its own. "average": all go on with the mean over the replicas and with the largest t.
@@ -513,11 +512,15 @@ def train_parallel(
         How the first layer reads X. "sparse" touches only the weights of nonzero inputs, "dense"
         all weights. "auto" decides by the share of nonzeros in X. The choice changes the speed, and
         it changes the result by rounding only.
-    forward_precision : {"float32", "bfloat16"}, default "float32"
-        With "bfloat16", the forward pass of the first layer reads a copy of its weights that is
-        rounded to 8 bits of precision, and rounds the inputs likewise. The weights themselves stay
-        float32. "bfloat16" goes with arrays (not CSR) that are read sparse (``first_layer`` "auto"
-        or "sparse").
+    precision : {"float32", "bfloat16"}, default "float32"
+        With "bfloat16", the three products of a dense layer (forward, backward, gradient) round
+        both factors to 8 bits of precision, to nearest, ties to even, where the machine multiplies
+        them faster so. Sums, weights, gradients and steps stay float32. So do products that would
+        be no faster: batches of fewer than 16 samples (32 where a layer has up to 256 units),
+        layers with fewer than 128 units or 64 inputs, and a first layer that is read sparse.
+        Predictions are float32, too. "bfloat16" does not go with "hogwild" or "lbfgs". Which
+        machines have it: docs/architecture.md. On others, the training is in float32, and warns
+        with a `SettingsWarning`.
     skip_confident : float in [0, 1), default 0.0
         Samples whose 1 - p(correct) is below this make no step: selective backpropagation (Jiang
         et al. 2019). It is not gradient descent, and it is faster. Cross-entropy only.
@@ -561,9 +564,8 @@ def train_parallel(
 
         "replica"
             Each thread trains a network of its own, and merges make them one: the note's Figure 2.
-            The options of merging, ``init="independent"``, ``keep_replicas`` and
-            ``forward_precision="bfloat16"`` go with this strategy and, but for
-            ``merge_every`` and the outer optimiser, with "pattern".
+            The options of merging, ``init="independent"`` and ``keep_replicas`` go with
+            this strategy and, but for ``merge_every`` and the outer optimiser, with "pattern".
         "section"
             There is one network, and each thread owns a section of the hidden units of every layer:
             the note's Figure 1. The samples come in the order of ``threads=1``. The parameters are

@@ -1,9 +1,6 @@
-// The first layer from dense rows with marks of their nonzeros. W may be in bfloat16.
+// The first layer from dense rows with marks of their nonzeros.
 #pragma once
 
-#include <type_traits>
-
-#include "kernels/simd/bfloat16.hpp"
 #include "kernels/simd/tiles.hpp"
 #include "kernels/simd/vectors.hpp"
 
@@ -84,113 +81,36 @@ template <Index N, typename Bits, typename Values0, typename Values1>
     add_rows<N>(in_register(left_1 ^ both), values_1, rows, stride, sum_1);
 }
 
-// Entries k and k + 1 in bfloat16, the first in the lower half. Nothing is read beyond `last`; W is 0
-// there.
-[[gnu::always_inline]] inline std::uint32_t pair_of(const FloatValues& values, Index k, Index last) {
-    const Index next = k + static_cast<Index>(k < last);
-    return rounded_half(values(k)) | rounded_half(values(next)) << 16;
-}
-
-// Bytes times a power of two are exact in bfloat16.
-[[gnu::always_inline]] inline std::uint32_t pair_of(const ByteValues& values, Index k, Index last) {
-    const Index next = k + static_cast<Index>(k < last);
-    std::uint32_t even = 0;
-    std::uint32_t odd = 0;
-    memcpy(&even, values.byte_value + values.row[k], sizeof even);
-    memcpy(&odd, values.byte_value + values.row[next], sizeof odd);
-    return even >> 16 | odd;
-}
-
-template <typename Weight>
-constexpr bool is_bfloat16 = std::is_same_v<Weight, std::uint32_t>;
-
-// add_rows from W in bfloat16. k runs over the even entries. Each goes with the next entry, which is not
-// read beyond `last`. Entries without a mark are 0.
+// after = before + the sum over the marked k of values[k] W[k], for `words` words of marks. This is a
+// function of its own so that all it needs has a register.
 template <Index N, typename Values>
-[[gnu::always_inline]] inline void add_pairs(std::uint64_t left, const Values& values, Index last,
-                                             const std::uint32_t* rows, Index stride, V* sum) {
-    for (; left != 0; left &= left - 1) {
-        const Index k = __builtin_ctzll(left);
-        const std::uint32_t* row = rows + k / 2 * stride;
-        const Pair x{pair_of(values, k, last)};
-#pragma GCC unroll 16
-        for (Index v = 0; v < N; ++v) {
-            sum[v] = multiply_pair(sum[v], x, *reinterpret_cast<const VBits*>(row + v * lanes));
-        }
-    }
-}
-
-template <Index N, typename Values>
-[[gnu::always_inline]] inline void add_pairs_to_two(std::uint64_t left_0, std::uint64_t left_1,
-                                                    const Values& values_0, const Values& values_1,
-                                                    Index last, const std::uint32_t* rows, Index stride,
-                                                    V* sum_0, V* sum_1) {
-    const std::uint64_t both = in_register(left_0 & left_1);
-    for (std::uint64_t left = both; left != 0; left &= left - 1) {
-        const Index k = __builtin_ctzll(left);
-        const auto* row = reinterpret_cast<const float*>(rows + k / 2 * stride);
-        const Pair x_0{pair_of(values_0, k, last)};
-        const Pair x_1{pair_of(values_1, k, last)};
-#pragma GCC unroll 16
-        for (Index v = 0; v < N; ++v) {
-            const auto w = reinterpret_cast<VBits>(loaded_once(row + v * lanes));
-            sum_0[v] = multiply_pair(sum_0[v], x_0, w);
-            sum_1[v] = multiply_pair(sum_1[v], x_1, w);
-        }
-    }
-    add_pairs<N>(in_register(left_0 ^ both), values_0, last, rows, stride, sum_0);
-    add_pairs<N>(in_register(left_1 ^ both), values_1, last, rows, stride, sum_1);
-}
-
-// A bit at every even place where it or the next is marked.
-std::uint64_t pair_marks(std::uint64_t marks) {
-    return (marks | marks >> 1) & 0x5555555555555555U;
-}
-
-// after = before + the sum over the marked k of values[k] W[k], for `words` words of marks. `last`: the
-// last entry, counted from the first mark. This is a function of its own so that all it needs has a
-// register.
-template <Index N, typename Values, typename Weight>
-[[gnu::noinline]] void visit(const std::uint64_t* marks, Index words, Values values, Index last,
-                             const Weight* W, Index stride, const float* before, float* after) {
+[[gnu::noinline]] void visit(const std::uint64_t* marks, Index words, Values values, const float* W,
+                             Index stride, const float* before, float* after) {
     V sum[N];
     load_tile<N>(before, sum);
     for (Index word = 0; word < words; ++word) {
-        if constexpr (is_bfloat16<Weight>) {
-            add_pairs<N>(pair_marks(marks[word]), values, last, W, stride, sum);
-            W += 32 * stride;
-        } else {
-            add_rows<N>(marks[word], values, W, stride, sum);
-            W += 64 * stride;
-        }
+        add_rows<N>(marks[word], values, W, stride, sum);
+        W += 64 * stride;
         values.row += 64;
-        last -= 64;
     }
     store_tile<N>(after, sum);
 }
 
 // The same for two samples. Their marks, values and sums are the given distances apart.
-template <Index N, typename Values, typename Weight>
+template <Index N, typename Values>
 [[gnu::noinline]] void visit_two(const std::uint64_t* marks, Index marks_apart, Index words,
-                                 Values values_0, Values values_1, Index last, const Weight* W,
-                                 Index stride, const float* before, Index before_apart, float* after) {
+                                 Values values_0, Values values_1, const float* W, Index stride,
+                                 const float* before, Index before_apart, float* after) {
     V sum_0[N];
     V sum_1[N];
     load_tile<N>(before, sum_0);
     load_tile<N>(before + before_apart, sum_1);
     for (Index word = 0; word < words; ++word) {
-        if constexpr (is_bfloat16<Weight>) {
-            add_pairs_to_two<N>(pair_marks(marks[word]), pair_marks(marks[word + marks_apart]), values_0,
-                                values_1, last, W, stride, sum_0, sum_1);
-            W += 32 * stride;
-        } else {
-            add_rows_to_two<N>(marks[word], marks[word + marks_apart], values_0, values_1, W, stride,
-                               sum_0, sum_1);
-            W += 64 * stride;
-        }
+        add_rows_to_two<N>(marks[word], marks[word + marks_apart], values_0, values_1, W, stride, sum_0,
+                           sum_1);
+        W += 64 * stride;
         values_0.row += 64;
         values_1.row += 64;
-        last -= 64;
     }
     store_tile<N>(after, sum_0);
     store_tile<N>(after + stride, sum_1);
@@ -213,18 +133,14 @@ template <typename Entry>
 
 // As lists_forward, but all samples visit one block of rows of W at a time. The rows that samples share
 // come from the second-level cache once, and not once for each sample.
-//
-// Weights: the type of W's entries. With bfloat16, a row of W is two of them.
-template <typename Rows, typename Weight>
-void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, const Weight* W,
+template <typename Rows>
+void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, const float* W,
                     const float* bias, Index width, float* z) {
-    constexpr Index rows_a_word = is_bfloat16<Weight> ? 32 : 64;
     const Index words = (x.columns + 63) / 64;
     for_each_tile(width, [&]<Index N>(Index column) {
         for (Index first = 0; first < words; first += words_a_visit) {
             const Index count = first + words_a_visit < words ? words_a_visit : words - first;
-            const Weight* block = W + rows_a_word * first * width + column;
-            const Index last = x.columns - 1 - 64 * first;
+            const float* block = W + 64 * first * width + column;
             const auto values_of = [&](Index s) {
                 auto values = rows.row(s);
                 values.row += 64 * first;
@@ -241,12 +157,12 @@ void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, 
                     const auto values_0 = values_of(s);
                     const auto values_1 = values_of(s + 1);
                     if (first == 0 || count > 1 || (marks[0] | marks[x.words]) != 0) {
-                        visit_two<N>(marks, x.words, count, values_0, values_1, last, block, width,
-                                     before, first == 0 ? 0 : width, z_s);
+                        visit_two<N>(marks, x.words, count, values_0, values_1, block, width, before,
+                                     first == 0 ? 0 : width, z_s);
                     }
                     s += 2;
                 } else {
-                    visit<N>(marks, count, values_of(s), last, block, width, before, z_s);
+                    visit<N>(marks, count, values_of(s), block, width, before, z_s);
                     s += 1;
                 }
             }
@@ -257,12 +173,6 @@ void forward_marked(const MarkedRows& x, const Rows& rows, Index words_a_visit, 
 void marked_forward(const MarkedRows& x, Index words_a_visit, const float* W, const float* bias,
                     Index width, float* z) {
     with_rows(x, [&](const auto& rows) { forward_marked(x, rows, words_a_visit, W, bias, width, z); });
-}
-
-void marked_forward_bfloat16(const MarkedRows& x, Index words_a_visit, const std::uint32_t* pairs,
-                             const float* bias, Index width, float* z) {
-    with_rows(x,
-              [&](const auto& rows) { forward_marked(x, rows, words_a_visit, pairs, bias, width, z); });
 }
 
 // Entries beside [first, last) count as zero.
@@ -378,51 +288,13 @@ template <Index N, typename Rows>
     }
 }
 
-// The same, keeping up a copy in bfloat16: rows 2 p and 2 p + 1 always together.
-template <Index N, typename Rows>
-[[gnu::noinline]] void update_pairs(Index columns, const std::uint32_t* present, Rows rows,
-                                    const float* step, float* W, Index stride, std::uint32_t* pairs) {
-    for (Index k = 0; k < columns; k += 2) {
-        const std::uint32_t left_0 = present[k];
-        const std::uint32_t left_1 = present[k + 1];
-        if ((left_0 | left_1) == 0) {
-            continue;
-        }
-        const auto values_0 = [rows, k](Index s) { return rows.row(s)(k); };
-        const auto values_1 = [rows, k](Index s) { return rows.row(s)(k + 1); };
-        float* w = W + k * stride;
-        V sum_0[N];
-        V sum_1[N] = {};
-        load_tile<N>(w, sum_0);
-        if (k + 1 < columns) {
-            load_tile<N>(w + stride, sum_1);
-        }
-        add_rows_to_two<N>(left_0, left_1, values_0, values_1, step, stride, sum_0, sum_1);
-        if (left_0 != 0) {
-            store_tile<N>(w, sum_0);
-        }
-        if (left_1 != 0) {
-            store_tile<N>(w + stride, sum_1);
-        }
-#pragma GCC unroll 16
-        for (Index v = 0; v < N; ++v) {
-            store_pair(pairs + k / 2 * stride + v * lanes, sum_0[v], sum_1[v]);
-        }
-    }
-}
-
 void marked_update(const MarkedRows& x, const std::uint32_t* present, Index first, Index count,
-                   const float* step, float* W, float* bias, Index width, std::uint32_t* pairs) {
+                   const float* step, float* W, float* bias, Index width) {
     update_bias(step, x.samples, bias, width);
     with_rows(x, [&](const auto& rows) {
         for_each_tile(width, [&]<Index N>(Index column) {
-            if (pairs != nullptr) {
-                update_pairs<N>(x.columns, present, rows, step + column, W + column, width,
-                                pairs + column);
-            } else {
-                update_columns<N>(first, first + count, x.columns, present, rows, step + column,
-                                  W + column, width);
-            }
+            update_columns<N>(first, first + count, x.columns, present, rows, step + column, W + column,
+                              width);
         });
     });
 }

@@ -6,10 +6,13 @@
 // pages (Goto & van de Geijn 2008, Anatomy of high-performance matrix multiplication): panels of B, as wide as a
 // tile, for the first cache, and as much as the scratch memory holds for the second.
 //
-// Every entry is a sum over up to block_depth terms in their order, which is then added to what was there. So an
+// A copy may be rounded on its way (factors.hpp). Then a step of the depth is a pair of terms.
+//
+// Every entry is a sum over up to block_depth steps in their order, which is then added to what was there. So an
 // entry's bits depend on the depth alone: not on the tile, the scratch memory, or the number of rows and columns.
 #pragma once
 
+#include "kernels/simd/factors.hpp"
 #include "kernels/simd/tiles.hpp"
 #include "kernels/simd/vectors.hpp"
 
@@ -24,7 +27,7 @@ constexpr Index product_columns = product_vectors * lanes;
 // The least number of columns that are both whole tiles and whole cache lines.
 constexpr Index column_unit = product_columns > cache_line_floats ? product_columns : cache_line_floats;
 
-// Terms that are added up in registers.
+// Steps that are added up in registers.
 constexpr Index block_depth = 256;
 // From one row of A to the next in a copy: a line more than the rows have, against rows that share a place in the
 // first cache.
@@ -101,12 +104,13 @@ struct Sum {
 
 // The rows that a tile asks memory for while it multiplies. They are copied after it, and a copy that had to wait for
 // them would take up to half the time of a product with 32 samples.
+template <typename F>
 struct Ahead {
     // Floats of a row that are asked for, those that its copy takes at most.
-    static constexpr Index row_floats = block_depth;
+    static constexpr Index row_floats = block_depth * F::terms;
     // Every so many steps of the depth, a tile asks for some lines: for the fewer, the sooner it is done with a step.
     static constexpr Index steps = 8;
-    static constexpr Index lines = steps * product_rows * product_columns / (Index{12} * 32);
+    static constexpr Index lines = steps * F::terms * product_rows * product_columns / (Index{12} * 32);
     static constexpr Index rows_of(Index depth) {
         return depth / steps * lines * cache_line_floats / row_floats;
     }
@@ -125,7 +129,7 @@ struct Ahead {
     }
 };
 
-template <Index M, Index N>
+template <typename F, Index M, Index N>
 [[gnu::always_inline]] inline void add_steps(const float* a, Index a_row, Index a_step, Index depth,
                                              const float* b, Index b_stride, V (&sum)[M][N]) {
     for (Index d = 0; d < depth; ++d) {
@@ -133,10 +137,10 @@ template <Index M, Index N>
         load_tile<N>(b, row);
 #pragma GCC unroll 16
         for (Index m = 0; m < M; ++m) {
-            const float value = a[m * a_row];
+            const typename F::Step step{a + m * a_row};
 #pragma GCC unroll 16
             for (Index n = 0; n < N; ++n) {
-                sum[m][n] += value * row[n];
+                sum[m][n] = step.add(sum[m][n], row[n]);
             }
         }
         a += a_step;
@@ -144,21 +148,23 @@ template <Index M, Index N>
     }
 }
 
-// A(m, d) = a[m * a_row + d * a_step], for M rows and N vectors of columns.
-template <Index M, Index N>
+// A(m, d) = a[m * a_row + d * a_step], for M rows and N vectors of columns. depth: in steps.
+template <typename F, Index M, Index N>
 [[gnu::always_inline]] inline void multiply_tile(const float* a, Index a_row, Index a_step, Index depth,
                                                  const float* b, Index b_stride, Sum c,
-                                                 const Ahead* ahead = nullptr) {
+                                                 const Ahead<F>* ahead = nullptr) {
     V sum[M][N] = {};
     Index done = 0;
     if (ahead != nullptr) {
-        for (; done + Ahead::steps <= depth; done += Ahead::steps) {
+        constexpr Index steps = Ahead<F>::steps;
+        for (; done + steps <= depth; done += steps) {
             ahead->ask(done);
-            add_steps<M, N>(a + done * a_step, a_row, a_step, Ahead::steps, b + done * b_stride,
-                            b_stride, sum);
+            add_steps<F, M, N>(a + done * a_step, a_row, a_step, steps, b + done * b_stride, b_stride,
+                               sum);
         }
     }
-    add_steps<M, N>(a + done * a_step, a_row, a_step, depth - done, b + done * b_stride, b_stride, sum);
+    add_steps<F, M, N>(a + done * a_step, a_row, a_step, depth - done, b + done * b_stride, b_stride,
+                       sum);
 #pragma GCC unroll 16
     for (Index m = 0; m < M; ++m) {
         const float* from = c.from + m * c.from_stride;
@@ -180,7 +186,7 @@ template <Index M, Index N>
     for (Index m = 0; m < M; ++m) {
         load_tile<N>(sums + m * sums_stride, sum[m]);
     }
-    add_steps<M, N>(a, a_stride, 1, depth, b, b_stride, sum);
+    add_steps<Float32, M, N>(a, a_stride, 1, depth, b, b_stride, sum);
 #pragma GCC unroll 16
     for (Index m = 0; m < M; ++m) {
         store_tile<N>(sums + m * sums_stride, sum[m]);
@@ -204,7 +210,7 @@ struct Product {
 template <Index M, Index N>
 [[gnu::noinline]] void add_tile(const float* a, Index a_row, Index a_step, Index depth, const float* b,
                                 Index b_stride, float* c, Index c_stride) {
-    multiply_tile<M, N>(a, a_row, a_step, depth, b, b_stride, {c, c_stride, c, c_stride});
+    multiply_tile<Float32, M, N>(a, a_row, a_step, depth, b, b_stride, {c, c_stride, c, c_stride});
 }
 
 // C (rows x width) += A B, from where A and B are.
@@ -222,16 +228,17 @@ void multiply(const Product& p, Index width) {
 
 // ---- Large products ----
 
-// Tiles of blocks that are copied: A by rows (copy_rows) or by columns (copy_columns), B as panels.
-template <Index M, Index N>
-[[gnu::noinline]] void multiply_rows(const float* a, Index depth, const float* b, Sum c,
-                                     const Ahead* ahead) {
-    multiply_tile<M, N>(a, copied_row, 1, depth, b, N * lanes, c, ahead);
+// Tiles of blocks that are copied: A by rows (copy_rows) or by columns (copy_columns), B as panels. What is said of the
+// size of a copy is in steps: two terms of a rounded copy take one float's place.
+template <typename F, Index M, Index N>
+[[gnu::noinline]] void multiply_rows(const float* a, Index steps, const float* b, Sum c,
+                                     const Ahead<F>* ahead) {
+    multiply_tile<F, M, N>(a, copied_row, 1, steps, b, N * lanes, c, ahead);
 }
 
-template <Index M, Index N>
-[[gnu::noinline]] void multiply_columns(const float* a, Index depth, const float* b, Sum c) {
-    multiply_tile<M, N>(a, 1, M, depth, b, N * lanes, c);
+template <typename F, Index M, Index N>
+[[gnu::noinline]] void multiply_columns(const float* a, Index steps, const float* b, Sum c) {
+    multiply_tile<F, M, N>(a, 1, M, steps, b, N * lanes, c);
 }
 
 // Asks for the lines of M rows that a tile will need: into the second cache, because rows that lie a power of two apart
@@ -246,10 +253,11 @@ template <Index M, Index N>
     }
 }
 
-// Copies rows of up to block_depth floats, copied_row apart.
+// Copies rows of up to block_depth steps, copied_row apart.
+template <typename F>
 void copy_rows(const float* a, Index a_stride, Index rows, Index depth, float* copy) {
     for (Index m = 0; m < rows; ++m) {
-        memcpy(copy + m * copied_row, a + m * a_stride, static_cast<std::size_t>(depth) * sizeof(float));
+        F::copy_row(a + m * a_stride, depth, copy + m * copied_row);
     }
 }
 
@@ -273,12 +281,14 @@ constexpr Index columns_in_groups(Index floats, Index depth) {
     return smaller(groups > 0 ? groups : 1, most_groups) * product_rows;
 }
 
-// Copies columns of A (depth rows), group by group: of a group of M, copy[d * M + m] = a[d * a_stride + m].
+// Copies columns of A (depth rows), group by group: of a group of M, copy[d * M + m] = a[d * a_stride + m] at step d.
+template <typename F>
 void copy_columns(const float* a, Index a_stride, Index columns, Index depth, float* copy) {
-    for (Index d = 0; d < depth; ++d) {
-        const float* row = a + d * a_stride;
+    const Index steps = steps_of<F>(depth);
+    for (Index d = 0; d < steps; ++d) {
+        const typename F::Rows rows{a, a_stride, depth, d};
         for_each_group(columns, [&]<Index M>(Index m) {
-            memcpy(copy + group_begin(m, depth) + d * M, row + m, M * sizeof(float));
+            rows.template copy_some<M>(m, copy + group_begin(m, steps) + d * M);
         });
     }
 }
@@ -301,18 +311,22 @@ Index columns_that_fit(Index floats, Index depth) {
 }
 
 // Copies b (depth x columns) panel by panel: that of column j starts at panels + panel_begin(j, depth).
+template <typename F>
 void copy_panels(const float* b, Index b_stride, Index depth, Index columns, float* panels) {
     constexpr Index ahead = 4;
-    for (Index d = 0; d < depth; ++d) {
-        const float* row = b + d * b_stride;
-        for (Index j = 0; j < columns; j += cache_line_floats) {
-            __builtin_prefetch(row + ahead * b_stride + j, 0, 2);
+    const Index steps = steps_of<F>(depth);
+    for (Index d = 0; d < steps; ++d) {
+        const typename F::Rows rows{b, b_stride, depth, d};
+        for (Index row = d * F::terms + ahead; row < (d + 1) * F::terms + ahead; ++row) {
+            for (Index j = 0; j < columns; j += cache_line_floats) {
+                __builtin_prefetch(b + row * b_stride + j, 0, 2);
+            }
         }
         for_each_panel(columns, [&]<Index N>(Index column) {
-            float* to = panels + panel_begin(column, depth) + d * N * lanes;
+            float* to = panels + panel_begin(column, steps) + d * N * lanes;
 #pragma GCC unroll 16
             for (Index n = 0; n < N; ++n) {
-                store(to + n * lanes, load(row + column + n * lanes));
+                store(to + n * lanes, rows.step(column + n * lanes));
             }
         });
     }
@@ -342,22 +356,26 @@ template <int h = lanes / 2>
 
 // The same as copy_panels, of b transposed: b has `columns` rows, of which `depth` floats are copied, a multiple of
 // `lanes`. Further columns, up to `filled`, become zero.
+template <typename F>
 void copy_panels_transposed(const float* b, Index b_stride, Index depth, Index columns, Index filled,
                             float* panels) {
+    const Index steps = steps_of<F>(depth);
     for_each_panel(filled, [&]<Index N>(Index first) {
         for (Index n = 0; n < N; ++n) {
             const Index column = first + n * lanes;
-            float* to = panels + panel_begin(first, depth) + n * lanes;
-            for (Index d = 0; d < depth; d += lanes) {
+            float* to = panels + panel_begin(first, steps) + n * lanes;
+            for (Index d = 0; d < steps; d += lanes) {
                 V v[lanes];
 #pragma GCC unroll 16
                 for (Index i = 0; i < lanes; ++i) {
-                    v[i] = column + i < columns ? load(b + (column + i) * b_stride + d) : V{};
+                    v[i] = column + i < columns ? F::steps(b + (column + i) * b_stride, d, depth) : V{};
                 }
                 transpose(v);
 #pragma GCC unroll 16
                 for (Index i = 0; i < lanes; ++i) {
-                    store(to + (d + i) * N * lanes, v[i]);
+                    if (F::terms == 1 || d + i < steps) {
+                        store(to + (d + i) * N * lanes, v[i]);
+                    }
                 }
             }
         }

@@ -21,8 +21,11 @@
 
 namespace omp_mlp {
 
-extern const Kernels OMP_MLP_TABLE{
+namespace {
+
+constexpr Kernels float32_kernels{
     .name = OMP_MLP_NAME,
+    .bfloat16 = nullptr,
     .bytes_together = OMP_MLP_HAS_BYTE_PRODUCTS ? 32 : 16,
     .gather_float32 = gather_float32,
     .gather_uint8 = gather_uint8,
@@ -35,8 +38,6 @@ extern const Kernels OMP_MLP_TABLE{
     .marked_forward = marked_forward,
     .transpose_marks = transpose_marks,
     .marked_update = marked_update,
-    .pair_rows = pair_rows,
-    .marked_forward_bfloat16 = marked_forward_bfloat16,
     .gram_float32 = gram_float32,
     .gram_uint8 = gram_uint8,
     .dense_forward = dense_forward,
@@ -50,5 +51,33 @@ extern const Kernels OMP_MLP_TABLE{
     .multiply_derivative = multiply_derivative,
     .softmax = softmax,
 };
+
+constexpr Kernels with_bfloat16(Kernels kernels, const Kernels* bfloat16) {
+    kernels.bfloat16 = bfloat16;
+    return kernels;
+}
+
+#if OMP_MLP_HAS_BFLOAT16_PAIRS
+
+constexpr Kernels in_bfloat16(Kernels kernels) {
+    kernels.dense_forward = dense_forward_bfloat16;
+    kernels.dense_backward = dense_backward_bfloat16;
+    kernels.dense_update = dense_update_bfloat16;
+    return kernels;
+}
+
+constexpr Kernels bfloat16_kernels = in_bfloat16(float32_kernels);
+constexpr const Kernels* bfloat16 = &bfloat16_kernels;
+
+#else
+
+constexpr const Kernels* bfloat16 = nullptr;
+
+#endif
+
+}  // namespace
+
+extern const Kernels OMP_MLP_TABLE;
+constexpr Kernels OMP_MLP_TABLE = with_bfloat16(float32_kernels, bfloat16);
 
 }  // namespace omp_mlp

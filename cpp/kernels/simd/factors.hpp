@@ -1,0 +1,115 @@
+// What the factors of a product become in their copies: what they are, or rounded to bfloat16, two terms in one place.
+//
+// A row of A and a row of B meet step by step of the depth. A step is one term of float32, or a pair of bfloat16.
+#pragma once
+
+#include "kernels/simd/bfloat16.hpp"
+#include "kernels/simd/vectors.hpp"
+
+namespace omp_mlp {
+namespace {
+
+// Steps of so many terms. A pair that lacks its second term has a zero there.
+template <typename F>
+constexpr Index steps_of(Index depth) {
+    return (depth + F::terms - 1) / F::terms;
+}
+
+struct Float32 {
+    static constexpr Index terms = 1;  // of a step
+
+    // A's part of a step, for all lanes.
+    struct Step {
+        float value;
+        explicit Step(const float* a) : value{*a} {}
+        [[gnu::always_inline]] V add(V sum, V b) const { return sum + value * b; }
+    };
+
+    // The row of a matrix that is step d of a product.
+    struct Rows {
+        const float* row;
+        Rows(const float* b, Index stride, Index /*depth*/, Index d) : row{b + d * stride} {}
+
+        [[gnu::always_inline]] V step(Index column) const { return load(row + column); }
+
+        // M columns from this one on.
+        template <Index M>
+        [[gnu::always_inline]] void copy_some(Index column, float* to) const {
+            memcpy(to, row + column, M * sizeof(float));
+        }
+    };
+
+    static void copy_row(const float* row, Index depth, float* to) {
+        memcpy(to, row, static_cast<std::size_t>(depth) * sizeof(float));
+    }
+
+    // Steps d and on of a row, which is a multiple of `lanes` long.
+    [[gnu::always_inline]] static V steps(const float* row, Index d, Index /*depth*/) {
+        return load(row + d);
+    }
+};
+
+#if OMP_MLP_HAS_BFLOAT16_PAIRS
+
+// Floats [i, i + lanes) of a row that ends at `size`, with zeros beyond.
+[[gnu::always_inline]] inline V load_within(const float* row, Index i, Index size) {
+    const Index left = size - i;
+    const unsigned all = (1U << lanes) - 1U;
+    const unsigned mask = left >= lanes ? all : (left <= 0 ? 0U : (1U << left) - 1U);
+    return reinterpret_cast<V>(_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), row + i));
+}
+
+struct Bfloat16 {
+    static constexpr Index terms = 2;
+
+    struct Step {
+        Pair pair;
+        explicit Step(const float* a) : pair{word(a)} {}
+        [[gnu::always_inline]] V add(V sum, V b) const {
+            return multiply_pair(sum, pair, reinterpret_cast<VBits>(b));
+        }
+
+        static std::uint32_t word(const float* a) {
+            std::uint32_t bits = 0;
+            memcpy(&bits, a, sizeof bits);
+            return bits;
+        }
+    };
+
+    struct Rows {
+        const float* even;
+        const float* odd;  // or null, after the last row
+        Rows(const float* b, Index stride, Index depth, Index d)
+            : even{b + 2 * d * stride}, odd{2 * d + 1 < depth ? even + stride : nullptr} {}
+
+        [[gnu::always_inline]] V step(Index column) const {
+            return reinterpret_cast<V>(
+                paired(load(even + column), odd != nullptr ? load(odd + column) : V{}));
+        }
+
+        template <Index M>
+        [[gnu::always_inline]] void copy_some(Index column, float* to) const {
+            static_assert(M <= lanes);
+            const V second = odd != nullptr ? load_within(odd + column, 0, M) : V{};
+            const VBits pairs = paired(load_within(even + column, 0, M), second);
+            _mm512_mask_storeu_epi32(to, static_cast<__mmask16>((1U << M) - 1U),
+                                     reinterpret_cast<__m512i>(pairs));
+        }
+    };
+
+    static void copy_row(const float* row, Index depth, float* to) {
+        for (Index d = 0; 2 * d < depth; d += lanes) {
+            store(to + d, steps(row, d, depth));
+        }
+    }
+
+    [[gnu::always_inline]] static V steps(const float* row, Index d, Index depth) {
+        return reinterpret_cast<V>(
+            rounded_halves(load_within(row, 2 * d, depth), load_within(row, 2 * d + lanes, depth)));
+    }
+};
+
+#endif
+
+}  // namespace
+}  // namespace omp_mlp
