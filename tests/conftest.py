@@ -64,6 +64,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+_DRAWS = pytest.StashKey[dict[str, Any]]()  # the state of each module's RNG after its import
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note where the modules' generators of random numbers stand."""
+    modules = {item.module for item in session.items if isinstance(item, pytest.Function)}
+    session.config.stash[_DRAWS] = {
+        module.__name__: module.RNG.bit_generator.state
+        for module in modules
+        if hasattr(module, "RNG")
+    }
+
+
+@pytest.fixture(autouse=True)
+def _the_same_numbers_in_any_order(request: pytest.FixtureRequest) -> None:
+    """Let every test draw from its module's RNG what it would draw as the only test."""
+    state = request.config.stash[_DRAWS].get(request.module.__name__)
+    if state is not None:
+        request.module.RNG.bit_generator.state = state
+
+
 @pytest.hookimpl(tryfirst=True)  # before a random order, so that it runs the same cases
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the cases that a test marked ``covering`` can do without."""
