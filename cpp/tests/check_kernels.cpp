@@ -253,6 +253,33 @@ bool rounds_rightly(const Kernels& kernels, const Kernels& plain, Index samples,
     return right;
 }
 
+struct Count {
+    int checked = 0;
+    int failed = 0;
+};
+
+// Products whose factors are rounded, where a table has them.
+Count check_rounding(const Kernels& kernels, const Kernels& plain) {
+    Count count;
+    if (kernels.bfloat16 == nullptr) {
+        std::printf("%s skipped: no products of bfloat16\n", kernels.name);
+        return count;
+    }
+    constexpr Index sizes[][2] = {{64, 128},  {257, 257}, {71, 1030}, {1030, 130},
+                                  {512, 144}, {300, 272}, {65, 4100}, {1025, 129}};
+    for (const auto& [fan_in, fan_out] : sizes) {
+        for (const Index samples : {33, 47, 130, 257, 515}) {
+            ++count.checked;
+            if (!rounds_rightly(*kernels.bfloat16, plain, samples, fan_in, fan_out)) {
+                ++count.failed;
+                std::printf("%s rounds wrongly: samples %td, %td x %td\n", kernels.name, samples, fan_in,
+                            fan_out);
+            }
+        }
+    }
+    return count;
+}
+
 }  // namespace
 
 int main() {
@@ -304,22 +331,9 @@ int main() {
                 }
             }
         }
-        if (kernels->bfloat16 == nullptr) {
-            std::printf("%s skipped: no products of bfloat16\n", kernels->name);
-        } else {
-            constexpr Index rounded_sizes[][2] = {{64, 128},  {257, 257}, {71, 1030}, {1030, 130},
-                                                  {512, 144}, {300, 272}, {65, 4100}, {1025, 129}};
-            for (const auto& [fan_in, fan_out] : rounded_sizes) {
-                for (const Index samples : {33, 47, 130, 257, 515}) {
-                    ++checked;
-                    if (!rounds_rightly(*kernels->bfloat16, plain, samples, fan_in, fan_out)) {
-                        ++failed;
-                        std::printf("%s rounds wrongly: samples %td, %td x %td\n", kernels->name,
-                                    samples, fan_in, fan_out);
-                    }
-                }
-            }
-        }
+        const Count rounding = check_rounding(*kernels, plain);
+        checked += rounding.checked;
+        failed += rounding.failed;
         std::printf("%s checked\n", kernels->name);
     }
     std::printf("%d passed, %d failed\n", checked - failed, failed);
