@@ -116,37 +116,38 @@ private:
         all.arrivals_[static_cast<std::size_t>(number_)].value.store(phase + 1,
                                                                      std::memory_order_relaxed);
         // Those of members that were missing in the phase before are not waited for.
-        Index done = claim_of(work, phase, number_);
-        for (Index other = 1; other < all.members_; ++other) {
-            const Index owner = (number_ + other) % all.members_;
-            if (phase > 0 && all.is_missing(owner, phase - 1)) {
-                done += claim_of(work, phase, owner);
-            }
-        }
-        all.count(done, phase);
+        const Index own = claim_of(work, phase, number_);
+        all.count(own + claim_of_others(
+                            work, phase,
+                            [&](Index other) { return phase > 0 && all.is_missing(other, phase - 1); }),
+                  phase);
         if (wait_spinning(is_over, pauses_before_help)) {
             return;
         }
-        done = 0;
-        for (Index other = 1; other < all.members_; ++other) {
-            const Index owner = (number_ + other) % all.members_;
-            if (all.is_missing(owner, phase)) {
-                done += claim_of(work, phase, owner);
-            }
-        }
-        all.count(done, phase);
+        all.count(
+            claim_of_others(work, phase, [&](Index other) { return all.is_missing(other, phase); }),
+            phase);
         if (wait_awake(is_over)) {
             return;
         }
         // Somebody else has claimed all that is left, or is about to.
-        done = 0;
-        for (Index other = 1; other < all.members_; ++other) {
-            done += claim_of(work, phase, (number_ + other) % all.members_);
-        }
-        all.count(done, phase);
+        all.count(claim_of_others(work, phase, [](Index /*other*/) { return true; }), phase);
         if (!is_over()) {
             all.sleep_through(phase);
         }
+    }
+
+    // claim_of the other members of whom `is_due` is true, beginning with the next one.
+    template <typename Work, typename IsDue>
+    Index claim_of_others(const Work& work, unsigned phase, const IsDue& is_due) noexcept {
+        Index done = 0;
+        for (Index away = 1; away < lockstep_->members_; ++away) {
+            const Index other = (number_ + away) % lockstep_->members_;
+            if (is_due(other)) {
+                done += claim_of(work, phase, other);
+            }
+        }
+        return done;
     }
 
     // Does what nobody has claimed of the parts of a member. Returns how many they were.
