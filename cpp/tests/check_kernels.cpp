@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdio>
+#include <initializer_list>
 #include <vector>
 
 #include "base/random.hpp"
@@ -217,21 +218,35 @@ bool are_close(const Buffer& got, const Buffer& expected, Index terms) {
                               [tolerance](float a, float b) { return std::abs(a - b) <= tolerance; });
 }
 
-// The same as the plain loops up to rounding, and the same bits with any scratch memory and, of a sample, however many
-// others there are.
+// All products are right, up to rounding.
+bool are_close(const Products& got, const Products& expected, Index samples, Index fan_in,
+               Index fan_out) {
+    return are_close(got.z, expected.z, fan_in) && are_close(got.below, expected.below, fan_out) &&
+           are_close(got.W, expected.W, samples);
+}
+
+// The same bits with any scratch memory and, of a sample, however many others there are, but for so few that the
+// product goes another way.
+bool has_the_same_bits(const Kernels& kernels, const Products& got, Index samples, Index fan_in,
+                       Index fan_out, Index few) {
+    if (products(kernels, samples, fan_in, fan_out, 8 * Scratch::least) != got) {
+        return false;
+    }
+    if (samples - 4 <= few) {
+        return true;
+    }
+    const Products fewer = products(kernels, samples - 4, fan_in, fan_out, Scratch::least);
+    return std::equal(fewer.z.begin(), fewer.z.end(), got.z.begin()) &&
+           std::equal(fewer.below.begin(), fewer.below.end(), got.below.begin());
+}
+
+// The same as the plain loops.
 bool multiplies_rightly(const Kernels& kernels, const Kernels& plain, Index samples, Index fan_in,
                         Index fan_out) {
     const Products expected = products(plain, samples, fan_in, fan_out, Scratch::least);
     const Products got = products(kernels, samples, fan_in, fan_out, Scratch::least);
-    bool right = are_close(got.z, expected.z, fan_in) && are_close(got.below, expected.below, fan_out) &&
-                 are_close(got.W, expected.W, samples) &&
-                 products(kernels, samples, fan_in, fan_out, 8 * Scratch::least) == got;
-    if (samples > 8) {
-        const Products fewer = products(kernels, samples - 4, fan_in, fan_out, Scratch::least);
-        right = right && std::equal(fewer.z.begin(), fewer.z.end(), got.z.begin()) &&
-                std::equal(fewer.below.begin(), fewer.below.end(), got.below.begin());
-    }
-    return right;
+    return are_close(got, expected, samples, fan_in, fan_out) &&
+           has_the_same_bits(kernels, got, samples, fan_in, fan_out, 4);
 }
 
 // With factors rounded to bfloat16. A product of two has 16 bits, and is exact in float32, so the tolerance is that of
@@ -240,17 +255,10 @@ bool rounds_rightly(const Kernels& kernels, const Kernels& plain, Index samples,
                     Index fan_out) {
     const Products exact = products(plain, samples, fan_in, fan_out, Scratch::least);
     const Products expected = products(plain, samples, fan_in, fan_out, Scratch::least, true);
-    const Products got = products(kernels, samples, fan_in, fan_out, Scratch::least);
-    bool right = are_close(got.z, expected.z, fan_in) && are_close(got.below, expected.below, fan_out) &&
-                 are_close(got.W, expected.W, samples) && !are_close(got.z, exact.z, fan_in) &&
-                 !are_close(got.below, exact.below, fan_out) && !are_close(got.W, exact.W, samples) &&
-                 products(kernels, samples, fan_in, fan_out, 8 * Scratch::least) == got;
-    if (samples > 36) {
-        const Products fewer = products(kernels, samples - 4, fan_in, fan_out, Scratch::least);
-        right = right && std::equal(fewer.z.begin(), fewer.z.end(), got.z.begin()) &&
-                std::equal(fewer.below.begin(), fewer.below.end(), got.below.begin());
-    }
-    return right;
+    const Products got = products(*kernels.bfloat16, samples, fan_in, fan_out, Scratch::least);
+    return are_close(got, expected, samples, fan_in, fan_out) && !are_close(got.z, exact.z, fan_in) &&
+           !are_close(got.below, exact.below, fan_out) && !are_close(got.W, exact.W, samples) &&
+           has_the_same_bits(*kernels.bfloat16, got, samples, fan_in, fan_out, 32);
 }
 
 struct Count {
@@ -258,26 +266,60 @@ struct Count {
     int failed = 0;
 };
 
-// Products whose factors are rounded, where a table has them.
-Count check_rounding(const Kernels& kernels, const Kernels& plain) {
+struct Size {
+    Index fan_in;
+    Index fan_out;
+};
+
+// Checks products of all sizes and numbers of samples.
+template <typename Holds>
+Count check_products(const Kernels& kernels, const Kernels& plain, const Holds& holds,
+                     std::initializer_list<Size> sizes, std::initializer_list<Index> numbers_of_samples,
+                     const char* wrong) {
     Count count;
-    if (kernels.bfloat16 == nullptr) {
-        std::printf("%s skipped: no products of bfloat16\n", kernels.name);
-        return count;
-    }
-    constexpr Index sizes[][2] = {{64, 128},  {257, 257}, {71, 1030}, {1030, 130},
-                                  {512, 144}, {300, 272}, {65, 4100}, {1025, 129}};
     for (const auto& [fan_in, fan_out] : sizes) {
-        for (const Index samples : {33, 47, 130, 257, 515}) {
+        for (const Index samples : numbers_of_samples) {
             ++count.checked;
-            if (!rounds_rightly(*kernels.bfloat16, plain, samples, fan_in, fan_out)) {
+            if (!holds(kernels, plain, samples, fan_in, fan_out)) {
                 ++count.failed;
-                std::printf("%s rounds wrongly: samples %td, %td x %td\n", kernels.name, samples, fan_in,
-                            fan_out);
+                std::printf("%s %s wrongly: samples %td, %td x %td\n", kernels.name, wrong, samples,
+                            fan_in, fan_out);
             }
         }
     }
     return count;
+}
+
+Count check_dense(const Kernels& kernels, const Kernels& plain) {
+    return check_products(kernels, plain, multiplies_rightly,
+                          {{1, 1},
+                           {3, 17},
+                           {255, 15},
+                           {257, 257},
+                           {33, 1030},
+                           {1030, 2},
+                           {512, 144},
+                           {300, 272},
+                           {17, 4100}},
+                          {1, 2, 3, 4, 5, 15, 17, 33, 130, 257}, "multiplies");
+}
+
+// Products whose factors are rounded, where a table has them.
+Count check_rounding(const Kernels& kernels, const Kernels& plain) {
+    if (kernels.bfloat16 == nullptr) {
+        std::printf("%s skipped: no products of bfloat16\n", kernels.name);
+        return {};
+    }
+    return check_products(kernels, plain, rounds_rightly,
+                          {{64, 128},
+                           {257, 257},
+                           {71, 1030},
+                           {1030, 130},
+                           {512, 144},
+                           {300, 272},
+                           {65, 4100},
+                           {1025, 129}},
+                          {33, 47, 130, 257, 515}, "rounds");
 }
 
 }  // namespace
@@ -319,21 +361,10 @@ int main() {
                 }
             }
         }
-        constexpr Index sizes[][2] = {{1, 1},    {3, 17},    {255, 15},  {257, 257}, {33, 1030},
-                                      {1030, 2}, {512, 144}, {300, 272}, {17, 4100}};
-        for (const auto& [fan_in, fan_out] : sizes) {
-            for (const Index samples : {1, 2, 3, 4, 5, 15, 17, 33, 130, 257}) {
-                ++checked;
-                if (!multiplies_rightly(*kernels, plain, samples, fan_in, fan_out)) {
-                    ++failed;
-                    std::printf("%s multiplies wrongly: samples %td, %td x %td\n", kernels->name,
-                                samples, fan_in, fan_out);
-                }
-            }
+        for (const Count& count : {check_dense(*kernels, plain), check_rounding(*kernels, plain)}) {
+            checked += count.checked;
+            failed += count.failed;
         }
-        const Count rounding = check_rounding(*kernels, plain);
-        checked += rounding.checked;
-        failed += rounding.failed;
         std::printf("%s checked\n", kernels->name);
     }
     std::printf("%d passed, %d failed\n", checked - failed, failed);
