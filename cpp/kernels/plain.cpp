@@ -1,7 +1,6 @@
 // The obvious loops. They are the fallback for any machine, and every fast variant is tested against
 // them.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <numbers>
 #include <numeric>

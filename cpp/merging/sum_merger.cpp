@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -82,9 +83,7 @@ void SumMerger::add_measured_updates(const MergeInput& input, const ForEach& for
     std::vector<double> squares = sum_of_layers();
     if (sums_.chooses()) {
         sums_.choose(sent_);
-        for (std::size_t layer = 0; layer < layers_; ++layer) {
-            squares[layer] *= share_sent(layer);
-        }
+        std::ranges::transform(squares, shares_sent(), squares.begin(), std::multiplies{});
     }
     communicator_->add_up(std::span<double>{squares});
     sums_.add_up(sent_);
@@ -109,21 +108,23 @@ void SumMerger::measure_sum(const ForEach& for_each) {
     });
 }
 
-// Of the squares of what this rank had to send, those that it sends.
-double SumMerger::share_sent(std::size_t layer) const {
-    double sent = 0.0;
-    double left = 0.0;
+// Of the squares of what this rank had to send, those that it sends: of each layer.
+std::vector<double> SumMerger::shares_sent() const {
+    std::vector<double> sent(layers_);
+    std::vector<double> left(layers_);
     for (const Slice& slice : slices_) {
-        if (slice.layer == layer) {
-            for (Index j = slice.begin; j < slice.end; ++j) {
-                const auto one = static_cast<double>(sent_[static_cast<std::size_t>(j)]);
-                const auto other = static_cast<double>(sums_.left()[static_cast<std::size_t>(j)]);
-                sent += one * one;
-                left += other * other;
-            }
+        const auto end = static_cast<std::size_t>(slice.end);
+        for (auto j = static_cast<std::size_t>(slice.begin); j < end; ++j) {
+            const auto one = static_cast<double>(sent_[j]);
+            const auto other = static_cast<double>(sums_.left()[j]);
+            sent[slice.layer] += one * one;
+            left[slice.layer] += other * other;
         }
     }
-    return sent > 0.0 ? sent / (sent + left) : 0.0;
+    std::ranges::transform(sent, left, sent.begin(), [](double those, double others) {
+        return those > 0.0 ? those / (those + others) : 0.0;
+    });
+    return sent;
 }
 
 // With the sums of all ranks, master = base + (sum_i k_i d_i), or, without a base of the method's own,

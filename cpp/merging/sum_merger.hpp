@@ -38,7 +38,7 @@ private:
     void add_weighted_updates(const MergeInput& input, const ForEach& for_each);
     void add_measured_updates(const MergeInput& input, const ForEach& for_each);
     void measure_sum(const ForEach& for_each);
-    double share_sent(std::size_t layer) const;
+    std::vector<double> shares_sent() const;
     void take_step(const MergeInput& input, const Slice& slice, double momentum_factor, float* master);
     std::vector<double> sum_of_layers() const;
     std::span<double> weights_of(std::size_t layer, const MergeInput& input);

@@ -57,7 +57,6 @@ public:
         return byte_rows_.empty() ? nullptr : byte_rows_.data();
     }
     float byte_scale() const { return X_.scale; }
-    const float* byte_value() const { return X_.byte_value; }  // or null
 
     // Dense rows, row_stride() floats from one to the next.
     const float* row(Index sample) const { return values_.data() + sample * row_stride_; }
