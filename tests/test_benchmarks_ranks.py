@@ -73,10 +73,21 @@ def test_the_curves_say_that_they_are_modelled():
     assert [len(ax.lines) for ax in fig.axes] == [7, 7]
 
 
-@pytest.mark.skipif(
+needs_mpiexec = pytest.mark.skipif(
     shutil.which("mpiexec", path=str(Path(sys.executable).parent)) is None,
     reason="needs an MPI with mpiexec: pip install mpich",
 )
+
+
+@pytest.fixture
+def made_up():
+    """Rows that train at once."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (64, 6)).astype(np.uint8), np.arange(64) % 2
+    return Data("made up", "made-up", X, y, X[:8], y[:8])
+
+
+@needs_mpiexec
 def test_ranks_answer():
     pytest.importorskip("mpi4py", reason="needs mpi4py: pip install omp_mlp[mpi]")
     found = measure.run(2, {"job": "all_reduce", "floats": 100, "repeats": 3})
@@ -84,29 +95,18 @@ def test_ranks_answer():
     assert all(seconds > 0 for seconds in found.values())
 
 
-@pytest.mark.skipif(
-    shutil.which("mpiexec", path=str(Path(sys.executable).parent)) is None,
-    reason="needs an MPI with mpiexec: pip install mpich",
-)
-def test_accuracies_have_a_row_for_each_period(tmp_path):
+@needs_mpiexec
+def test_accuracies_have_a_row_for_each_period(made_up, tmp_path):
     pytest.importorskip("mpi4py", reason="needs mpi4py: pip install omp_mlp[mpi]")
-    rng = np.random.default_rng(0)
-    X, y = rng.integers(0, 256, (64, 6)).astype(np.uint8), np.arange(64) % 2
-    data = Data("made up", "made-up", X, y, X[:8], y[:8])
-    found = measure.accuracies(data, tmp_path, (4,), (1,), 1)
+    found = measure.accuracies(made_up, tmp_path, (4,), (1,), 1)
     assert [row["merge_ranks_every"] for row in found] == [None, 1]
     assert abs(found[0]["mean"] - found[1]["mean"]) <= 12.5  # one row of eight, by rounding
 
 
-@pytest.mark.skipif(
-    shutil.which("mpiexec", path=str(Path(sys.executable).parent)) is None,
-    reason="needs an MPI with mpiexec: pip install mpich",
-)
-def test_ranks_that_send_less_are_scored(tmp_path):
+@needs_mpiexec
+def test_ranks_that_send_less_are_scored(made_up, tmp_path):
     pytest.importorskip("mpi4py", reason="needs mpi4py: pip install omp_mlp[mpi]")
-    rng = np.random.default_rng(0)
-    X, y = rng.integers(0, 256, (64, 6)).astype(np.uint8), np.arange(64) % 2
-    files = measure.save(Data("made up", "made-up", X, y, X[:8], y[:8]), tmp_path)
+    files = measure.save(made_up, tmp_path)
     found = sending.scores(files, 1, 0.5, 1)
     assert (found["period"], found["send"], found["rounds"]) == (1, 0.5, 1)
     assert found["scores"][0] in [12.5 * k for k in range(9)]

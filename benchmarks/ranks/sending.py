@@ -9,6 +9,7 @@ on these.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(arguments: reading.argparse.Namespace, path: Path) -> None:
+def _measure(arguments: argparse.Namespace, path: Path) -> None:
     seeds = 1 if arguments.quick else arguments.seeds
     data = images.load(arguments.data, 6_000 if arguments.quick else arguments.limit)
     data = data.held_out(10_000)
