@@ -54,8 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("workers", cells.WORKERS),
     ):
         add(f"--{name}", nargs="+", type=reading.positive, default=list(values), metavar="N")
-    add("--threads", type=int, default=0, metavar="N", help="replicas or sections; 0: of workers")
-    add("--busy", type=int, default=0, metavar="N", help="programs that keep a core busy each")
+    for name, words in (
+        ("threads", "replicas or sections; 0: as many as workers"),
+        ("busy", "programs that keep a core busy each"),
+    ):
+        add(f"--{name}", type=reading.positive, default=0, metavar="N", help=words)
     arguments = parser.parse_args(argv)
 
     data = images.load(arguments.data, arguments.limit)

@@ -185,27 +185,18 @@ def _add_options_of_ranks(group: Any) -> None:  # noqa: ANN401 - as below
         default=argparse.SUPPRESS,
         help="merge with the bits of one process",
     )
-    group.add_argument(
-        "--merge-ranks-every",
-        type=_value,
-        default=argparse.SUPPRESS,
-        metavar="VALUE",
-        help="merges of a process by itself from one merge of all processes to the next",
-    )
-    group.add_argument(
-        "--send",
-        type=_value,
-        default=argparse.SUPPRESS,
-        metavar="VALUE",
-        help="what a process sends of its updates: float32, bfloat16, or a share, the largest",
-    )
-    group.add_argument(
-        "--timeout",
-        type=float,
-        default=argparse.SUPPRESS,
-        metavar="SECONDS",
-        help="how long a process waits for the others",
-    )
+    for name, kind, unit, words in (
+        (
+            *("--merge-ranks-every", _value, "VALUE"),
+            "merges of a process by itself from one merge of all processes to the next",
+        ),
+        (
+            *("--send", _value, "VALUE"),
+            "what a process sends of its updates: float32, bfloat16, or a share, the largest",
+        ),
+        ("--timeout", float, "SECONDS", "how long a process waits for the others"),
+    ):
+        group.add_argument(name, type=kind, default=argparse.SUPPRESS, metavar=unit, help=words)
 
 
 def _add_options(group: Any) -> None:  # noqa: ANN401 - argparse's group has no public type

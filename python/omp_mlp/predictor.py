@@ -252,7 +252,7 @@ class Predictor:
         scaling = self.target_scaling
         outputs = self._run(inputs, raw=raw, out=out if scaling is None else None)
         may_be_infinite = self.output_activation == "exponential"
-        good = np.isfinite(outputs) if not may_be_infinite else ~np.isnan(outputs)
+        good = ~np.isnan(outputs) if may_be_infinite else np.isfinite(outputs)
         if not good.all():
             row = int(np.argwhere(~good)[0][0])
             raise ValueError(
