@@ -11,12 +11,13 @@ import numpy.typing as npt
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.early_stopping import split
 from omp_mlp.encoding import Columns, find_columns
-from omp_mlp.errors import TaskWarning, warn
+from omp_mlp.errors import SettingsWarning, TaskWarning, warn
 from omp_mlp.gathering import Gather, alone
 from omp_mlp.inputs import Inputs, read_inputs, read_rows
 from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.model import Model
 from omp_mlp.options import ONE_NETWORK, Options
+from omp_mlp.outliers import Limits
 from omp_mlp.predictor import Predictor
 from omp_mlp.scaling import Scaling
 from omp_mlp.targets import (
@@ -77,15 +78,19 @@ def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = No
     rows = read_rows(
         X, n_features=_columns_of(options.scale_inputs), may_be_empty=gather is not None
     )
-    targets = _read_y(options, y, rows.shape[0], gather or alone)
+    brings_outliers = _brings_outliers(options)
+    targets = _read_y(options, y, rows.shape[0], brings_outliers, gather or alone)
     kept = held = None
+    as_given = targets
     if holds_out:
         # Nothing but the rows to train on decides what the network makes of X and y.
         kept, held = split(targets, rows.shape[0], options.validation_fraction, options.seed)
-        targets = _without_held(options, y, targets, kept)
+        targets, as_given = _without_held(options, y, targets, brings_outliers, kept)
         if columns is not None and columns.encodings is not None:
             X, columns = _read_columns(options, given, kept)
             rows = read_rows(X, n_features=_columns_of(options.scale_inputs))
+    if targets.limits is not None:
+        warn(targets.limits.warning(), SettingsWarning)
     weight = _read_weight(options, targets, rows.shape[0], kept, gather or alone)
     inputs = read_inputs(
         rows,
@@ -103,7 +108,7 @@ def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = No
         inputs.take(kept, for_training=True),
         targets.take(kept),
         weight,
-        Validation(inputs.take(held), targets.take(held)),
+        Validation(inputs.take(held), as_given.take(held)),
         columns,
     )
     if for_replicas:
@@ -111,7 +116,13 @@ def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = No
     return data
 
 
-def _read_y(options: Options, y: npt.NDArray[Any], n_samples: int, gather: Gather) -> Targets:
+def _read_y(
+    options: Options,
+    y: npt.NDArray[Any],
+    n_samples: int,
+    brings_outliers: bool,
+    gather: Gather,
+) -> Targets:
     # Logistic outputs are between 0 and 1: the values have to be, too, and stay as they are.
     # A rate has no shift.
     scales = (
@@ -125,7 +136,14 @@ def _read_y(options: Options, y: npt.NDArray[Any], n_samples: int, gather: Gathe
         targets = read_targets(y, n_samples, like=TargetKind(labels, len(labels)))
     else:
         scaling = _scaling_of(options.scale_targets) if scales else None
-        targets = read_targets(y, n_samples, scaling=scaling, task=task, gather=gather)
+        targets = read_targets(
+            y,
+            n_samples,
+            scaling=scaling,
+            brings_outliers=brings_outliers,
+            task=task,
+            gather=gather,
+        )
         if targets.scaling is not None:
             _check_outputs(targets, scaling)
         if isinstance(options.init, Model):
@@ -142,13 +160,32 @@ def _read_y(options: Options, y: npt.NDArray[Any], n_samples: int, gather: Gathe
 
 
 def _without_held(
-    options: Options, y: npt.NDArray[Any], targets: Targets, kept: npt.NDArray[np.int64]
-) -> Targets:
-    """Return the targets in the scale of the rows to train on, if the scale was found in y."""
+    options: Options,
+    y: npt.NDArray[Any],
+    targets: Targets,
+    brings_outliers: bool,
+    kept: npt.NDArray[np.int64],
+) -> tuple[Targets, Targets]:
+    """Return the targets to train on, and those to score by, which have no limits.
+
+    The rows to train on tell scale and limits, if no scale was given.
+    """
     if targets.scaling is None or options.scale_targets != "auto":
-        return targets
-    found = read_targets(y[kept], len(kept), scaling="auto", task="values").scaling
-    return read_targets(y, len(y), scaling=found, task="values")
+        return targets, targets
+    found = read_targets(
+        y[kept], len(kept), scaling="auto", brings_outliers=brings_outliers, task="values"
+    )
+
+    def scaled(limits: Limits | None) -> Targets:
+        return read_targets(y, len(y), scaling=found.scaling, limits=limits, task="values")
+
+    as_given = scaled(None)
+    return as_given if found.limits is None else scaled(found.limits), as_given
+
+
+def _brings_outliers(options: Options) -> bool:
+    """Tell whether values far from all others are brought nearer: other losses bound their pull."""
+    return options.scale_targets == "auto" and options.loss in ("auto", "squared_error")
 
 
 def _read_weight(

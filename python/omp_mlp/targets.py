@@ -13,6 +13,7 @@ from omp_mlp import checks
 from omp_mlp.checks import FloatArray, float32, numeric, shown
 from omp_mlp.frames import is_frame, is_missing, matrix_of, read_columns
 from omp_mlp.gathering import Gather, alone, total
+from omp_mlp.outliers import Limits, find_limits
 from omp_mlp.scaling import MOST_MAGNITUDE, Scaling, target_scaling
 
 
@@ -38,6 +39,7 @@ class Targets:
     scaling: Scaling | None = None  # of the values
     is_multilabel: bool = False
     exact: npt.NDArray[np.float64] | None = None  # the values, where float32 rounds them
+    limits: Limits | None = None  # of the values, if outliers were found among them
 
     @property
     def compared(self) -> npt.NDArray[np.float64]:
@@ -62,6 +64,7 @@ class Targets:
             self.scaling,
             self.is_multilabel,
             None if self.exact is None else self.exact[rows],
+            self.limits,
         )
 
 
@@ -72,6 +75,8 @@ def read_targets(
     name: str = "y",
     like: TargetKind | None = None,
     scaling: Scaling | str | None = None,
+    limits: Limits | None = None,
+    brings_outliers: bool = False,
     task: str = "auto",
     gather: Gather = alone,
 ) -> Targets:
@@ -79,8 +84,9 @@ def read_targets(
 
     ``like``: the kind that y must have. Without it, the kind comes from y, and ``task`` says
     whether y is "classes", "values" or, by its dtype, "auto". ``scaling``: of the values of a
-    regression; "auto" finds it in y. ``gather``: from all processes that have rows of y, which are
-    of one kind.
+    regression; "auto" finds it in y, without its outliers. ``limits``: what scaled values are
+    brought to; with ``brings_outliers``, they are found in y, if it has outliers. ``gather``: from
+    all processes that have rows of y, which are of one kind.
     """
     array = as_target(y, name)
     if array.ndim not in (1, 2):
@@ -102,7 +108,19 @@ def read_targets(
         return _indicator_targets(array, name, None if like is None else like.n_outputs)
     if is_classes:
         return _class_targets(array, name, None if like is None else like.labels, gather)
-    return _value_targets(array, name, None if like is None else like.n_outputs, scaling, gather)
+    n_outputs = None if like is None else like.n_outputs
+    values, given = _read_values(array, name, n_outputs, as_given=scaling is not None)
+    if scaling is None:
+        exact = given.astype(np.float64)
+        return Targets(None, None, values, exact=None if (exact == values).all() else exact)
+    looks = brings_outliers or isinstance(scaling, str)
+    found = find_limits(given, gather) if looks else None
+    if isinstance(scaling, str):
+        scaling = target_scaling(given if found is None else found.bring(given), gather)
+    limits = found if brings_outliers else limits
+    values = scaling.apply(given if limits is None else limits.bring(given))
+    _check_finite(values, given, name)
+    return Targets(None, None, values, scaling, limits=limits)
 
 
 _FEW_KINDS = 20
@@ -204,30 +222,20 @@ def _of_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     return natural
 
 
-def _value_targets(
-    array: npt.NDArray[Any],
-    name: str,
-    n_outputs: int | None,
-    scaling: Scaling | str | None,
-    gather: Gather,
-) -> Targets:
+def _read_values(
+    array: npt.NDArray[Any], name: str, n_outputs: int | None, *, as_given: bool
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return finite values in float32, or as they are given; and as they are given."""
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold numbers for a regression; got dtype {array.dtype}")
     given = array.reshape(len(array), -1)
-    values = float32(given) if scaling is None else given
+    values = given if as_given else float32(given)
     if values.shape[1] == 0 or (n_outputs is not None and values.shape[1] != n_outputs):
         raise ValueError(
             f"{name} must have {n_outputs or 'at least one'} column(s); got shape {array.shape}"
         )
     _check_finite(values, given, name)
-    if scaling is None:
-        exact = given.astype(np.float64)
-        return Targets(None, None, values, exact=None if (exact == values).all() else exact)
-    if isinstance(scaling, str):
-        scaling = target_scaling(given, gather)
-    values = scaling.apply(given)
-    _check_finite(values, given, name)
-    return Targets(None, None, values, scaling)
+    return values, given
 
 
 def _check_finite(values: npt.NDArray[Any], given: npt.NDArray[Any], name: str) -> None:

@@ -559,6 +559,20 @@ def train_parallel(
         scaled outputs times the mean of their variances, because the training does not tell them
         apart; the validation's loss is exact. For absolute and quantile loss, it is the mean of
         their standard deviations. The Poisson loss has targets that are not scaled.
+
+        Outliers do not change mean and std. For the squared error, "auto" also brings them nearer
+        for the training, and warns (:class:`omp_mlp.SettingsWarning`). With D_p the quantiles of
+        the n distances from the median of a column, log D is continued in a straight line from
+        p = 0.8 and 0.95: over the quantiles of the normal distribution for a near end, and over
+        -log(1 - p) for a far one. A value is an outlier if it is 10 + 1000 / n times as far as the
+        far end. Then all values beyond the near end are brought to it. The lines are at least as
+        steep as the normal distribution there. So log-normal values and those with tails of a power
+        stay as they are. Nothing is an outlier if n < 20 or D_0.8 = 0. The rows of all ranks count
+        alike, and ``sample_weight`` does not count.
+
+        Validation and scores have y as it is given. A rare group of true values, a hundred times as
+        far away as the others spread, looks like outliers: False keeps them, for
+        a y that is scaled by hand.
     strategy : str, default "replica"
         How the work is made parallel (docs/strategies.md):
 

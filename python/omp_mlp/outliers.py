@@ -1,0 +1,125 @@
+"""Values of y that are too far from all others to be learned from, and the limits they go to.
+
+One value that is a million times the rest decides a squared error alone. The limits follow from
+ranks, which a few such values do not move.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from omp_mlp.gathering import Gather, alone, total
+
+Doubles = npt.NDArray[np.float64]
+
+# The shares of the distances from the median that tell how fast they grow. A twentieth of the rows
+# may be outliers.
+_SHARES = (0.8, 0.95)
+# So many times the largest distance of a power's tail, at least, makes an outlier. Few rows tell
+# less well how fast the tail grows.
+_FAR = 10.0
+_FAR_OF_ONE_ROW = 1000.0
+_FEWEST = 20  # rows; of fewer, one outlier is more than a twentieth
+_MOST_LOOKED_AT = 2**20  # rows that the ranks are found in
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Limits:
+    """What values of y are brought to if they are beyond it, for each column.
+
+    Attributes
+    ----------
+    lower, upper : ndarray of float64, shape (n_columns,)
+        Infinite in columns without outliers.
+    beyond : ndarray of int64, shape (n_columns,)
+        The number of values beyond the limits.
+    n_rows : int
+        The number of rows that they were counted in.
+    """
+
+    lower: Doubles
+    upper: Doubles
+    beyond: npt.NDArray[np.int64]
+    n_rows: int
+
+    def bring(self, values: npt.NDArray[np.generic]) -> Doubles:
+        """Return values none of which is beyond the limits."""
+        return np.clip(values.astype(np.float64), self.lower, self.upper)
+
+    def warning(self) -> str:
+        """Return what a user should know: how many values there are beyond which limits."""
+        columns = np.flatnonzero(self.beyond)
+        first = columns[0]
+        where = "y" if len(self.beyond) == 1 else f"column {first} of y"
+        others = f", and so are values of {len(columns) - 1} other column(s)"
+        return (
+            f"{self.beyond[first]} of {self.n_rows} values of {where} are too far from the others "
+            f"for a squared error to learn from, and are brought to {self.lower[first]:.6g} or "
+            f"{self.upper[first]:.6g} for the training{others if len(columns) > 1 else ''}; "
+            "loss='huber' keeps them, and so does scale_targets=False for y that is scaled by hand"
+        )
+
+
+def find_limits(given: npt.NDArray[np.generic], gather: Gather = alone) -> Limits | None:
+    """Return limits of finite values with outliers; None if there are no outliers.
+
+    D_p are the quantiles of the distances from the median. The limits are where log D ends for the
+    largest of n distances, continued in a straight line over the quantiles z of the normal
+    distribution, from p = 0.8 and 0.95. That is exact for log-normal tails. Long tails that are
+    honest may reach farther, as a power does. So outliers are values far beyond the end of the line
+    over -log(1 - p), which is exact for powers. Both lines are at least as steep as the normal
+    distribution between these quantiles. Where D_0.8 is 0, as of values that are mostly zero,
+    nothing is an outlier.
+
+    ``gather``: from all processes that have rows of y.
+    """
+    values = given.astype(np.float64)
+    n_rows = total(gather, len(values))
+    if n_rows < _FEWEST:
+        return None
+    looked_at = np.concatenate(gather(values[_some_rows(len(values), n_rows)]))
+    median = np.median(looked_at, axis=0)
+    reach, longest = _reaches(np.abs(looked_at - median), n_rows)
+    far = np.abs(values - median) > (_FAR + _FAR_OF_ONE_ROW / n_rows) * longest
+    has_outliers = total(gather, far.sum(axis=0)) > 0
+    if not has_outliers.any():
+        return None
+    reach = np.where(has_outliers, reach, np.inf)
+    lower, upper = median - reach, median + reach
+    beyond = total(gather, ((values < lower) | (values > upper)).sum(axis=0))
+    return Limits(lower, upper, beyond, n_rows)
+
+
+def _some_rows(n_own: int, n_rows: int) -> slice | npt.NDArray[np.int64]:
+    """Return those of a process's rows that the ranks are found in: all, if they are not too many.
+
+    Rows at equal distances could all be of one kind, where kinds of rows take turns. Multiples of
+    the golden ratio modulo 1 are spread evenly, and have no period.
+    """
+    step = -(-n_rows // _MOST_LOOKED_AT)
+    if step == 1:
+        return slice(None)
+    places = np.arange(-(-n_own // step)) * ((math.sqrt(5.0) - 1.0) / 2.0) % 1.0
+    return (places * n_own).astype(np.int64)
+
+
+def _reaches(distances: Doubles, n_rows: int) -> tuple[Doubles, Doubles]:
+    """Return the largest of so many distances, with a log-normal tail and with that of a power."""
+    places = [int(share * (len(distances) - 1)) for share in _SHARES]
+    near, far = np.partition(distances, places, axis=0)[places]
+    is_known = near > 0
+    z = [NormalDist().inv_cdf((1 + share) / 2) for share in (*_SHARES, 1 - 1 / n_rows)]
+    u = [-math.log(1 - share) for share in (*_SHARES, 1 - 1 / n_rows)]
+    with np.errstate(over="ignore"):
+        ratio = np.where(is_known, far, 1.0) / np.where(is_known, near, 1.0)
+        growth = np.log(np.maximum(ratio, z[1] / z[0]))
+        log_normal, power = (
+            np.where(is_known, far * np.exp(growth * (end - second) / (second - first)), np.inf)
+            for first, second, end in (z, u)
+        )
+    return log_normal, power
