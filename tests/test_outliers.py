@@ -194,17 +194,35 @@ KEPT, HELD = split(read_targets(VALUES, 400), 400, 0.1, seed=0)
 STOPS = {**SHORT, "early_stopping": True, "epochs": 6}
 
 
-def test_rows_that_are_held_out_are_scored_as_they_are():
+def test_rows_that_are_held_out_are_scored_as_they_are_and_judged_at_the_limits():
     y = VALUES.copy()
     y[KEPT[0]], y[HELD[0]] = 1e6, 2e6
     with pytest.warns(SettingsWarning, match="1 of 360 values of y"):
         model = fixed.train_parallel(X, y, 2, **STOPS)
+    limits = find_limits(column(y[KEPT]))
+    by_hand = fixed.train_parallel(X, limits.bring(column(y))[:, 0], 2, **STOPS)
+    same_networks(model, by_hand)
     best = model.history.best_round
+    assert best == by_hand.history.best_round
     errors = (model.predict(X[HELD]) - y[HELD]) ** 2
     np.testing.assert_allclose(model.history.validation_loss[best], 0.5 * errors.mean(), rtol=1e-5)
     np.testing.assert_allclose(
         model.history.validation_score[best], model.score(X[HELD], y[HELD]), rtol=1e-5
     )
+
+
+def test_an_outlier_among_the_held_out_rows_alone_changes_neither_training_nor_judgement():
+    y = VALUES.copy()
+    y[HELD[0]] = 2e6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = fixed.train_parallel(X, y, 2, **STOPS)
+    limits = find_limits(column(y[KEPT]), beside=column(y[HELD]))
+    assert limits.beyond.tolist() == [0]
+    assert find_limits(column(y[KEPT])) is None
+    y[HELD[0]] = limits.upper[0]
+    same_networks(model, fixed.train_parallel(X, y, 2, **STOPS))
+    assert model.history.validation_loss.min() > 1e9
 
 
 def test_a_training_goes_on_beside_outliers():

@@ -17,7 +17,7 @@ from omp_mlp.inputs import Inputs, read_inputs, read_rows
 from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.model import Model
 from omp_mlp.options import ONE_NETWORK, Options
-from omp_mlp.outliers import Limits
+from omp_mlp.outliers import Limits, find_limits
 from omp_mlp.predictor import Predictor
 from omp_mlp.scaling import Scaling
 from omp_mlp.targets import (
@@ -41,10 +41,16 @@ class Validation:
 
     inputs: Inputs
     targets: Targets
+    near: Targets | None = None  # without outliers, if there are any; early stopping judges by them
 
     def evaluate(self, model: Predictor, loss: LossKind) -> tuple[float, float]:
         """Return loss and score."""
         return model._evaluate(self.inputs, self.targets, loss)
+
+    def near_loss(self, model: Predictor, loss: LossKind) -> float:
+        """Return the loss without outliers; only where there are any."""
+        assert self.near is not None
+        return model._evaluate(self.inputs, self.near, loss)[0]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,11 +87,11 @@ def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = No
     brings_outliers = _brings_outliers(options)
     targets = _read_y(options, y, rows.shape[0], brings_outliers, gather or alone)
     kept = held = None
-    as_given = targets
+    as_given, near = targets, None
     if holds_out:
         # Nothing but the rows to train on decides what the network makes of X and y.
         kept, held = split(targets, rows.shape[0], options.validation_fraction, options.seed)
-        targets, as_given = _without_held(options, y, targets, brings_outliers, kept)
+        targets, as_given, near = _without_held(options, y, targets, brings_outliers, kept, held)
         if columns is not None and columns.encodings is not None:
             X, columns = _read_columns(options, given, kept)
             rows = read_rows(X, n_features=_columns_of(options.scale_inputs))
@@ -108,7 +114,9 @@ def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = No
         inputs.take(kept, for_training=True),
         targets.take(kept),
         weight,
-        Validation(inputs.take(held), as_given.take(held)),
+        Validation(
+            inputs.take(held), as_given.take(held), None if near is None else near.take(held)
+        ),
         columns,
     )
     if for_replicas:
@@ -165,13 +173,15 @@ def _without_held(
     targets: Targets,
     brings_outliers: bool,
     kept: npt.NDArray[np.int64],
-) -> tuple[Targets, Targets]:
-    """Return the targets to train on, and those to score by, which have no limits.
+    held: npt.NDArray[np.int64],
+) -> tuple[Targets, Targets, Targets | None]:
+    """Return the targets to train on, to score by, and to judge by where these are others.
 
-    The rows to train on tell scale and limits, if no scale was given.
+    The rows to train on tell scale and limits, if no scale was given. Scores have y as it is given.
+    But one outlier among the rows that are held out would decide alone which network is the best.
     """
     if targets.scaling is None or options.scale_targets != "auto":
-        return targets, targets
+        return targets, targets, None
     found = read_targets(
         y[kept], len(kept), scaling="auto", brings_outliers=brings_outliers, task="values"
     )
@@ -180,7 +190,14 @@ def _without_held(
         return read_targets(y, len(y), scaling=found.scaling, limits=limits, task="values")
 
     as_given = scaled(None)
-    return as_given if found.limits is None else scaled(found.limits), as_given
+    if not brings_outliers:
+        return as_given, as_given, None
+    if found.limits is not None:
+        near = scaled(found.limits)
+        return near, as_given, near
+    values = y.reshape(len(y), -1)
+    of_held = find_limits(values[kept], beside=values[held])
+    return as_given, as_given, None if of_held is None else scaled(of_held)
 
 
 def _brings_outliers(options: Options) -> bool:

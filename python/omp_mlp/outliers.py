@@ -65,7 +65,12 @@ class Limits:
         )
 
 
-def find_limits(given: npt.NDArray[np.generic], gather: Gather = alone) -> Limits | None:
+def find_limits(
+    given: npt.NDArray[np.generic],
+    gather: Gather = alone,
+    *,
+    beside: npt.NDArray[np.generic] | None = None,
+) -> Limits | None:
     """Return limits of finite values with outliers; None if there are no outliers.
 
     D_p are the quantiles of the distances from the median. The limits are where log D ends for the
@@ -76,7 +81,8 @@ def find_limits(given: npt.NDArray[np.generic], gather: Gather = alone) -> Limit
     distribution between these quantiles. Where D_0.8 is 0, as of values that are mostly zero,
     nothing is an outlier.
 
-    ``gather``: from all processes that have rows of y.
+    ``gather``: from all processes that have rows of y. ``beside``: other values, which may be the
+    outliers, and do not change the limits.
     """
     values = given.astype(np.float64)
     n_rows = total(gather, len(values))
@@ -85,7 +91,8 @@ def find_limits(given: npt.NDArray[np.generic], gather: Gather = alone) -> Limit
     looked_at = np.concatenate(gather(values[_some_rows(len(values), n_rows)]))
     median = np.median(looked_at, axis=0)
     reach, longest = _reaches(np.abs(looked_at - median), n_rows)
-    far = np.abs(values - median) > (_FAR + _FAR_OF_ONE_ROW / n_rows) * longest
+    seen = values if beside is None else np.concatenate([values, beside.astype(np.float64)])
+    far = np.abs(seen - median) > (_FAR + _FAR_OF_ONE_ROW / n_rows) * longest
     has_outliers = total(gather, far.sum(axis=0)) > 0
     if not has_outliers.any():
         return None

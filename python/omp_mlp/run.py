@@ -67,6 +67,7 @@ class Run:
             score=None if self.data.validation is None else self._score,
             score_every=self.plan.validate_every,
             judge=judge,
+            judged_loss=self._judged_loss if self._has_outliers_to_judge() else None,
             loss_unit=self.loss_unit(),
             network=lambda packed: self._as_given(packed.copy()),
             # What Python merges is no network of the core, and is judged when it is merged. A rank
@@ -287,6 +288,16 @@ class Run:
     def _score(self, packed: FloatArray) -> tuple[float, float]:
         # A model takes its parameters over, and the judge may keep these.
         return self._evaluated(self.plan.network.model(packed.copy()))
+
+    def _has_outliers_to_judge(self) -> bool:
+        validation = self.data.validation
+        return validation is not None and validation.near is not None
+
+    def _judged_loss(self, packed: FloatArray) -> float:
+        assert self.data.validation is not None
+        return self.data.validation.near_loss(
+            self.plan.network.model(packed.copy()), self.plan.loss
+        )
 
     def _evaluated(self, model: Model | Ensemble) -> tuple[float, float]:
         assert self.data.validation is not None

@@ -488,8 +488,9 @@ def train_parallel(
         Stop when the loss on held-out data no longer falls, and return the master that had the
         least loss; ``history.best_round`` is its round. The loss is judged, because it is finer
         than accuracy. Held-out data are ``validation_data``, or else ``validation_fraction`` of the
-        rows of X. The training needs two merges at least, done by the core. A linear schedule still
-        falls to 0 at the end of all ``epochs``.
+        rows of X. The loss that is judged is without outliers of the latter, which
+        ``scale_targets`` is about. The training needs two merges at least, done by the core. A
+        linear schedule still falls to 0 at the end of all ``epochs``.
     validation_fraction : float in (0, 1), default 0.1
         The share of rows that ``early_stopping`` holds out if there is no ``validation_data``. Each
         class is held out in this share; ``seed`` draws the rows. The training and the held-out rows
@@ -570,8 +571,9 @@ def train_parallel(
         stay as they are. Nothing is an outlier if n < 20 or D_0.8 = 0. The rows of all ranks count
         alike, and ``sample_weight`` does not count.
 
-        Validation and scores have y as it is given. A rare group of true values, a hundred times as
-        far away as the others spread, looks like outliers: False keeps them, for
+        Validation and scores have y as it is given. Only ``early_stopping`` judges the rows that it
+        holds out itself with their outliers brought nearer, too. A rare group of true values, a
+        hundred times as far away as the others spread, looks like outliers: False keeps them, for
         a y that is scaled by hand.
     strategy : str, default "replica"
         How the work is made parallel (docs/strategies.md):

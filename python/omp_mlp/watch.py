@@ -38,6 +38,7 @@ class Watcher:
         score: Score | None,
         score_every: int,
         judge: Judge | None,
+        judged_loss: Callable[[FloatArray], float] | None = None,
         loss_unit: float = 1.0,
         network: Callable[[FloatArray], object] | None = None,
         judge_first: Callable[[FloatArray], None] | None = None,
@@ -53,6 +54,7 @@ class Watcher:
         self._score = score
         self._score_every = score_every  # rounds; the last round is scored in any case
         self._judge = judge
+        self._judged_loss = judged_loss  # parameters of the core -> what is judged; None: the loss
         self._stopped_within = False
         self._last_score: float | None = None  # what the bar shows
         self._loss_unit = loss_unit  # what a loss of 1 is in the units of y
@@ -113,9 +115,14 @@ class Watcher:
             is_scored = True
         if self._judge is None or not is_scored:
             return stop
-        number, loss = len(self.validation) - 1, self.validation[-1][0]
-        self._is_judged = self._judge.judge(number, loss, packed)
+        self._is_judged = self._ask(self._judge, packed)
         return self._is_judged or stop
+
+    def _ask(self, judge: Judge, packed: FloatArray) -> bool:
+        """Let the last round be judged, which was scored; return whether to stop."""
+        number, (loss, _) = len(self.validation) - 1, self.validation[-1]
+        judged = loss if self._judged_loss is None else self._judged_loss(packed)
+        return judge.judge(number, judged, packed)
 
     def keep_state(self, is_last: bool, take: Callable[[], Arrays]) -> None:
         """Keep the state after a round, if it is time for that.
@@ -141,7 +148,7 @@ class Watcher:
             return
         self.validation[-1] = self._score(packed)
         if self._judge is not None:
-            self._judge.judge(len(self.validation) - 1, self.validation[-1][0], packed)
+            self._ask(self._judge, packed)
 
     def _is_due(self) -> bool:
         number = self._round + 1
