@@ -268,6 +268,27 @@ def test_no_option_set_learns_beside_an_outlier():
     assert model.score(np.delete(X, 3, axis=0), np.delete(VALUES, 3)) > 0.9
 
 
+def test_each_call_of_partial_fit_brings_its_own_outliers():
+    y = with_outliers()
+    near = find_limits(column(y)).bring(column(y))[:, 0]
+    learners = [OmpMLPRegressor(random_state=0, threads=2) for _ in range(2)]
+    for learner in learners:
+        learner.partial_fit(X, VALUES)  # which tells the scale
+    with pytest.warns(SettingsWarning, match="2 of 400 values of y"):
+        learners[0].partial_fit(X, y)
+    learners[1].partial_fit(X, near)
+    same_networks(*(learner.model_ for learner in learners))
+
+
+def test_partial_fit_keeps_values_in_a_scale_that_is_given():
+    scaling = Scaling(np.array([0.0]), np.array([1e6]))
+    learner = OmpMLPRegressor(random_state=0, threads=2, scale_targets=scaling)
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            learner.partial_fit(X, with_outliers())
+
+
 def test_each_fit_of_a_warm_start_finds_the_limits_anew():
     learner = OmpMLPRegressor(random_state=0, threads=2, max_iter=3, warm_start=True)
     learner.fit(X, VALUES)

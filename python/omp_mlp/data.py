@@ -64,11 +64,19 @@ class TrainingData:
     columns: Columns | None = None  # of X, if it is a table
 
 
-def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = None) -> TrainingData:
+def read_data(
+    options: Options,
+    X: Matrix,
+    y: object,
+    gather: Gather | None = None,
+    *,
+    scale_is_found: bool = False,
+) -> TrainingData:
     """Check the data, and read them as the options ask.
 
     ``gather``: from all processes that have rows of X and y, which may be none here. All then read
-    theirs alike, and no rows are held out.
+    theirs alike, and no rows are held out. ``scale_is_found``: a Scaling of y was found in earlier
+    rows, and nobody gave it. Outliers of y are then brought nearer as with "auto".
     """
     given = X
     X, columns = _read_columns(options, given)
@@ -84,7 +92,7 @@ def read_data(options: Options, X: Matrix, y: object, gather: Gather | None = No
     rows = read_rows(
         X, n_features=_columns_of(options.scale_inputs), may_be_empty=gather is not None
     )
-    brings_outliers = _brings_outliers(options)
+    brings_outliers = _brings_outliers(options, scale_is_found=scale_is_found)
     targets = _read_y(options, y, rows.shape[0], brings_outliers, gather or alone)
     kept = held = None
     as_given, near = targets, None
@@ -200,9 +208,10 @@ def _without_held(
     return as_given, as_given, None if of_held is None else scaled(of_held)
 
 
-def _brings_outliers(options: Options) -> bool:
+def _brings_outliers(options: Options, *, scale_is_found: bool) -> bool:
     """Tell whether values far from all others are brought nearer: other losses bound their pull."""
-    return options.scale_targets == "auto" and options.loss in ("auto", "squared_error")
+    is_found = scale_is_found or options.scale_targets == "auto"
+    return is_found and options.loss in ("auto", "squared_error")
 
 
 def _read_weight(

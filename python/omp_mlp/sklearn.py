@@ -418,11 +418,12 @@ class _Estimator(BaseEstimator):
         )
         given["learning_rate_schedule"] = "constant"  # nobody knows how many calls there will be
         given["power_t"], given["tol"] = DEFAULTS["power_t"], DEFAULTS["tol"]
+        decided: dict[str, Any] = {}
         if not is_first:
             decided = {name: self._decided[name] for name in self._decided if _is_open(given[name])}
             given.update({"init": self.model_, "warmup_samples": 0, **decided})
         options = check_options(given)
-        data = read_data(options, X, y)
+        data = read_data(options, X, y, scale_is_found="scale_targets" in decided)
         settled = settle(options, data)
         remembered = None if is_first else self._solver_state
         model = self._run(options, settled, data, self._follow(data, stops=False), remembered)
