@@ -12,6 +12,7 @@ from benchmarks.defaults import (
     contestants,
     estimators,
     measure,
+    outliers,
     peers,
     problems,
     settings,
@@ -179,6 +180,48 @@ def test_every_state_at_a_merge_is_scored(tmp_path, monkeypatch):
     images = Problem("bytes", np.zeros((3, 2), np.uint8), problem().y, None, problem().y)
     states.measure(images, 1, lambda _: None)
     assert trained[-1][-1] == 3
+
+
+def test_every_way_to_train_beside_outliers_is_scored_on_clean_rows(tmp_path, monkeypatch):
+    seen, judged = [], []
+
+    class Answer:
+        def score(self, _, y_test):
+            judged.append(y_test)
+            return -5e5 if len(seen) > 10 else len(seen) / 100
+
+    def train(_, y, replicas, *, task, seed, workers, scale_targets="auto", loss="auto"):
+        seen.append((y, scale_targets, loss))
+        assert (replicas, task, seed, workers) == (2, "values", (len(seen) - 1) % 2, 1)
+        return Answer()
+
+    of_classes = problem(400)
+    values = of_classes.X[:, 0] + 3.0
+    of_values = Problem("sums", of_classes.X, values, of_classes.X_test, values[:5])
+    monkeypatch.setattr(outliers.omp_mlp, "train_parallel", train)
+    monkeypatch.setattr(problems, "load", lambda *_: of_values)
+    monkeypatch.setattr(outliers, "ROWS", 300)
+    arguments = ["--outliers", "--seeds", "2", "--only", "sums", "--out", str(tmp_path)]
+    content = script.main(arguments)
+    assert len(seen) == 3 * 3 * 2
+    assert [loss for _, _, loss in seen[:6]] == [*["auto"] * 4, *["huber"] * 2]
+    y, scales, _ = seen[0]
+    mean, std = values[:300].mean(), values[:300].std()
+    assert scales is False
+    np.testing.assert_array_equal(y, (values[:300] - mean) / std)
+    np.testing.assert_array_equal(judged[0], (of_values.y_test - mean) / std)
+    np.testing.assert_array_equal(judged[2], of_values.y_test)
+    for seed, (y, *_) in enumerate(seen[8:10]):
+        assert np.flatnonzero(y != values[:300]).tolist() == [seed]
+        assert y[seed] == 1e9
+    y, scales, _ = seen[14]
+    assert scales == "auto"
+    changed = y != values[:300]
+    np.testing.assert_array_equal(y[changed], values[:300][changed] * 1e4)
+    assert 1 <= changed.sum() <= 10
+    line = tables.of_outliers(content["pieces"]).splitlines()[2]
+    assert line.startswith("| sums | 0.015 ± 0.007 | 0.035 ± 0.007 | 0.055 ± 0.007 | 0.075 ± 0.007")
+    assert line.endswith("| -5e+05 | -5e+05 |")
 
 
 def test_equal_scores_share_their_places():

@@ -6,6 +6,7 @@
     make defaults ARGS="--redraw --docs"    without measuring, from the JSON in --out
     make defaults ARGS=--parts              the parts of preset="tabular" alone, and its peers
     make defaults ARGS=--states             what becomes of an optimiser's state at a merge, alone
+    make defaults ARGS=--outliers           what is learned beside outliers of y, alone
     make defaults ARGS=--peers              ask the slow peers alone; needs the extra "peers"
     make defaults ARGS=--estimators         the estimators against scikit-learn's, by name alone
 
@@ -30,7 +31,7 @@ from ..common.files import Results, read_json
 from ..common.machine import describe_run, machine_line
 from ..common.progress import Progress
 from ..common.report import show
-from . import estimators, measure, peers, pictures, problems, states, tables
+from . import estimators, measure, outliers, peers, pictures, problems, states, tables
 from .problems import Problem
 
 COMMAND = "make defaults"
@@ -54,6 +55,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--states",
         action="store_true",
         help="measure state_at_merge alone, on six tables and MNIST",
+    )
+    parser.add_argument(
+        "--outliers",
+        action="store_true",
+        help="measure what is learned beside outliers of y alone",
     )
     parser.add_argument(
         "--estimators", action="store_true", help="ask the estimators and scikit-learn's alone"
@@ -130,6 +136,17 @@ def judge_states(arguments: argparse.Namespace) -> dict[str, Any]:
     return content
 
 
+def judge_outliers(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure what is learned beside values that are far too large; return the results."""
+    content = measured(
+        arguments, "defaults-outliers.json", f"{COMMAND} ARGS=--outliers",
+        loaded(arguments, outliers.PROBLEMS), outliers.measure,
+    )  # fmt: skip
+    made = {"outliers": tables.of_outliers(content["pieces"])}
+    show(arguments, content, "defaults.md", "outliers", made)
+    return content
+
+
 def judge_estimators(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the estimators on all problems; return the results."""
     content = measured(
@@ -168,6 +185,8 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
         return judge_parts(arguments)
     if arguments.states:
         return judge_states(arguments)
+    if arguments.outliers:
+        return judge_outliers(arguments)
     of = loaded(arguments, problems.names(arguments.tables))
     content = measured(arguments, "defaults.json", COMMAND, of, measure.measure)
     found = content["pieces"]

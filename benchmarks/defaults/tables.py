@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from ..common.tables import as_markdown
-from . import peers, states
+from . import outliers, peers, states
 from .ablation import PARTS, WHOLE
 from .contestants import ALL, MLP, OURS, PRESETS
 from .measure import ALLOWED, mean_ranks, mean_score, spread
@@ -168,6 +168,24 @@ def of_states(found: Mapping[str, Mapping[str, Any]]) -> str:
         means = [fmean(mean_score(of[key]) or 0.0 for of in found.values()) for key in keys]
         rows.append(["**mean**", f"{replicas}", *(f"{mean:.4f}" for mean in means)])
     return as_markdown(header, rows, numeric=True)
+
+
+def of_outliers(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lay out a line for each problem: scores by outliers and by the way to train beside them."""
+    pairs = [(spoil, way) for spoil in outliers.SPOILS for way in outliers.WAYS]
+    header = ["data", *(f"{spoil}: {way}" for spoil, way in pairs)]
+    rows = [
+        [name, *(_rounded(of[outliers.key(spoil, way)]) for spoil, way in pairs)]
+        for name, of in found.items()
+    ]
+    return as_markdown(header, rows, numeric=True)
+
+
+def _rounded(answers: Mapping[str, Any]) -> str:
+    score = mean_score(answers)
+    if score is None or score > -10:
+        return _with_spread(answers)
+    return f"{score:.0e}"
 
 
 def _with_spread(answers: Mapping[str, Any]) -> str:
