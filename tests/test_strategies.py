@@ -103,6 +103,20 @@ def test_is_the_oracle(
     assert model.history.samples.tolist() == [83, 166, 249]
 
 
+# Rows of 512, 1024 and 500 units would start a multiple of 2 KB apart, and get an empty line.
+@pytest.mark.parametrize("activation", ["relu", "logistic", "gelu"])
+@pytest.mark.parametrize("hidden", [(512,), (1024, 500)], ids=str)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("strategy", IN_ORDER)
+def test_rows_with_an_empty_line(
+    strategy: str, threads: int, hidden: tuple[int, ...], activation: str
+) -> None:
+    changed = {"hidden_layer_sizes": hidden, "activation": activation, "learning_rate": 0.02}
+    model = train(strategy, threads, **changed)
+    expected = expected_of(inputs(), classes(), **changed)
+    assert_close(flat(model), oracle.flatten(expected.parameters))
+
+
 @pytest.mark.parametrize("center_inputs", [False, True], ids=["raw", "centered"])
 @pytest.mark.parametrize("n_features", [23, 800])
 @pytest.mark.parametrize("first_layer", ["sparse", "dense"])

@@ -17,6 +17,15 @@ constexpr Index padded(Index width) {
     return (width + cache_line_floats - 1) / cache_line_floats * cache_line_floats;
 }
 
+// From one row to the next, for rows of `width` floats. Rows that start 2 KB apart, or a multiple of that, would share one
+// or two of the 64 places that a first-level cache has for a line, and a tile of a few dozen of them would drive itself
+// out. Such rows get one more line, which stays empty.
+constexpr Index row_stride(Index width) {
+    constexpr Index crowding = Index{2048} / static_cast<Index>(sizeof(float));
+    const Index filled = padded(width);
+    return filled + (filled > 0 && filled % crowding == 0 ? cache_line_floats : 0);
+}
+
 // Asks the system for pages of 2 MB where there is room for whole ones. Wide layers lie on thousands of small pages, and
 // a product that goes down their columns would wait for addresses to be looked up. What fills several small pages starts
 // on one, so that as few rows as can be lie on two, and the speed does not depend on where memory happens to be.

@@ -69,7 +69,7 @@ LoadedSamples::LoadedSamples(const Samples& X, Index samples, Reading reading,
       reading_{reading},
       centering_{centering},
       looks_ahead_{samples * bytes_a_sample(X) <= second_cache_bytes() / 2},
-      row_stride_{padded(X.columns) + (reading == Reading::lists ? cache_line_floats : 0)} {
+      row_stride_{omp_mlp::row_stride(X.columns) + (reading == Reading::lists ? cache_line_floats : 0)} {
     const auto count = static_cast<std::size_t>(samples);
     const auto entries = static_cast<std::size_t>(samples * row_stride_);
     const bool is_csr = X.kind == Samples::Kind::csr;

@@ -180,7 +180,7 @@ bool has_narrow_output(const Network& network) {
 
 void transpose_output(const Network& network, const Parameters& parameters, Workspace& workspace) {
     const auto layer = parameters.layer(network.shape.layers().back());
-    const Index row = padded(layer.fan_in);
+    const Index row = row_stride(layer.fan_in);
     workspace.output_weights.resize(static_cast<std::size_t>(layer.fan_out * row));
     for (Index k = 0; k < layer.fan_in; ++k) {
         for (Index o = 0; o < layer.fan_out; ++o) {
@@ -192,7 +192,7 @@ void transpose_output(const Network& network, const Parameters& parameters, Work
 
 void restore_output(const Network& network, const Workspace& workspace, Parameters& parameters) {
     const auto layer = parameters.layer(network.shape.layers().back());
-    const Index row = padded(layer.fan_in);
+    const Index row = row_stride(layer.fan_in);
     for (Index k = 0; k < layer.fan_in; ++k) {
         for (Index o = 0; o < layer.fan_out; ++o) {
             layer.weights[k * layer.stride + o] =

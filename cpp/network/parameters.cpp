@@ -24,13 +24,13 @@ Shape::Shape(const std::vector<Index>& layer_sizes) {
         const Index fan_out = layer_sizes[l + 1];
         // In double, which does not wrap around; what is left is far from the end of Index.
         const double floats = static_cast<double>(begin) + (static_cast<double>(layer_sizes[l]) + 1.0) *
-                                                               (static_cast<double>(fan_out) + 15.0);
+                                                               (static_cast<double>(fan_out) + 31.0);
         if (floats > most_floats) {
             throw std::length_error{"a network must have at most " + std::to_string(most_floats * 4e-9) +
                                     " GB of parameters; got " + std::to_string(floats * 4e-9) +
                                     " GB or more"};
         }
-        layers_.push_back({layer_sizes[l], fan_out, padded(fan_out), begin});
+        layers_.push_back({layer_sizes[l], fan_out, row_stride(fan_out), begin});
         begin = layers_.back().end();
     }
 }

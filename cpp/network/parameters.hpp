@@ -19,7 +19,7 @@ namespace omp_mlp {
 struct LayerShape {
     Index fan_in;
     Index fan_out;
-    Index stride;  // floats from one row to the next: padded(fan_out)
+    Index stride;  // floats from one row to the next: row_stride(fan_out)
     Index begin;   // where the layer starts in the flat buffer
 
     Index size() const { return (fan_in + 1) * stride; }

@@ -9,9 +9,9 @@ namespace omp_mlp {
 
 Units::Units(Activation activation, Index samples, Index units, double dropout)
     : activation_{activation},
-      clears_padding_{!properties(activation).keeps_zero && units < padded(units)},
+      clears_padding_{!properties(activation).keeps_zero && units < row_stride(units)},
       units_{units},
-      stride_{padded(units)},
+      stride_{row_stride(units)},
       rows_(static_cast<std::size_t>(samples * stride_)),
       needs_z_{properties(activation).needs_z},
       dropout_{dropout},

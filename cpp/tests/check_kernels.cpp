@@ -171,8 +171,8 @@ Buffer rounded_to_bfloat16(const Buffer& values) {
 // rounds: the factors of each product are rounded before it.
 Products products(const Kernels& kernels, Index samples, Index fan_in, Index fan_out,
                   Index scratch_floats, bool rounds = false) {
-    const Index width = padded(fan_out);
-    const Index below_stride = padded(fan_in);
+    const Index width = row_stride(fan_out);
+    const Index below_stride = row_stride(fan_in);
     const auto rows = [&](Index count, Index own, Index stride, std::uint64_t key) {
         Buffer found(static_cast<std::size_t>(count * stride));
         for (Index s = 0; s < count; ++s) {
@@ -299,6 +299,8 @@ Count check_dense(const Kernels& kernels, const Kernels& plain) {
                            {33, 1030},
                            {1030, 2},
                            {512, 144},
+                           {144, 512},
+                           {512, 1024},
                            {300, 272},
                            {17, 4100}},
                           {1, 2, 3, 4, 5, 15, 17, 33, 130, 257}, "multiplies");
@@ -316,6 +318,7 @@ Count check_rounding(const Kernels& kernels, const Kernels& plain) {
                            {71, 1030},
                            {1030, 130},
                            {512, 144},
+                           {144, 512},
                            {300, 272},
                            {65, 4100},
                            {1025, 129}},

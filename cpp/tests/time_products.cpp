@@ -45,7 +45,7 @@ Buffer rows(Index count, Index width, Index stride, double scale, std::uint64_t 
 }
 
 void time_layer(const Kernels& kernels, Index units, Index samples) {
-    const Index stride = padded(units);
+    const Index stride = row_stride(units);
     Buffer W = rows(units + 1, units, stride, 0.1, 1);
     float* bias = W.data() + units * stride;
     const Buffer a = rows(samples, units, stride, 1.0, 2);

@@ -19,13 +19,13 @@ Piece piece_of(const OneNetworkTask& task, std::size_t l, const Block& own, Inde
     Piece piece{.begin = own.begin,
                 .units = own.size,
                 .fan_in = last ? own.size : layers[l].fan_in,
-                .width = last ? layers[l].stride : padded(own.size),
+                .width = last ? layers[l].stride : row_stride(own.size),
                 .parameters = {},
                 .gradient = {},
                 .stepper = {},
                 .own = {},
                 .deltas = {}};
-    const Index weights = last && has_narrow_outputs(task) ? layers[l].fan_out * padded(own.size)
+    const Index weights = last && has_narrow_outputs(task) ? layers[l].fan_out * row_stride(own.size)
                                                            : piece.fan_in * piece.width;
     piece.parameters.resize(static_cast<std::size_t>(weights + piece.width));
     if (!steps_in_place(task.options.optimizer)) {
@@ -79,7 +79,7 @@ void Section::for_each_row(const Shape& shape, Float* all, const Own& rows, cons
         }
         for (Index k = 0; k < piece.units; ++k) {
             fn(own.weights + (is_narrow ? k : k * piece.width), flat + (piece.begin + k) * piece.width,
-               shape[l].fan_out, is_narrow ? padded(piece.units) : 1);
+               shape[l].fan_out, is_narrow ? row_stride(piece.units) : 1);
         }
         if (number == 0 || std::is_const_v<Float>) {
             fn(own.biases, biases, shape[l].fan_out, Index{1});

@@ -330,8 +330,18 @@ void backward_in_place(const float* delta, Index samples, const float* W, Index 
     });
 }
 
+// An empty line at the end of each row (row_stride) becomes 0; the products write the lines before it.
+void clear_empty_line(float* below, Index samples, Index fan_in, Index below_stride) {
+    const Index written = padded(fan_in);
+    for (Index s = 0; s < samples && written < below_stride; ++s) {
+        memset(below + s * below_stride + written, 0,
+               static_cast<std::size_t>(below_stride - written) * sizeof(float));
+    }
+}
+
 void dense_backward(const float* delta, Index samples, const float* W, Index fan_in, Index width,
                     float* below, Index below_stride, const Scratch& scratch) {
+    clear_empty_line(below, samples, fan_in, below_stride);
     if (samples <= most_few) {
         backward_few(delta, samples, W, fan_in, width, below, below_stride);
         return;
@@ -420,6 +430,7 @@ void dense_forward_bfloat16(const float* a, Index a_stride, Index samples, Index
 
 void dense_backward_bfloat16(const float* delta, Index samples, const float* W, Index fan_in,
                              Index width, float* below, Index below_stride, const Scratch& scratch) {
+    clear_empty_line(below, samples, fan_in, below_stride);
     const auto backward =
         pays_off(samples, fan_in, width) ? backward_in_blocks<Bfloat16> : dense_backward;
     backward(delta, samples, W, fan_in, width, below, below_stride, scratch);
