@@ -215,6 +215,40 @@ def test_a_rank_that_leaves_is_named_by_the_others(script: str, words: str, fold
     assert done.stderr.count(f"RankError: {words}") == 2, done.stderr
 
 
+def test_a_rank_that_has_ended_long_ago_gets_no_words(folder: Path) -> None:
+    # Words that come between the end of its program and MPI_Finalize would make that call fail.
+    # What is registered with atexit before omp_mlp.mpi is imported runs after its own work there.
+    program = folder / "program.py"
+    program.write_text(
+        textwrap.dedent("""
+        import atexit, pathlib, time
+        from mpi4py import MPI
+        rank = MPI.COMM_WORLD.Get_rank()
+        def look():
+            MPI.COMM_WORLD.Iprobe(tag=1)  # what has come stays unread, but for that tag
+            time.sleep(0.01)
+        def wait_for(path):
+            while not pathlib.Path(path).exists():
+                look()
+        def finalize():
+            pathlib.Path(f"ended{rank}").touch()
+            if rank == 1:
+                wait_for("ended0")
+                for _ in range(20):
+                    look()
+            MPI.Finalize()
+            pathlib.Path(f"finalized{rank}").touch()
+        atexit.register(finalize)
+        from omp_mlp import mpi
+        if rank == 0:
+            wait_for("ended1")
+        """)
+    )
+    done = run([str(program)], 2, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.name for path in folder.glob("finalized*")) == ["finalized0", "finalized1"]
+
+
 def test_a_rank_that_is_killed_ends_the_job(folder: Path) -> None:
     script = ENDLESS + "train(callback=lambda progress: rank == 1 and os.kill(os.getpid(), 9))"
     assert run_ranks(3, script, folder).returncode != 0

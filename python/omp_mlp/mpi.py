@@ -43,6 +43,9 @@ _AWAKE = 0.002  # seconds of a wait before it sleeps between looks
 _NAP = 5e-5  # seconds
 _GRACE = 1.0  # seconds in which what a rank did before it left may still arrive
 _LAST_WORDS = 1.0  # seconds in which the other ranks may say why they end, before all are ended
+_ARRIVES = 0.05  # seconds in which words arrive that wait at a rank which did not look for long
+_LISTENS = 3.0  # seconds that a rank that ends still takes what others send
+_ANSWERED = 2.0  # seconds for which they send it words; the rest is for words on their way
 _LATE = 0.25  # seconds of a wait after which the ranks ask who is missing
 _LOOK_EVERY = 0.5  # seconds
 _LOOKS_AT_STOPPED = 6  # so many looks in turn: all may be stopped for a moment, as by a debugger
@@ -234,18 +237,27 @@ class _Job:
     def __init__(self) -> None:
         self.is_broken = False
         self._left: dict[int, str] = {}  # by rank of COMM_WORLD
+        self._said_at: dict[int, float] = {}  # when ranks sent words, by their own clocks
+        self._has_said = False
         self._sent: list[Any] = []
         atexit.register(self._end)
 
     def leave(self, reason: str, rank: int | None = None) -> None:
-        """Tell all others, once, that a rank of COMM_WORLD, or this one, trains no more."""
-        if self._sent:
+        """Tell the others, once, that a rank of COMM_WORLD, or this one, trains no more.
+
+        A rank that has ended some time ago hears nothing: with a message that it has not received,
+        its ``MPI_Finalize`` fails, and MPICH then kills all ranks, and may report success.
+        """
+        if self._has_said:
             return
-        world = MPI.COMM_WORLD
+        self._has_said = True
+        with contextlib.suppress(MPI.Exception):  # the connection to a rank may be broken
+            self._listen(_ARRIVES)
+        world, now = MPI.COMM_WORLD, time.time()
         mine = world.Get_rank()
-        words = f"{mine if rank is None else rank} {reason}".encode()[:1000]
+        words = f"{now!r} {mine if rank is None else rank} {reason}".encode()[:1000]
         for other in range(world.Get_size()):
-            if other != mine:
+            if other != mine and now - self._said_at.get(other, now) < _ANSWERED:
                 with contextlib.suppress(MPI.Exception):  # it may be gone
                     request = world.Isend([words, MPI.BYTE], dest=other, tag=_TAG)
                     self._sent.append((request, words))
@@ -253,11 +265,21 @@ class _Job:
     def those_who_left(self) -> dict[int, str]:
         world, status = MPI.COMM_WORLD, MPI.Status()
         while world.Iprobe(source=MPI.ANY_SOURCE, tag=_TAG, status=status):
-            words = bytearray(status.Get_count(MPI.BYTE))
-            world.Recv([words, MPI.BYTE], source=status.Get_source(), tag=_TAG)
-            rank, _, reason = words.decode(errors="replace").partition(" ")
+            words, source = bytearray(status.Get_count(MPI.BYTE)), status.Get_source()
+            world.Recv([words, MPI.BYTE], source=source, tag=_TAG)
+            said_at, rank, reason = words.decode(errors="replace").split(" ", 2)
+            self._said_at[source] = float(said_at)
             self._left.setdefault(int(rank), reason)
         return self._left
+
+    def _listen(self, seconds: float) -> None:
+        """Take words until all others have sent theirs, or the time is over."""
+        until, is_over = time.monotonic() + seconds, False
+        while not is_over:
+            is_over = time.monotonic() > until  # asked before the last look, which may be late
+            self.those_who_left()
+            is_over = is_over or len(self._said_at) + 1 == MPI.COMM_WORLD.Get_size()
+            time.sleep(_NAP)
 
     def _end(self) -> None:
         """Say that this rank ends; end all ranks, if a training was left in the middle."""
@@ -274,11 +296,7 @@ class _Job:
             time.sleep(_GRACE + _LAST_WORDS)
             MPI.COMM_WORLD.Abort(1)
         # The others end now, too, if all is well. What they sent is then received.
-        until = time.monotonic() + _GRACE
-        while len(self.those_who_left()) + 1 < MPI.COMM_WORLD.Get_size():
-            if time.monotonic() > until:
-                break
-            time.sleep(_NAP)
+        self._listen(_LISTENS)
 
 
 _job = _Job()
