@@ -111,52 +111,65 @@ def from_files(arguments: argparse.Namespace) -> Iterator[Problem]:
     return (problem for problem in loaded(arguments, names) if problem.is_table)
 
 
+def judge_alone(
+    arguments: argparse.Namespace,
+    name: str,
+    of: Iterable[Problem],
+    take: Callable[[Problem, int, Progress], dict[str, Any]],
+    lay_out: Callable[[Mapping[str, Any]], Mapping[str, str]],
+    document: str = "defaults.md",
+) -> dict[str, Any]:
+    """Measure what the option of this name is about, and nothing else; return the results."""
+    command = f"{COMMAND} ARGS=--{name}"
+    content = measured(arguments, f"defaults-{name}.json", command, of, take)
+    show(arguments, content, document, name, lay_out(content["pieces"]))
+    return content
+
+
 def judge_parts(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the parts of the preset on the first rows of the tables; return the results."""
-    content = measured(
-        arguments, "defaults-parts.json", f"{COMMAND} ARGS=--parts", from_files(arguments),
+    return judge_alone(
+        arguments,
+        "parts",
+        from_files(arguments),
         measure.measure_parts,
-    )  # fmt: skip
-    made = {
-        "parts": tables.parts(content["pieces"]),
-        "peers": tables.against_peers(content["pieces"], peers.kept()),
-    }
-    show(arguments, content, "defaults.md", "parts", made)
-    return content
+        lambda found: {
+            "parts": tables.parts(found),
+            "peers": tables.against_peers(found, peers.kept()),
+        },
+    )
 
 
 def judge_states(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure what a merge had best make of the state of an optimiser; return the results."""
-    content = measured(
-        arguments, "defaults-states.json", f"{COMMAND} ARGS=--states",
-        loaded(arguments, states.PROBLEMS), states.measure,
-    )  # fmt: skip
-    made = {"states": tables.of_states(content["pieces"])}
-    show(arguments, content, "defaults.md", "states", made)
-    return content
+    of = loaded(arguments, states.PROBLEMS)
+    return judge_alone(
+        arguments, "states", of, states.measure, lambda found: {"states": tables.of_states(found)}
+    )
 
 
 def judge_outliers(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure what is learned beside values that are far too large; return the results."""
-    content = measured(
-        arguments, "defaults-outliers.json", f"{COMMAND} ARGS=--outliers",
-        loaded(arguments, outliers.PROBLEMS), outliers.measure,
-    )  # fmt: skip
-    made = {"outliers": tables.of_outliers(content["pieces"])}
-    show(arguments, content, "defaults.md", "outliers", made)
-    return content
+    of = loaded(arguments, outliers.PROBLEMS)
+    return judge_alone(
+        arguments,
+        "outliers",
+        of,
+        outliers.measure,
+        lambda found: {"outliers": tables.of_outliers(found)},
+    )
 
 
 def judge_estimators(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the estimators on all problems; return the results."""
-    content = measured(
-        arguments, "defaults-estimators.json", f"{COMMAND} ARGS=--estimators",
-        loaded(arguments, problems.names(arguments.tables)), estimators.measure,
-    )  # fmt: skip
-    found = content["pieces"]
-    made = {"estimators": f"{estimators.table(found)}\n\n{estimators.verdict(found)}"}
-    show(arguments, content, "scikit_learn.md", "estimators", made)
-    return content
+    return judge_alone(
+        arguments,
+        "estimators",
+        loaded(arguments, problems.names(arguments.tables)),
+        estimators.measure,
+        lambda found: {"estimators": f"{estimators.table(found)}\n\n{estimators.verdict(found)}"},
+        "scikit_learn.md",
+    )
 
 
 def ask_peers(arguments: argparse.Namespace) -> dict[str, Any]:
