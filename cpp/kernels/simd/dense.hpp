@@ -430,10 +430,12 @@ void dense_forward_bfloat16(const float* a, Index a_stride, Index samples, Index
 
 void dense_backward_bfloat16(const float* delta, Index samples, const float* W, Index fan_in,
                              Index width, float* below, Index below_stride, const Scratch& scratch) {
-    clear_empty_line(below, samples, fan_in, below_stride);
-    const auto backward =
-        pays_off(samples, fan_in, width) ? backward_in_blocks<Bfloat16> : dense_backward;
-    backward(delta, samples, W, fan_in, width, below, below_stride, scratch);
+    if (pays_off(samples, fan_in, width)) {
+        clear_empty_line(below, samples, fan_in, below_stride);
+        backward_in_blocks<Bfloat16>(delta, samples, W, fan_in, width, below, below_stride, scratch);
+    } else {
+        dense_backward(delta, samples, W, fan_in, width, below, below_stride, scratch);
+    }
 }
 
 void dense_update_bfloat16(const float* a, Index a_stride, Index samples, Index fan_in,
