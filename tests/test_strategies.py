@@ -117,6 +117,16 @@ def test_rows_with_an_empty_line(
     assert_close(flat(model), oracle.flatten(expected.parameters))
 
 
+# The rows of each part have an empty line, where those of the whole layer have the units of the next part.
+@pytest.mark.parametrize("activation", ["relu", "logistic"])
+@pytest.mark.parametrize("strategy", IN_ORDER)
+def test_parts_of_512_units(strategy: str, activation: str) -> None:
+    hidden = (1024, 1024)
+    check_against_one_thread(
+        strategy, 2, hidden_layer_sizes=hidden, activation=activation, learning_rate=0.02
+    )
+
+
 @pytest.mark.parametrize("center_inputs", [False, True], ids=["raw", "centered"])
 @pytest.mark.parametrize("n_features", [23, 800])
 @pytest.mark.parametrize("first_layer", ["sparse", "dense"])

@@ -344,13 +344,13 @@ private:
         }
     }
 
-    // Own activations, for all to read.
+    // Own activations, for all to read. Where the own rows have an empty line, the next section's units follow here.
     void publish(Section& section, std::size_t l, const Batch& batch) {
         const Piece& piece = section.pieces[l];
         const Index stride = task().network.shape[l].stride;
         const float* own = activations(section, l, batch);
         for (Index s = 0; s < batch.samples; ++s) {
-            std::copy_n(own + s * piece.width, piece.width,
+            std::copy_n(own + s * piece.width, padded(piece.units),
                         activations_[l].data() + s * stride + piece.begin);
         }
     }
@@ -440,15 +440,16 @@ private:
     void sum_deltas(Section& section, std::size_t l, const Batch& batch) const {
         const Piece& piece = section.pieces[l - 1];
         const Index stride = task().network.shape[l - 1].stride;
+        const Index filled = padded(piece.units);
         for (Index s = 0; s < batch.samples && piece.units > 0; ++s) {
             float* own = deltas(section, l - 1, batch) + s * piece.width;
-            std::fill_n(own, piece.width, 0.0F);
+            std::fill_n(own, filled, 0.0F);
             for (const auto& other : sections_) {
                 if (other->pieces[l].units == 0) {
                     break;
                 }
                 const float* part = other->below[l].data() + s * stride + piece.begin;
-                for (Index k = 0; k < piece.width; ++k) {
+                for (Index k = 0; k < filled; ++k) {
                     own[k] += part[k];
                 }
             }
