@@ -135,16 +135,19 @@ struct Kernels {
 
     // ---- Dense layers ----
 
-    // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride, z: samples x width.
+    // Rows of W, z, delta and step have fan_out numbers, and are row_stride(fan_out) apart. What fills them up to whole
+    // lines is multiplied like the numbers, and is 0; an empty line is left as it is.
+
+    // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride.
     void (*dense_forward)(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
-                          const float* bias, Index width, float* z, const Scratch& scratch);
+                          const float* bias, Index fan_out, float* z, const Scratch& scratch);
     // below[s][k] = delta[s] . W[k] for k < fan_in; below: samples x below_stride, its padding becomes
     // 0.
-    void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in, Index width,
-                           float* below, Index below_stride, const Scratch& scratch);
+    void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in,
+                           Index fan_out, float* below, Index below_stride, const Scratch& scratch);
     // W[k] += sum over s of a[s][k] step[s], bias as above, or null.
     void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
-                         float* W, float* bias, Index width, const Scratch& scratch);
+                         float* W, float* bias, Index fan_out, const Scratch& scratch);
 
     // c[m] += sum over d < depth of a[d + m * a_row] b[d]; b: depth x width, c: rows x width.
     void (*add_product)(const float* a, Index a_row, Index rows, Index depth, const float* b,

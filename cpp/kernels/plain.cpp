@@ -170,7 +170,8 @@ void gram_uint8(const std::uint8_t* const* x, Index samples, Index batch, Index 
 }
 
 void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
-                   const float* bias, Index width, float* z, const Scratch& /*scratch*/) {
+                   const float* bias, Index fan_out, float* z, const Scratch& /*scratch*/) {
+    const Index width = row_stride(fan_out);
     for (Index s = 0; s < samples; ++s) {
         float* z_s = z + s * width;
         std::copy_n(bias, width, z_s);
@@ -189,8 +190,9 @@ void add_product(const float* a, Index a_row, Index rows, Index depth, const flo
     }
 }
 
-void dense_backward(const float* delta, Index samples, const float* W, Index fan_in, Index width,
+void dense_backward(const float* delta, Index samples, const float* W, Index fan_in, Index fan_out,
                     float* below, Index below_stride, const Scratch& /*scratch*/) {
+    const Index width = row_stride(fan_out);
     for (Index s = 0; s < samples; ++s) {
         std::fill_n(below + s * below_stride, below_stride, 0.0F);
         for (Index k = 0; k < fan_in; ++k) {
@@ -204,7 +206,8 @@ void dense_backward(const float* delta, Index samples, const float* W, Index fan
 }
 
 void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
-                  float* W, float* bias, Index width, const Scratch& /*scratch*/) {
+                  float* W, float* bias, Index fan_out, const Scratch& /*scratch*/) {
+    const Index width = row_stride(fan_out);
     for (Index s = 0; s < samples; ++s) {
         for (Index k = 0; k < fan_in; ++k) {
             add_scaled(a[s * a_stride + k], step + s * width, W + k * width, width);

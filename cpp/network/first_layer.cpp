@@ -25,7 +25,7 @@ void marked_forward(const Kernels& kernels, const LoadedSamples& samples, Index 
     const Index words_a_visit = samples.words_a_visit(begin, end - begin);
     for_each_marked(begin, end, [&](Index first, Index count) {
         kernels.marked_forward(samples.marked(first, count), words_a_visit, layer.weights, biases,
-                               layer.width, z + (first - begin) * layer.width);
+                               layer.width(), z + (first - begin) * layer.width());
     });
 }
 
@@ -34,12 +34,13 @@ class FirstGradient {
 public:
     // Of the rows [first, last).
     FirstGradient(const Kernels& kernels, const LoadedSamples& samples, Index count, const float* delta,
-                  Index width, Index first, Index last, FirstScratch& scratch, const Scratch& products)
+                  Index fan_out, Index first, Index last, FirstScratch& scratch, const Scratch& products)
         : kernels_{kernels},
           samples_{samples},
           count_{count},
           delta_{delta},
-          width_{width},
+          fan_out_{fan_out},
+          width_{row_stride(fan_out)},
           scratch_{scratch},
           products_{products} {
         if (samples.reading() == Reading::marks) {
@@ -69,7 +70,7 @@ public:
                 break;
             case Reading::dense:
                 kernels_.dense_update(samples_.row(0) + first, samples_.row_stride(), count_,
-                                      last - first, delta_, rows, biases, width_, products_);
+                                      last - first, delta_, rows, biases, fan_out_, products_);
                 break;
         }
     }
@@ -122,6 +123,7 @@ private:
     const LoadedSamples& samples_;
     Index count_;
     const float* delta_;
+    Index fan_out_;
     Index width_;
     FirstScratch& scratch_;
     Scratch products_;
@@ -143,24 +145,24 @@ void first_forward(const Kernels& kernels, const LoadedSamples& samples, Index b
     const float* biases = layer.biases;
     if (layer.raw_biases != nullptr) {
         take_mean_off_biases(kernels, samples.centering()->mean, layer.weights, layer.biases,
-                             layer.width, layer.raw_biases);
+                             layer.width(), layer.raw_biases);
         biases = layer.raw_biases;
     }
     switch (samples.reading()) {
         case Reading::lists:
             kernels.lists_forward(samples.lists() + begin, end - begin, layer.weights, biases,
-                                  layer.width, z);
+                                  layer.width(), z);
             break;
         case Reading::marks:
             marked_forward(kernels, samples, begin, end, layer, biases, z);
             break;
         case Reading::dense:
             kernels.dense_forward(samples.row(begin), samples.row_stride(), end - begin,
-                                  samples.features(), layer.weights, biases, layer.width, z, products);
+                                  samples.features(), layer.weights, biases, layer.fan_out, z, products);
             break;
     }
     if (layer.shift != nullptr) {
-        kernels.add_product(samples.projections() + begin, 1, end - begin, 1, layer.shift, layer.width,
+        kernels.add_product(samples.projections() + begin, 1, end - begin, 1, layer.shift, layer.width(),
                             z);
     }
 }
@@ -168,13 +170,13 @@ void first_forward(const Kernels& kernels, const LoadedSamples& samples, Index b
 void add_first_gradient(const Kernels& kernels, const LoadedSamples& samples, Index count,
                         const float* delta, const FirstWeights<float>& layer, Index first, Index last,
                         FirstScratch& scratch, const Scratch& products) {
-    const FirstGradient gradient{kernels, samples, count,   delta,   layer.width,
+    const FirstGradient gradient{kernels, samples, count,   delta,   layer.fan_out,
                                  first,   last,    scratch, products};
-    float* rows = layer.weights + first * layer.width;
+    float* rows = layer.weights + first * layer.width();
     gradient.add(first, last, rows, layer.biases);
     if (layer.raw_biases != nullptr) {
-        subtract_sum(delta, count, layer.width, layer.raw_biases);
-        take_mean_off_gradient(kernels, means(samples, first, last), layer.raw_biases, layer.width,
+        subtract_sum(delta, count, layer.width(), layer.raw_biases);
+        take_mean_off_gradient(kernels, means(samples, first, last), layer.raw_biases, layer.width(),
                                rows);
     }
     if (layer.shift != nullptr) {
@@ -183,16 +185,16 @@ void add_first_gradient(const Kernels& kernels, const LoadedSamples& samples, In
         scratch.factors.resize(static_cast<std::size_t>(count));
         std::transform(samples.projections(), samples.projections() + count, scratch.factors.begin(),
                        [squared_norm](float projection) { return squared_norm - projection; });
-        kernels.add_product(scratch.factors.data(), 0, 1, count, delta, layer.width, layer.biases);
+        kernels.add_product(scratch.factors.data(), 0, 1, count, delta, layer.width(), layer.biases);
         std::ranges::fill(scratch.factors, -1.0F);
-        kernels.add_product(scratch.factors.data(), 0, 1, count, delta, layer.width, layer.shift);
+        kernels.add_product(scratch.factors.data(), 0, 1, count, delta, layer.width(), layer.shift);
     }
 }
 
 void hand_out_first_gradient(const Kernels& kernels, const LoadedSamples& samples, Index count,
                              const float* delta, const LayerShape& shape, float* raw_biases,
                              FirstScratch& scratch, const Scratch& products, const RowBlocks& blocks) {
-    const FirstGradient gradient{kernels, samples,      count,   delta,   shape.stride,
+    const FirstGradient gradient{kernels, samples,      count,   delta,   shape.fan_out,
                                  0,       shape.fan_in, scratch, products};
     if (raw_biases != nullptr) {
         subtract_sum(delta, count, shape.stride, raw_biases);

@@ -16,7 +16,7 @@
 
 namespace omp_mlp {
 
-// The weights, or what stands for them: rows of `width` floats, one for each input.
+// The weights, or what stands for them: rows of fan_out numbers, one for each input.
 template <typename Float>
 struct FirstWeights {
     Float* weights;
@@ -24,7 +24,9 @@ struct FirstWeights {
     Float* shift;  // s of centering.hpp, or null
     // Scratch memory, a row, where rows are not centered and yet the parameters are (Wc, bc); else null.
     float* raw_biases;
-    Index width;
+    Index fan_out;
+
+    Index width() const { return row_stride(fan_out); }
 };
 
 // Scratch memory of one thread for gradients.

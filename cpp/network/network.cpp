@@ -169,7 +169,7 @@ void upper_forward(const Kernels& kernels, const Network& network, const Paramet
             return;
         }
         kernels.dense_forward(below, layers[l - 1].stride, samples, layer.fan_in, layer.weights,
-                              layer.biases, layer.stride, workspace.activations(l),
+                              layer.biases, layer.fan_out, workspace.activations(l),
                               workspace.product_memory.scratch());
     }
 }
@@ -240,11 +240,11 @@ void add_upper_gradient(const Kernels& kernels, const Network& network, const Pa
             workspace.multiply_derivative(kernels, l - 1);
             continue;
         }
-        kernels.dense_backward(delta, samples, layer.weights, layer.fan_in, layer.stride, delta_below,
+        kernels.dense_backward(delta, samples, layer.weights, layer.fan_in, layer.fan_out, delta_below,
                                below_stride, workspace.product_memory.scratch());
         workspace.multiply_derivative(kernels, l - 1);
         kernels.dense_update(below, below_stride, samples, layer.fan_in, delta, change.weights,
-                             change.biases, layer.stride, workspace.product_memory.scratch());
+                             change.biases, layer.fan_out, workspace.product_memory.scratch());
     }
 }
 
@@ -269,7 +269,7 @@ void hand_out_upper_gradient(const Kernels& kernels, const Network& network,
         const float* delta = workspace.deltas(l);
         if (samples > 0) {
             kernels.dense_backward(delta, samples, parameters.layer(layer).weights, layer.fan_in,
-                                   layer.stride, workspace.deltas(l - 1), below_stride,
+                                   layer.fan_out, workspace.deltas(l - 1), below_stride,
                                    workspace.product_memory.scratch());
             workspace.multiply_derivative(kernels, l - 1);
         }
@@ -277,7 +277,7 @@ void hand_out_upper_gradient(const Kernels& kernels, const Network& network,
             layer, [&](Index first, Index last, float* rows, float* biases) {
                 if (samples > 0) {
                     kernels.dense_update(below + first, below_stride, samples, last - first, delta, rows,
-                                         biases, layer.stride, workspace.product_memory.scratch());
+                                         biases, layer.fan_out, workspace.product_memory.scratch());
                 }
             });
     }

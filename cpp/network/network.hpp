@@ -79,7 +79,7 @@ public:
                 .biases = layer.biases,
                 .shift = shift.empty() ? nullptr : shift.data(),
                 .raw_biases = raw_biases.empty() ? nullptr : raw_biases.data(),
-                .width = layer.stride};
+                .fan_out = layer.fan_out};
     }
 
     Buffer shift;       // s of centering.hpp, or empty

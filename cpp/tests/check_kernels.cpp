@@ -196,12 +196,12 @@ Products products(const Kernels& kernels, Index samples, Index fan_in, Index fan
                    .W = rows(fan_in + 1, fan_out, width, 9000)};
     float* bias = found.W.data() + fan_in * width;
     const Buffer W = factor(found.W);
-    kernels.dense_forward(a.data(), below_stride, samples, fan_in, W.data(), bias, width, found.z.data(),
-                          memory);
-    kernels.dense_backward(delta.data(), samples, W.data(), fan_in, width, found.below.data(),
+    kernels.dense_forward(a.data(), below_stride, samples, fan_in, W.data(), bias, fan_out,
+                          found.z.data(), memory);
+    kernels.dense_backward(delta.data(), samples, W.data(), fan_in, fan_out, found.below.data(),
                            below_stride, memory);
     kernels.dense_update(a.data(), below_stride, samples, fan_in, delta.data(), found.W.data(),
-                         rounds ? nullptr : bias, width, memory);
+                         rounds ? nullptr : bias, fan_out, memory);
     // The biases' step is no product, and is not rounded.
     for (Index s = 0; rounds && s < samples; ++s) {
         for (Index j = 0; j < width; ++j) {

@@ -58,15 +58,15 @@ void time_layer(const Kernels& kernels, Index units, Index samples) {
 
     const double operations = 2.0 * static_cast<double>(units * units * samples);
     const double forward = rate(operations, [&] {
-        kernels.dense_forward(a.data(), stride, samples, units, W.data(), bias, stride, z.data(),
+        kernels.dense_forward(a.data(), stride, samples, units, W.data(), bias, units, z.data(),
                               memory.scratch());
     });
     const double backward = rate(operations, [&] {
-        kernels.dense_backward(delta.data(), samples, W.data(), units, stride, below.data(), stride,
+        kernels.dense_backward(delta.data(), samples, W.data(), units, units, below.data(), stride,
                                memory.scratch());
     });
     const double update = rate(operations, [&] {
-        kernels.dense_update(a.data(), stride, samples, units, delta.data(), W.data(), bias, stride,
+        kernels.dense_update(a.data(), stride, samples, units, delta.data(), W.data(), bias, units,
                              memory.scratch());
     });
     std::printf(R"({"width": %td, "samples": %td, "forward": %.4g, "backward": %.4g, "update": %.4g})"

@@ -328,7 +328,7 @@ private:
         if (l > 0) {
             task().kernels.dense_forward(activations_[l - 1].data(), task().network.shape[l - 1].stride,
                                          batch.samples, piece.fan_in, piece.weights(), piece.biases(),
-                                         piece.width, own, section.product_memory.scratch());
+                                         piece.fan_out, own, section.product_memory.scratch());
         } else if (batch.first > 0) {
             task().kernels.add_product(section.products.data() + batch.first * MarkedRows::most,
                                        MarkedRows::most, batch.samples, batch.first, piece.deltas.data(),
@@ -371,7 +371,7 @@ private:
                                           task().network.shape.outputs(), piece.width, z);
         } else {
             task().kernels.dense_forward(below, below_width, batch.samples, piece.fan_in,
-                                         piece.weights(), biases, piece.width, z,
+                                         piece.weights(), biases, piece.fan_out, z,
                                          section.product_memory.scratch());
         }
     }
@@ -408,11 +408,11 @@ private:
                                        below_delta);
         } else {
             task().kernels.dense_backward(delta, batch.samples, piece.weights(), piece.fan_in,
-                                          piece.width, below_delta, below_width,
+                                          piece.fan_out, below_delta, below_width,
                                           section.product_memory.scratch());
             piece.add([&](float* weights, float* biases) {
                 task().kernels.dense_update(below, below_width, batch.samples, piece.fan_in, delta,
-                                            weights, biases, piece.width,
+                                            weights, biases, piece.fan_out,
                                             section.product_memory.scratch());
             });
         }
@@ -427,11 +427,11 @@ private:
         }
         const Index stride = task().network.shape[l - 1].stride;
         task().kernels.dense_backward(piece.deltas.data(), batch.samples, piece.weights(), piece.fan_in,
-                                      piece.width, section.below[l].data(), stride,
+                                      piece.fan_out, section.below[l].data(), stride,
                                       section.product_memory.scratch());
         piece.add([&](float* weights, float* biases) {
             task().kernels.dense_update(activations_[l - 1].data(), stride, batch.samples, piece.fan_in,
-                                        piece.deltas.data(), weights, biases, piece.width,
+                                        piece.deltas.data(), weights, biases, piece.fan_out,
                                         section.product_memory.scratch());
         });
     }

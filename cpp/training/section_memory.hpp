@@ -23,7 +23,8 @@ struct Piece {
     Index begin;
     Index units;
     Index fan_in;
-    Index width;  // padded
+    Index fan_out;  // numbers in a row of its weights
+    Index width;    // row_stride(fan_out)
     // fan_in rows and then the biases. Where steps are taken in place, narrow output layers are kept transposed
     // (Kernels::narrow_step): a row for each output, and then the biases.
     Buffer parameters;
@@ -64,7 +65,7 @@ struct Section {
     template <typename Float>
     FirstWeights<Float> first(Float* weights, Float* biases) {
         return {weights, biases, shift.empty() ? nullptr : shift.data(),
-                raw_biases.empty() ? nullptr : raw_biases.data(), pieces.front().width};
+                raw_biases.empty() ? nullptr : raw_biases.data(), pieces.front().fan_out};
     }
 
     void collect(const Shape& shape, Parameters& parameters, std::span<float> all_shifts);

@@ -246,7 +246,7 @@ private:
                 }
             }
             kernels.dense_forward(activations(l - 1), layers[l - 1].stride, own.size, layer.fan_in,
-                                  layer.weights, layer.biases, layer.stride, activations(l),
+                                  layer.weights, layer.biases, layer.fan_out, activations(l),
                                   part.product_memory.scratch());
         }
         part.loss = part.outputs.run(kernels, task().targets, ids, scale);
@@ -258,7 +258,7 @@ private:
             const Index below_stride = layers[l - 1].stride;
             float* below = deltas_[l - 1].data() + own.begin * below_stride;
             kernels.dense_backward(deltas_[l].data() + own.begin * layer.stride, own.size, layer.weights,
-                                   layer.fan_in, layer.stride, below, below_stride,
+                                   layer.fan_in, layer.fan_out, below, below_stride,
                                    part.product_memory.scratch());
             units_[l - 1].multiply_derivative(kernels, own.begin, own.size, below);
         }
@@ -324,7 +324,7 @@ private:
         if (l == 0) {
             add_first_gradient(task().kernels, batch_, samples, deltas_[0].data(),
                                {target.weights, biases, i == 0 ? shift() : nullptr,
-                                part.raw_first_biases(), target.stride},
+                                part.raw_first_biases(), target.fan_out},
                                rows.begin, rows.begin + rows.size, part.scratch,
                                part.product_memory.scratch());
             return;
@@ -332,7 +332,7 @@ private:
         task().kernels.dense_update(units_[l - 1].row(0) + rows.begin,
                                     task().network.shape[l - 1].stride, samples, rows.size,
                                     deltas_[l].data(), target.weights + rows.begin * target.stride,
-                                    biases, target.stride, part.product_memory.scratch());
+                                    biases, target.fan_out, part.product_memory.scratch());
     }
 
     float* shift() { return shift_.empty() ? nullptr : shift_.data(); }

@@ -8,25 +8,33 @@
 namespace omp_mlp {
 namespace {
 
+// Rows of W, and those that are multiplied with them: `filled` numbers each, `stride` from one to the next. Products leave
+// out the empty line that a row may have (row_stride).
+struct Columns {
+    explicit Columns(Index fan_out) : filled{padded(fan_out)}, stride{row_stride(fan_out)} {}
+    Index filled;
+    Index stride;
+};
+
 // Samples whose rows fit a tile, and the first cache.
 constexpr Index most_few = smaller(product_rows, 8);
 
 // Whether W has so few and so short rows that a product had better read them where they are.
-bool is_small(Index fan_in, Index width) {
-    return width <= 256 && fan_in * width <= (Index{1} << 16);
+bool is_small(Index fan_in, Index columns) {
+    return columns <= 256 && fan_in * columns <= (Index{1} << 16);
 }
 
 // z = bias + a W, for one sample and a W that is as wide as a few tiles. One row of W has too few sums to keep the
 // multipliers busy, so a narrow tile takes four rows at a time.
-void forward_one_in_tiles(const float* a, Index fan_in, const float* W, const float* bias, Index width,
-                          float* z) {
-    for_each_tile(width, [&]<Index N>(Index column) {
+void forward_one_in_tiles(const float* a, Index fan_in, const float* W, const float* bias,
+                          const Columns& of_W, float* z) {
+    for_each_tile(of_W.filled, [&]<Index N>(Index column) {
         constexpr Index chains = N >= 4 ? 1 : 4;
         V sum[chains][N] = {};
         Index k = 0;
         const auto add = [&](Index row, Index chain) {
             const float value = a[row];
-            const float* w = W + row * width + column;
+            const float* w = W + row * of_W.stride + column;
 #pragma GCC unroll 16
             for (Index v = 0; v < N; ++v) {
                 sum[chain][v] += value * load(w + v * lanes);
@@ -55,22 +63,22 @@ void forward_one_in_tiles(const float* a, Index fan_in, const float* W, const fl
 
 // The same for a wider W, whose rows in tiles would be a page for each piece: some rows of W at a time, from their
 // beginning to their end, as memory likes best, with z in the first cache.
-void forward_one_by_rows(const float* a, Index fan_in, const float* W, const float* bias, Index width,
-                         float* z) {
+void forward_one_by_rows(const float* a, Index fan_in, const float* W, const float* bias,
+                         const Columns& of_W, float* z) {
     constexpr Index rows_together = 8;
-    memcpy(z, bias, static_cast<std::size_t>(width) * sizeof(float));
+    memcpy(z, bias, static_cast<std::size_t>(of_W.filled) * sizeof(float));
     const auto add = [=]<Index M>(Index k) {
         V value[M];
 #pragma GCC unroll 16
         for (Index m = 0; m < M; ++m) {
             value[m] = broadcast(a[k + m]);
         }
-        const float* rows = W + k * width;
-        for (Index column = 0; column < width; column += lanes) {
+        const float* rows = W + k * of_W.stride;
+        for (Index column = 0; column < of_W.filled; column += lanes) {
             V sum = load(z + column);
 #pragma GCC unroll 16
             for (Index m = 0; m < M; ++m) {
-                sum += value[m] * load(rows + m * width + column);
+                sum += value[m] * load(rows + m * of_W.stride + column);
             }
             store(z + column, sum);
         }
@@ -84,19 +92,19 @@ void forward_one_by_rows(const float* a, Index fan_in, const float* W, const flo
     }
 }
 
-void forward_one(const float* a, Index fan_in, const float* W, const float* bias, Index width,
+void forward_one(const float* a, Index fan_in, const float* W, const float* bias, const Columns& of_W,
                  float* z) {
     // Tiles of rows within a page, or nearly so, are as good as whole rows.
     constexpr Index widest_in_tiles = 512;
-    const auto forward = width <= widest_in_tiles ? forward_one_in_tiles : forward_one_by_rows;
-    forward(a, fan_in, W, bias, width, z);
+    const auto forward = of_W.filled <= widest_in_tiles ? forward_one_in_tiles : forward_one_by_rows;
+    forward(a, fan_in, W, bias, of_W, z);
 }
 
 // W goes through in blocks that are as wide as they are deep at most. While the tiles of a block are computed, memory is
 // asked for the next.
 template <typename F>
 void forward_in_blocks(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
-                       const float* bias, Index width, float* z, const Scratch& scratch) {
+                       const float* bias, const Columns& of_W, float* z, const Scratch& scratch) {
     const Index most_columns = smaller(columns_that_fit(scratch.count / 2, block_depth), block_depth);
     const Index most_samples = (scratch.count - panels_size(most_columns, block_depth)) / copied_row;
     for_each_block(samples, most_samples, 1, [&](Index s, Index rows) {
@@ -104,21 +112,22 @@ void forward_in_blocks(const float* a, Index a_stride, Index samples, Index fan_
         for_each_block(fan_in, block_depth * F::terms, F::terms, [&](Index k, Index depth) {
             const Index steps = steps_of<F>(depth);
             copy_rows<F>(a + s * a_stride + k, a_stride, rows, depth, scratch.floats);
-            for_each_block(width, most_columns, column_unit, [&](Index j, Index columns) {
-                copy_panels<F>(W + k * width + j, width, depth, columns, panels);
-                const bool is_last = j + columns == width;
+            for_each_block(of_W.filled, most_columns, column_unit, [&](Index j, Index columns) {
+                copy_panels<F>(W + k * of_W.stride + j, of_W.stride, depth, columns, panels);
+                const bool is_last = j + columns == of_W.filled;
                 const Index next_rows = is_last ? smaller(depth, fan_in - k - depth) : depth;
-                Ahead<F> ahead{W + (is_last ? (k + depth) * width : k * width + j + columns), width};
+                Ahead<F> ahead{W + (is_last ? (k + depth) * of_W.stride : k * of_W.stride + j + columns),
+                               of_W.stride};
                 Index asked = 0;
                 for_each_group(rows, [&]<Index M>(Index m) {
                     for_each_panel(columns, [&]<Index N>(Index column) {
-                        float* to = z + (s + m) * width + j + column;
+                        float* to = z + (s + m) * of_W.stride + j + column;
                         multiply_rows<F, M, N>(
                             scratch.floats + m * copied_row, steps, panels + panel_begin(column, steps),
-                            {k == 0 ? bias + j + column : to, k == 0 ? 0 : width, to, width},
+                            {k == 0 ? bias + j + column : to, k == 0 ? 0 : of_W.stride, to, of_W.stride},
                             asked < next_rows ? &ahead : nullptr);
                         asked += Ahead<F>::rows_of(steps);
-                        ahead.rows += Ahead<F>::rows_of(steps) * width;
+                        ahead.rows += Ahead<F>::rows_of(steps) * of_W.stride;
                     });
                 });
             });
@@ -129,24 +138,24 @@ void forward_in_blocks(const float* a, Index a_stride, Index samples, Index fan_
 // The same for few samples, where a copy of W would take as long as the product: some rows of W at a time, from their
 // beginning to their end, as memory likes best, with the sums in the first cache.
 void forward_few(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
-                 const float* bias, Index width, float* z, const Scratch& scratch) {
+                 const float* bias, const Columns& of_W, float* z, const Scratch& scratch) {
     constexpr Index rows_together = 8;
     constexpr Index most_columns = 1024;
     float* sums = scratch.floats;
-    for_each_block(width, most_columns, cache_line_floats, [&](Index j, Index columns) {
+    for_each_block(of_W.filled, most_columns, cache_line_floats, [&](Index j, Index columns) {
         for_each_block(fan_in, block_depth, 1, [&](Index k, Index depth) {
             memset(sums, 0, static_cast<std::size_t>(samples * columns) * sizeof(float));
             for (Index d = 0; d < depth; d += rows_together) {
                 for_each_panel(columns, [&]<Index N>(Index column) {
                     with_rows(samples, 0, [&]<Index M>(Index /*first*/) {
                         continue_tile<M, N>(a + k + d, a_stride, smaller(rows_together, depth - d),
-                                            W + (k + d) * width + j + column, width, sums + column,
-                                            columns);
+                                            W + (k + d) * of_W.stride + j + column, of_W.stride,
+                                            sums + column, columns);
                     });
                 });
             }
             for (Index s = 0; s < samples; ++s) {
-                float* to = z + s * width + j;
+                float* to = z + s * of_W.stride + j;
                 const float* from = k == 0 ? bias + j : to;
                 for (Index column = 0; column < columns; column += lanes) {
                     store(to + column, load(from + column) + load(sums + s * columns + column));
@@ -157,32 +166,34 @@ void forward_few(const float* a, Index a_stride, Index samples, Index fan_in, co
 }
 
 void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
-                   const float* bias, Index width, float* z, const Scratch& scratch) {
+                   const float* bias, Index fan_out, float* z, const Scratch& scratch) {
+    const Columns of_W{fan_out};
     if (samples == 1) {
-        forward_one(a, fan_in, W, bias, width, z);
+        forward_one(a, fan_in, W, bias, of_W, z);
         return;
     }
-    if (!is_small(fan_in, width)) {
+    if (!is_small(fan_in, of_W.filled)) {
         const auto forward = samples <= most_few ? forward_few : forward_in_blocks<Float32>;
-        forward(a, a_stride, samples, fan_in, W, bias, width, z, scratch);
+        forward(a, a_stride, samples, fan_in, W, bias, of_W, z, scratch);
         return;
     }
     for (Index s = 0; s < samples; ++s) {
-        memcpy(z + s * width, bias, static_cast<std::size_t>(width) * sizeof(float));
+        memcpy(z + s * of_W.stride, bias, static_cast<std::size_t>(of_W.filled) * sizeof(float));
     }
-    multiply({a, a_stride, 1, fan_in, W, width, z, width, samples}, width);
+    multiply({a, a_stride, 1, fan_in, W, of_W.stride, z, of_W.stride, samples}, of_W.filled);
 }
 
 // below[i] = delta . W[i] for the rows i < `lanes`, of which the first `rows` exist.
 template <bool all>
-[[gnu::always_inline]] inline V dot_rows(const float* delta, const float* W, Index rows, Index width) {
+[[gnu::always_inline]] inline V dot_rows(const float* delta, const float* W, Index rows,
+                                         const Columns& of_W) {
     V sum[lanes] = {};
-    for (Index j = 0; j < width; j += lanes) {
+    for (Index j = 0; j < of_W.filled; j += lanes) {
         const V d = load(delta + j);
 #pragma GCC unroll 16
         for (Index i = 0; i < lanes; ++i) {
             if (all || i < rows) {
-                sum[i] += d * load(W + i * width + j);
+                sum[i] += d * load(W + i * of_W.stride + j);
             }
         }
     }
@@ -194,9 +205,10 @@ template <bool all>
 constexpr Index dotted_rows = 4;
 constexpr Index dotted_samples = lanes / dotted_rows;
 
-[[gnu::always_inline]] inline V dot_tile(const float* const* delta, const float* W, Index width) {
+[[gnu::always_inline]] inline V dot_tile(const float* const* delta, const float* W,
+                                         const Columns& of_W) {
     V sum[lanes] = {};
-    for (Index j = 0; j < width; j += lanes) {
+    for (Index j = 0; j < of_W.filled; j += lanes) {
         V d[dotted_samples];
 #pragma GCC unroll 16
         for (Index s = 0; s < dotted_samples; ++s) {
@@ -204,7 +216,7 @@ constexpr Index dotted_samples = lanes / dotted_rows;
         }
 #pragma GCC unroll 16
         for (Index i = 0; i < dotted_rows; ++i) {
-            const V row = load(W + i * width + j);
+            const V row = load(W + i * of_W.stride + j);
 #pragma GCC unroll 16
             for (Index s = 0; s < dotted_samples; ++s) {
                 sum[s * dotted_rows + i] += d[s] * row;
@@ -215,21 +227,21 @@ constexpr Index dotted_samples = lanes / dotted_rows;
 }
 
 // below[s][k] = delta[s] . W[k] for the rows k .. k + dotted_rows, of up to dotted_samples samples from s on.
-void backward_tile(const float* delta, Index s, Index samples, const float* W, Index k, Index width,
-                   float* below, Index below_stride) {
+void backward_tile(const float* delta, Index s, Index samples, const float* W, Index k,
+                   const Columns& of_W, float* below, Index below_stride) {
     const float* rows[dotted_samples];
     for (Index t = 0; t < dotted_samples; ++t) {
-        rows[t] = delta + smaller(s + t, samples - 1) * width;
+        rows[t] = delta + smaller(s + t, samples - 1) * of_W.stride;
     }
     alignas(cache_line_bytes) float dots[lanes];
-    store(dots, dot_tile(rows, W + k * width, width));
+    store(dots, dot_tile(rows, W + k * of_W.stride, of_W));
     for (Index t = 0; t < dotted_samples && s + t < samples; ++t) {
         memcpy(below + (s + t) * below_stride + k, dots + t * dotted_rows, dotted_rows * sizeof(float));
     }
 }
 
 // below[s][k] = delta[s] . W[k], for few samples: W is read once, as many rows at a time as a vector has lanes.
-void backward_few(const float* delta, Index samples, const float* W, Index fan_in, Index width,
+void backward_few(const float* delta, Index samples, const float* W, Index fan_in, const Columns& of_W,
                   float* below, Index below_stride) {
     const bool share_rows = 2 * samples > dotted_samples;
     for (Index k = 0; k < padded(fan_in); k += lanes) {
@@ -237,18 +249,18 @@ void backward_few(const float* delta, Index samples, const float* W, Index fan_i
         if (share_rows && is_whole) {
             for (Index i = k; i < k + lanes; i += dotted_rows) {
                 for (Index s = 0; s < samples; s += dotted_samples) {
-                    backward_tile(delta, s, samples, W, i, width, below, below_stride);
+                    backward_tile(delta, s, samples, W, i, of_W, below, below_stride);
                 }
             }
             continue;
         }
         for (Index s = 0; s < samples; ++s) {
-            const float* own = delta + s * width;
+            const float* own = delta + s * of_W.stride;
             float* to = below + s * below_stride + k;
             if (is_whole) {
-                store(to, dot_rows<true>(own, W + k * width, lanes, width));
+                store(to, dot_rows<true>(own, W + k * of_W.stride, lanes, of_W));
             } else {
-                store(to, dot_rows<false>(own, W + k * width, fan_in - k, width));
+                store(to, dot_rows<false>(own, W + k * of_W.stride, fan_in - k, of_W));
             }
         }
     }
@@ -280,8 +292,8 @@ void store_transposed(const float* sums, Index rows, Index columns, float* to, I
 // below = delta W transposed, as W delta transposed: rows of W are copied as they are, and delta is transposed, which
 // is smaller. What comes out is transposed back.
 template <typename F>
-void backward_in_blocks(const float* delta, Index samples, const float* W, Index fan_in, Index width,
-                        float* below, Index below_stride, const Scratch& scratch) {
+void backward_in_blocks(const float* delta, Index samples, const float* W, Index fan_in,
+                        const Columns& of_W, float* below, Index below_stride, const Scratch& scratch) {
     float* rows_of_W = scratch.floats;
     float* deltas = rows_of_W + product_rows * copied_row;
     const Index half = (scratch.count - product_rows * copied_row) / 2;
@@ -292,24 +304,27 @@ void backward_in_blocks(const float* delta, Index samples, const float* W, Index
         const Index most_rows =
             (scratch.count - (sums - scratch.floats)) / filled / cache_line_floats * cache_line_floats;
         for_each_block(fan_in, most_rows, cache_line_floats, [&](Index k, Index rows) {
-            for_each_block(width, block_depth * F::terms, cache_line_floats, [&](Index j, Index depth) {
-                const Index steps = steps_of<F>(depth);
-                copy_panels_transposed<F>(delta + s * width + j, width, depth, together, filled, deltas);
-                for_each_group(rows, [&]<Index M>(Index m) {
-                    const float* own = W + (k + m) * width + j;
-                    copy_rows<F>(own, width, M, depth, rows_of_W);
-                    Ahead<F> ahead{own + M * width, width};
-                    Index asked = m + M;
-                    for_each_panel(filled, [&]<Index N>(Index column) {
-                        float* to = sums + m * filled + column;
-                        multiply_rows<F, M, N>(rows_of_W, steps, deltas + panel_begin(column, steps),
-                                               {j == 0 ? zeros : to, j == 0 ? 0 : filled, to, filled},
-                                               asked < rows ? &ahead : nullptr);
-                        asked += Ahead<F>::rows_of(steps);
-                        ahead.rows += Ahead<F>::rows_of(steps) * width;
-                    });
-                });
-            });
+            for_each_block(of_W.filled, block_depth * F::terms, cache_line_floats,
+                           [&](Index j, Index depth) {
+                               const Index steps = steps_of<F>(depth);
+                               copy_panels_transposed<F>(delta + s * of_W.stride + j, of_W.stride, depth,
+                                                         together, filled, deltas);
+                               for_each_group(rows, [&]<Index M>(Index m) {
+                                   const float* own = W + (k + m) * of_W.stride + j;
+                                   copy_rows<F>(own, of_W.stride, M, depth, rows_of_W);
+                                   Ahead<F> ahead{own + M * of_W.stride, of_W.stride};
+                                   Index asked = m + M;
+                                   for_each_panel(filled, [&]<Index N>(Index column) {
+                                       float* to = sums + m * filled + column;
+                                       multiply_rows<F, M, N>(
+                                           rows_of_W, steps, deltas + panel_begin(column, steps),
+                                           {j == 0 ? zeros : to, j == 0 ? 0 : filled, to, filled},
+                                           asked < rows ? &ahead : nullptr);
+                                       asked += Ahead<F>::rows_of(steps);
+                                       ahead.rows += Ahead<F>::rows_of(steps) * of_W.stride;
+                                   });
+                               });
+                           });
             const Index padding = padded(rows) - rows;
             memset(sums + rows * filled, 0, static_cast<std::size_t>(padding * filled) * sizeof(float));
             store_transposed(sums, padded(rows), together, below + s * below_stride + k, below_stride);
@@ -318,13 +333,14 @@ void backward_in_blocks(const float* delta, Index samples, const float* W, Index
 }
 
 // below = delta W transposed, panel by panel of W transposed.
-void backward_in_place(const float* delta, Index samples, const float* W, Index fan_in, Index width,
-                       float* below, Index below_stride, const Scratch& scratch) {
+void backward_in_place(const float* delta, Index samples, const float* W, Index fan_in,
+                       const Columns& of_W, float* below, Index below_stride, const Scratch& scratch) {
     for_each_panel(padded(fan_in), [&]<Index N>(Index k) {
-        copy_panels_transposed<Float32>(W + k * width, width, width, smaller(fan_in - k, N * lanes),
-                                        N * lanes, scratch.floats);
+        copy_panels_transposed<Float32>(W + k * of_W.stride, of_W.stride, of_W.filled,
+                                        smaller(fan_in - k, N * lanes), N * lanes, scratch.floats);
         for_each_group(samples, [&]<Index M>(Index s) {
-            multiply_tile<Float32, M, N>(delta + s * width, width, 1, width, scratch.floats, N * lanes,
+            multiply_tile<Float32, M, N>(delta + s * of_W.stride, of_W.stride, 1, of_W.filled,
+                                         scratch.floats, N * lanes,
                                          {zeros, 0, below + s * below_stride + k, below_stride});
         });
     });
@@ -339,24 +355,25 @@ void clear_empty_line(float* below, Index samples, Index fan_in, Index below_str
     }
 }
 
-void dense_backward(const float* delta, Index samples, const float* W, Index fan_in, Index width,
+void dense_backward(const float* delta, Index samples, const float* W, Index fan_in, Index fan_out,
                     float* below, Index below_stride, const Scratch& scratch) {
+    const Columns of_W{fan_out};
     clear_empty_line(below, samples, fan_in, below_stride);
     if (samples <= most_few) {
-        backward_few(delta, samples, W, fan_in, width, below, below_stride);
+        backward_few(delta, samples, W, fan_in, of_W, below, below_stride);
         return;
     }
     // What is transposed takes time: W in place, and in blocks delta and what comes out.
-    if (is_small(fan_in, width) && fan_in * width <= samples * (fan_in + width)) {
-        backward_in_place(delta, samples, W, fan_in, width, below, below_stride, scratch);
+    if (is_small(fan_in, of_W.filled) && fan_in * of_W.filled <= samples * (fan_in + of_W.filled)) {
+        backward_in_place(delta, samples, W, fan_in, of_W, below, below_stride, scratch);
     } else {
-        backward_in_blocks<Float32>(delta, samples, W, fan_in, width, below, below_stride, scratch);
+        backward_in_blocks<Float32>(delta, samples, W, fan_in, of_W, below, below_stride, scratch);
     }
 }
 
 template <typename F>
 void update_in_blocks(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
-                      float* W, Index width, const Scratch& scratch) {
+                      float* W, const Columns& of_W, const Scratch& scratch) {
     for_each_block(samples, block_depth * F::terms, F::terms, [&](Index s, Index depth) {
         const Index steps = steps_of<F>(depth);
         const Index most_rows = columns_in_groups(scratch.count / 4, steps);
@@ -364,17 +381,18 @@ void update_in_blocks(const float* a, Index a_stride, Index samples, Index fan_i
         float* panels = columns_of_a + groups_size(most_rows, steps);
         const Index left = scratch.count - (panels - scratch.floats);
         const Index most_columns = columns_that_fit(left / 2, steps);
-        for_each_block(width, most_columns, column_unit, [&](Index j, Index columns) {
-            copy_panels<F>(step + s * width + j, width, depth, columns, panels);
+        for_each_block(of_W.filled, most_columns, column_unit, [&](Index j, Index columns) {
+            copy_panels<F>(step + s * of_W.stride + j, of_W.stride, depth, columns, panels);
             for_each_block(fan_in, most_rows, product_rows, [&](Index k, Index together) {
                 copy_columns<F>(a + s * a_stride + k, a_stride, together, depth, columns_of_a);
                 for_each_group(together, [&]<Index M>(Index m) {
-                    float* rows = W + (k + m) * width + j;
+                    float* rows = W + (k + m) * of_W.stride + j;
                     const float* own = columns_of_a + group_begin(m, steps);
                     for_each_panel(columns, [&]<Index N>(Index column) {
-                        prefetch_rows<M, N>(rows + M * width + column, width);
-                        multiply_columns<F, M, N>(own, steps, panels + panel_begin(column, steps),
-                                                  {rows + column, width, rows + column, width});
+                        prefetch_rows<M, N>(rows + M * of_W.stride + column, of_W.stride);
+                        multiply_columns<F, M, N>(
+                            own, steps, panels + panel_begin(column, steps),
+                            {rows + column, of_W.stride, rows + column, of_W.stride});
                     });
                 });
             });
@@ -383,11 +401,11 @@ void update_in_blocks(const float* a, Index a_stride, Index samples, Index fan_i
 }
 
 // W[k] += a[k] step, for one sample: W is read and written once, row by row.
-void update_one(const float* a, Index fan_in, const float* step, float* W, Index width) {
+void update_one(const float* a, Index fan_in, const float* step, float* W, const Columns& of_W) {
     for (Index k = 0; k < fan_in; ++k) {
         const float value = a[k];
-        float* row = W + k * width;
-        for (Index j = 0; j < width; j += cache_line_floats) {
+        float* row = W + k * of_W.stride;
+        for (Index j = 0; j < of_W.filled; j += cache_line_floats) {
 #pragma GCC unroll 16
             for (Index i = 0; i < cache_line_floats; i += lanes) {
                 store(row + j + i, load(row + j + i) + value * load(step + j + i));
@@ -397,14 +415,15 @@ void update_one(const float* a, Index fan_in, const float* step, float* W, Index
 }
 
 void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
-                  float* W, float* bias, Index width, const Scratch& scratch) {
-    update_bias(step, samples, bias, width);
+                  float* W, float* bias, Index fan_out, const Scratch& scratch) {
+    const Columns of_W{fan_out};
+    update_bias(step, samples, bias, of_W.stride);
     if (samples == 1) {
-        update_one(a, fan_in, step, W, width);
-    } else if (is_small(fan_in, width)) {
-        multiply({a, 1, a_stride, samples, step, width, W, width, fan_in}, width);
+        update_one(a, fan_in, step, W, of_W);
+    } else if (is_small(fan_in, of_W.filled)) {
+        multiply({a, 1, a_stride, samples, step, of_W.stride, W, of_W.stride, fan_in}, of_W.filled);
     } else {
-        update_in_blocks<Float32>(a, a_stride, samples, fan_in, step, W, width, scratch);
+        update_in_blocks<Float32>(a, a_stride, samples, fan_in, step, W, of_W, scratch);
     }
 }
 
@@ -412,40 +431,46 @@ void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, c
 
 // ---- The same with factors rounded to bfloat16, where that is faster ----
 
-// As measured, on Zen 5. It asks the samples and the width alone where a product may be handed out in blocks of rows of
+// As measured, on Zen 5. It asks the samples and the columns alone where a product may be handed out in blocks of rows of
 // W, which must not decide how a row is rounded.
-bool pays_off(Index samples, Index width) {
-    return width >= 128 && samples >= (width > 256 ? 16 : 32);
+bool pays_off(Index samples, Index columns) {
+    return columns >= 128 && samples >= (columns > 256 ? 16 : 32);
 }
 
-bool pays_off(Index samples, Index fan_in, Index width) {
-    return fan_in >= 64 && pays_off(samples, width);
+bool pays_off(Index samples, Index fan_in, Index columns) {
+    return fan_in >= 64 && pays_off(samples, columns);
 }
 
 void dense_forward_bfloat16(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
-                            const float* bias, Index width, float* z, const Scratch& scratch) {
-    const auto forward = pays_off(samples, fan_in, width) ? forward_in_blocks<Bfloat16> : dense_forward;
-    forward(a, a_stride, samples, fan_in, W, bias, width, z, scratch);
+                            const float* bias, Index fan_out, float* z, const Scratch& scratch) {
+    const Columns of_W{fan_out};
+    if (pays_off(samples, fan_in, of_W.filled)) {
+        forward_in_blocks<Bfloat16>(a, a_stride, samples, fan_in, W, bias, of_W, z, scratch);
+    } else {
+        dense_forward(a, a_stride, samples, fan_in, W, bias, fan_out, z, scratch);
+    }
 }
 
 void dense_backward_bfloat16(const float* delta, Index samples, const float* W, Index fan_in,
-                             Index width, float* below, Index below_stride, const Scratch& scratch) {
-    if (pays_off(samples, fan_in, width)) {
+                             Index fan_out, float* below, Index below_stride, const Scratch& scratch) {
+    const Columns of_W{fan_out};
+    if (pays_off(samples, fan_in, of_W.filled)) {
         clear_empty_line(below, samples, fan_in, below_stride);
-        backward_in_blocks<Bfloat16>(delta, samples, W, fan_in, width, below, below_stride, scratch);
+        backward_in_blocks<Bfloat16>(delta, samples, W, fan_in, of_W, below, below_stride, scratch);
     } else {
-        dense_backward(delta, samples, W, fan_in, width, below, below_stride, scratch);
+        dense_backward(delta, samples, W, fan_in, fan_out, below, below_stride, scratch);
     }
 }
 
 void dense_update_bfloat16(const float* a, Index a_stride, Index samples, Index fan_in,
-                           const float* step, float* W, float* bias, Index width,
+                           const float* step, float* W, float* bias, Index fan_out,
                            const Scratch& scratch) {
-    if (pays_off(samples, width)) {
-        update_bias(step, samples, bias, width);
-        update_in_blocks<Bfloat16>(a, a_stride, samples, fan_in, step, W, width, scratch);
+    const Columns of_W{fan_out};
+    if (pays_off(samples, of_W.filled)) {
+        update_bias(step, samples, bias, of_W.stride);
+        update_in_blocks<Bfloat16>(a, a_stride, samples, fan_in, step, W, of_W, scratch);
     } else {
-        dense_update(a, a_stride, samples, fan_in, step, W, bias, width, scratch);
+        dense_update(a, a_stride, samples, fan_in, step, W, bias, fan_out, scratch);
     }
 }
 
