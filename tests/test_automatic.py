@@ -99,6 +99,30 @@ def test_batches_grow_with_the_network(hidden, batch_size):
     assert settled(SIGNS, LABELS, hidden_layer_sizes=hidden).batch_size == batch_size
 
 
+@pytest.mark.parametrize(
+    ("rows", "replicas", "batch_size"),
+    [
+        (5, 1, 16),
+        (600, 1, 16),
+        (1024, 1, 32),
+        (3000, 1, 128),
+        (3000, 2, 64),
+        (100_000, 1, 256),
+        (100_000, 4, 64),
+        (100_000, 16, 32),
+    ],
+)
+def test_batches_of_ntk_are_a_32nd_of_a_replicas_rows(rows, replicas, batch_size):
+    X, y = np.resize(SIGNS, (rows, 4)), np.resize(LABELS, rows)
+    found = settled(X, y, replicas, parametrization="ntk", optimizer="adam")
+    assert found.batch_size == batch_size
+    assert found.learning_rate == pytest.approx(0.04 * (batch_size / 256) ** 0.5, rel=5e-3)
+    together = settled(
+        X, y, replicas, parametrization="ntk", optimizer="adam", strategy="synchronous"
+    )
+    assert together.batch_size == settled(X, y, 1, parametrization="ntk").batch_size
+
+
 def test_what_was_decided_gives_the_same_bits_when_it_is_given():
     options = check_options({**DEFAULTS, "threads": 2})
     found = automatic.settle(options, read_data(options, SIGNS, LABELS))

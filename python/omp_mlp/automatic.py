@@ -33,6 +33,9 @@ _ADAPTIVE_RATE = 0.002
 # The same in the neural tangent parametrisation, in batches of 256 that all replicas take together.
 _ADAPTIVE_RATE_OF_NTK = 0.04
 _BATCH_OF_NTK = 256
+# About so many batches an epoch, where rows are too few for as many large ones.
+_BATCHES_OF_NTK = 32
+_FEWEST_IN_BATCH_OF_NTK = 16
 _ADAPTIVE = ("adam", "adamw", "rmsprop")
 # Of optimisers whose steps visit every weight, however few samples the batch has.
 BATCH_OF_WHOLE_STEPS = 32
@@ -102,7 +105,11 @@ def _batch_size(options: Options, data: TrainingData) -> int:
         return data.inputs.n_samples
     if options.parametrization == "ntk":
         replicas = 1 if options.strategy in ONE_NETWORK else options.threads
-        return max(BATCH_OF_WHOLE_STEPS, _BATCH_OF_NTK // replicas)
+        largest = max(BATCH_OF_WHOLE_STEPS, _BATCH_OF_NTK // replicas)
+        # A few large batches an epoch have little of the noise that keeps small tables from being
+        # learned by heart, and a last batch of few rows then decides how much.
+        by_rows = 2 ** round(math.log2(data.inputs.n_samples / (_BATCHES_OF_NTK * replicas)))
+        return int(max(_FEWEST_IN_BATCH_OF_NTK, min(largest, by_rows)))
     parameters = count_parameters(layer_sizes_for(options, data.inputs, data.targets))
     if parameters > _LARGE_NETWORK or not options.steps_in_place:
         return BATCH_OF_WHOLE_STEPS

@@ -255,8 +255,9 @@ def train_parallel(
         Samples of a step; 1 is online training. The gradient g of a step is that of the batch's
         mean loss. "auto": 8 for images and sparse matrices, else 2. It is also 8 for networks of
         more than 100,000 parameters, and 32 for more than a million. For optimisers other than
-        plain descent, it is 32. For ``parametrization="ntk"``, it is 256 over the number of
-        replicas, but at least 32.
+        plain descent, it is 32. For ``parametrization="ntk"``, it is the power of two next to a
+        32nd of a replica's rows, but at least 16, and at most 256 over the number of replicas, or
+        32 where that is more.
     learning_rate : float or "auto", default "auto"
         The rate that the schedule begins with, or the highest that it rises to. "auto": 8 / c with
         labels, and with values 1.5 / c for one replica and 1 / c for several. c is the curvature of
