@@ -117,7 +117,7 @@ def test_rows_with_an_empty_line(
     assert_close(flat(model), oracle.flatten(expected.parameters))
 
 
-# The rows of each part have an empty line, where those of the whole layer have the units of the next part.
+# The rows of each part have an empty line where those of the layer have units of the next part.
 @pytest.mark.parametrize("activation", ["relu", "logistic"])
 @pytest.mark.parametrize("strategy", IN_ORDER)
 def test_parts_of_512_units(strategy: str, activation: str) -> None:
