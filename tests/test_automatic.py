@@ -182,11 +182,23 @@ def test_few_rows_may_have_more_epochs(monkeypatch, rows, threads, limit, epochs
 
 
 def test_many_rows_or_large_networks_have_no_more_epochs(monkeypatch):
-    monkeypatch.setattr(search, "_error", lambda o, *_: 1 / o.epochs)
+    monkeypatch.setattr(search, "_error", lambda o, *_: 1 + 1 / o.epochs)
     given = {"epochs": "auto", "learning_rate": 0.1}
     X, y = np.tile(SIGNS, (2, 1)), np.tile(LABELS, 2)
     assert settled(X, y, **given).epochs == 80
     assert settled(SIGNS, LABELS, hidden_layer_sizes=(10_000,), **given).epochs == 80
+
+
+def test_many_rows_have_more_epochs_while_they_learn_much(monkeypatch):
+    # From 20 epochs to 80, the error falls by more than a sixth of what 5 epochs have.
+    monkeypatch.setattr(search, "_error", lambda o, *_: 1 / o.epochs)
+    given = {**DEFAULTS, "threads": 1, "epochs": "auto", "learning_rate": 0.1}
+    options = check_options(given)
+    data = read_data(options, np.tile(SIGNS, (2, 1)), np.tile(LABELS, 2))
+    assert automatic.settle(options, data).epochs == 320
+    assert automatic.settle(options, data, most_epochs=319).epochs == 80
+    wide = check_options({**given, "hidden_layer_sizes": (10_000,)})
+    assert automatic.settle(wide, data).epochs == 80  # too much work
 
 
 def test_a_wave_in_few_rows_is_learnt():

@@ -58,6 +58,25 @@ def test_longer_trainings_are_tried_while_the_longest_is_the_best(monkeypatch, e
     assert search.search(options, data, [5, 20, 80], 1.0, **given) == (found, 0.1)
 
 
+# More than a sixth of the shortest training's error went with the last four times as many epochs.
+@pytest.mark.parametrize(
+    ("errors", "most", "found"),
+    [
+        ({5: 12, 20: 8, 80: 5, 320: 2, 1280: 1, 5120: 0}, 5120, 1280),  # 1280 is a twelfth better
+        ({5: 12, 20: 8, 80: 5, 320: 2, 1280: 1}, 320, 320),
+        ({5: 12, 20: 8, 80: 5, 320: 2, 1280: 1}, 319, 80),
+        ({5: 12, 20: 8, 80: 6, 320: 2}, 1280, 80),  # exactly a sixth
+        ({5: 12, 20: 8, 80: 5, 320: 6, 1280: 0}, 1280, 80),
+        ({5: math.inf, 20: 12, 80: 5, 320: 2}, 320, 80),
+    ],
+)
+def test_a_training_that_still_learns_much_is_tried_longer(monkeypatch, errors, most, found):
+    monkeypatch.setattr(search, "_error", lambda o, *_: errors.get(o.epochs, 99))
+    options, data = options_and_data()
+    given = {"changes_rate": False, "most_while_learning": most}
+    assert search.search(options, data, [5, 20, 80], 1.0, **given) == (found, 0.1)
+
+
 def test_a_rate_that_is_given_stays(monkeypatch):
     monkeypatch.setattr(search, "_error", lambda o, *_: o.learning_rate / o.epochs)
     options, data = options_and_data()

@@ -201,7 +201,8 @@ def _with_epochs(
         return dataclasses.replace(options, epochs=most)
     if not (may_search and is_worth_a_search(options, n_samples, work)):
         return dataclasses.replace(options, epochs=int(min(max(most // 2, _FEWEST_EPOCHS), limit)))
-    most_of_few_rows = min(most_of_few_rows, most_epochs_of_a_search(max(work_an_epoch, 1.0)))
+    most_while_learning = most_epochs_of_a_search(max(work_an_epoch, 1.0))
+    most_of_few_rows = min(most_of_few_rows, most_while_learning)
     epochs, rate = search(
         options,
         data,
@@ -209,6 +210,7 @@ def _with_epochs(
         work,
         changes_rate=changes_rate,
         most_epochs=int(min(most_of_few_rows, limit)),
+        most_while_learning=int(min(most_while_learning, limit)),
     )
     return dataclasses.replace(options, epochs=epochs, learning_rate=rate)
 

@@ -22,6 +22,7 @@ _MOST_WORK = 4e10
 _FOLDS = 5
 _MOST_HALVINGS = 6
 _LONGER = 4  # times the epochs of the longest training
+_MUCH = 1 / 6  # of the error of the shortest training
 _SMALL = 2000  # rows; fewer make all five folds, because one of them alone is too small to tell
 
 
@@ -54,13 +55,15 @@ def search(
     *,
     changes_rate: bool,
     most_epochs: int = 0,
+    most_while_learning: int = 0,
 ) -> tuple[int, float]:
     """Return the epochs and the learning rate with the least error on held-out rows.
 
     Every fifth row of each class is held out; small data are held out once for each fifth. Each
     candidate is a whole training, because a schedule ends with it. While the longest is the best,
-    one of four times as many epochs is tried, up to ``most_epochs``. The best of all then tries
-    twice the rate, and if that is no better, half of it. Where all diverge, all try half the rate.
+    one of four times as many epochs is tried, up to ``most_epochs``, or up to
+    ``most_while_learning`` where the longest still learned much. The best of all then tries twice
+    the rate, and if that is no better, half of it. Where all diverge, all try half the rate.
     """
     fold = _folds(data, options.seed)
     is_small = data.inputs.n_samples < _SMALL and _FOLDS * work <= _MOST_WORK
@@ -87,10 +90,15 @@ def search(
         errors = [error(epochs, rate) for epochs in candidates]
     epochs, least = candidates[int(np.argmin(errors))], min(errors)
     longest = candidates[-1]
-    while epochs == longest and least < math.inf and _LONGER * longest <= most_epochs:
+    while epochs == longest and least < math.inf:
+        still_learns = len(errors) > 1 and errors[-2] - least > _MUCH * errors[0]
+        limit = max(most_epochs, most_while_learning if still_learns else 0)
+        if _LONGER * longest > limit:
+            break
         longest *= _LONGER
-        if (of_longest := error(longest, rate)) < least:
-            epochs, least = longest, of_longest
+        errors.append(error(longest, rate))
+        if errors[-1] < least:
+            epochs, least = longest, errors[-1]
     for factor in (2.0, 0.5) if changes_rate and not halvings else ():
         if error(epochs, factor * rate) < least:
             return epochs, factor * rate

@@ -243,7 +243,8 @@ def train_parallel(
         80, or twice that for more than 8 replicas; the others are a quarter and a sixteenth of it.
         While the largest is the best, four times as many are tried, as long as they make no more
         than 200,000 samples (twice that for more than 8 replicas), which fewer than some 600 rows
-        do.
+        do, or as the largest has less error than the one before it by more than a sixth of the
+        smallest's.
         A fifth of the rows is held out, or each fifth in turn if there are fewer than 2,000 rows.
         The error is the squared error of the probabilities (Brier 1950), or the loss for outputs
         other than softmax. The chosen number then trains on all rows. The search takes about twice
