@@ -299,3 +299,11 @@ def test_the_whole_script(tmp_path, monkeypatch):
     assert again["verdict"] == content["verdict"]
     for name in ("defaults", "defaults-searched", "defaults-time"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("option", ["--docs", "--parts"])
+def test_what_takes_the_tables_is_refused_without_them(monkeypatch, capsys, option):
+    monkeypatch.delenv("OMP_MLP_DATA", raising=False)
+    with pytest.raises(SystemExit):
+        script.main([option])
+    assert f"{option} takes the tables: give their folder" in capsys.readouterr().err

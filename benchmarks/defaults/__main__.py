@@ -71,6 +71,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.seeds = 1
+    for option in ("docs", "parts"):
+        if getattr(arguments, option) and arguments.tables is None and not arguments.redraw:
+            parser.error(
+                f"--{option} takes the tables: give their folder with --tables, or the folder of "
+                "MNIST, beside which they are, in OMP_MLP_DATA"
+            )
     return arguments
 
 
