@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from benchmarks.common import documents, files
-from benchmarks.peers import Training
+from benchmarks.peers import Training, row
 from benchmarks.peers.data import first_weights
 from benchmarks.peers.libraries.numpy_blas import Peer as NumpyPeer
 from benchmarks.sizes import __main__ as script
@@ -16,6 +16,7 @@ from peers_alike import trained_alike
 def _cell(width: int, size: int, ratio: float, best: str = "numpy") -> dict:
     return {
         "panel": "20 inputs, 1 hidden layer, SGD",
+        "ours": "omp_mlp",
         "hidden": width,
         "batch_size": size,
         "samples_per_second": {"omp_mlp": 1000.0 * ratio, best: 1000.0},
@@ -29,12 +30,12 @@ CELLS = [_cell(16, 1, 12.0), _cell(16, 32, 2.5), _cell(256, 1, 0.9), _cell(256, 
 
 def test_the_best_peer_is_the_one_that_is_nearest_or_ahead():
     rates = {"omp_mlp": [10.0, 20.0, 40.0], "numpy": [5.0, 5.0, 5.0], "torch-nn": [20.0, 5.0, 10.0]}
-    found = measure.to_the_best(rates)
+    found = measure.to_the_best("omp_mlp", rates)
     # Ratios within a turn: 2, 4, 8 and 0.5, 4, 4.
     assert found == {"best_peer": "numpy", "ratio": {"median": 4.0, "min": 2.0, "max": 8.0}}
     rates["torch-nn"] = [20.0, 20.0, 10.0]
-    assert measure.to_the_best(rates)["best_peer"] == "torch-nn"
-    assert measure.to_the_best(rates)["ratio"]["median"] == 1.0
+    assert measure.to_the_best("omp_mlp", rates)["best_peer"] == "torch-nn"
+    assert measure.to_the_best("omp_mlp", rates)["ratio"]["median"] == 1.0
 
 
 def test_the_summary_names_the_cells_that_are_lost_from_the_worst_on():
@@ -63,6 +64,14 @@ def test_a_process_holds_few_enough_floats():
         assert panel.rows >= 2 * max(panel.batch_sizes)
     assert grid.PANELS[0].name == "20 inputs, 1 hidden layer, SGD"
     assert grid.Panel(1000, 3, "adam", (8,), (1,)).name == "1,000 inputs, 3 hidden layers, Adam"
+
+
+def test_rounded_products_are_compared_with_rounded_ones():
+    panel = grid.Panel(20, 1, "sgd", (8,), (1,), products="bfloat16")
+    assert panel.name == "20 inputs, 1 hidden layer, SGD, bfloat16 products"
+    assert row(measure.OURS["bfloat16"]).options == {"precision": "bfloat16"}
+    assert [row(name).options for name in measure.peers_of(panel)] == [{"autocast": True}]
+    assert "torch-bf16" not in measure.peers_of(grid.PANELS[0])
 
 
 def test_gradients_by_hand_go_through_several_layers():

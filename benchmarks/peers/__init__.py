@@ -91,6 +91,10 @@ ROWS = (
     ),
     Row("torch-nn", "PyTorch, nn and optim", "pytorch", "torch"),
     Row("torch-manual", "PyTorch, gradients by hand", "pytorch", "torch", options={"manual": True}),
+    Row(
+        *("torch-bf16", "PyTorch, nn and optim, bfloat16 products", "pytorch", "torch"),
+        options={"autocast": True},
+    ),
     Row("sklearn", "scikit-learn", "scikit", "sklearn"),
     Row("sklearn-csr", "scikit-learn, from CSR", "scikit", "sklearn", form="csr"),
     Row("numpy", "NumPy", "numpy_blas", "numpy"),

@@ -30,6 +30,7 @@ LOOKS = {
     "omp_mlp-skip": curve_look("black", "o", "dotted"),
     "torch-nn": curve_look("red", "o"),
     "torch-manual": curve_look("red", "s", "dashed"),
+    "torch-bf16": curve_look("red", "^", "dotted"),
     "sklearn": curve_look("orange", "o"),
     "sklearn-csr": curve_look("orange", "^", "dotted"),
     "numpy": curve_look("green", "o"),

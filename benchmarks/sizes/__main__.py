@@ -32,14 +32,12 @@ NAME = "sizes"
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure the map, write all files, print the tables and return the results."""
     parser = reading.parser(__doc__, "quick", "docs", "resume", "out")
-    parser.add_argument(
-        "--peers", nargs="+", choices=PEERS["sgd"], default=list(PEERS["sgd"]), metavar="PEER"
-    )
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="PEER")
     parser.add_argument("--rounds", type=reading.positive, metavar="COUNT", help="of each cell (3)")
     arguments = parser.parse_args(argv)
     if arguments.docs and arguments.quick:
         parser.error("--docs takes a whole run")
-    rows, missing = chosen_rows([OURS, *arguments.peers], always_ours=False)
+    rows, missing = chosen_rows([*OURS.values(), *arguments.peers], always_ours=False)
     options = {
         "peers": [entry.name for entry in rows],
         "rounds": arguments.rounds or 3,

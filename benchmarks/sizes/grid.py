@@ -20,13 +20,15 @@ class Panel:
     solver: str
     widths: tuple[int, ...]
     batch_sizes: tuple[int, ...]
+    products: str = "float32"  # what the factors of products are rounded to
 
     @property
     def name(self) -> str:
         """In tables and pictures."""
         hidden = "1 hidden layer" if self.layers == 1 else f"{self.layers} hidden layers"
         solver = {"sgd": "SGD", "adam": "Adam"}[self.solver]
-        return f"{self.features:,} inputs, {hidden}, {solver}"
+        rounded = "" if self.products == "float32" else f", {self.products} products"
+        return f"{self.features:,} inputs, {hidden}, {solver}{rounded}"
 
     @property
     def rows(self) -> int:
@@ -46,6 +48,7 @@ PANELS = (
     Panel(100, 2, "sgd", (16, 64, 256, 1024), _BATCHES),
     Panel(100, 1, "sgd", (4096,), _BATCHES),
     Panel(512, 2, "sgd", (1024,), (1, 8, 32, 256)),
+    Panel(512, 2, "sgd", (256, 1024, 2048), (32, 256), products="bfloat16"),
     Panel(784, 1, "sgd", (16, 128, 1024), _BATCHES),
     Panel(784, 1, "adam", (128, 1024), (32, 128, 256)),
     Panel(784, 3, "sgd", (64, 256, 1024), (1, 32, 512)),

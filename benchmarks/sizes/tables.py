@@ -31,7 +31,7 @@ def table(name: str, cells: Sequence[Result]) -> str:
     widths, sizes = lines_of(cells)
     written = {
         (cell["hidden"], cell["batch_size"]): (
-            f"{cell['samples_per_second']['omp_mlp']:,.0f}\n{cell['ratio']['median']:.2f}\n"
+            f"{cell['samples_per_second'][cell['ours']]:,.0f}\n{cell['ratio']['median']:.2f}\n"
             f"{row(cell['best_peer']).label}"
         )
         for cell in cells

@@ -1,5 +1,7 @@
 """PyTorch: ``nn`` with an optimiser, or gradients by hand under ``no_grad``.
 
+With "autocast", the products of ``nn`` have factors in bfloat16, and the weights stay in float32.
+
 No DataLoader: for data in memory, indexing a tensor is many times faster. No ``torch.compile``: it
 is slower than eager for this network on a CPU.
 """
@@ -32,15 +34,17 @@ class Peer:
         torch.set_num_threads(cores)
         torch.set_num_interop_threads(1)
         self.manual = bool(options.get("manual"))
+        self.products = torch.autocast("cpu", torch.bfloat16, bool(options.get("autocast")))
 
     def train(self, training: Training, X: Inputs, y: np.ndarray, start: Start) -> Network:
         """Train."""
         train = _train_by_hand if self.manual else _train_module
-        return train(training, torch.from_numpy(X), torch.from_numpy(y), start)
+        with self.products:
+            return train(training, torch.from_numpy(X), torch.from_numpy(y), start)
 
     def predict(self, network: Network, X: Inputs) -> np.ndarray:
         """Return labels."""
-        with torch.inference_mode():
+        with torch.inference_mode(), self.products:
             x = torch.from_numpy(X)
             if not isinstance(network, list):
                 return network(x).argmax(1).numpy()
