@@ -251,6 +251,44 @@ def test_updates_may_be_rounded(client: Client, workers: list[str]) -> None:
         omp_mlp.dask.train(client, X, y, send="bfloat16", deterministic=True, **OPTIONS)
 
 
+def test_workers_may_train_on_while_updates_travel(client: Client, workers: list[str]) -> None:
+    X, y = halves(client, workers)
+    changed = {**OPTIONS, "merge_ranks_every": 1}
+    plain, got, again = (
+        omp_mlp.dask.train(client, X, y, overlap=overlap, **changed)
+        for overlap in (False, True, True)
+    )
+    assert_same_bits(got, again)
+    assert len(got.history) == len(plain.history) > 2
+    for mine, other in zip(parts_of(got), parts_of(plain), strict=True):
+        assert np.abs(mine - other).max() > 0
+    for wrong, words in [
+        ({"overlap": True, "deterministic": True}, "overlap must be False where deterministic"),
+        ({"overlap": 2}, "overlap must be one of False, True; got 2"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            omp_mlp.dask.train(client, X, y, **{**OPTIONS, **wrong})
+
+
+def test_a_worker_that_is_killed_while_updates_travel_is_named(
+    client: Client, workers: list[str]
+) -> None:
+    X, y = halves(client, workers)
+    endless = {**OPTIONS, "epochs": 10**9, "overlap": True}
+
+    def kill(progress: omp_mlp.Progress) -> None:
+        if progress.round == 3:
+            os.kill(os.getpid(), 9)
+
+    error = ended(lambda: omp_mlp.dask.train(client, X, y, **endless, callback=kill))
+    assert isinstance(error, omp_mlp.dask.RankError), error
+    assert error.reason == f"its worker {workers[0]} left the cluster"
+    client.wait_for_workers(2, timeout=HANGS_AFTER)
+    X, y = halves(client, sorted(client.nthreads()))
+    model = ended(lambda: omp_mlp.dask.train(client, X, y, overlap=True, **OPTIONS))
+    assert isinstance(model, omp_mlp.Model), model
+
+
 def test_trainings_at_once_take_turns(client: Client, workers: list[str]) -> None:
     X, y = halves(client, workers)
     options = {**OPTIONS, "deterministic": True}

@@ -296,6 +296,136 @@ def test_what_differs_is_named_on_all_ranks_and_the_job_goes_on(folder: Path) ->
     assert done.stdout.count(words) == 2
 
 
+# --------------------------------------------------------- ranks that train on while updates travel
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_ranks_that_overlap_train_the_network_of_threads(ranks: int, folder: Path) -> None:
+    script = """
+        model = train(overlap=True)
+        train(overlap=True, send="bfloat16", merge_ranks_every=2)
+        model.save(f"model{rank}.safetensors")
+    """
+    done = run_ranks(ranks, script, folder)
+    assert done.returncode == 0, done.stderr
+    X, y = np.concatenate([np.load(folder / f"X{k}.npy") for k in range(3)]), np.arange(ROWS) % 3
+    ends = [oracle.block(ROWS, 2 * ranks, 2 * r)[0] for r in range(1, ranks)]
+    shards = list(zip(np.split(X, ends), np.split(y, ends), strict=True))
+    expected = train_on_ranks(shards, {**OF_ONE_PROCESS, "threads": 2}, overlap=True)[0]
+    assert isinstance(expected, omp_mlp.Model), expected
+    for rank in range(ranks):
+        got = omp_mlp.load(folder / f"model{rank}.safetensors")
+        for mine, theirs in zip(parts_of(got), parts_of(expected), strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=2e-5)
+
+
+# Rounds that take some time, so that messages wait while a rank leaves within one.
+LONG = """
+X, y = np.tile(X, (2000, 1)), np.tile(y, 2000)
+options.update(epochs=1000, merge_every=40_000, batch_size=1, merge="average", learning_rate=1e-4,
+               overlap=True)
+def at_once(progress):
+    return rank == 1 and not progress.merged and progress.round >= 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (
+            "train(callback=lambda progress: 1 / 0 if at_once(progress) else None)",
+            "rank 1 of 3 failed: ZeroDivisionError: division by zero",
+        ),
+        (
+            "train(callback=lambda progress: sys.exit(0) if at_once(progress) else None)",
+            "rank 1 of 3 failed: SystemExit: 0",
+        ),
+        (
+            "train(callback=lambda progress: rank == 1 and progress.merged and 1 / 0)",
+            "rank 1 of 3 failed: ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+def test_a_rank_that_leaves_while_messages_travel_is_named(
+    script: str, words: str, folder: Path
+) -> None:
+    done = run_ranks(3, LONG + script, folder)
+    assert done.returncode != 0
+    assert done.stderr.count(f"RankError: {words}") == 2, done.stderr
+
+
+def test_a_rank_that_is_killed_while_messages_travel_ends_the_job(folder: Path) -> None:
+    script = LONG + "train(callback=lambda progress: at_once(progress) and os.kill(os.getpid(), 9))"
+    assert run_ranks(3, script, folder).returncode != 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux for processes")
+def test_a_rank_that_stands_still_while_messages_travel_is_named(folder: Path) -> None:
+    script = """
+        train(callback=lambda progress: at_once(progress) and os.kill(os.getpid(), signal.SIGSTOP))
+    """
+    done = run_ranks(3, LONG + textwrap.dedent(script), folder)
+    assert done.returncode != 0
+    words = "RankError: rank 1 of 3 failed: its process is stopped"
+    assert done.stderr.count(words) == 2, done.stderr
+
+
+def test_ctrl_c_while_a_message_is_awaited_ends_the_job(folder: Path) -> None:
+    # Rank 1 does not send. Rank 0 has sent what it learned, has trained on, and waits.
+    script = """
+        import threading, time
+        from omp_mlp.distributed.overlap import Aside
+        wait = Aside.wait
+        def interrupted(aside):
+            threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
+            wait(aside)
+        if rank == 0:
+            Aside.wait = interrupted
+        else:
+            Aside.start = lambda aside, work: time.sleep(60)
+        train()
+    """
+    done = run_ranks(2, LONG + textwrap.dedent(script), folder)
+    assert done.returncode != 0
+    assert "in interrupted" in done.stderr, done.stderr
+    assert "KeyboardInterrupt" in done.stderr, done.stderr
+
+
+def test_a_killed_job_that_overlaps_goes_on_with_the_same_bits(folder: Path) -> None:
+    keeps = """
+        options.update(merge_every=4, epochs=4, overlap=True)
+        train().save(f"whole{rank}.safetensors")
+        options.update(checkpoint="state.safetensors", checkpoint_every=1)
+        def kill(progress):
+            if rank == size - 1 and progress.round == 5:
+                os.kill(os.getpid(), 9)
+        train(callback=kill)
+    """
+    assert run_ranks(3, keeps, folder).returncode != 0
+    goes_on = """
+        model = mpi.train_parallel(X, y, resume="state.safetensors", overlap=True)
+        model.save(f"resumed{rank}.safetensors")
+    """
+    done = run_ranks(3, goes_on, folder)
+    assert done.returncode == 0, done.stderr
+    for rank in range(3):
+        got, whole = (omp_mlp.load(folder / f"{n}{rank}.safetensors") for n in ("resumed", "whole"))
+        for mine, expected in zip(parts_of(got), parts_of(whole), strict=True):
+            assert (mine == expected).all()
+
+
+def test_ranks_that_overlap_train_with_open_mpi(folder: Path) -> None:
+    second = open_mpi()
+    done = run_ranks(2, "print(len(train(overlap=True).history))", folder, mpi=second)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["3", "3"]
+    script = LONG + "train(callback=lambda progress: 1 / 0 if at_once(progress) else None)"
+    done = run_ranks(2, script, folder, mpi=second)
+    assert done.returncode != 0
+    words = "RankError: rank 1 of 2 failed: ZeroDivisionError: division by zero"
+    assert words in done.stderr, done.stderr
+
+
 # ------------------------------------------------------------------------ four ranks, and two MPIs
 
 DETERMINISTIC = """
@@ -404,6 +534,10 @@ def test_the_command_line_trains_with_four_ranks(data: str, table: Path) -> None
         (["data.csv", "--target", "kind", "--merge", "median"], "error: merge must be one of"),
         (["data.csv", "--target", "kind", "--merge-ranks-every", "0"], "must be at least 1"),
         (["data.csv", "--target", "kind", "--send", "half"], "send must be one of 'float32'"),
+        (
+            ["data.csv", "--target", "kind", "--overlap", "--deterministic"],
+            "overlap must be False where deterministic=True",
+        ),
         (["data.csv", "--target", "kind", "-o", "missing/model.safetensors"], "No such file"),
     ],
 )

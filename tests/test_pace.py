@@ -31,7 +31,7 @@ def test_rounds_are_longer_by_a_power_of_two(
     assert pace.longer_rounds(merges, needed=needed, fewest=fewest) == factor
 
 
-def rounds(ranks: int, **changed: Any) -> int:
+def rounds(ranks: int, *, overlap: bool = False, **changed: Any) -> int:
     """Train so many ranks with 500 rows each; return the number of their rounds."""
     rng = np.random.default_rng(0)
     X = rng.integers(0, 256, (1000, 20)).astype(np.uint8)
@@ -41,7 +41,13 @@ def rounds(ranks: int, **changed: Any) -> int:
     def work(transport: Any) -> int:
         own = slice(transport.rank * 500, (transport.rank + 1) * 500)
         model = train_over(
-            transport, X[own], y[own], given, deterministic=False, merge_ranks_every="auto"
+            transport,
+            X[own],
+            y[own],
+            given,
+            deterministic=False,
+            merge_ranks_every="auto",
+            overlap=overlap,
         )
         return len(model.history)
 
@@ -83,3 +89,9 @@ def test_where_a_rank_has_several_replicas_they_merge_as_often_as_ever(
         monkeypatch.setattr(pace, "_seconds_of_a_merge", lambda *_, s=seconds: s)
         found.append(rounds(2, threads=2, merge_every=20))
     assert found == [250, 32]  # each rank merges its two replicas 250 times
+
+
+def test_messages_that_nobody_waits_for_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "_seconds_of_a_merge", lambda *_: 2e-6)
+    usual, overlapping = (rounds(2, overlap=overlap) for overlap in (False, True))
+    assert usual < overlapping

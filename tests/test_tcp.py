@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omp_mlp.distributed import tcp
 from omp_mlp.distributed.tcp import CancelledError, TcpTransport, listen
 from omp_mlp.errors import RankError
 from threads_as_ranks import run_ranks, tcp_transports
@@ -59,6 +60,26 @@ def test_all_others_learn_who_left_and_why(leaves: int) -> None:
     for error in got[:leaves] + got[leaves + 1 :]:
         assert isinstance(error, RankError)
         assert str(error) == f"rank {leaves} of 6 failed: KeyError: 7"
+
+
+@pytest.mark.parametrize("leaves", [0, 1])
+def test_no_words_come_in_the_middle_of_a_message(
+    leaves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp, "_LAST_WORDS", 0.05)
+
+    def work(transport: TcpTransport) -> None:
+        if transport.rank != leaves:
+            transport.add_up(memoryview(np.zeros(9)))
+            return
+        with transport._sends:  # as another thread does that has sent a part of a message
+            peer = transport._peers[1 - leaves]
+            peer.sendall(tcp._HEADER.pack(tcp._DATA, 72) + b"half")
+            transport.leave("KeyError: 7")
+
+    error = run_ranks(2, work, tcp_transports(2))[1 - leaves]
+    assert isinstance(error, RankError), error
+    assert str(error) == f"rank {leaves} of 2 failed: its connection closed (end of data)"
 
 
 @pytest.mark.parametrize("leaves", [0, 2, 3])

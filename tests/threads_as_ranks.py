@@ -58,6 +58,12 @@ class ThreadTransport:
         self.meeting.left = (self.rank, reason)
         self.meeting.barrier.abort()
 
+    def cancel(self, reason: str) -> None:
+        self.leave(reason)
+
+    def why_one_thread(self) -> str | None:
+        return None
+
     def close(self) -> None:
         pass
 
@@ -115,6 +121,7 @@ def train_on_ranks(
     deterministic: bool = False,
     merge_ranks_every: int | Sequence[int] = 1,
     send: str | float | Sequence[str | float] = "float32",
+    overlap: bool | Sequence[bool] = False,
 ) -> list[Any]:
     """Train with a rank for each pair (X, y); return what each rank returns or raises."""
     of_ranks = [options] * len(shards) if isinstance(options, dict) else options
@@ -122,6 +129,7 @@ def train_on_ranks(
     if isinstance(periods, int):
         periods = [periods] * len(shards)
 
+    overlaps = [overlap] * len(shards) if isinstance(overlap, bool) else overlap
     sent = [send] * len(shards) if isinstance(send, (str, float)) else send
 
     def work(transport: Any) -> Any:
@@ -135,6 +143,7 @@ def train_on_ranks(
             deterministic=deterministic,
             merge_ranks_every=periods[transport.rank],
             send=sent[transport.rank],
+            overlap=overlaps[transport.rank],
         )
 
     return run_ranks(len(shards), work)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <span>
 
 #include "base/buffer.hpp"
@@ -31,6 +32,12 @@ public:
     // The same where each message has bfloat16 numbers. What a rank rounds off what it sends is in `left`,
     // and is a part of what it sends in the next call.
     virtual void add_up_rounded(std::span<float> values, std::span<float> left) = 0;
+
+    // Runs work, which makes the calls above, on a thread of its own, and returns at once. Nobody else makes
+    // calls until finish() has waited for its end. finish() throws what the work threw. A caller that throws
+    // before does not finish: the work, and what it holds, may outlive the caller.
+    virtual void begin(std::function<void()> work) = 0;
+    virtual void finish() = 0;
 };
 
 }  // namespace omp_mlp

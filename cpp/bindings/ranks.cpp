@@ -40,7 +40,7 @@ void add_up_in_python(const py::object& transport, std::span<T> values) {
 std::unique_ptr<PyRanks> make_ranks(py::object transport, Index rank, Index size, Index replicas_a_rank,
                                     Index longest_shard, Index first_row, double density, bool gathers,
                                     bool may_stop, Index merges_a_round, SentAs sent_as,
-                                    double sent_share) {
+                                    double sent_share, const py::object& aside) {
     if (rank < 0 || rank >= size) {
         throw py::value_error{"rank must be from 0 to " + std::to_string(size - 1) + "; got " +
                               std::to_string(rank)};
@@ -49,8 +49,11 @@ std::unique_ptr<PyRanks> make_ranks(py::object transport, Index rank, Index size
         throw py::value_error{"merges_a_round must be at least 1; got " +
                               std::to_string(merges_a_round)};
     }
-    auto made = std::make_unique<PyRanks>(std::move(transport), rank, size);
-    made->ranks = {.communicator = &made->communicator,
+    if (gathers && !aside.is_none()) {
+        throw py::value_error{"aside must be None where merges gather parameters"};
+    }
+    auto made = std::make_unique<PyRanks>(std::move(transport), aside, rank, size);
+    made->ranks = {.communicator = made->communicator.get(),
                    .replicas_a_rank = replicas_a_rank,
                    .longest_shard = longest_shard,
                    .first_row = first_row,
@@ -59,7 +62,8 @@ std::unique_ptr<PyRanks> make_ranks(py::object transport, Index rank, Index size
                    .may_stop = may_stop,
                    .merges_a_round = merges_a_round,
                    .sent_as = sent_as,
-                   .sent_share = sent_share};
+                   .sent_share = sent_share,
+                   .overlaps = !aside.is_none()};
     return made;
 }
 
@@ -87,8 +91,8 @@ void widen_array(const Array<std::uint16_t>& numbers, Array<float>& floats) {
 
 }  // namespace
 
-PyCommunicator::PyCommunicator(py::object transport, Index rank, Index size)
-    : transport_{std::move(transport)}, rank_{rank}, size_{size} {}
+PyCommunicator::PyCommunicator(py::object transport, py::object aside, Index rank, Index size)
+    : transport_{std::move(transport)}, aside_{std::move(aside)}, rank_{rank}, size_{size} {}
 
 void PyCommunicator::gather(std::span<const std::byte> mine, std::span<std::byte> everyone) {
     call_python([&] {
@@ -110,6 +114,21 @@ void PyCommunicator::add_up_rounded(std::span<float> values, std::span<float> le
     call_python([&] { transport_.attr("add_up_rounded")(view_of(values), view_of(left)); });
 }
 
+void PyCommunicator::begin(std::function<void()> work) {
+    // Whoever holds the work holds this communicator, which it calls.
+    const auto run = [self = shared_from_this(), work = std::move(work)] {
+        without_gil([&] {
+            work();
+            return true;
+        });
+    };
+    call_python([&] { aside_.attr("start")(py::cpp_function{run}); });
+}
+
+void PyCommunicator::finish() {
+    call_python([&] { aside_.attr("wait")(); });
+}
+
 void bind_ranks(py::module_& m) {
     m.def("round_to_bfloat16", &round_arrays, "values"_a.noconvert(), "left"_a.noconvert(),
           "rounded"_a.noconvert());
@@ -117,7 +136,7 @@ void bind_ranks(py::module_& m) {
     py::class_<PyRanks>(m, "Ranks")
         .def(py::init(&make_ranks), py::kw_only(), "transport"_a, "rank"_a, "size"_a,
              "replicas_a_rank"_a, "longest_shard"_a, "first_row"_a, "density"_a, "gathers"_a,
-             "may_stop"_a, "merges_a_round"_a, "sent_as"_a, "sent_share"_a);
+             "may_stop"_a, "merges_a_round"_a, "sent_as"_a, "sent_share"_a, "aside"_a);
 }
 
 }  // namespace omp_mlp

@@ -31,22 +31,63 @@ SumMerger::SumMerger(const MergeMethod& method, std::vector<OptionValue> options
 void SumMerger::merge(const MergeInput& input, double momentum_factor, const ForEach& for_each,
                       float* master) {
     assert(input.base != nullptr);
-    weights_.resize(layers_ * input.count());
     if (method_->measure != nullptr) {
-        add_measured_updates(input, for_each);
+        measure_updates(input, for_each);
+        send_measured();
+        weigh_measured(input, for_each);
     } else {
+        weigh(input);
         add_weighted_updates(input, for_each);
+        send_weighted();
     }
-    for_each(static_cast<Index>(slices_.size()), [&](Index i) {
-        take_step(input, slices_[static_cast<std::size_t>(i)], momentum_factor, master);
-    });
+    take_steps(input, momentum_factor, for_each, master);
+}
+
+void SumMerger::begin(const MergeInput& input, const ForEach& for_each) {
+    assert(input.base != nullptr && input.replicas.size() <= 1);
+    if (method_->measure != nullptr) {
+        measure_updates(input, for_each);
+    } else {
+        add_update(input, for_each);
+    }
+}
+
+void SumMerger::send(const MergeInput& input) {
+    if (method_->measure != nullptr) {
+        send_measured();
+        return;
+    }
+    weigh(input);
+    for (const Slice& slice : slices_) {
+        const auto weights = weights_of(slice.layer, input);
+        // Without a network of its own, the rank has no update either.
+        const double own = input.first < weights.size() ? weights[input.first] : 0.0;
+        std::transform(updates_.begin() + slice.begin, updates_.begin() + slice.end,
+                       sent_.begin() + slice.begin,
+                       [own](double update) { return static_cast<float>(own * update); });
+    }
+    send_weighted();
+}
+
+void SumMerger::finish(const MergeInput& input, double momentum_factor, const ForEach& for_each,
+                       float* master) {
+    assert(input.base != nullptr);
+    if (method_->measure != nullptr) {
+        weigh_measured(input, for_each);
+    }
+    take_steps(input, momentum_factor, for_each, master);
+}
+
+// Of a method that measures nothing.
+void SumMerger::weigh(const MergeInput& input) {
+    weights_.resize(layers_ * input.count());
+    for (std::size_t layer = 0; layer < layers_; ++layer) {
+        method_->weigh(input, options_, {}, weights_of(layer, input));
+    }
 }
 
 // The weights do not depend on the updates: what is added up are weighted updates, sum_i k_i d_i.
 void SumMerger::add_weighted_updates(const MergeInput& input, const ForEach& for_each) {
-    for (std::size_t layer = 0; layer < layers_; ++layer) {
-        method_->weigh(input, options_, {}, weights_of(layer, input));
-    }
     for_each(static_cast<Index>(slices_.size()), [&](Index i) {
         const Slice& slice = slices_[static_cast<std::size_t>(i)];
         const Index size = slice.end - slice.begin;
@@ -59,13 +100,28 @@ void SumMerger::add_weighted_updates(const MergeInput& input, const ForEach& for
         merge_loops().add_weighted(rows_of(input, slice), own.data(), updates);
         merge_loops().round_to_float(updates, size, sent_.data() + slice.begin);
     });
+}
+
+// The update of this rank's network, whose weight is not known yet.
+void SumMerger::add_update(const MergeInput& input, const ForEach& for_each) {
+    for_each(static_cast<Index>(slices_.size()), [&](Index i) {
+        const Slice& slice = slices_[static_cast<std::size_t>(i)];
+        double* updates = updates_.data() + slice.begin;
+        const float* base = input.base + slice.begin;
+        for (Index k = 0; k < slice.end - slice.begin; ++k) {
+            const float moved = input.replicas.empty() ? base[k] : input.replicas[0][slice.begin + k];
+            updates[k] = static_cast<double>(moved) - static_cast<double>(base[k]);
+        }
+    });
+}
+
+void SumMerger::send_weighted() {
     sums_.choose(sent_);
     sums_.add_up(sent_);
 }
 
-// The weights follow from what is measured of all updates: what is added up are the updates themselves. Of
-// a rank that does not send all of its updates, as large a share of their squares is measured.
-void SumMerger::add_measured_updates(const MergeInput& input, const ForEach& for_each) {
+// The weights follow from what is measured of all updates: what is added up are the updates themselves.
+void SumMerger::measure_updates(const MergeInput& input, const ForEach& for_each) {
     const Measure& measure = *method_->measure;
     assert(measure.count(static_cast<Index>(input.count())) == 2);
     for_each(static_cast<Index>(slices_.size()), [&](Index i) {
@@ -80,19 +136,34 @@ void SumMerger::add_measured_updates(const MergeInput& input, const ForEach& for
         parts_[static_cast<std::size_t>(i)] = sums[0];
         merge_loops().round_to_float(updates, slice.end - slice.begin, sent_.data() + slice.begin);
     });
-    std::vector<double> squares = sum_of_layers();
+    squares_ = sum_of_layers();
+}
+
+// Of a rank that does not send all of its updates, as large a share of their squares is measured.
+void SumMerger::send_measured() {
     if (sums_.chooses()) {
         sums_.choose(sent_);
-        std::ranges::transform(squares, shares_sent(), squares.begin(), std::multiplies{});
+        std::ranges::transform(squares_, shares_sent(), squares_.begin(), std::multiplies{});
     }
-    communicator_->add_up(std::span<double>{squares});
+    communicator_->add_up(std::span<double>{squares_});
     sums_.add_up(sent_);
+}
+
+void SumMerger::weigh_measured(const MergeInput& input, const ForEach& for_each) {
+    weights_.resize(layers_ * input.count());
     measure_sum(for_each);
     const std::vector<double> squares_of_sum = sum_of_layers();
     for (std::size_t layer = 0; layer < layers_; ++layer) {
-        const std::array sums{squares[layer], squares_of_sum[layer]};
+        const std::array sums{squares_[layer], squares_of_sum[layer]};
         method_->weigh(input, options_, sums, weights_of(layer, input));
     }
+}
+
+void SumMerger::take_steps(const MergeInput& input, double momentum_factor, const ForEach& for_each,
+                           float* master) {
+    for_each(static_cast<Index>(slices_.size()), [&](Index i) {
+        take_step(input, slices_[static_cast<std::size_t>(i)], momentum_factor, master);
+    });
 }
 
 // |sum_i d_i|^2 of each slice, of all replicas.

@@ -28,6 +28,15 @@ public:
     // input.replicas are those of this rank, perhaps none. There is a base: the same on all ranks.
     void merge(const MergeInput& input, double momentum_factor, const ForEach& for_each, float* master);
 
+    // A merge in three parts, where the networks of the ranks did not start from one base. begin() takes this
+    // rank's network, or none, and input.base, where that started. send() alone makes calls of the
+    // communicator, and may run on another thread, while the networks change. Only then does the rank have
+    // to know the others' shares: the inputs of send() and finish() have these, and no networks. finish()
+    // adds the updates to input.base, which is the same on all ranks.
+    void begin(const MergeInput& input, const ForEach& for_each);
+    void send(const MergeInput& input);
+    void finish(const MergeInput& input, double momentum_factor, const ForEach& for_each, float* master);
+
     // M, which the merges of a training keep; empty without momentum.
     std::span<float> velocity() { return velocity_; }
 
@@ -36,7 +45,14 @@ public:
 
 private:
     void add_weighted_updates(const MergeInput& input, const ForEach& for_each);
-    void add_measured_updates(const MergeInput& input, const ForEach& for_each);
+    void add_update(const MergeInput& input, const ForEach& for_each);
+    void measure_updates(const MergeInput& input, const ForEach& for_each);
+    void send_weighted();
+    void send_measured();
+    void weigh(const MergeInput& input);
+    void weigh_measured(const MergeInput& input, const ForEach& for_each);
+    void take_steps(const MergeInput& input, double momentum_factor, const ForEach& for_each,
+                    float* master);
     void measure_sum(const ForEach& for_each);
     std::vector<double> shares_sent() const;
     void take_step(const MergeInput& input, const Slice& slice, double momentum_factor, float* master);
@@ -54,6 +70,7 @@ private:
     Buffer sent_;      // the sum of the updates: of this rank, and then of all
     std::vector<double, CacheLineAllocator<double>> updates_;  // the same in double
     std::vector<double> parts_;                                // a sum for each slice
+    std::vector<double> squares_;                              // sum_i |d_i|^2 of each layer
     std::vector<double> weights_;                              // layers x replicas of all ranks
 };
 

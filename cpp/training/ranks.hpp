@@ -29,6 +29,8 @@ struct Ranks {
     Index merges_a_round;
     SentAs sent_as;     // where a merge sees sums
     double sent_share;  // of the parameters, if the largest are sent
+    // Whether replicas train on while the messages of a merge travel. Not where merges gather parameters.
+    bool overlaps;
 
     Index replicas() const { return communicator->size() * replicas_a_rank; }
     Index first_replica() const { return communicator->rank() * replicas_a_rank; }

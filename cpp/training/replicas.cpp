@@ -1,7 +1,9 @@
 #include "training/replicas.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -72,6 +74,16 @@ public:
             is_last && last_ ? *last_ : usual_);
     }
 
+    // The parts of a merge that travels (sum_merger.hpp). The ranks merge by sums.
+    void begin(const MergeInput& input, bool is_last, Team& team) {
+        by_sums(is_last).begin(input, in_parallel(team));
+    }
+    void send(const MergeInput& input, bool is_last) { by_sums(is_last).send(input); }
+    void finish(const MergeInput& input, bool is_last, double momentum_factor, Team& team,
+                Parameters& master) {
+        by_sums(is_last).finish(input, momentum_factor, in_parallel(team), master.flat().data());
+    }
+
     // M of the outer step.
     std::span<float> velocity() {
         return std::visit([](auto& merger) { return merger.velocity(); }, usual_);
@@ -84,6 +96,8 @@ public:
     }
 
 private:
+    SumMerger& by_sums(bool is_last) { return std::get<SumMerger>(is_last && last_ ? *last_ : usual_); }
+
     static AnyMerger make(const Task& task, const Ranks* ranks, const MergeMethod& method,
                           const std::vector<OptionValue>& options, const OuterStep& outer,
                           const Sending& sending) {
@@ -116,10 +130,107 @@ struct WithinRank {
     Ranks among;  // the ranks, each of which has one network to merge
 };
 
-std::optional<WithinRank> within_rank(const Task& task) {
-    return task.ranks != nullptr && task.ranks->merges_a_round > 1 ? std::optional<WithinRank>{task}
-                                                                   : std::nullopt;
+bool overlaps(const Task& task) {
+    return task.ranks != nullptr && task.ranks->overlaps;
 }
+
+// A rank that trains on has a network of its own, also with one merge a round.
+std::optional<WithinRank> within_rank(const Task& task) {
+    const bool is_wanted = task.ranks != nullptr && (task.ranks->merges_a_round > 1 || overlaps(task));
+    return is_wanted ? std::optional<WithinRank>{task} : std::nullopt;
+}
+
+// What all ranks know of a replica after a round.
+struct Result {
+    Trained trained;
+    bool is_finite = true;
+    bool was_left_out = false;  // of a merge within the round
+};
+
+bool has_finite(std::span<const Result> results) {
+    return std::ranges::find(results, true, &Result::is_finite) != results.end();
+}
+
+double finite_samples(std::span<const Result> results) {
+    double samples = 0.0;
+    for (const Result& result : results) {
+        samples += result.is_finite ? static_cast<double>(result.trained.samples) : 0.0;
+    }
+    return samples;
+}
+
+// By samples, or evenly where there are none.
+std::vector<double> shares_of(std::span<const double> samples) {
+    const double total = std::accumulate(samples.begin(), samples.end(), 0.0);
+    std::vector<double> shares;
+    shares.reserve(samples.size());
+    for (const double one : samples) {
+        shares.push_back(total > 0.0 ? one / total : 1.0 / static_cast<double>(samples.size()));
+    }
+    return shares;
+}
+
+// A merge of the ranks whose messages travel. It lives as long as its messages: the training may be over by
+// then, if it ended by an error.
+struct TravellingMerge {
+    Ranks ranks;
+    std::shared_ptr<Mergers> mergers;
+    bool skips_nonfinite;
+    bool is_last;
+    std::vector<Result> results;  // of this rank, and in the end of the replicas of all ranks
+    std::vector<double> share;    // of the ranks that have a finite network
+    std::size_t first = 0;        // the place of this rank among them, or their number
+
+    // What the method has to know of all ranks.
+    MergeInput input(const float* base) const { return {{}, share, base, nullptr, first}; }
+
+    // Whether there is anything to merge.
+    bool goes_on() const {
+        return has_finite(results) &&
+               (skips_nonfinite ||
+                std::ranges::find(results, false, &Result::is_finite) == results.end());
+    }
+
+    // What the other thread does.
+    void send() {
+        ranks.share(std::span{results});
+        if (!goes_on()) {
+            return;
+        }
+        std::vector<double> samples;
+        std::optional<std::size_t> own;
+        for (Index rank = 0; rank < ranks.communicator->size(); ++rank) {
+            const auto of_rank =
+                std::span{results}.subspan(static_cast<std::size_t>(rank * ranks.replicas_a_rank),
+                                           static_cast<std::size_t>(ranks.replicas_a_rank));
+            if (!has_finite(of_rank)) {
+                continue;
+            }
+            if (rank == ranks.communicator->rank()) {
+                own = samples.size();
+            }
+            samples.push_back(finite_samples(of_rank));
+        }
+        first = own.value_or(samples.size());
+        share = shares_of(samples);
+        mergers->send(input(nullptr), is_last);
+    }
+};
+
+// Where a rank trains on while the messages of a merge travel: at its own network with this weight, and at
+// the master, which lacks the updates that travel, with the rest (Douillard et al. 2025). The weight was
+// chosen on rows of MNIST that no training had. With 1, ranks drift apart. With less, they do without what
+// they have just learned, for a round.
+constexpr double weight_of_own_network = 0.85;
+
+// What a rank needs to train on while the messages of a merge travel.
+struct Overlap {
+    explicit Overlap(const Shape& shape) : start{shape} {}
+
+    Parameters start;      // where the stretch began that this rank trained last
+    Index trained_to = 0;  // the end of that stretch, if no message has been made of it yet; 0: it has
+    std::shared_ptr<TravellingMerge> merge;
+};
 
 class Replicas final : public TrainingStrategy {
 public:
@@ -134,7 +245,10 @@ public:
           results_(
               static_cast<std::size_t>(ranks() != nullptr ? ranks()->replicas() : task.options.threads)),
           within_{within_rank(task)},
-          mergers_{task, merging_ranks(), merging().outer} {
+          mergers_{std::make_shared<Mergers>(task, merging_ranks(), merging().outer)} {
+        if (overlaps(task)) {
+            overlap_.emplace(task.network.shape);
+        }
         if (task.centering != nullptr) {
             std::ranges::copy(task.centering->mean, means_.begin());
         }
@@ -153,6 +267,11 @@ public:
     // Every replica trains on its positions of the round, from the master on.
     RoundReport train_round(Team& team, const Round& round, const Parameters& master,
                             Heartbeat& heartbeat) override {
+        if (overlap_ && within_) {
+            // The other ranks' results are known once the messages are there.
+            begin_merge(team, round, master, heartbeat, *within_, *overlap_);
+            return {};
+        }
         std::ranges::fill(results_, Result{});
         begun_from_ = &master;
         if (within_) {
@@ -163,29 +282,17 @@ public:
         if (ranks() != nullptr) {
             ranks()->share(std::span{results_});
         }
-        const auto diverged = std::ranges::find(results_, false, &Result::is_finite);
-        if (diverged != results_.end() && !merging().skip_nonfinite) {
-            throw divergence(round, diverged - results_.begin(), master);
-        }
-        std::vector<Trained> trained;
-        trained.reserve(results_.size());
-        for (const Result& result : results_) {
-            trained.push_back(result.trained);
-        }
-        return report_of(trained);
+        return report_of_results(round, master, results_);
     }
 
     // The replicas become the next master.
     void collect(Team& team, const Round& round, const Parameters& base, Parameters& master,
                  RoundReport& report) override {
-        for (std::size_t r = 0; r < results_.size(); ++r) {
-            if (!results_[r].is_finite || results_[r].was_left_out) {
-                report.skipped.push_back(static_cast<Index>(r));
-            }
+        if (overlap_) {
+            finish_merge(team, round, base, master, report, *overlap_);
+            return;
         }
-        if (std::ranges::find(results_, true, &Result::is_finite) == results_.end()) {
-            throw divergence(round, 0, base);
-        }
+        report.skipped = skipped_of(round, base, results_);
         if (within_) {
             merge_own(team, round.is_last, *within_);
         }
@@ -193,7 +300,7 @@ public:
             gather(*gathered_);
         }
         ToMerge merged = within_ ? networks_of_ranks(*within_) : replicas_to_merge();
-        mergers_.merge(input_of(merged, base), round.is_last, momentum_factor(round), team, master);
+        mergers_->merge(input_of(merged, base), round.is_last, momentum_factor(round), team, master);
         if (!within_) {
             // After the last round, too: a longer training may go on from here.
             merge_states(team);
@@ -204,9 +311,12 @@ public:
 
     void exchange_state(Team& team, StateExchange& exchange) override {
         exchange.rate("outer.learning_rate", rate_);
-        exchange("outer.momentum", mergers_.velocity());
-        if (!mergers_.left().empty()) {
-            exchange("merge.left", mergers_.left());
+        exchange("outer.momentum", mergers_->velocity());
+        if (!mergers_->left().empty()) {
+            exchange("merge.left", mergers_->left());
+        }
+        if (overlap_ && within_) {
+            exchange_overlap(exchange, *within_, *overlap_);
         }
         exchange_optimizers(team, exchange);
     }
@@ -243,13 +353,6 @@ public:
     }
 
 private:
-    // What all ranks know of a replica after a round.
-    struct Result {
-        Trained trained;
-        bool is_finite = true;
-        bool was_left_out = false;  // of a merge within the round
-    };
-
     // The networks whose parameters this rank merges.
     struct ToMerge {
         std::vector<const float*> networks;
@@ -315,9 +418,163 @@ private:
     }
 
     bool may_go_on() const {
-        const auto mine = std::span{results_}.subspan(first_replica(), replicas_.size());
+        const auto mine = own_results();
         const auto finite = std::ranges::count(mine, true, &Result::is_finite);
         return finite == std::ssize(mine) || (merging().skip_nonfinite && finite > 0);
+    }
+
+    RoundReport report_of_results(const Round& round, const Parameters& master,
+                                  std::span<const Result> results) const {
+        const auto diverged = std::ranges::find(results, false, &Result::is_finite);
+        if (diverged != results.end() && !merging().skip_nonfinite) {
+            throw divergence(round, diverged - results.begin(), master);
+        }
+        std::vector<Trained> trained;
+        trained.reserve(results.size());
+        for (const Result& result : results) {
+            trained.push_back(result.trained);
+        }
+        return report_of(trained);
+    }
+
+    static std::vector<Index> skipped_of(const Round& round, const Parameters& base,
+                                         std::span<const Result> results) {
+        std::vector<Index> skipped;
+        for (std::size_t r = 0; r < results.size(); ++r) {
+            if (!results[r].is_finite || results[r].was_left_out) {
+                skipped.push_back(static_cast<Index>(r));
+            }
+        }
+        if (!has_finite(results)) {
+            throw divergence(round, 0, base);
+        }
+        return skipped;
+    }
+
+    // ---- Overlap ---------------------------------------------------------------------------------
+
+    // Sends what this rank has trained in the round, which it did in the round before, but for the first
+    // one. While the messages travel, it trains for the next round.
+    void begin_merge(Team& team, const Round& round, const Parameters& master, Heartbeat& heartbeat,
+                     WithinRank& within, Overlap& overlap) {
+        if (overlap.trained_to == 0) {
+            std::ranges::copy(master.flat(), overlap.start.flat().begin());
+            train_ahead(team, round, heartbeat, within, overlap);
+            heartbeat.start_round();
+        } else if (overlap.trained_to != round.end) {
+            refuse_state("overlap.end",
+                         "must be the end of a round of this training, which has as many "
+                         "epochs as before");
+        }
+        overlap.trained_to = 0;
+        send_update(team, round, within, overlap);
+        if (round.is_last || heartbeat.stopped() || !may_go_on()) {
+            return;
+        }
+        start_next(team, within.master, master, overlap);
+        Round next = round;
+        ++next.number;
+        ++next.row;
+        next.begin = round.end;
+        next.end = rounds().end(next.number);
+        next.is_last = next.number + 1 == rounds().count();
+        train_ahead(team, next, heartbeat, within, overlap);
+    }
+
+    // Makes one network of what the replicas of this rank train from overlap.start on.
+    void train_ahead(Team& team, const Round& round, Heartbeat& heartbeat, WithinRank& within,
+                     Overlap& overlap) {
+        std::ranges::fill(results_, Result{});
+        begun_from_ = &overlap.start;
+        train_with_merges(team, round, heartbeat, within);
+        merge_own(team, round.is_last, within);
+        overlap.trained_to = round.end;
+    }
+
+    void send_update(Team& team, const Round& round, const WithinRank& within, Overlap& overlap) {
+        const std::array<double, 1> whole_share{1.0};
+        const std::array<const float*, 1> network{within.master.flat().data()};
+        const std::size_t count = has_finite(own_results()) ? 1 : 0;
+        mergers_->begin({std::span{network}.first(count), whole_share, overlap.start.flat().data()},
+                        round.is_last, team);
+        overlap.merge = std::make_shared<TravellingMerge>(
+            TravellingMerge{.ranks = *ranks(),
+                            .mergers = mergers_,
+                            .skips_nonfinite = merging().skip_nonfinite,
+                            .is_last = round.is_last,
+                            .results = results_,
+                            .share = {}});
+        ranks()->communicator->begin([merge = overlap.merge] { merge->send(); });
+    }
+
+    // Between the rank's own network, if it has a finite one, and the master.
+    void start_next(Team& team, const Parameters& own_network, const Parameters& master,
+                    Overlap& overlap) const {
+        constexpr Index pieces = 64;
+        const double own = has_finite(own_results()) ? weight_of_own_network : 0.0;
+        const std::span<const float> of_all = master.flat();
+        const std::span<const float> trained = own_network.flat();
+        const std::span<float> start = overlap.start.flat();
+        team.for_each(pieces, [&](Index i) {
+            const Block part = block(std::ssize(start), pieces, i);
+            for (Index j = part.begin; j < part.begin + part.size; ++j) {
+                const auto k = static_cast<std::size_t>(j);
+                start[k] = own == 0.0 ? of_all[k] : mixed(own, trained[k], of_all[k]);
+            }
+        });
+    }
+
+    static float mixed(double weight, float one, float other) {
+        const auto from = static_cast<double>(other);
+        return static_cast<float>(from + weight * (static_cast<double>(one) - from));
+    }
+
+    // Adds the updates of all ranks to the master.
+    void finish_merge(Team& team, const Round& round, const Parameters& base, Parameters& master,
+                      RoundReport& report, Overlap& overlap) {
+        ranks()->communicator->finish();
+        const auto merge = std::exchange(overlap.merge, nullptr);
+        const RoundReport found = report_of_results(round, base, merge->results);
+        report.samples += found.samples;
+        report.loss = found.loss;
+        report.slowest_replica_seconds = found.slowest_replica_seconds;
+        report.mean_replica_seconds = found.mean_replica_seconds;
+        report.skipped = skipped_of(round, base, merge->results);
+        mergers_->finish(merge->input(base.flat().data()), round.is_last, momentum_factor(round), team,
+                         master);
+    }
+
+    // What was trained ahead, and is not sent yet.
+    void exchange_overlap(StateExchange& exchange, WithinRank& within, Overlap& overlap) {
+        exchange("overlap.end", overlap.trained_to);
+        if (overlap.trained_to == 0) {
+            return;
+        }
+        exchange("overlap.start", task_.network.shape, overlap.start);
+        exchange("overlap.trained", task_.network.shape, within.master);
+        std::vector<double> numbers;
+        for (const Result& result : own_results()) {
+            numbers.insert(numbers.end(),
+                           {static_cast<double>(result.trained.samples), result.trained.loss_sum,
+                            result.trained.cpu_seconds, result.is_finite ? 1.0 : 0.0,
+                            result.was_left_out ? 1.0 : 0.0});
+        }
+        const std::size_t size = 5 * replicas_.size();
+        exchange("overlap.results", numbers);
+        if (numbers.size() != size) {
+            refuse_state("overlap.results", "must have 5 numbers of each replica");
+        }
+        for (std::size_t i = 0; i < replicas_.size(); ++i) {
+            const double* of_one = numbers.data() + 5 * i;
+            const bool is_count =
+                of_one[0] >= 0.0 && of_one[0] <= static_cast<double>(StateExchange::most_count);
+            if (!is_count) {
+                refuse_state("overlap.results", "must have counts of samples");
+            }
+            own(static_cast<Index>(i)) = {{static_cast<Index>(of_one[0]), of_one[1], of_one[2]},
+                                          of_one[3] != 0.0,
+                                          of_one[4] != 0.0};
+        }
     }
 
     // ---- Merging ---------------------------------------------------------------------------------
@@ -341,18 +598,10 @@ private:
     ToMerge networks_of_ranks(const WithinRank& within) const {
         ToMerge merged;
         for (Index rank = 0; rank < ranks()->communicator->size(); ++rank) {
-            double samples = 0.0;
-            bool is_finite = false;
-            for (const Result& result : of_rank(rank)) {
-                if (result.is_finite) {
-                    samples += static_cast<double>(result.trained.samples);
-                    is_finite = true;
-                }
-            }
-            if (!is_finite) {
+            if (!has_finite(of_rank(rank))) {
                 continue;
             }
-            merged.samples.push_back(samples);
+            merged.samples.push_back(finite_samples(of_rank(rank)));
             if (gathered_) {
                 merged.networks.push_back(gathered_->parameters(rank));
             } else if (rank == ranks()->communicator->rank()) {
@@ -383,11 +632,7 @@ private:
     }
 
     MergeInput input_of(ToMerge& merged, const Parameters& base) const {
-        const double total = std::accumulate(merged.samples.begin(), merged.samples.end(), 0.0);
-        for (const double samples : merged.samples) {
-            merged.share.push_back(total > 0.0 ? samples / total
-                                               : 1.0 / static_cast<double>(merged.samples.size()));
-        }
+        merged.share = shares_of(merged.samples);
         // Either all replicas left work over, or none did.
         const LayerShape& first = task_.network.shape[0];
         merged.deferred = {merged.touched.data(), base.flat().data(), means_.data(),
@@ -434,6 +679,9 @@ private:
     const Ranks* merging_ranks() const { return within_ ? &within_->among : ranks(); }
 
     Result& own(Index i) { return results_[first_replica() + static_cast<std::size_t>(i)]; }
+    std::span<const Result> own_results() const {
+        return std::span{results_}.subspan(first_replica(), replicas_.size());
+    }
     std::span<const Result> of_rank(Index rank) const {
         return std::span{results_}.subspan(static_cast<std::size_t>(rank) * replicas_.size(),
                                            replicas_.size());
@@ -538,7 +786,8 @@ private:
     const Parameters* begun_from_ = nullptr;  // where the replicas began the last stretch
     double rate_ = 0.0;  // the learning rate at the start of the last round; of none yet, 0
     std::optional<WithinRank> within_;
-    Mergers mergers_;                           // of the end of a round
+    std::shared_ptr<Mergers> mergers_;  // of the end of a round
+    std::optional<Overlap> overlap_;
     std::optional<GatheredReplicas> gathered_;  // if merges see the parameters of all ranks
 };
 

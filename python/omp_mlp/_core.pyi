@@ -417,6 +417,7 @@ class Ranks:
         merges_a_round: int,
         sent_as: str,
         sent_share: float,
+        aside: object | None,  # with start and wait; None: nothing overlaps
     ) -> None: ...
 
 def round_to_bfloat16(

@@ -179,12 +179,13 @@ def _add_options_of_ranks(group: Any) -> None:  # noqa: ANN401 - as below
         action="store_true",
         help="train with all processes that mpiexec starts; --threads counts the replicas of each",
     )
-    group.add_argument(
-        "--deterministic",
-        action=argparse.BooleanOptionalAction,
-        default=argparse.SUPPRESS,
-        help="merge with the bits of one process",
-    )
+    for name, words in (
+        ("--deterministic", "merge with the bits of one process"),
+        ("--overlap", "train on while what the processes have learned travels between them"),
+    ):
+        group.add_argument(
+            name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=words
+        )
     for name, kind, unit, words in (
         (
             *("--merge-ranks-every", _value, "VALUE"),
@@ -261,7 +262,7 @@ def _train(given: argparse.Namespace) -> None:
     )
     of_ranks = {
         name: getattr(given, name)
-        for name in ("deterministic", "merge_ranks_every", "send", "timeout")
+        for name in ("deterministic", "merge_ranks_every", "send", "overlap", "timeout")
         if hasattr(given, name)
     }
     if given.mpi:

@@ -17,6 +17,7 @@ import glob
 import os
 import struct
 import sys
+import threading
 import time
 from typing import Any
 
@@ -41,6 +42,7 @@ __all__ = ["RankError", "load_shard", "train_parallel"]
 _TAG = 24_681  # of the words of a rank that leaves
 _AWAKE = 0.002  # seconds of a wait before it sleeps between looks
 _NAP = 5e-5  # seconds
+_LONG_NAP = 1e-3  # seconds
 _GRACE = 1.0  # seconds in which what a rank did before it left may still arrive
 _LAST_WORDS = 1.0  # seconds in which the other ranks may say why they end, before all are ended
 _ARRIVES = 0.05  # seconds in which words arrive that wait at a rank which did not look for long
@@ -62,6 +64,7 @@ def train_parallel(
     deterministic: bool = False,
     merge_ranks_every: int = 1,
     send: str | float = "float32",
+    overlap: bool = False,
     timeout: float | None = None,
     **options: Any,  # noqa: ANN401 - those of train_parallel
 ) -> Model:
@@ -103,6 +106,14 @@ def train_parallel(
         large a share of all; each takes 8 bytes, and goes to all ranks. What a rank does not send,
         it adds to its next updates (error feedback; Seide et al. 2014, Stich et al. 2018). Neither
         goes with ``deterministic=True``. A ``last_merge`` is sent whole, in float32.
+    overlap : bool, default False
+        Train on while the updates of the ranks travel, for slow networks. Each rank first merges
+        its own replicas, as with ``merge_ranks_every`` above 1. It sends what its network has
+        learned in the round, v - w, and trains on from master + 0.85 (v - master), with the master
+        as it is without the updates on their way (Douillard et al. 2025). They are added after the
+        next round. The result has all of them. Callbacks, validation and checkpoints see the master
+        of a round once its updates are there. It needs an MPI with ``MPI_THREAD_MULTIPLE``, and
+        does not go with ``deterministic=True``. A rank that is alone trains as without it.
     timeout : float, optional
         Seconds that this rank waits for the others, in a round or before it. Default: for ever, as
         long as the processes of the others run. Linux tells that of ranks on the same machine.
@@ -147,6 +158,7 @@ def train_parallel(
             deterministic=deterministic,
             merge_ranks_every=merge_ranks_every,
             send=send,
+            overlap=overlap,
         )
     except (RankError, TimeoutError):
         _job.is_broken = True
@@ -240,6 +252,8 @@ class _Job:
         self._said_at: dict[int, float] = {}  # when ranks sent words, by their own clocks
         self._has_said = False
         self._sent: list[Any] = []
+        self._lock = threading.RLock()  # a rank may have a thread that waits for what travels
+        self.unfinished: list[Any] = []
         atexit.register(self._end)
 
     def leave(self, reason: str, rank: int | None = None) -> None:
@@ -248,9 +262,10 @@ class _Job:
         A rank that has ended some time ago hears nothing: with a message that it has not received,
         its ``MPI_Finalize`` fails, and MPICH then kills all ranks, and may report success.
         """
-        if self._has_said:
-            return
-        self._has_said = True
+        with self._lock:
+            if self._has_said:
+                return
+            self._has_said = True
         with contextlib.suppress(MPI.Exception):  # the connection to a rank may be broken
             self._listen(_ARRIVES)
         world, now = MPI.COMM_WORLD, time.time()
@@ -264,12 +279,13 @@ class _Job:
 
     def those_who_left(self) -> dict[int, str]:
         world, status = MPI.COMM_WORLD, MPI.Status()
-        while world.Iprobe(source=MPI.ANY_SOURCE, tag=_TAG, status=status):
-            words, source = bytearray(status.Get_count(MPI.BYTE)), status.Get_source()
-            world.Recv([words, MPI.BYTE], source=source, tag=_TAG)
-            said_at, rank, reason = words.decode(errors="replace").split(" ", 2)
-            self._said_at[source] = float(said_at)
-            self._left.setdefault(int(rank), reason)
+        with self._lock:
+            while world.Iprobe(source=MPI.ANY_SOURCE, tag=_TAG, status=status):
+                words, source = bytearray(status.Get_count(MPI.BYTE)), status.Get_source()
+                world.Recv([words, MPI.BYTE], source=source, tag=_TAG)
+                said_at, rank, reason = words.decode(errors="replace").split(" ", 2)
+                self._said_at[source] = float(said_at)
+                self._left.setdefault(int(rank), reason)
         return self._left
 
     def _listen(self, seconds: float) -> None:
@@ -347,10 +363,12 @@ class _Transport:
     def __init__(self, comm: Any, timeout: float | None) -> None:  # noqa: ANN401
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self._timeout = timeout
+        self._thread = threading.current_thread()
         self._group = comm.Get_group()
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.node = f"{MPI.Get_processor_name()} {cores}"
         self._calls = 0
+        self._ends: str | None = None  # why this rank has left, for a call of another thread
         self._roll: _Roll | None = None
         self._processes: list[Process] = []
         self._comm, request = comm.Idup()
@@ -394,8 +412,27 @@ class _Transport:
     def leave(self, reason: str) -> None:
         _job.is_broken = True
         _job.leave(reason)
+        self._ends = reason
+
+    def cancel(self, reason: str) -> None:
+        self._ends = reason
+
+    def why_one_thread(self) -> str | None:
+        if MPI.Query_thread() == MPI.THREAD_MULTIPLE:
+            return None
+        return "this MPI does not let several threads make calls (MPI_THREAD_MULTIPLE)"
 
     def _wait(self, request: Any) -> None:  # noqa: ANN401
+        # A thread that waits for what travels leaves the cores to those that train.
+        is_aside = threading.current_thread() is not self._thread
+        try:
+            self._wait_for(request, is_aside)
+        except BaseException:
+            if is_aside:
+                _job.unfinished.append(request)  # with the buffers that it may still write to
+            raise
+
+    def _wait_for(self, request: Any, is_aside: bool) -> None:  # noqa: ANN401
         self._calls += 1
         if self._roll is not None:
             self._roll.read_now_and_then()
@@ -404,7 +441,9 @@ class _Transport:
         look_at, stopped_at_looks = _LATE, 0
         while not self._is_over(request):
             waited = time.monotonic() - began
-            if waited < _AWAKE:
+            if self._ends is not None and is_aside:
+                raise RankError(self.rank, self.size, self._ends)
+            if waited < _AWAKE and not is_aside:
                 continue
             left = self._left()
             if left is not None:
@@ -419,7 +458,7 @@ class _Transport:
                 look_at = waited + _LOOK_EVERY
             if self._timeout is not None and waited > self._timeout:
                 self._give_up(self._timeout)
-            time.sleep(_NAP)
+            time.sleep(min(max(_NAP, waited / 20), _LONG_NAP) if is_aside else _NAP)
 
     def _is_over(self, request: Any) -> bool:  # noqa: ANN401
         try:

@@ -40,6 +40,7 @@ class PlaceAmongRanks:
     gather: Gather
     deterministic: bool  # whether merges have the bits of one process
     send: str | float  # what is sent of updates
+    overlap: bool  # whether replicas train on while updates travel
     # The arrays of all ranks as a state describes them, if one is asked for.
     data: Mapping[str, Any]
 

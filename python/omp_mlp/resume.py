@@ -164,12 +164,14 @@ def _settled_of_ranks(plan: Plan) -> dict[str, Any]:
     if plan.ranks is None:
         return {}
     every = plan.merging.merges_a_round
+    has_own = every > 1 or plan.ranks.send != "float32" or plan.ranks.overlap
     return {
         "deterministic": plan.ranks.deterministic,
         "merge_ranks_every": every,
         "send": plan.ranks.send,
+        "overlap": plan.ranks.overlap,
         # Networks between merges, and what is not sent yet, are those of each rank.
-        "ranks": plan.ranks.size if every > 1 or plan.ranks.send != "float32" else None,
+        "ranks": plan.ranks.size if has_own else None,
     }
 
 
@@ -229,8 +231,9 @@ def check_plan(plan: Plan, data: TrainingData, state: TrainingState) -> None:
     """Check that the data are the same, and that the rounds go on as they began."""
     now_settled = settled(plan)
     for name in _settled_of_ranks(plan):
-        # Before there was a choice of what is sent, states did not tell it.
-        before, now = {"send": "float32", **state.settled}[name], now_settled[name]
+        # Before there was a choice, states did not tell it.
+        first = {"send": "float32", "overlap": False}
+        before, now = {**first, **state.settled}[name], now_settled[name]
         if before != now:
             raise ValueError(
                 f"resume goes on as the training began; {name} was {before}, and is {now}"

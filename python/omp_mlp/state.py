@@ -26,7 +26,10 @@ OBJECT = {"object": True}
 _FORMAT, _VERSION = "omp_mlp_training_state", "1"
 _OF_CORE = "core."
 _TYPES = ("float32", "float64", "int64")
-_OF_RANKS = ("optimizer.steps", "optimizer.slots", "optimizer.gains", "merge.left")
+_OF_RANKS = (
+    "optimizer.steps", "optimizer.slots", "optimizer.gains", "merge.left",
+    "overlap.start", "overlap.trained", "overlap.results",
+)  # fmt: skip
 """The core's arrays of which each rank has a part: for its networks, or for itself."""
 
 

@@ -321,6 +321,7 @@ def train_parallel(
     ranks: int = 1,
     merge_ranks_every: int = 1,
     sent_share: float | None = None,
+    overlap: bool = False,
     first_round: int = 0,
     init: str | Parameters = "shared",
     init_scale: str | float,
@@ -359,6 +360,11 @@ def train_parallel(
 
     sent_share: the ranks send the largest of their updates, as large a share of all of them, where
     they merge; not in a ``last_merge``. See ``oracle.sending``.
+
+    overlap: the ranks merge their own replicas in every merge, as with K above 1. The merge of the
+    ranks at the end of a round adds up v_r - w_r, what rank r has learned since it began the round
+    at w_r. It is made after the next round, whose w_r is master + 0.85 (v_r - master), with the
+    master as it is before that merge. The last two merges come one after the other.
 
     first_round: the rounds before it are left out. The positions are those of the whole training.
     """
@@ -426,6 +432,53 @@ def train_parallel(
     of_ranks = [flatten(master)] * ranks
     left = [np.zeros_like(of_ranks[0])] * ranks
     counts, loss_sum, begin = [0] * threads, 0.0, None
+
+    def merge_all(
+        base: FloatArray, networks: list[FloatArray], samples: list[int], is_last: bool
+    ) -> FloatArray:
+        method = str(last_merge) if last_merge is not None and is_last else merge
+        if sent_share is None or (last_merge is not None and is_last):
+            return merge_networks(method, base, networks, samples)
+        share = [count / sum(samples) for count in samples]
+        return merge_largest(
+            method,
+            MergeInput(base, networks, share, layer_boundaries(layer_sizes), merge_options or {}),
+            [i * ranks // len(networks) for i in range(len(networks))],
+            math.ceil(sent_share * len(base)),
+            left,
+        )
+
+    def end_round(
+        begin: int,
+        end: int,
+        networks: list[FloatArray],
+        samples: list[int],
+        counts: list[int],
+        loss_sum: float,
+        is_last: bool,
+    ) -> None:
+        nonlocal master, learning_rate
+        base = flatten(master)
+        merge_of_all = merge_all(base, networks, samples, is_last)
+        if last_merge is None or not is_last:
+            rate = learning_rate_at(
+                learning_rate, learning_rate_schedule, begin, all_rounds[-1][0][1],
+                power_t=power_t, warmup_share=warmup_share,
+            )  # fmt: skip
+            merge_of_all = outer_step(outer, base, merge_of_all, rate)
+        master = unflatten(merge_of_all, layer_sizes)
+        falls = plateau.end_round(end, sum(counts), loss_sum)
+        if falls and learning_rate_schedule == "adaptive":
+            learning_rate /= 5
+        losses.append(loss_sum / sum(counts))
+        sample_counts.append(counts)
+
+    def end_late(begin: int, end: int, updates: list[FloatArray], *others: Any) -> None:
+        W = flatten(master)
+        end_round(begin, end, [(W + update).astype(dtype) for update in updates], *others)
+
+    waiting: tuple[Any, ...] | None = None  # the round whose merge is late
+    begun_at = list(of_ranks)
     for number, spans in enumerate(all_rounds):
         if number < first_round:
             continue
@@ -455,7 +508,7 @@ def train_parallel(
         method = str(last_merge) if last_merge is not None and is_last else merge
         networks = [flatten(parameters) for parameters in trained]
         samples = counts
-        if merge_ranks_every > 1:
+        if merge_ranks_every > 1 or overlap:
             own = [range(r * threads // ranks, (r + 1) * threads // ranks) for r in range(ranks)]
             of_ranks = [
                 merge_networks(
@@ -473,36 +526,23 @@ def train_parallel(
                 ]
                 continue
             networks, samples = of_ranks, [sum(counts[i] for i in own[r]) for r in range(ranks)]
-        base = flatten(master)
-        if sent_share is None or (last_merge is not None and is_last):
-            merge_of_all = merge_networks(method, base, networks, samples)
+        if overlap:
+            updates = [v.astype(float) - w for v, w in zip(of_ranks, begun_at, strict=True)]
+            if waiting is not None:
+                end_late(*waiting)
+            waiting = (begin, spans[0][1], updates, samples, counts, loss_sum, is_last)
+            if is_last:
+                end_late(*waiting)
+            W = flatten(master).astype(float)
+            of_ranks = [(W + 0.85 * (v - W)).astype(dtype) for v in of_ranks]
+            begun_at = list(of_ranks)
+            replicas = [unflatten(of_ranks[r], layer_sizes) for r in range(ranks) for _ in own[r]]
         else:
-            share = [count / sum(samples) for count in samples]
-            merge_of_all = merge_largest(
-                method,
-                MergeInput(
-                    base, networks, share, layer_boundaries(layer_sizes), merge_options or {}
-                ),
-                [i * ranks // len(networks) for i in range(len(networks))],
-                math.ceil(sent_share * len(base)),
-                left,
-            )
-        if last_merge is None or not is_last:
-            rate = learning_rate_at(
-                learning_rate, learning_rate_schedule, begin, all_rounds[-1][0][1],
-                power_t=power_t, warmup_share=warmup_share,
-            )  # fmt: skip
-            merge_of_all = outer_step(outer, base, merge_of_all, rate)
-        master = unflatten(merge_of_all, layer_sizes)
-        replicas = [master] * threads
-        of_ranks = [flatten(master)] * ranks
-        if merge_ranks_every == 1:
-            merge_states(optimizers, state_at_merge)
-        falls = plateau.end_round(spans[0][1], sum(counts), loss_sum)
-        if falls and learning_rate_schedule == "adaptive":
-            learning_rate /= 5
-        losses.append(loss_sum / sum(counts))
-        sample_counts.append(counts)
+            end_round(begin, spans[0][1], networks, samples, counts, loss_sum, is_last)
+            replicas = [master] * threads
+            of_ranks = [flatten(master)] * ranks
+            if merge_ranks_every == 1:
+                merge_states(optimizers, state_at_merge)
         counts, loss_sum, begin = [0] * threads, 0.0, None
 
     return TrainingResult(

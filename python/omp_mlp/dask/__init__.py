@@ -45,6 +45,7 @@ def train(
     deterministic: bool = False,
     merge_ranks_every: int | str = "auto",
     send: str | float = "float32",
+    overlap: bool = False,
     timeout: float | None = None,
     ports: Sequence[int] = (0,),
     **options: Any,  # noqa: ANN401 - those of train_parallel
@@ -83,6 +84,10 @@ def train(
         instead. Give numbers to have the same network each time.
     send : "float32", "bfloat16" or a float between 0 and 1, default "float32"
         What the workers send of their updates, as in :func:`omp_mlp.mpi.train_parallel`.
+    overlap : bool, default False
+        Train on while updates travel between the workers, as in
+        :func:`omp_mlp.mpi.train_parallel`. "auto" of ``merge_ranks_every`` then lets messages take
+        half of the time.
     timeout : float, optional
         Seconds that a rank waits for the others in a message. Default: as long as Dask's scheduler
         counts their workers among its own.
@@ -128,6 +133,7 @@ def train(
         deterministic=deterministic,
         merge_ranks_every=merge_ranks_every,
         send=send,
+        overlap=overlap,
         timeout=timeout,
         ports=ports,
     )

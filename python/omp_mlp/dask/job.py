@@ -57,11 +57,13 @@ def train_on_workers(
     deterministic: bool = False,
     merge_ranks_every: int | str = "auto",
     send: Send = WHOLE,
+    overlap: bool = False,
     timeout: float | None = None,
     ports: Sequence[int] = (0,),
 ) -> tuple[Model, int]:
     """Train with a rank on each worker that has rows of X; return the network, and the rows."""
-    _check(options, deterministic, send)
+    overlap = checks.choice("overlap", overlap, (False, True))
+    _check(options, deterministic, send, overlap)
     if merge_ranks_every != "auto":
         merge_ranks_every = checks.integer("merge_ranks_every", merge_ranks_every, 1)
     if timeout is not None:
@@ -85,12 +87,13 @@ def train_on_workers(
             deterministic=deterministic,
             merge_ranks_every=merge_ranks_every,
             send=send,
+            overlap=overlap,
             ports=ports,
         )
     return model, sum(rows)
 
 
-def _check(options: Mapping[str, Any], deterministic: bool, send: Send) -> None:
+def _check(options: Mapping[str, Any], deterministic: bool, send: Send, overlap: bool) -> None:
     """Check the options before any work. The ranks check them with their data."""
     unknown = [name for name in options if name not in DEFAULTS_OF_RANKS]
     if unknown:
@@ -101,7 +104,9 @@ def _check(options: Mapping[str, Any], deterministic: bool, send: Send) -> None:
         if options.get(name) is not None:
             raise ValueError(f"{name} must be None on a cluster; got {options[name]!r}")
     checked = check_options({**DEFAULTS_OF_RANKS, **options})
-    check_goes_with_ranks(checked, deterministic=deterministic, send=checked_send(send))
+    check_goes_with_ranks(
+        checked, deterministic=deterministic, send=checked_send(send), overlap=overlap
+    )
 
 
 def check_not_encrypted(workers: Sequence[str]) -> None:
@@ -205,6 +210,7 @@ class _Training:
         deterministic: bool,
         merge_ranks_every: int | str,
         send: Send,
+        overlap: bool,
         ports: Sequence[int],
     ) -> Model:
         futures: list[distributed.Future] = []
@@ -228,6 +234,7 @@ class _Training:
                         deterministic=deterministic,
                         merge_ranks_every=merge_ranks_every,
                         send=send,
+                        overlap=overlap,
                         key=f"omp_mlp-train-{self._job}-{rank}",
                         workers=[worker],
                         pure=False,

@@ -83,6 +83,7 @@ def train_rank(
     deterministic: bool,
     merge_ranks_every: int | str,
     send: Send,
+    overlap: bool,
 ) -> tuple[Model, Sequence[Kept]] | None:
     """Train with the other ranks; rank 0 returns the network, and the warnings."""
     with _lock:
@@ -112,6 +113,7 @@ def train_rank(
                 deterministic=deterministic,
                 merge_ranks_every=merge_ranks_every,
                 send=send,
+                overlap=overlap,
             )
     finally:
         with _lock:

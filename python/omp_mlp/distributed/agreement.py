@@ -46,12 +46,19 @@ _MUST_BE: Mapping[str, tuple[tuple[object, ...], str]] = {
 }
 
 
-def check_goes_with_ranks(options: Options, *, deterministic: bool, send: Send = WHOLE) -> None:
+def check_goes_with_ranks(
+    options: Options, *, deterministic: bool, send: Send = WHOLE, overlap: bool = False
+) -> None:
     """Raise ValueError if an option is for one process alone."""
     if deterministic and send != WHOLE:
         raise ValueError(
             f"send must be {WHOLE!r} where deterministic=True sends the parameters of all "
             f"replicas; got {send!r}"
+        )
+    if deterministic and overlap:
+        raise ValueError(
+            "overlap must be False where deterministic=True gives a merge the parameters of all "
+            "replicas; got True"
         )
     for name, (allowed, reason) in _MUST_BE.items():
         value = getattr(options, name)

@@ -36,7 +36,16 @@ class Transport(Protocol):
         """
 
     def leave(self, reason: str) -> None:
-        """Tell the ranks that wait for this one, now or later, that it does not come."""
+        """Tell the ranks that wait for this one, now or later, that it does not come.
+
+        Another thread may be in one of the calls above. That call ends soon, with an error.
+        """
+
+    def cancel(self, reason: str) -> None:
+        """End what another thread waits for in this transport, without a word to other ranks."""
+
+    def why_one_thread(self) -> str | None:
+        """Return why no other thread may make the calls above; None: one at a time may."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from omp_mlp.network import layer_sizes_for
 from omp_mlp.options import Options
 
 _SHARE = 0.1  # of the time of a training that messages may take
+_SHARE_OF_OVERLAP = 0.5  # where replicas train on meanwhile: the time between merges varies
 _FEWEST_MERGES = 16
 _PASSES = 5
 # Of a core that trains, as :mod:`omp_mlp.cadence` has it: multiply-adds a second.
@@ -31,8 +32,11 @@ def measured_pace(
     replicas_a_rank: int,
     deterministic: bool,
     send: Send,
+    overlap: bool = False,
 ) -> tuple[MergeEvery, int]:
     """Return the ``merge_every`` and the merges a round that leave messages a tenth of the time.
+
+    With ``overlap``, it is half of the time, in which nobody waits for them.
 
     A round ends with a merge of the ranks. It is longer by a power of two, the same on all ranks,
     if messages would take more; but there are as many rounds as epochs, and 16, at least. Where a
@@ -55,6 +59,7 @@ def measured_pace(
         return every, 1
     nonzeros = data.inputs.nonzeros_a_sample()
     work = cadence.work_a_sample(nonzeros, sizes)
+    share = _SHARE_OF_OVERLAP if overlap else _SHARE
     period = cadence.merge_period(
         every,
         is_periodic=True,
@@ -68,7 +73,7 @@ def measured_pace(
     merges = cadence.count_merges(samples, period, options.batch_size)
     factor = longer_rounds(
         merges,
-        needed=seconds * _SPEED / (_SHARE * work) * merges / samples,
+        needed=seconds * _SPEED / (share * work) * merges / samples,
         fewest=max(_FEWEST_MERGES, options.epochs),
     )
     if factor == 1:

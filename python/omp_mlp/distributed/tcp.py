@@ -118,6 +118,11 @@ class TcpTransport:
         self._left: RankError | None = None
         self._cancelled: str | None = None
         self._lock = threading.Lock()
+        self._sends = threading.Lock()  # held while a message is written, which has to be whole
+
+    def why_one_thread(self) -> str | None:
+        """Return why no other thread may make calls: any thread may, one at a time."""
+        return None
 
     def connect(self) -> None:
         """Wait until this rank has its connections; close all of them if it cannot.
@@ -297,11 +302,12 @@ class TcpTransport:
         header = _HEADER.pack(_DATA, len(data))
 
         def send(peer: socket.socket) -> None:
-            if len(data) <= _SMALL:
-                peer.sendall(header + data)
-            else:
-                peer.sendall(header)
-                peer.sendall(data)
+            with self._sends:
+                if len(data) <= _SMALL:
+                    peer.sendall(header + data)
+                else:
+                    peer.sendall(header)
+                    peer.sendall(data)
 
         self._with(rank, deadline, send)
 
@@ -365,12 +371,19 @@ class TcpTransport:
             return self._left
         self._left = left
         words = _LEFT_FORMAT.pack(left.rank) + left.reason.encode()[:4000]
-        with self._lock:
-            for peer in self._peers.values():
-                with contextlib.suppress(OSError):
-                    peer.settimeout(_LAST_WORDS)
-                    peer.sendall(_HEADER.pack(_LEFT, len(words)) + words)
-                    peer.shutdown(socket.SHUT_WR)
+        # Words in the middle of another thread's message would be a part of that.
+        may_send = self._sends.acquire(timeout=_LAST_WORDS)
+        try:
+            with self._lock:
+                for peer in self._peers.values():
+                    with contextlib.suppress(OSError):
+                        peer.settimeout(_LAST_WORDS)
+                        if may_send:
+                            peer.sendall(_HEADER.pack(_LEFT, len(words)) + words)
+                        peer.shutdown(socket.SHUT_WR)
+        finally:
+            if may_send:
+                self._sends.release()
         return left
 
 

@@ -17,6 +17,7 @@ from omp_mlp.distributed.agreement import (
 )
 from omp_mlp.distributed.data import DataOfRanks, read_data_of_ranks
 from omp_mlp.distributed.job import Job, Transport
+from omp_mlp.distributed.overlap import Aside, OwnBuffers
 from omp_mlp.distributed.pace import measured_pace
 from omp_mlp.distributed.sending import WHOLE, Send, checked_send, of_core
 from omp_mlp.distributed.states import described_data_of_ranks
@@ -40,6 +41,7 @@ def train_over(
     deterministic: bool,
     merge_ranks_every: int | str = 1,
     send: Send = WHOLE,
+    overlap: bool = False,
 ) -> Model:
     """Train one network with all ranks, and return it on each of them.
 
@@ -59,6 +61,8 @@ def train_over(
         Where a rank has one replica, ``merge_every="auto"`` is as much longer instead.
     send : "float32", "bfloat16" or a float between 0 and 1, default "float32"
         What the ranks send of their updates. A number: the largest ones, as large a share of all.
+    overlap : bool, default False
+        Whether replicas train on while the messages of a merge of ranks travel.
 
     Raises
     ------
@@ -70,14 +74,17 @@ def train_over(
     TrainingDivergedError
         On all ranks.
     """
-    job = Job(transport)
-    run = job.together(lambda: _plan(job, X, y, given, deterministic, merge_ranks_every, send))
+    job, aside = Job(transport), Aside()
+    run = job.together(
+        lambda: _plan(job, aside, X, y, given, deterministic, merge_ranks_every, send, overlap)
+    )
     try:
         model = run.train()
     except (RankError, TrainingDivergedError):
         raise  # all ranks know
     except BaseException as error:
         transport.leave(f"{type(error).__name__}: {error}")
+        aside.end(transport)
         raise
     assert isinstance(model, Model)
     return model
@@ -85,12 +92,14 @@ def train_over(
 
 def _plan(
     job: Job,
+    aside: Aside,
     X: Matrix | None,
     y: object,
     given: Mapping[str, Any],
     deterministic: bool,
     merge_ranks_every: int | str,
     send: Send,
+    overlap: bool,
 ) -> Run:
     unknown = [name for name in given if name not in DEFAULTS_OF_RANKS]
     if unknown:
@@ -101,14 +110,18 @@ def _plan(
     elif options.resume is not None:
         raise ValueError("merge_ranks_every must be a number where resume is given; got 'auto'")
     send = checked_send(send)
-    check_goes_with_ranks(options, deterministic=deterministic, send=send)
+    overlap = checks.choice("overlap", overlap, (False, True))
+    check_goes_with_ranks(options, deterministic=deterministic, send=send, overlap=overlap)
     agree_on_options(
         job,
         options,
         deterministic=deterministic,
         merge_ranks_every=merge_ranks_every,
         send=send,
+        overlap=overlap,
     )
+    if overlap and (reason := job.transport.why_one_thread()) is not None:
+        raise ValueError(f"overlap must be False, because {reason}; got True")
     share = _share_of_cores(job)
     if options.workers is None:
         options = dataclasses.replace(options, workers=share)
@@ -136,6 +149,7 @@ def _plan(
             replicas_a_rank=replicas_a_rank,
             deterministic=deterministic,
             send=send,
+            overlap=overlap,
         )
         settled = dataclasses.replace(settled, merge_every=every)
     plan = make_plan(
@@ -145,7 +159,17 @@ def _plan(
         ranks=job.size,
         merges_a_round=merges_a_round,
     )
-    place = _place(job, plan, data, replicas_a_rank, deterministic=deterministic, send=send)
+    place = _place(
+        job,
+        plan,
+        data,
+        replicas_a_rank,
+        deterministic=deterministic,
+        send=send,
+        # A rank that is alone waits for nobody.
+        aside=aside if overlap and job.size > 1 else None,
+        overlap=overlap,
+    )
     plan = dataclasses.replace(plan, ranks=place)
     if state is not None:
         check_plan(plan, data.data, state)
@@ -200,12 +224,14 @@ def _place(
     *,
     deterministic: bool,
     send: Send,
+    aside: Aside | None,
+    overlap: bool,
 ) -> PlaceAmongRanks:
     rows_of_ranks, options = data.inputs.rows_of_ranks, plan.options
     may_stop = options.callback is not None or options.early_stopping
     sent_as, share = of_core(send)
     core = _core.Ranks(
-        transport=job.transport,
+        transport=job.transport if aside is None else OwnBuffers(job.transport),
         rank=job.rank,
         size=job.size,
         replicas_a_rank=replicas_a_rank,
@@ -217,6 +243,7 @@ def _place(
         merges_a_round=plan.merging.merges_a_round,
         sent_as=sent_as,
         sent_share=share,
+        aside=aside,
     )
     keeps_states = options.checkpoint is not None or options.resume is not None
     return PlaceAmongRanks(
@@ -227,5 +254,6 @@ def _place(
         job.gather,
         deterministic,
         send,
+        overlap,
         described_data_of_ranks(job, data.data, options, replicas_a_rank) if keeps_states else {},
     )
