@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.common.data import Data
 from benchmarks.ranks import __main__ as script
-from benchmarks.ranks import measure, pictures, sending, tables
+from benchmarks.ranks import measure, overlap, pictures, sending, tables
 
 ROUNDS = [
     {
@@ -56,6 +56,23 @@ def test_what_is_not_sent_is_compared_with_float32():
     assert "| 1,024 | 31 | float32 | 1.00 | 97.50 | 97.00 to 98.00 |  |" in text
     assert "| 1,024 | 31 | bfloat16 | 0.50 | 97.25 | 97.00 to 97.50 | -0.25 |" in text
     assert "| 8,192 | 31 | the largest 10 % | 0.40 | 95.00 | 95.00 to 95.00 | -1.00 |" in text
+
+
+def test_late_merges_are_compared_with_those_at_once():
+    found = {
+        f"{period}/{late}": {
+            "merge": "average", "period": period, "overlap": late, "rounds": 31, "scores": scores,
+        }
+        for period, late, scores in [
+            (1, False, [97.0, 98.0]), (1, True, [97.0, 97.5]), (8, False, [96.0]), (8, True, [95.0])
+        ]
+    }  # fmt: skip
+    text = overlap.accuracy(found)
+    assert "| average | 1,024 | 31 | at once | 97.50 | 97.00 to 98.00 |  |" in text
+    assert "| average | 1,024 | 31 | one round late | 97.25 | 97.00 to 97.50 | -0.25 |" in text
+    assert "| average | 8,192 | 31 | one round late | 95.00 | 95.00 to 95.00 | -1.00 |" in text
+    times = [{"delay": 0.005, "plain": 0.04, "overlap": 0.02}]
+    assert "| 5 | 40.0 | 20.0 | 2.00 |" in overlap.time(times)
 
 
 def test_faster_networks_and_rarer_merges_help():
@@ -110,6 +127,18 @@ def test_ranks_that_send_less_are_scored(made_up, tmp_path):
     found = sending.scores(files, 1, 0.5, 1)
     assert (found["period"], found["send"], found["rounds"]) == (1, 0.5, 1)
     assert found["scores"][0] in [12.5 * k for k in range(9)]
+
+
+@needs_mpiexec
+def test_ranks_that_overlap_are_scored_and_timed(made_up, tmp_path):
+    pytest.importorskip("mpi4py", reason="needs mpi4py: pip install omp_mlp[mpi]")
+    files = measure.save(made_up, tmp_path)
+    found = overlap.scores(files, "average", 1, True, 1)
+    assert (found["merge"], found["overlap"], found["rounds"]) == ("average", True, 1)
+    assert found["scores"][0] in [12.5 * k for k in range(9)]
+    found = overlap.seconds(files, 0.001, 1)
+    assert [len(passes) for passes in found["passes"].values()] == [1, 1]
+    assert found["overlap"] == found["passes"]["overlap"][0]
 
 
 def test_what_is_modelled_is_drawn_without_a_measurement(tmp_path, capsys):

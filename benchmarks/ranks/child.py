@@ -58,8 +58,10 @@ def train(job: Job) -> dict[str, Any]:
     X, y = (np.load(job[name], mmap_mode="r") for name in ("X", "y"))
     model = _train(job, X, y)
     history = model.history
+    of_rounds = history.train_seconds + history.merge_seconds
     found = {
-        "seconds": float((history.train_seconds + history.merge_seconds).sum()),
+        "seconds": float(of_rounds.sum()),
+        "round": float(np.median(of_rounds)),
         "samples": int(history.samples[-1]),
         "merges": len(history),
     }
@@ -81,10 +83,23 @@ def _train(job: Job, X: Any, y: Any) -> omp_mlp.Model:  # noqa: ANN401 - arrays
     return mpi.train_parallel(X[own], y[own], threads, **options, **job.get("of_ranks", {}))
 
 
+def slow_down(delay: float) -> None:
+    """Simulate a slow network: each message waits for so many seconds before it is sent."""
+    send = mpi._Transport._wait
+
+    def wait(transport: Any, request: Any) -> None:  # noqa: ANN401 - of mpi4py
+        time.sleep(delay)
+        send(transport, request)
+
+    mpi._Transport._wait = wait  # type: ignore[method-assign]
+
+
 JOBS = {"all_reduce": all_reduce, "rounds": rounds, "train": train}
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
+    if given.get("delay"):
+        slow_down(given["delay"])
     answer = JOBS[given["job"]](given)
     if mpi.MPI.COMM_WORLD.Get_rank() == 0:
         print(json.dumps(answer))
