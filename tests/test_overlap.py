@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import omp_mlp
 import oracle
 import threads_as_ranks
+from omp_mlp import _core
 from omp_mlp.distributed.overlap import Aside
 from omp_mlp.distributed.train import train_over
 from omp_mlp.errors import RankError, TrainingDivergedError
@@ -498,6 +499,15 @@ def test_what_does_not_go_is_an_error_on_all_ranks(
     for error in train_on_ranks(cut(2), options, overlap=[overlap] * 2, **changed):
         assert isinstance(error, ValueError)
         assert str(error) == words
+
+
+def test_the_core_refuses_what_overlaps_where_parameters_are_gathered() -> None:
+    with pytest.raises(ValueError, match="aside must be None where merges gather parameters"):
+        _core.Ranks(
+            transport=None, rank=0, size=2, replicas_a_rank=1, longest_shard=1, first_row=0,
+            density=1.0, gathers=True, may_stop=False, merges_a_round=1, sent_as="float32",
+            sent_share=1.0, aside=Aside(),
+        )  # fmt: skip
 
 
 def test_a_transport_of_one_thread_is_refused() -> None:
