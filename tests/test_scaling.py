@@ -41,7 +41,7 @@ ROUNDING = {"rtol": 1e-3, "atol": 1e-4}
 def columns_of_all_sizes(dtype=np.float64):
     """Return columns shifted and multiplied; one is a constant, one has an outlier."""
     X = np.column_stack([Z * [1, 1e6, 1e-6, 30] + [5, -1e7, 0, 1e3], np.full(len(Z), 3.5), Z[:, 0]])
-    X[7, -1] = 1e4
+    X[7, -1] = 20.0
     return X.astype(dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.early_stopping import split
 from omp_mlp.encoding import Columns, find_columns
 from omp_mlp.errors import SettingsWarning, TaskWarning, warn
-from omp_mlp.gathering import Gather, alone
+from omp_mlp.far_columns import warning_of_columns
+from omp_mlp.gathering import Gather, alone, total
 from omp_mlp.inputs import Inputs, read_inputs, read_rows
 from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.model import Model
@@ -70,13 +72,14 @@ def read_data(
     y: object,
     gather: Gather | None = None,
     *,
-    scale_is_found: bool = False,
+    found: Collection[str] = (),
 ) -> TrainingData:
     """Check the data, and read them as the options ask.
 
     ``gather``: from all processes that have rows of X and y, which may be none here. All then read
-    theirs alike, and no rows are held out. ``scale_is_found``: a Scaling of y was found in earlier
-    rows, and nobody gave it. Outliers of y are then brought nearer as with "auto".
+    theirs alike, and no rows are held out. ``found``: the options among "scale_inputs" and
+    "scale_targets" whose Scaling was found in earlier rows, and nobody gave it. Outliers are then
+    brought nearer as with "auto".
     """
     given = X
     X, columns = _read_columns(options, given)
@@ -92,7 +95,7 @@ def read_data(
     rows = read_rows(
         X, n_features=_columns_of(options.scale_inputs), may_be_empty=gather is not None
     )
-    brings_outliers = _brings_outliers(options, scale_is_found=scale_is_found)
+    brings_outliers = _brings_outliers(options, scale_is_found="scale_targets" in found)
     targets = _read_y(options, y, rows.shape[0], brings_outliers, gather or alone)
     kept = held = None
     as_given, near = targets, None
@@ -114,7 +117,10 @@ def read_data(
         scaling=_scaling_of(options.scale_inputs),
         sample=kept,
         gather=gather,
+        finds_limits="scale_inputs" in found,
     )
+    if isinstance(options.scale_inputs, str) or "scale_inputs" in found:
+        _warn_of_far_columns(inputs, kept, columns, gather or alone)
     if kept is None or held is None:
         validation = _validation(options, inputs, targets, columns)
         return TrainingData(inputs, targets, weight, validation, columns)
@@ -212,6 +218,32 @@ def _brings_outliers(options: Options, *, scale_is_found: bool) -> bool:
     """Tell whether values far from all others are brought nearer: other losses bound their pull."""
     is_found = scale_is_found or options.scale_targets == "auto"
     return is_found and options.loss in ("auto", "squared_error")
+
+
+def _warn_of_far_columns(
+    inputs: Inputs,
+    kept: npt.NDArray[np.int64] | None,
+    columns: Columns | None,
+    gather: Gather,
+) -> None:
+    """Warn if values in X, or in the rows that are kept, are beyond the limits of its scaling."""
+    scaling = inputs.scaling
+    if scaling is None or scaling.limits is None:
+        return
+    at = scaling.limited
+    assert isinstance(inputs.rows, np.ndarray)
+    rows = inputs.rows[:, at] if kept is None else inputs.rows[np.ix_(kept, at)]
+    lower, upper = scaling.scaled_limits()
+    beyond = total(gather, ((rows <= lower) | (rows >= upper)).sum(axis=0))
+    n_rows = total(gather, len(rows))
+    is_used = beyond > 0
+    if not is_used.any():
+        return
+    names = None if columns is None else columns.input_names
+    used = at[is_used]
+    called = [f"column {j}" if names is None else f"column {names[j]!r}" for j in used]
+    limits = (scaling.limits[0][used], scaling.limits[1][used])
+    warn(warning_of_columns(beyond[is_used], n_rows, limits, called), SettingsWarning)
 
 
 def _read_weight(

@@ -23,12 +23,13 @@ from omp_mlp.encoding import Columns
 from omp_mlp.history import History
 from omp_mlp.packed import layer_sizes_of, pack, views
 from omp_mlp.safetensors_content import DAMAGED, metadata_of
-from omp_mlp.scaling import Scaling, check_scaling
+from omp_mlp.scaling import PARTS, Scaling, check_scaling
 
 # Networks with a scaling beside their weights have version 2: who knows version 1 only would read
 # the weights, and overlook the scaling. Multilabel classifiers, which others would take for
-# regressions, have version 3, and networks that encode the columns of a table, version 4.
-_PLAIN, _SCALED, _MULTILABEL, _ENCODED = _VERSIONS = ("1", "2", "3", "4")
+# regressions, have version 3, and networks that encode the columns of a table, version 4. Networks
+# that bring outliers of X nearer have version 5.
+_PLAIN, _SCALED, _MULTILABEL, _ENCODED, _LIMITED = _VERSIONS = ("1", "2", "3", "4", "5")
 _SCALINGS = ("input", "target")
 _MOST_BYTES_OF_HEADER = 100_000_000  # that safetensors reads
 
@@ -218,6 +219,8 @@ def _stored(tensors: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> S
 
 
 def _version_of(stored: Stored) -> str:
+    if stored.input_scaling is not None and stored.input_scaling.limits is not None:
+        return _LIMITED
     if stored.columns is not None and stored.columns.encodings is not None:
         return _ENCODED
     if stored.multilabel:
@@ -239,24 +242,25 @@ def _networks(
     ]
 
 
-_SCALING_NAMES = [f"{of}_{part}" for of in _SCALINGS for part in ("offset", "scale")]
+_SCALING_NAMES = [f"{of}_{part}" for of in _SCALINGS for part in PARTS]
 
 
 def _scaling_arrays(stored: Stored) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of the scalings that stand beside the weights."""
     return {
-        f"{of}_{part}": getattr(scaling, part)
+        f"{of}_{part}": array
         for of in _SCALINGS
         if (scaling := getattr(stored, f"{of}_scaling")) is not None
-        for part in ("offset", "scale")
+        for part, array in scaling.parts().items()
     }
 
 
 def _scaling(arrays: dict[str, npt.NDArray[Any]], of: str, size: int) -> Scaling | None:
-    if f"{of}_offset" not in arrays and f"{of}_scale" not in arrays:
+    parts = {part: arrays[f"{of}_{part}"] for part in PARTS if f"{of}_{part}" in arrays}
+    if not parts:
         return None
-    scaling = Scaling(arrays[f"{of}_offset"], arrays[f"{of}_scale"])
-    check_scaling(f"{of}_scaling", scaling, size)
+    scaling = Scaling(**parts)
+    check_scaling(f"{of}_scaling", scaling, size, may_limit=of == "input")
     return scaling
 
 

@@ -14,7 +14,13 @@ import numpy.typing as npt
 from omp_mlp import _core
 from omp_mlp.checks import Matrix, float32, numeric
 from omp_mlp.gathering import Gather, alone
-from omp_mlp.scaling import MOST_MAGNITUDE, Scaling, dense_scaling, sparse_scaling
+from omp_mlp.scaling import (
+    MOST_MAGNITUDE,
+    Scaling,
+    dense_scaling,
+    sparse_scaling,
+    with_limits,
+)
 from omp_mlp.sparse import Csr, is_sparse, read_csr
 
 Rows = npt.NDArray[Any] | Csr
@@ -165,6 +171,7 @@ def read_inputs(
     scaling: Scaling | str | None = None,
     sample: npt.NDArray[np.int64] | None = None,
     gather: Gather | None = None,
+    finds_limits: bool = False,
 ) -> Inputs:
     """Check X and hand it to the core, without a copy where it already is what the core wants.
 
@@ -174,6 +181,7 @@ def read_inputs(
 
     ``scaling``: what is taken off in double precision, before the conversion to float32. "auto"
     finds it in X, or in the rows of ``sample`` alone; the result has it as ``scaling``.
+    ``finds_limits``: a scaling that is given gets limits where columns have outliers.
 
     ``gather``: from all processes that have rows of X, which may be none here. All then read
     theirs alike.
@@ -185,6 +193,8 @@ def read_inputs(
         rows: Rows = given if isinstance(given, Csr) else _float32_or_bytes(given)
     else:
         _check_magnitudes(given, name)
+        if finds_limits and isinstance(scaling, Scaling) and not isinstance(given, Csr):
+            scaling = with_limits(given, scaling, workers, gather)
         rows, scaling = _scaled(given, scaling, sample, workers, gather)
     scale = min(gather(_scale_for_training(rows))) if for_training else 1.0
     is_image = _is_image(rows, scaling, found=finds_scaling)

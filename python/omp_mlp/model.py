@@ -72,7 +72,9 @@ class Model(Predictor, Conversions):
         ``(X - input_scaling.offset) / input_scaling.scale``, which all methods compute in double
         precision. A training with ``scale_inputs="auto"`` keeps it where float32 weights that take
         it up would lose digits: if ``|offset| / scale`` of a column is over 64, as for a time
-        stamp, or a scale is not between 2^-60 and 2^60.
+        stamp, or a scale is not between 2^-60 and 2^60. It also keeps it where X had outliers:
+        values beyond ``input_scaling.lower`` and ``input_scaling.upper`` are then brought to these
+        limits first, in all methods.
     target_scaling : Scaling or None
         The same for the outputs o of a regression, whose values are
         ``target_scaling.offset + target_scaling.scale * o``.
@@ -366,7 +368,7 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"layers {sizes} with parameters of shape {packed.shape}")
     for name, size in (("input_scaling", sizes[0]), ("target_scaling", sizes[-1])):
         if state[name] is not None:
-            check_scaling(name, state[name], size)
+            check_scaling(name, state[name], size, may_limit=name == "input_scaling")
     columns = state.get("columns")  # which older versions had not
     if columns is not None:
         columns.check(sizes[0])

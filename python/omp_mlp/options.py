@@ -29,7 +29,7 @@ from omp_mlp.merging.methods import (
 from omp_mlp.model import OUTPUT_ACTIVATIONS, Model
 from omp_mlp.presets import PRESETS
 from omp_mlp.safetensors_content import DAMAGED
-from omp_mlp.scaling import Scaling
+from omp_mlp.scaling import Scaling, check_scaling
 from omp_mlp.state import OBJECT, TrainingState, kept_option
 
 ONE_NETWORK = ("section", "synchronous", "hogwild")
@@ -114,9 +114,13 @@ def _one_of(*choices: object) -> Check:
 
 
 def _scaling_or(*choices: object) -> Check:
-    return lambda name, value: (
-        value if isinstance(value, Scaling) else checks.choice(name, value, choices)
-    )
+    def check(name: str, value: object) -> object:
+        if not isinstance(value, Scaling):
+            return checks.choice(name, value, choices)
+        check_scaling(name, value, len(value.scale), may_limit=name == "scale_inputs")
+        return value
+
+    return check
 
 
 def _words_or(words: Iterable[str], check: Check, other: str = "a number") -> Check:

@@ -7,8 +7,10 @@ ranks, which a few such values do not move.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +19,17 @@ from omp_mlp.gathering import Gather, alone, total
 
 Doubles = npt.NDArray[np.float64]
 
-# The shares of the distances from the median that tell how fast they grow. A twentieth of the rows
-# may be outliers.
-_SHARES = (0.8, 0.95)
+SHARES = (0.8, 0.95)
+"""The shares of the distances from the median that tell how fast they grow. A twentieth of the rows
+may be outliers."""
+
 # So many times the largest distance of a power's tail, at least, makes an outlier. Few rows tell
 # less well how fast the tail grows.
 _FAR = 10.0
 _FAR_OF_ONE_ROW = 1000.0
-_FEWEST = 20  # rows; of fewer, one outlier is more than a twentieth
+FEWEST = 20
+"""Rows; of fewer, one outlier is more than a twentieth."""
+
 _MOST_LOOKED_AT = 2**20  # rows that the ranks are found in
 
 
@@ -86,13 +91,13 @@ def find_limits(
     """
     values = given.astype(np.float64)
     n_rows = total(gather, len(values))
-    if n_rows < _FEWEST:
+    if n_rows < FEWEST:
         return None
-    looked_at = np.concatenate(gather(values[_some_rows(len(values), n_rows)]))
+    looked_at = np.concatenate(gather(values[some_rows(len(values), n_rows, _MOST_LOOKED_AT)]))
     median = np.median(looked_at, axis=0)
     reach, longest = _reaches(np.abs(looked_at - median), n_rows)
     seen = values if beside is None else np.concatenate([values, beside.astype(np.float64)])
-    far = np.abs(seen - median) > (_FAR + _FAR_OF_ONE_ROW / n_rows) * longest
+    far = np.abs(seen - median) > times_of_far(n_rows) * longest
     has_outliers = total(gather, far.sum(axis=0)) > 0
     if not has_outliers.any():
         return None
@@ -102,26 +107,42 @@ def find_limits(
     return Limits(lower, upper, beyond, n_rows)
 
 
-def _some_rows(n_own: int, n_rows: int) -> slice | npt.NDArray[np.int64]:
+def some_rows(n_own: int, n_rows: int, most: int) -> slice | npt.NDArray[np.int64]:
     """Return those of a process's rows that the ranks are found in: all, if they are not too many.
 
     Rows at equal distances could all be of one kind, where kinds of rows take turns. Multiples of
     the golden ratio modulo 1 are spread evenly, and have no period.
     """
-    step = -(-n_rows // _MOST_LOOKED_AT)
+    step = -(-n_rows // most)
     if step == 1:
         return slice(None)
     places = np.arange(-(-n_own // step)) * ((math.sqrt(5.0) - 1.0) / 2.0) % 1.0
     return (places * n_own).astype(np.int64)
 
 
+def times_of_far(n_rows: float) -> float:
+    """Return how many times as far as the end of a power's tail outliers are at least."""
+    return _FAR + _FAR_OF_ONE_ROW / n_rows
+
+
 def _reaches(distances: Doubles, n_rows: int) -> tuple[Doubles, Doubles]:
     """Return the largest of so many distances, with a log-normal tail and with that of a power."""
-    places = [int(share * (len(distances) - 1)) for share in _SHARES]
+    places = [int(share * (len(distances) - 1)) for share in SHARES]
     near, far = np.partition(distances, places, axis=0)[places]
+    return ends_of_lines(near, far, [n_rows])
+
+
+def ends_of_lines(near: Doubles, far: Doubles, n_rows: Sequence[float]) -> tuple[Doubles, Doubles]:
+    """Return the ends of both lines for each column: over z, and over u = -log(1 - p).
+
+    ``n_rows``: for each column, or one for all.
+    """
     is_known = near > 0
-    z = [NormalDist().inv_cdf((1 + share) / 2) for share in (*_SHARES, 1 - 1 / n_rows)]
-    u = [-math.log(1 - share) for share in (*_SHARES, 1 - 1 / n_rows)]
+    last = [1 - 1 / n for n in n_rows]
+    z: list[Any] = [NormalDist().inv_cdf((1 + share) / 2) for share in SHARES]
+    u: list[Any] = [-math.log(1 - share) for share in SHARES]
+    z.append(np.array([NormalDist().inv_cdf((1 + share) / 2) for share in last]))
+    u.append(np.array([-math.log(1 - share) for share in last]))
     with np.errstate(over="ignore"):
         ratio = np.where(is_known, far, 1.0) / np.where(is_known, near, 1.0)
         growth = np.log(np.maximum(ratio, z[1] / z[0]))

@@ -118,7 +118,7 @@ def _of_scaling(name: str, scaling: Scaling | None) -> dict[str, npt.NDArray[Any
     """Return what rows of other units, which are the same rows in their own, differ by."""
     if scaling is None:
         return {}
-    return {f"offset of {name}": scaling.offset, f"scale of {name}": scaling.scale}
+    return {f"{part} of {name}": array for part, array in scaling.parts().items()}
 
 
 def values_of(targets: Targets) -> npt.NDArray[Any]:

@@ -8,7 +8,7 @@ dense matrices, and scales the matrices.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from omp_mlp import _core
 from omp_mlp.checks import FloatArray, float32
+from omp_mlp.far_columns import find_column_limits, rows_to_look_at
 from omp_mlp.gathering import Gather, alone, total
 
 Doubles = npt.NDArray[np.float64]
@@ -45,6 +46,10 @@ _MOST_ENTRY = 4.0
 _BYTE_DIVISORS = (1, 16, 255, 256)
 
 
+PARTS = ("offset", "scale", "lower", "upper")
+"""The attributes of a Scaling, of which the last two may be None."""
+
+
 @dataclass(frozen=True, eq=False)
 class Scaling:
     """A shift and a scale for each column: the network's side is ``(given - offset) / scale``.
@@ -53,25 +58,57 @@ class Scaling:
     ----------
     offset, scale : ndarray of float64, shape (n_columns,), read-only
         In the units of the columns. ``scale`` is positive.
+    lower, upper : ndarray of float64, shape (n_columns,), read-only, or None
+        What values of a column of X beyond them are brought to before that. Infinite for columns
+        without outliers, and None where no column has any.
     """
 
     offset: Doubles
     scale: Doubles
+    lower: Doubles | None = None
+    upper: Doubles | None = None
 
     def __post_init__(self) -> None:
-        self.offset.setflags(write=False)
-        self.scale.setflags(write=False)
+        if (self.lower is None) != (self.upper is None):
+            raise ValueError("a Scaling has lower and upper limits, or neither; got one of them")
+        for part in self.parts().values():
+            part.setflags(write=False)
+
+    def parts(self) -> dict[str, Doubles]:
+        """Return the arrays that are there, by the names of the attributes."""
+        return {name: part for name in PARTS if (part := getattr(self, name)) is not None}
+
+    @property
+    def limits(self) -> tuple[Doubles, Doubles] | None:
+        """The limits below and above; None if no column has any."""
+        return None if self.lower is None or self.upper is None else (self.lower, self.upper)
+
+    @property
+    def limited(self) -> npt.NDArray[np.int64]:
+        """The columns that have limits."""
+        if self.limits is None:
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(np.isfinite(self.limits).any(axis=0))
+
+    def scaled_limits(self) -> tuple[FloatArray, FloatArray]:
+        """Return the limits of the columns that have them, on the network's side."""
+        at = self.limited
+        assert self.limits is not None
+        with np.errstate(over="ignore"):
+            lower, upper = ((part[at] - self.offset[at]) / self.scale[at] for part in self.limits)
+        return float32(lower), float32(upper)
 
     @property
     def shifts(self) -> bool:
-        """Whether a zero does not stay zero."""
-        return bool(self.offset.any())
+        """Whether a zero may not stay zero."""
+        return bool(self.offset.any()) or self.limits is not None
 
     @property
     def folds(self) -> bool:
         """Whether float32 weights can take up the scaling without losing digits."""
         return bool(
-            (np.abs(self.offset) <= MOST_OFFSET * self.scale).all()
+            self.limits is None  # weights cannot bring values nearer
+            and (np.abs(self.offset) <= MOST_OFFSET * self.scale).all()
             and self.scale.min() >= _LEAST_SCALE
             and self.scale.max() <= _MOST_SCALE
         )
@@ -81,30 +118,46 @@ class Scaling:
 
         What is too large for float32 becomes infinite, and is reported by whoever asked.
         """
-        return _core.scale_columns(
+        rows = _core.scale_columns(
             X=_readable(given), offset=self.offset, scale=self.scale, workers=workers
         )
+        if self.limits is not None:
+            for column, lower, upper in zip(self.limited, *self.scaled_limits(), strict=True):
+                np.clip(rows[:, column], lower, upper, out=rows[:, column])
+        return rows
 
     def undo(self, scaled: npt.NDArray[Any]) -> Doubles:
         """Return the user's side of a matrix, in double precision."""
         return self.offset + self.scale * scaled.astype(np.float64)
 
 
-def check_scaling(name: str, scaling: Scaling, n_columns: int) -> None:
-    """Check a scaling that comes from elsewhere."""
+def check_scaling(name: str, scaling: Scaling, n_columns: int, *, may_limit: bool) -> None:
+    """Check a scaling that comes from elsewhere; ``may_limit``: that of X may have limits."""
     for part in ("offset", "scale"):
         array = getattr(scaling, part)
         if array.shape != (n_columns,) or not np.isfinite(array).all():
             raise ValueError(f"{name}.{part} must be {n_columns} finite numbers")
     if not (scaling.scale > 0).all():
         raise ValueError(f"{name}.scale must be positive; got {scaling.scale.min():g}")
+    if scaling.limits is not None:
+        if not may_limit:
+            raise ValueError(f"{name} must have no limits: outputs are never brought nearer")
+        lower, upper = scaling.limits
+        shapes = (lower.shape, upper.shape)
+        if shapes != ((n_columns,), (n_columns,)) or not (lower <= upper).all():  # nor NaN
+            raise ValueError(
+                f"{name}.lower must be {n_columns} numbers that are at most {name}.upper"
+            )
 
 
 def same_scaling(one: Scaling | None, other: Scaling | None) -> bool:
     """Tell whether two networks have the same scaling beside their weights."""
     if one is None or other is None:
         return one is other
-    return np.array_equal(one.offset, other.offset) and np.array_equal(one.scale, other.scale)
+    mine, others = one.parts(), other.parts()
+    return mine.keys() == others.keys() and all(
+        np.array_equal(part, others[name]) for name, part in mine.items()
+    )
 
 
 # ------------------------------------------------------------------------------- finding the scales
@@ -131,6 +184,12 @@ class _Columns:
         """Whether at least half of all entries are zero."""
         return 2 * int(self.zeros.sum()) >= self.n_rows * len(self.zeros)
 
+    def with_columns(self, at: npt.NDArray[np.int64], others: _Columns) -> _Columns:
+        """Return what is known if some columns have other values, and zeros in the same rows."""
+        mean, smallest, largest = self.mean.copy(), self.smallest.copy(), self.largest.copy()
+        mean[at], smallest[at], largest[at] = others.mean, others.smallest, others.largest
+        return replace(self, mean=mean, smallest=smallest, largest=largest)
+
 
 def dense_scaling(
     given: npt.NDArray[Any],
@@ -141,7 +200,8 @@ def dense_scaling(
     """Return the scaling of a finite matrix, and whether it is an image of whole numbers.
 
     An image is read as it is: its bytes have one scale. Of other matrices that are mostly zero,
-    the columns that are mostly zero keep their zeros. All other columns are standardised.
+    the columns that are mostly zero keep their zeros. All other columns are standardised. Columns
+    with outliers have limits, and the scale of values within them.
 
     ``sample``: the rows that the scaling is found in. All rows have to be those of an image.
     ``gather``: from all processes that have rows of the matrix; without a sample.
@@ -152,16 +212,38 @@ def dense_scaling(
     if sample is not None:
         given = given[sample]
         columns = _look_at(given, workers)
+    limits = _find_limits(given, columns, gather)
     distance, deviation = _spread(given, columns, workers, gather)
+    if limits is not None:
+        at = np.flatnonzero(np.isfinite(limits).any(axis=0))
+        brought = np.clip(given[:, at].astype(np.float64), *(limit[at] for limit in limits))
+        near = _join(gather(_look_at(brought, workers)))
+        distance[at], deviation[at] = _spread(brought, near, workers, gather)
+        columns = columns.with_columns(at, near)
+    lower, upper = (None, None) if limits is None else limits
     scale = np.maximum(deviation, distance / _MOST_DISTANCE)
-    scaling = Scaling(columns.mean, _or_constant(scale, distance, columns.mean))
+    offset, scale = columns.mean, _or_constant(scale, distance, columns.mean)
     if columns.is_mostly_zero:
         keeps = 2 * columns.zeros >= columns.n_rows
-        scaling = Scaling(
-            np.where(keeps, 0.0, scaling.offset),
-            np.where(keeps, _keeping_zeros(columns.magnitude, deviation), scaling.scale),
-        )
-    return scaling, False
+        offset = np.where(keeps, 0.0, offset)
+        scale = np.where(keeps, _keeping_zeros(columns.magnitude, deviation), scale)
+    return Scaling(offset, scale, lower, upper), False
+
+
+def with_limits(
+    given: npt.NDArray[Any], scaling: Scaling, workers: int = 1, gather: Gather = alone
+) -> Scaling:
+    """Return a scaling with limits of columns that have outliers here and had none before."""
+    found = _find_limits(given, _join(gather(_look_at(given, workers))), gather)
+    if found is None:
+        return scaling
+    known = scaling.limits or (np.full(len(found[0]), -np.inf), np.full(len(found[0]), np.inf))
+    has_none = np.isinf(known).all(axis=0)
+    return Scaling(
+        scaling.offset,
+        scaling.scale,
+        *(np.where(has_none, new, old) for new, old in zip(found, known, strict=True)),
+    )
 
 
 def sparse_scaling(
@@ -205,6 +287,15 @@ def target_scaling(given: npt.NDArray[Any], gather: Gather = alone) -> Scaling:
     _, deviation = _spread(given, columns, 1, gather)
     rounding = np.maximum(np.abs(columns.mean) * 2.0**-24, _LEAST_SCALE)
     return Scaling(columns.mean, np.where(deviation > 0, deviation, rounding))
+
+
+def _find_limits(
+    given: npt.NDArray[Any], columns: _Columns, gather: Gather
+) -> tuple[Doubles, Doubles] | None:
+    looked_at = given[rows_to_look_at(len(given), columns.n_rows, given.shape[1])]
+    return find_column_limits(
+        np.concatenate(gather(looked_at)), columns.smallest, columns.largest, columns.n_rows
+    )
 
 
 def _look_at(given: npt.NDArray[Any], workers: int) -> _Columns:
@@ -303,7 +394,8 @@ Layers = list[tuple[Doubles, Doubles]]  # (W, b) of each layer
 def change_inputs(layers: Layers, old: Scaling | None, new: Scaling | None) -> None:
     """Make the first layer apply to inputs of another scaling; None: to X as it is given.
 
-    With x = m + s u and x = m' + s' u', W^T u + b is (W s'/s)^T u' + b + ((m' - m)/s)^T W.
+    With x = m + s u and x = m' + s' u', W^T u + b is (W s'/s)^T u' + b + ((m' - m)/s)^T W. That
+    holds within the limits of both.
     """
     W, b = layers[0]
     m, s = (0.0, 1.0) if old is None else (old.offset, old.scale)

@@ -423,13 +423,15 @@ class _Estimator(BaseEstimator):
             decided = {name: self._decided[name] for name in self._decided if _is_open(given[name])}
             given.update({"init": self.model_, "warmup_samples": 0, **decided})
         options = check_options(given)
-        data = read_data(options, X, y, scale_is_found="scale_targets" in decided)
+        data = read_data(options, X, y, found=decided)
         settled = settle(options, data)
         remembered = None if is_first else self._solver_state
         model = self._run(options, settled, data, self._follow(data, stops=False), remembered)
         before = None if is_first else (self.loss_curve_, self.n_iter_, self.t_)
         if is_first:
             self._decided = _decided(settled, data)
+        elif "scale_inputs" in decided:  # which may have got limits
+            self._decided = {**self._decided, "scale_inputs": data.inputs.scaling or False}
         self._enter(model, data.inputs.n_samples, settled, is_validated=data.validation is not None)
         self._calls += 1
         if before is not None:

@@ -47,8 +47,11 @@ def model_facts(model: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - a Model,
     if model.columns is not None and model.columns.names is not None:
         facts.append(("columns", _listed(model.columns.names)))
     for name in ("input_scaling", "target_scaling"):
-        if getattr(model, name) is not None:
-            facts.append((name, "beside the weights"))
+        scaling = getattr(model, name)
+        if scaling is not None:
+            limited = len(scaling.limited)
+            limits = f", with limits of {limited} columns" if limited else ""
+            facts.append((name, f"beside the weights{limits}"))
     return facts + history_facts(model.history)
 
 

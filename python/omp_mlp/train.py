@@ -441,7 +441,7 @@ def train_parallel(
     init : {"shared", "independent"} or Model, default "shared"
         "shared": all replicas start from the same random weights. "independent": each replica
         starts from its own. A Model: all start from the parameters of that network, which has the
-        same shape.
+        same shape. Limits of its ``input_scaling`` do not go along: this training finds its own.
     parametrization : {"standard", "ntk"}, default "standard"
         What the optimiser steps. "ntk" is the neural tangent parametrisation (Jacot et al. 2018): a
         layer of fan_in inputs is V / sqrt(fan_in), and the optimiser steps V. So the gradient of
@@ -555,6 +555,15 @@ def train_parallel(
         array that is at least half zero. All other columns are standardised: x becomes
         (x - mean) / scale, where scale is the standard deviation or a tenth of the largest distance
         from the mean, if that is more. A Scaling is taken instead of one that is found in X.
+
+        Values of a dense column that are outliers by the rule of ``scale_targets`` are brought to
+        its near end, with a warning (:class:`omp_mlp.SettingsWarning`), and do not change the
+        scale. One of them would make all other values of the column look the same. Where D_0.8 is
+        0, the values that are not the median are looked at alone, if they are 20 at least. Some
+        16,000 rows at most tell the quantiles. The network keeps the limits as ``lower`` and
+        ``upper`` of ``model.input_scaling``, beside its weights: validation, scores and predictions
+        bring such values nearer, too. Bytes, images and sparse matrices have no limits. False keeps
+        the values, for an X that is scaled by hand.
     scale_targets : {False, "auto"} or Scaling, default "auto"
         "auto" trains a regression with identity outputs on (y - mean) / std of each output, and has
         no effect on others. The returned network gives values in the units of y. Losses in

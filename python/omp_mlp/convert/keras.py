@@ -18,8 +18,9 @@ def to_keras(parts: Parts) -> list[FloatArray]:
     for name in ("input_scaling", "target_scaling"):
         if getattr(parts, name) is not None:
             raise ValueError(
-                f"Keras computes in float32, which loses the digits for which this network has a "
-                f"{name} beside its weights; to_onnx and to_torch keep it"
+                "Keras computes in float32, and from weights alone, which have neither the digits "
+                f"nor the limits of this network's {name} beside its weights; to_onnx and to_torch "
+                "keep it"
             )
     return [part.copy() for layer in parts.layers for part in layer]
 

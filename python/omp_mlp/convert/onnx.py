@@ -19,7 +19,7 @@ from omp_mlp.convert.parts import Parts
 from omp_mlp.disk import read_regular, write_whole
 from omp_mlp.encoding import Columns
 from omp_mlp.extras import imported
-from omp_mlp.scaling import Scaling
+from omp_mlp.scaling import PARTS, Scaling
 
 _OPSET = 17
 _IR_VERSION = 8  # of opset 17's time: runtimes of 2022 and later read it
@@ -120,6 +120,10 @@ def _inputs(graph: Graph, parts: Parts) -> tuple[str, list[tuple[str, int, int]]
 def _hidden_part(graph: Graph, parts: Parts, a: str) -> str:
     """Add all layers behind the inputs, and return the name of the last pre-activations."""
     if parts.input_scaling is not None:
+        if parts.input_scaling.limits is not None:
+            lower, upper = parts.input_scaling.limits
+            a = graph.add("Max", a, graph.constant("input_lower", lower))
+            a = graph.add("Min", a, graph.constant("input_upper", upper))
         offset = graph.constant("input_offset", parts.input_scaling.offset)
         scale = graph.constant("input_scale", parts.input_scaling.scale)
         a = graph.cast(graph.add("Div", graph.add("Sub", a, offset), scale), "FLOAT")
@@ -238,7 +242,13 @@ def _parts(about: dict[str, str], constants: dict[str, npt.NDArray[Any]]) -> Par
     elif classes is not None:
         classes = classes.astype(about["classes_dtype"])
     input_scaling, target_scaling = (
-        Scaling(constants[f"{of}_offset"].copy(), constants[f"{of}_scale"].copy())
+        Scaling(
+            **{
+                part: constants[f"{of}_{part}"].copy()
+                for part in PARTS
+                if f"{of}_{part}" in constants
+            }
+        )
         if f"{of}_offset" in constants
         else None
         for of in ("input", "target")

@@ -139,7 +139,8 @@ class _Reader:
             self.layers.append((W, b))
             self.activations.append(None)
         elif isinstance(module, ScaleInputs) and not self.layers:
-            self.input_scaling = _scaling(module)
+            limits = None if module.lower is None else (module.lower, module.upper)
+            self.input_scaling = _scaling(module, limits)
         elif isinstance(module, ScaleTargets) and self.layers:
             self.target_scaling = _scaling(module)
         elif self.layers and self.activations[-1] is None:
@@ -185,5 +186,5 @@ def _doubles(tensor: Any) -> Doubles:  # noqa: ANN401
     return values
 
 
-def _scaling(module: Any) -> Scaling:  # noqa: ANN401
-    return Scaling(_doubles(module.offset), _doubles(module.scale))
+def _scaling(module: Any, limits: tuple[Any, Any] | None = None) -> Scaling:  # noqa: ANN401
+    return Scaling(*map(_doubles, (module.offset, module.scale, *(limits or ()))))

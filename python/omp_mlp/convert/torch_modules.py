@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import torch
 
-from omp_mlp.scaling import Scaling
+from omp_mlp.scaling import PARTS, Scaling
 
 
 class ScaleInputs(torch.nn.Module):
-    """(x - offset) / scale in double precision, then float32."""
+    """(x - offset) / scale in double precision, then float32; x is brought to the limits first."""
 
     offset: torch.Tensor
     scale: torch.Tensor
+    lower: torch.Tensor | None
+    upper: torch.Tensor | None
 
     def __init__(self, scaling: Scaling) -> None:
         super().__init__()
-        self.register_buffer("offset", torch.tensor(scaling.offset))
-        self.register_buffer("scale", torch.tensor(scaling.scale))
+        parts = scaling.parts()
+        for name in PARTS:
+            part = parts.get(name)
+            self.register_buffer(name, None if part is None else torch.tensor(part))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the network's side of x."""
-        return ((x.double() - self.offset) / self.scale).float()
+        x = x.double()
+        if self.lower is not None:
+            x = x.clamp(self.lower, self.upper)
+        return ((x - self.offset) / self.scale).float()
 
 
 class ScaleTargets(torch.nn.Module):

@@ -128,7 +128,7 @@ def _shown(value: object) -> str:
     if isinstance(value, Model):
         return f"a Model with parameters of digest {digest(value._packed)}"
     if isinstance(value, Scaling):
-        return f"a Scaling of digest {digest(value.offset, value.scale)}"
+        return f"a Scaling of digest {digest(*value.parts().values())}"
     if isinstance(value, np.ndarray):
         value = value.tolist()
     return repr(value)
