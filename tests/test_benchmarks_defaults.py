@@ -5,10 +5,12 @@ import gzip
 import numpy as np
 import pytest
 
+import omp_mlp
 from benchmarks.common.files import read_json
 from benchmarks.defaults import __main__ as script
 from benchmarks.defaults import (
     ablation,
+    columns,
     contestants,
     estimators,
     measure,
@@ -222,6 +224,63 @@ def test_every_way_to_train_beside_outliers_is_scored_on_clean_rows(tmp_path, mo
     line = tables.of_outliers(content["pieces"]).splitlines()[2]
     assert line.startswith("| sums | 0.015 ± 0.007 | 0.035 ± 0.007 | 0.055 ± 0.007 | 0.075 ± 0.007")
     assert line.endswith("| -5e+05 | -5e+05 |")
+
+
+def test_every_way_to_train_beside_far_values_of_columns_is_scored(tmp_path, monkeypatch):
+    seen, judged = [], []
+
+    class Answer:
+        def score(self, X_test, _):
+            judged.append(X_test)
+            return len(judged) / 100
+
+        def fit(self, X, _):
+            seen.append((X, None))
+            return self
+
+    def train(X, y, replicas, *, seed=0, workers=1, scale_inputs="auto", epochs=None):
+        if epochs == 0:
+            return finds_limits(X, y, replicas, epochs=0)
+        seen.append((X, scale_inputs))
+        assert (replicas, seed, workers) == (2, (len(seen) - 1) % 2, 1)
+        return Answer()
+
+    finds_limits = omp_mlp.train_parallel
+    of_flags = problem(400)
+    X = np.column_stack([of_flags.X[:, 0] + 3.0, of_flags.X[:, 1] > 0, of_flags.X[:, 1]])
+    few = Problem("sums", X, of_flags.y, X, of_flags.y)
+    monkeypatch.setattr(columns.omp_mlp, "train_parallel", train)
+    monkeypatch.setattr(columns, "estimator", lambda *_: Answer())
+    monkeypatch.setattr(problems, "load", lambda *_: few)
+    arguments = ["--columns", "--seeds", "2", "--only", "sums", "--out", str(tmp_path)]
+    content = script.main(arguments)
+    scales = [False, False, *["auto"] * 4, None, None]
+    assert [given for _, given in seen] == scales * 3
+    by_hand = (X - X.mean(axis=0)) / X.std(axis=0)
+    np.testing.assert_allclose(seen[0][0], by_hand, rtol=1e-12)
+    np.testing.assert_allclose(judged[0], by_hand, rtol=1e-12)
+    for index in (2, 4, 6):
+        np.testing.assert_array_equal(seen[index][0], X)
+        np.testing.assert_array_equal(judged[index], X)
+    for index in (10, 11, 14, 15):  # one value of each column, but for flags
+        given, _ = seen[index]
+        assert (given != X).sum(axis=0).tolist() == [1, 0, 1]
+        assert given.max(axis=0).tolist() == [1e9, 1.0, 1e9]
+        np.testing.assert_array_equal(judged[index], X)
+    far, (near, _) = seen[10][0], seen[12]
+    np.testing.assert_array_equal(near[far < 1e9], X[far < 1e9])
+    assert near.max() < 30
+    for index in (18, 19, 22, 23):
+        for given, plain in ((seen[index][0], X), (judged[index], X)):
+            changed = given != plain
+            np.testing.assert_array_equal(given[changed], plain[changed] * 1e4)
+            assert not changed[:, 1].any()
+            assert 0 <= changed.sum() <= 15
+    assert seen[20][0].max() < 30 < seen[18][0].max()
+    np.testing.assert_array_equal(judged[20], judged[18])
+    assert np.abs(judged[18]).max() > 1e3
+    line = tables.of_outliers(content["pieces"], columns.SPOILS, columns.WAYS).splitlines()[2]
+    assert line.startswith("| sums | 0.015 ± 0.007 | 0.035 ± 0.007 | 0.055 ± 0.007 | 0.075 ± 0.007")
 
 
 def test_equal_scores_share_their_places():

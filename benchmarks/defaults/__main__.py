@@ -7,6 +7,7 @@
     make defaults ARGS=--parts              the parts of preset="tabular" alone, and its peers
     make defaults ARGS=--states             what becomes of an optimiser's state at a merge, alone
     make defaults ARGS=--outliers           what is learned beside outliers of y, alone
+    make defaults ARGS=--columns            the same beside far values of X
     make defaults ARGS=--peers              ask the slow peers alone; needs the extra "peers"
     make defaults ARGS=--estimators         the estimators against scikit-learn's, by name alone
 
@@ -31,7 +32,7 @@ from ..common.files import Results, read_json
 from ..common.machine import describe_run, machine_line
 from ..common.progress import Progress
 from ..common.report import show
-from . import estimators, measure, outliers, peers, pictures, problems, states, tables
+from . import columns, estimators, measure, outliers, peers, pictures, problems, states, tables
 from .problems import Problem
 
 COMMAND = "make defaults"
@@ -60,6 +61,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--outliers",
         action="store_true",
         help="measure what is learned beside outliers of y alone",
+    )
+    parser.add_argument(
+        "--columns",
+        action="store_true",
+        help="measure what is learned beside far values of X alone",
     )
     parser.add_argument(
         "--estimators", action="store_true", help="ask the estimators and scikit-learn's alone"
@@ -166,6 +172,17 @@ def judge_outliers(arguments: argparse.Namespace) -> dict[str, Any]:
     )
 
 
+def judge_columns(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure what is learned beside far values of X; return the results."""
+    return judge_alone(
+        arguments,
+        "columns",
+        loaded(arguments, columns.PROBLEMS),
+        columns.measure,
+        lambda found: {"columns": tables.of_outliers(found, columns.SPOILS, columns.WAYS)},
+    )
+
+
 def judge_estimators(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the estimators on all problems; return the results."""
     return judge_alone(
@@ -206,6 +223,8 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
         return judge_states(arguments)
     if arguments.outliers:
         return judge_outliers(arguments)
+    if arguments.columns:
+        return judge_columns(arguments)
     of = loaded(arguments, problems.names(arguments.tables))
     content = measured(arguments, "defaults.json", COMMAND, of, measure.measure)
     found = content["pieces"]

@@ -95,11 +95,12 @@ def _score(contestant: Contestant, problem: Problem, seed: int) -> float:
             preset=contestant.preset, seed=seed, workers=1,
         )  # fmt: skip
     else:
-        model = _estimator(contestant, problem, seed).fit(problem.X, problem.y)
+        model = estimator(contestant, problem, seed).fit(problem.X, problem.y)
     return float(model.score(problem.X_test, problem.y_test))
 
 
-def _estimator(contestant: Contestant, problem: Problem, seed: int) -> Any:  # noqa: ANN401
+def estimator(contestant: Contestant, problem: Problem, seed: int) -> Any:  # noqa: ANN401
+    """Return scikit-learn's estimator for a problem, which is not fitted yet."""
     regresses = problem.is_regression
     if contestant is TREES:
         trees = HistGradientBoostingRegressor if regresses else HistGradientBoostingClassifier

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,21 +36,33 @@ def spoiled(y: np.ndarray, spoil: str, seed: int) -> np.ndarray:
 
 def measure(problem: Problem, seeds: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Return scores and seconds of each kind of outliers and each way to train beside them."""
+    return measure_ways(problem, seeds, say, SPOILS, WAYS, _ask)
+
+
+def measure_ways(
+    problem: Problem,
+    seeds: int,
+    say: Callable[[str], None],
+    spoils: Sequence[str],
+    ways: Sequence[str],
+    ask: Callable[[Problem, str, str, int], dict[str, float | None]],
+) -> dict[str, Any]:
+    """Return scores and seconds by kind of outliers and way to train, on the first rows."""
     few = problem.limited(ROWS)
     found: dict[str, Any] = {"rows": len(few.y), "is_regression": few.is_regression}
-    for spoil in SPOILS:
+    for spoil in spoils:
         say(f"{few.name}: {spoil}")
-        for way in WAYS:
-            answers = [_ask(few, spoiled(few.y, spoil, seed), way, seed) for seed in range(seeds)]
+        for way in ways:
+            answers = [ask(few, spoil, way, seed) for seed in range(seeds)]
             found[key(spoil, way)] = {
                 part: [answer[part] for answer in answers] for part in ("score", "seconds")
             }
     return found
 
 
-def _ask(few: Problem, y: np.ndarray, way: str, seed: int) -> dict[str, float | None]:
+def _ask(few: Problem, spoil: str, way: str, seed: int) -> dict[str, float | None]:
     options: dict[str, Any] = {"loss": "huber"} if way == "huber" else {}
-    y_test = few.y_test
+    y, y_test = spoiled(few.y, spoil, seed), few.y_test
     if way == "mean and std":
         options["scale_targets"] = False
         y, y_test = (y - y.mean()) / y.std(), (y_test - y.mean()) / y.std()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -170,9 +170,13 @@ def of_states(found: Mapping[str, Mapping[str, Any]]) -> str:
     return as_markdown(header, rows, numeric=True)
 
 
-def of_outliers(found: Mapping[str, Mapping[str, Any]]) -> str:
+def of_outliers(
+    found: Mapping[str, Mapping[str, Any]],
+    spoils: Sequence[str] = outliers.SPOILS,
+    ways: Sequence[str] = outliers.WAYS,
+) -> str:
     """Lay out a line for each problem: scores by outliers and by the way to train beside them."""
-    pairs = [(spoil, way) for spoil in outliers.SPOILS for way in outliers.WAYS]
+    pairs = [(spoil, way) for spoil in spoils for way in ways]
     header = ["data", *(f"{spoil}: {way}" for spoil, way in pairs)]
     rows = [
         [name, *(_rounded(of[outliers.key(spoil, way)]) for spoil, way in pairs)]
