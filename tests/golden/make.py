@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 import omp_mlp
+from omp_mlp.scaling import Scaling
 
 HERE = Path(__file__).resolve().parent
 OPTIONS = {"hidden_layer_sizes": (4,), "epochs": 2, "batch_size": 4, "learning_rate": 0.05}
@@ -34,9 +35,11 @@ def networks() -> dict[str, tuple[object, object]]:
     labels = np.array(["no", "yes"])[(X[:, 0] > 0).astype(int)]
     stamps = X * [1, 1, 1e5] + [0, 0, 1.6e9]
     train = omp_mlp.train_parallel
+    limited = Scaling(np.zeros(3), np.full(3, 2.0), np.full(3, -0.5), np.array([0.5, 0.25, np.inf]))
     return {
         "classes": (train(X, labels, 2, **OPTIONS), X),
         "values": (train(stamps, 1e6 + X[:, 0], 2, **OPTIONS), stamps),  # scaled beside the weights
+        "limits": (train(X, labels, 2, **OPTIONS, scale_inputs=limited), X),
         "several_labels": (train(X, (X[:, :2] > 0).astype(int), 2, **OPTIONS), X),
         "table": (train(table(), labels, 2, **OPTIONS), table()),
         "ensemble": (train(X, labels, 2, "ensemble", **OPTIONS), X),
