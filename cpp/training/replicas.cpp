@@ -7,15 +7,14 @@
 #include <numeric>
 #include <optional>
 #include <utility>
-#include <variant>
 
 #include "base/finite.hpp"
-#include "merging/merger.hpp"
-#include "merging/sum_merger.hpp"
 #include "training/gathered_replicas.hpp"
+#include "training/mergers.hpp"
 #include "training/optimizer_slots.hpp"
 #include "training/replica.hpp"
 #include "training/trained.hpp"
+#include "training/travelling_merge.hpp"
 
 namespace omp_mlp {
 namespace {
@@ -26,97 +25,6 @@ Reading reading_of(const Task& task) {
         batch.first_layer, task.X, batch.batch_size,
         task.ranks != nullptr ? std::optional{task.ranks->density} : std::nullopt);
 }
-
-std::vector<Index> layer_ends(const Shape& shape) {
-    std::vector<Index> ends;
-    for (const LayerShape& layer : shape.layers()) {
-        ends.push_back(layer.end());
-    }
-    return ends;
-}
-
-constexpr Sending whole{.as = SentAs::float32, .count = 0};
-
-// What the ranks send of their updates.
-Sending sending_of(const Task& task, const Ranks* ranks) {
-    if (ranks == nullptr) {
-        return whole;
-    }
-    const Index parameters = task.network.shape.packed_size();
-    const double count = std::ceil(ranks->sent_share * static_cast<double>(parameters));
-    return {.as = ranks->sent_as, .count = std::clamp(static_cast<Index>(count), Index{1}, parameters)};
-}
-
-constexpr OuterStep no_outer_step{.learning_rate = 1.0, .momentum = 0.0, .nesterov = false};
-
-// Merges all networks where this process has them all, or sums over the ranks.
-using AnyMerger = std::variant<Merger, SumMerger>;
-
-// What merges are made with: the last one of a training may have a method of its own.
-class Mergers {
-public:
-    // `ranks`: null, or those that merge together.
-    Mergers(const Task& task, const Ranks* ranks, const OuterStep& outer)
-        : usual_{make(task, ranks, *task.options.merge.method, task.options.merge.method_options, outer,
-                      sending_of(task, ranks))} {
-        if (task.options.merge.last_method != nullptr) {
-            // One merge has no next one to make good what it rounds.
-            last_.emplace(make(task, ranks, *task.options.merge.last_method, {}, no_outer_step, whole));
-        }
-    }
-
-    void merge(const MergeInput& input, bool is_last, double momentum_factor, Team& team,
-               Parameters& master) {
-        std::visit(
-            [&](auto& merger) {
-                merger.merge(input, momentum_factor, in_parallel(team), master.flat().data());
-            },
-            is_last && last_ ? *last_ : usual_);
-    }
-
-    // The parts of a merge that travels (sum_merger.hpp). The ranks merge by sums.
-    void begin(const MergeInput& input, bool is_last, Team& team) {
-        by_sums(is_last).begin(input, in_parallel(team));
-    }
-    void send(const MergeInput& input, bool is_last) { by_sums(is_last).send(input); }
-    void finish(const MergeInput& input, bool is_last, double momentum_factor, Team& team,
-                Parameters& master) {
-        by_sums(is_last).finish(input, momentum_factor, in_parallel(team), master.flat().data());
-    }
-
-    // M of the outer step.
-    std::span<float> velocity() {
-        return std::visit([](auto& merger) { return merger.velocity(); }, usual_);
-    }
-
-    // What this rank has not sent of its updates.
-    std::span<float> left() {
-        auto* merger = std::get_if<SumMerger>(&usual_);
-        return merger != nullptr ? merger->left() : std::span<float>{};
-    }
-
-private:
-    SumMerger& by_sums(bool is_last) { return std::get<SumMerger>(is_last && last_ ? *last_ : usual_); }
-
-    static AnyMerger make(const Task& task, const Ranks* ranks, const MergeMethod& method,
-                          const std::vector<OptionValue>& options, const OuterStep& outer,
-                          const Sending& sending) {
-        const std::vector<Index> ends = layer_ends(task.network.shape);
-        if (ranks != nullptr && !ranks->gathers) {
-            return AnyMerger{std::in_place_type<SumMerger>, method, options, ends, outer,
-                             *ranks->communicator,          sending};
-        }
-        return AnyMerger{std::in_place_type<Merger>,
-                         method,
-                         options,
-                         ends,
-                         outer,
-                         ranks != nullptr ? ranks->replicas() : task.options.threads};
-    }
-
-    AnyMerger usual_;
-    std::optional<AnyMerger> last_;
-};
 
 // What a rank has between two merges of all ranks, if it merges its own replicas in the meantime.
 struct WithinRank {
@@ -139,83 +47,6 @@ std::optional<WithinRank> within_rank(const Task& task) {
     const bool is_wanted = task.ranks != nullptr && (task.ranks->merges_a_round > 1 || overlaps(task));
     return is_wanted ? std::optional<WithinRank>{task} : std::nullopt;
 }
-
-// What all ranks know of a replica after a round.
-struct Result {
-    Trained trained;
-    bool is_finite = true;
-    bool was_left_out = false;  // of a merge within the round
-};
-
-bool has_finite(std::span<const Result> results) {
-    return std::ranges::find(results, true, &Result::is_finite) != results.end();
-}
-
-double finite_samples(std::span<const Result> results) {
-    double samples = 0.0;
-    for (const Result& result : results) {
-        samples += result.is_finite ? static_cast<double>(result.trained.samples) : 0.0;
-    }
-    return samples;
-}
-
-// By samples, or evenly where there are none.
-std::vector<double> shares_of(std::span<const double> samples) {
-    const double total = std::accumulate(samples.begin(), samples.end(), 0.0);
-    std::vector<double> shares;
-    shares.reserve(samples.size());
-    for (const double one : samples) {
-        shares.push_back(total > 0.0 ? one / total : 1.0 / static_cast<double>(samples.size()));
-    }
-    return shares;
-}
-
-// A merge of the ranks whose messages travel. It lives as long as its messages: the training may be over by
-// then, if it ended by an error.
-struct TravellingMerge {
-    Ranks ranks;
-    std::shared_ptr<Mergers> mergers;
-    bool skips_nonfinite;
-    bool is_last;
-    std::vector<Result> results;  // of this rank, and in the end of the replicas of all ranks
-    std::vector<double> share;    // of the ranks that have a finite network
-    std::size_t first = 0;        // the place of this rank among them, or their number
-
-    // What the method has to know of all ranks.
-    MergeInput input(const float* base) const { return {{}, share, base, nullptr, first}; }
-
-    // Whether there is anything to merge.
-    bool goes_on() const {
-        return has_finite(results) &&
-               (skips_nonfinite ||
-                std::ranges::find(results, false, &Result::is_finite) == results.end());
-    }
-
-    // What the other thread does.
-    void send() {
-        ranks.share(std::span{results});
-        if (!goes_on()) {
-            return;
-        }
-        std::vector<double> samples;
-        std::optional<std::size_t> own;
-        for (Index rank = 0; rank < ranks.communicator->size(); ++rank) {
-            const auto of_rank =
-                std::span{results}.subspan(static_cast<std::size_t>(rank * ranks.replicas_a_rank),
-                                           static_cast<std::size_t>(ranks.replicas_a_rank));
-            if (!has_finite(of_rank)) {
-                continue;
-            }
-            if (rank == ranks.communicator->rank()) {
-                own = samples.size();
-            }
-            samples.push_back(finite_samples(of_rank));
-        }
-        first = own.value_or(samples.size());
-        share = shares_of(samples);
-        mergers->send(input(nullptr), is_last);
-    }
-};
 
 // Where a rank trains on while the messages of a merge travel: at its own network with this weight, and at
 // the master, which lacks the updates that travel, with the rest (Douillard et al. 2025). The weight was
@@ -272,7 +103,7 @@ public:
             begin_merge(team, round, master, heartbeat, *within_, *overlap_);
             return {};
         }
-        std::ranges::fill(results_, Result{});
+        std::ranges::fill(results_, ReplicaResult{});
         begun_from_ = &master;
         if (within_) {
             train_with_merges(team, round, heartbeat, *within_);
@@ -374,7 +205,7 @@ private:
         team.for_each(
             task_.options.threads,
             [&](Index i) {
-                Result& result = own(i);
+                ReplicaResult& result = own(i);
                 Replica& replica = made(i);
                 start(stretch, *begun_from_, i, replica);
                 const Trained trained = replica.train(stretch.begin, stretch.end, handover_, heartbeat);
@@ -409,7 +240,7 @@ private:
             merge_own(team, false, within);
             begun_from_ = &within.master;
             for (std::size_t i = 0; i < replicas_.size(); ++i) {
-                Result& result = own(static_cast<Index>(i));
+                ReplicaResult& result = own(static_cast<Index>(i));
                 result.was_left_out = result.was_left_out || !result.is_finite;
             }
             stretch.begin = stretch.end;
@@ -419,26 +250,26 @@ private:
 
     bool may_go_on() const {
         const auto mine = own_results();
-        const auto finite = std::ranges::count(mine, true, &Result::is_finite);
+        const auto finite = std::ranges::count(mine, true, &ReplicaResult::is_finite);
         return finite == std::ssize(mine) || (merging().skip_nonfinite && finite > 0);
     }
 
     RoundReport report_of_results(const Round& round, const Parameters& master,
-                                  std::span<const Result> results) const {
-        const auto diverged = std::ranges::find(results, false, &Result::is_finite);
+                                  std::span<const ReplicaResult> results) const {
+        const auto diverged = std::ranges::find(results, false, &ReplicaResult::is_finite);
         if (diverged != results.end() && !merging().skip_nonfinite) {
             throw divergence(round, diverged - results.begin(), master);
         }
         std::vector<Trained> trained;
         trained.reserve(results.size());
-        for (const Result& result : results) {
+        for (const ReplicaResult& result : results) {
             trained.push_back(result.trained);
         }
         return report_of(trained);
     }
 
     static std::vector<Index> skipped_of(const Round& round, const Parameters& base,
-                                         std::span<const Result> results) {
+                                         std::span<const ReplicaResult> results) {
         std::vector<Index> skipped;
         for (std::size_t r = 0; r < results.size(); ++r) {
             if (!results[r].is_finite || results[r].was_left_out) {
@@ -484,7 +315,7 @@ private:
     // Makes one network of what the replicas of this rank train from overlap.start on.
     void train_ahead(Team& team, const Round& round, Heartbeat& heartbeat, WithinRank& within,
                      Overlap& overlap) {
-        std::ranges::fill(results_, Result{});
+        std::ranges::fill(results_, ReplicaResult{});
         begun_from_ = &overlap.start;
         train_with_merges(team, round, heartbeat, within);
         merge_own(team, round.is_last, within);
@@ -553,7 +384,7 @@ private:
         exchange("overlap.start", task_.network.shape, overlap.start);
         exchange("overlap.trained", task_.network.shape, within.master);
         std::vector<double> numbers;
-        for (const Result& result : own_results()) {
+        for (const ReplicaResult& result : own_results()) {
             numbers.insert(numbers.end(),
                            {static_cast<double>(result.trained.samples), result.trained.loss_sum,
                             result.trained.cpu_seconds, result.is_finite ? 1.0 : 0.0,
@@ -678,11 +509,11 @@ private:
     // Those that merge together at the end of a round, and what each of them brings.
     const Ranks* merging_ranks() const { return within_ ? &within_->among : ranks(); }
 
-    Result& own(Index i) { return results_[first_replica() + static_cast<std::size_t>(i)]; }
-    std::span<const Result> own_results() const {
+    ReplicaResult& own(Index i) { return results_[first_replica() + static_cast<std::size_t>(i)]; }
+    std::span<const ReplicaResult> own_results() const {
         return std::span{results_}.subspan(first_replica(), replicas_.size());
     }
-    std::span<const Result> of_rank(Index rank) const {
+    std::span<const ReplicaResult> of_rank(Index rank) const {
         return std::span{results_}.subspan(static_cast<std::size_t>(rank) * replicas_.size(),
                                            replicas_.size());
     }
@@ -781,7 +612,7 @@ private:
     std::vector<std::optional<Replica>> replicas_;
     std::vector<std::optional<Leftovers>> leftovers_;
     std::vector<double> stretch_samples_;     // of each replica, in the last stretch
-    std::vector<Result> results_;             // of the replicas of all ranks
+    std::vector<ReplicaResult> results_;      // of the replicas of all ranks
     Handover handover_ = Handover::whole;     // of the last stretch
     const Parameters* begun_from_ = nullptr;  // where the replicas began the last stretch
     double rate_ = 0.0;  // the learning rate at the start of the last round; of none yet, 0
