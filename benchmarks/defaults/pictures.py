@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from ..common.pictures import COLOURS, caption
 from .contestants import MLP, OURS, PRESETS, SEARCHED, TREES
@@ -82,6 +83,10 @@ def _times(found: Mapping[str, Mapping[str, Any]], machine: str) -> Figure:
         score = fmean(mean_score(p[contestant.name]) or 0.0 for p in common.values())
         ax.plot([took], [score], marker, color=COLOURS[colour], label=contestant.label, ms=9)
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.margins(y=0.12)
     ax.set_xlabel("CPU seconds for all data together, one core")
     ax.set_ylabel("mean score")
     caption(
