@@ -56,8 +56,7 @@ private:
         }
         if (done_.fetch_add(parts, std::memory_order_acq_rel) + parts == parts_) {
             done_.store(0, std::memory_order_relaxed);
-            phase_.store(phase + 1, std::memory_order_release);
-            phase_.notify_all();
+            store_and_wake(phase_, phase + 1);
         }
     }
 

@@ -106,8 +106,7 @@ int try_threads(int count) {
         ++started;
     }
     pthread_attr_destroy(&attributes);
-    may_end = true;
-    may_end.notify_all();
+    store_and_wake(may_end, true);
     for (const Trial& trial : std::span{trials}.first(static_cast<std::size_t>(started))) {
         trial.wait_until_gone();
     }
@@ -229,8 +228,7 @@ void Team::for_each(Index count, const std::function<void(Index)>& fn,
     }
     left_.store(count, std::memory_order_relaxed);
     inside_.store(0, std::memory_order_release);  // the loop is open
-    loop_.fetch_add(1, std::memory_order_release);
-    loop_.notify_all();
+    store_and_wake(loop_, loop_.load(std::memory_order_relaxed) + 1);
     work(0);
     std::exception_ptr failure;
     const auto everything_is_done = [this] { return left_.load(std::memory_order_acquire) == 0; };
@@ -310,8 +308,7 @@ void Team::serve(int worker) noexcept {
 void Team::dismiss() {
     fn_ = nullptr;
     inside_.store(0, std::memory_order_release);  // the loop stays open
-    loop_.fetch_add(1, std::memory_order_release);
-    loop_.notify_all();
+    store_and_wake(loop_, loop_.load(std::memory_order_relaxed) + 1);
 }
 
 int openmp_max_threads() {

@@ -3,6 +3,7 @@
 // that share the cores.
 #pragma once
 
+#include <atomic>
 #include <thread>
 
 #if defined(__x86_64__)
@@ -47,6 +48,15 @@ bool wait_awake(const Ready& ready, int yields = 20) {
         }
     }
     return false;
+}
+
+// Gives a word the value that others sleep for, and wakes them. notify_all() first looks whether anybody sleeps. The
+// store has to be seen before that look, or a thread that falls asleep in between is never woken. A release store
+// may be seen later: x86 keeps it back while it reads on.
+template <typename T>
+void store_and_wake(std::atomic<T>& word, T value) {
+    word.store(value, std::memory_order_seq_cst);
+    word.notify_all();
 }
 
 }  // namespace omp_mlp
