@@ -164,3 +164,19 @@ def test_misaligned_arrays_are_copied() -> None:
     assert isinstance(rows, np.ndarray)
     assert rows.flags.aligned
     np.testing.assert_array_equal(rows, X)
+
+
+# 5,000 rows are more than are looked at, and wide ones are looked at some at a time.
+@pytest.mark.parametrize("shape", [(12, 3), (5_000, 3), (300, 1_000), (3, 200_000)], ids=str)
+@pytest.mark.parametrize("form", ["float32", "uint8", "csr"])
+def test_moments_are_sums_in_double_precision(form, shape):
+    rows = (np.random.default_rng(1).random(shape) * 200).astype(np.float32)
+    rows = rows.astype(np.uint8) if form == "uint8" else rows
+    found = read_inputs(scipy.sparse.csr_array(rows) if form == "csr" else rows).moments()
+    looked_at = rows[:: -(-shape[0] // 4096)].astype(np.float64)
+    assert found.n_samples == len(looked_at)
+    np.testing.assert_allclose(found.sums, looked_at.sum(axis=0), rtol=1e-12)
+    square = np.mean(np.sum(looked_at**2, axis=1))
+    assert found.mean_square_norm(centered=False) == pytest.approx(square, rel=1e-12)
+    spread = np.mean(np.sum((looked_at - looked_at.mean(axis=0)) ** 2, axis=1))
+    assert found.mean_square_norm(centered=True) == pytest.approx(spread, rel=1e-9)

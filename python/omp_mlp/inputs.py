@@ -29,6 +29,7 @@ Rows = npt.NDArray[Any] | Csr
 FIRST = 256
 """Samples that tell how many nonzeros a sample has."""
 _LOOKED_AT = 4096  # samples that tell how large a sample is
+_ENTRIES_TOGETHER = 2**17  # that are in double precision at once, within the caches
 
 
 def step_of_moments(n_samples: int) -> int:
@@ -112,11 +113,15 @@ class Inputs:
         rows = self.take(ids).rows
         if isinstance(rows, Csr):
             values = rows.values.astype(np.float64)
-            sums = np.bincount(rows.indices, weights=values, minlength=self.n_features)
-        else:
-            values = rows.astype(np.float64)
-            sums = values.sum(axis=0)
-        return Moments(len(ids), sums.astype(np.float64), float(np.sum(values**2)))
+            of_columns = np.bincount(rows.indices, weights=values, minlength=self.n_features)
+            return Moments(len(ids), of_columns.astype(np.float64), float(np.sum(values**2)))
+        sums, squares = np.zeros(self.n_features), 0.0
+        together = max(1, _ENTRIES_TOGETHER // self.n_features)
+        for begin in range(0, len(rows), together):
+            values = rows[begin : begin + together].astype(np.float64)
+            sums += values.sum(axis=0)
+            squares += float(np.sum(np.square(values, out=values)))
+        return Moments(len(ids), sums, squares)
 
     def list_density(self, first_layer: str) -> float | None:
         """Return the share of nonzeros in X; None if the first layer reads X as a matrix."""
