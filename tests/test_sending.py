@@ -16,26 +16,8 @@ from omp_mlp import _core
 from omp_mlp.distributed.bfloat16 import as_floats, rounded
 from omp_mlp.distributed.train import train_over
 from omp_mlp.errors import TrainingDivergedError
+from rows_of_ranks import BY_SUMS, OPTIONS, REPLICAS, cut, samples, where_the_last_replica_diverges
 from threads_as_ranks import ThreadTransport, run_ranks, tcp_transports, train_on_ranks
-
-ROWS, REPLICAS = 101, 4
-OPTIONS: dict[str, Any] = {
-    "hidden_layer_sizes": (5,), "activation": "tanh", "epochs": 3, "batch_size": 2,
-    "learning_rate": 0.1, "merge_every": 4, "seed": 11, "center_inputs": False,
-    "scale_inputs": False, "workers": 1, "last_merge": None,
-}  # fmt: skip
-BY_SUMS = ("average", "sum", "weighted_average", "delta_sum", "gradient_diversity")
-
-
-def samples() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    X = np.random.default_rng(3).uniform(-1, 1, (ROWS, 7)).astype(np.float32)
-    return X, np.arange(ROWS) % 3
-
-
-def cut(ranks: int) -> list[tuple[Any, Any]]:
-    X, y = samples()
-    ends = [oracle.block(ROWS, REPLICAS, r * REPLICAS // ranks)[0] for r in range(1, ranks)]
-    return list(zip(np.split(X, ends), np.split(y, ends), strict=True))
 
 
 def train(ranks: int, send: str | float, *, every: int = 1, **changed: Any) -> Any:
@@ -279,13 +261,7 @@ def test_other_options_go_with_it(changed: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("sent", ["bfloat16", 0.1])
 def test_a_replica_that_diverges_is_the_same_error_on_all_ranks(sent: str | float) -> None:
-    X, _ = samples()
-    y = X[:, 0] * 10
-    weight = np.ones(ROWS)
-    weight[-1] = 3e38
-    both = {**OPTIONS, "threads": 2, "merge": "average", "learning_rate": 0.01}
-    shards = [(X[:51], y[:51]), (X[51:], y[51:])]
-    options = [{**both, "sample_weight": weight[:51]}, {**both, "sample_weight": weight[51:]}]
+    shards, options = where_the_last_replica_diverges()
     for error in train_on_ranks(shards, options, send=sent):
         assert isinstance(error, TrainingDivergedError), error
         assert error.replica == 3

@@ -9,23 +9,19 @@ on these. The slow network is simulated: each message waits before it is sent.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..common import arguments as reading
-from ..common import data as images
-from ..common import machine, report
-from ..common.files import Results, read_json
+from ..common import report
+from ..common.files import read_json
 from ..common.tables import as_markdown
-from . import measure
-from .sending import EVERY, PERIODS, RANKS, REPLICAS
+from . import held_out, measure
+from .held_out import EVERY, PERIODS
 
 COMMAND = "python -m benchmarks.ranks.overlap"
 MERGES = ("gradient_diversity", "average")
@@ -36,11 +32,10 @@ PASSES = 3
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write overlap.json, and print the tables."""
-    names = ("data", "limit", "seeds", "quick", "resume", "redraw", "docs", "out")
-    arguments = reading.parser(__doc__, *names, seeds=3).parse_args(argv)
+    arguments = reading.parser(__doc__, *held_out.OPTIONS, seeds=3).parse_args(argv)
     path = arguments.out / "overlap.json"
     if not arguments.redraw:
-        _measure(arguments, path)
+        held_out.measure_all(arguments, path, COMMAND, _pieces)
     content = read_json(path)
     pieces: Mapping[str, Any] = content["pieces"]
     accuracies = {name: row for name, row in pieces.items() if "scores" in row}
@@ -50,47 +45,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(arguments: argparse.Namespace, path: Path) -> None:
-    seeds = 1 if arguments.quick else arguments.seeds
-    data = images.load(arguments.data, 6_000 if arguments.quick else arguments.limit)
-    data = data.held_out(10_000)
-    options = {"seeds": seeds, "quick": arguments.quick, "data": data.describe()}
-    results = Results(path, machine.describe_run(COMMAND, options), resume=arguments.resume)
-    print(machine.machine_line(results.content["machine"]))
-    with tempfile.TemporaryDirectory() as folder:
-        files = measure.save(data, Path(folder))
-        for merge in MERGES:
-            for period in PERIODS:
-                for overlap in (False, True):
-                    name = f"{merge}/{period}/{overlap}"
-                    print(f"{name} ...", flush=True)
-                    results.take(
-                        name, lambda m=merge, p=period, o=overlap: scores(files, m, p, o, seeds)
-                    )
-        for delay in DELAYS:
-            name = f"delay/{delay}"
-            print(f"{name} ...", flush=True)
-            results.take(name, lambda d=delay: seconds(files, d, PASSES))
-    results.write()
+def _pieces(take: held_out.Take, files: Mapping[str, str], seeds: int) -> None:
+    for merge in MERGES:
+        for period in PERIODS:
+            for overlap in (False, True):
+                take(
+                    f"{merge}/{period}/{overlap}",
+                    lambda m=merge, p=period, o=overlap: scores(files, m, p, o, seeds),
+                )
+    for delay in DELAYS:
+        take(f"delay/{delay}", lambda d=delay: seconds(files, d, PASSES))
 
 
 def scores(
     files: Mapping[str, str], merge: str, period: int, overlap: bool, seeds: int
 ) -> dict[str, Any]:
     """Train with each seed; return the accuracies in percent."""
-    job: dict[str, Any] = {"job": "train", **files, "threads": REPLICAS}
-    job["of_ranks"] = {"merge_ranks_every": period, "overlap": overlap}
-    found = []
-    for seed in range(seeds):
-        job["options"] = {
-            "epochs": 5, "seed": seed, "workers": 1, "merge_every": EVERY, "merge": merge
-        }  # fmt: skip
-        answer = measure.run(RANKS, job)
-        found.append(100 * answer["score"])
-    return {
-        "merge": merge, "period": period, "overlap": overlap, "rounds": answer["merges"],
-        "scores": found,
-    }  # fmt: skip
+    of_ranks = {"merge_ranks_every": period, "overlap": overlap}
+    found = held_out.scores(files, seeds, of_ranks, merge=merge)
+    return {"merge": merge, "period": period, "overlap": overlap, **found}
 
 
 def seconds(files: Mapping[str, str], delay: float, passes: int) -> dict[str, Any]:

@@ -9,69 +9,45 @@ on these.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..common import arguments as reading
-from ..common import data as images
-from ..common import machine, report
-from ..common.files import Results, read_json
+from ..common import report
+from ..common.files import read_json
 from ..common.tables import as_markdown
-from . import measure
+from . import held_out
+from .held_out import EVERY, PERIODS, RANKS
 
 COMMAND = "python -m benchmarks.ranks.sending"
-RANKS, REPLICAS = 4, 2
-EVERY = 1024  # samples of a replica between merges of a rank's replicas
-PERIODS = (1, 8)
 SENT: tuple[str | float, ...] = ("float32", "bfloat16", 0.1, 0.01)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write sending.json, and print the table."""
-    names = ("data", "limit", "seeds", "quick", "resume", "redraw", "docs", "out")
-    arguments = reading.parser(__doc__, *names, seeds=3).parse_args(argv)
+    arguments = reading.parser(__doc__, *held_out.OPTIONS, seeds=3).parse_args(argv)
     path = arguments.out / "sending.json"
     if not arguments.redraw:
-        _measure(arguments, path)
+        held_out.measure_all(arguments, path, COMMAND, _pieces)
     content = read_json(path)
     blocks = {"ranks-sending": table(content["pieces"])}
     report.show(arguments, content, "distributed.md", "sending", blocks)
     return 0
 
 
-def _measure(arguments: argparse.Namespace, path: Path) -> None:
-    seeds = 1 if arguments.quick else arguments.seeds
-    data = images.load(arguments.data, 6_000 if arguments.quick else arguments.limit)
-    data = data.held_out(10_000)
-    options = {"seeds": seeds, "quick": arguments.quick, "data": data.describe()}
-    results = Results(path, machine.describe_run(COMMAND, options), resume=arguments.resume)
-    print(machine.machine_line(results.content["machine"]))
-    with tempfile.TemporaryDirectory() as folder:
-        files = measure.save(data, Path(folder))
-        for period in PERIODS:
-            for send in SENT:
-                name = f"{period}/{send}"
-                print(f"{name} ...", flush=True)
-                results.take(name, lambda p=period, s=send: scores(files, p, s, seeds))
-    results.write()
+def _pieces(take: held_out.Take, files: Mapping[str, str], seeds: int) -> None:
+    for period in PERIODS:
+        for send in SENT:
+            take(f"{period}/{send}", lambda p=period, s=send: scores(files, p, s, seeds))
 
 
 def scores(files: Mapping[str, str], period: int, send: str | float, seeds: int) -> dict[str, Any]:
     """Train with each seed; return the accuracies in percent."""
-    job: dict[str, Any] = {"job": "train", **files, "threads": REPLICAS}
-    job["of_ranks"] = {"merge_ranks_every": period, "send": send}
-    found = []
-    for seed in range(seeds):
-        job["options"] = {"epochs": 5, "seed": seed, "workers": 1, "merge_every": EVERY}
-        answer = measure.run(RANKS, job)
-        found.append(100 * answer["score"])
-    return {"period": period, "send": send, "rounds": answer["merges"], "scores": found}
+    of_ranks = {"merge_ranks_every": period, "send": send}
+    return {"period": period, "send": send, **held_out.scores(files, seeds, of_ranks)}
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
