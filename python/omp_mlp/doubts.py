@@ -10,7 +10,7 @@ import numpy.typing as npt
 from omp_mlp import _core
 from omp_mlp.activations import activate
 from omp_mlp.errors import SettingsWarning, warn
-from omp_mlp.inputs import Inputs, Rows, inputs_of
+from omp_mlp.inputs import ENTRIES_TOGETHER, Inputs, Rows, inputs_of
 from omp_mlp.losses import LossKind
 from omp_mlp.model import Model
 from omp_mlp.packed import layer_ends
@@ -23,7 +23,6 @@ FEWEST_ROWS = 128
 """Rows of a replica. With fewer, replicas merge after so few steps that more do not help."""
 
 _ROWS_OF_SCALES = 1024  # that are looked at
-_ENTRIES_TOGETHER = 2**17  # that come from memory once for both extremes
 _FAR_APART = 1000.0  # largest over smallest magnitude of the columns
 _SHOWN = 3
 
@@ -111,7 +110,7 @@ def _magnitudes(rows: Rows) -> Doubles:
         np.maximum.at(largest, rows.indices[stored], sizes)
         return largest
     largest = np.zeros(rows.shape[1])
-    together = 1 + _ENTRIES_TOGETHER // rows.shape[1]
+    together = 1 + ENTRIES_TOGETHER // rows.shape[1]
     for begin in range(0, len(rows), together):
         some = rows[begin : begin + together]
         np.maximum(largest, some.max(axis=0), out=largest)

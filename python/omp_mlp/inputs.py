@@ -29,7 +29,8 @@ Rows = npt.NDArray[Any] | Csr
 FIRST = 256
 """Samples that tell how many nonzeros a sample has."""
 _LOOKED_AT = 4096  # samples that tell how large a sample is
-_ENTRIES_TOGETHER = 2**17  # that are in double precision at once, within the caches
+ENTRIES_TOGETHER = 2**17
+"""Entries of X that are looked at, at once, within the caches."""
 
 
 def step_of_moments(n_samples: int) -> int:
@@ -116,7 +117,7 @@ class Inputs:
             of_columns = np.bincount(rows.indices, weights=values, minlength=self.n_features)
             return Moments(len(ids), of_columns.astype(np.float64), float(np.sum(values**2)))
         sums, squares = np.zeros(self.n_features), 0.0
-        together = max(1, _ENTRIES_TOGETHER // self.n_features)
+        together = max(1, ENTRIES_TOGETHER // self.n_features)
         for begin in range(0, len(rows), together):
             values = rows[begin : begin + together].astype(np.float64)
             sums += values.sum(axis=0)
