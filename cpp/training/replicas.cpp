@@ -427,16 +427,14 @@ private:
 
     // The masters of the ranks that have one.
     ToMerge networks_of_ranks(const WithinRank& within) const {
+        const FiniteRanks found = finite_ranks(*ranks(), results_);
         ToMerge merged;
-        for (Index rank = 0; rank < ranks()->communicator->size(); ++rank) {
-            if (!has_finite(of_rank(rank))) {
-                continue;
-            }
-            merged.samples.push_back(finite_samples(of_rank(rank)));
+        merged.samples = found.samples;
+        for (std::size_t i = 0; i < found.ranks.size(); ++i) {
             if (gathered_) {
-                merged.networks.push_back(gathered_->parameters(rank));
-            } else if (rank == ranks()->communicator->rank()) {
-                merged.first = merged.samples.size() - 1;
+                merged.networks.push_back(gathered_->parameters(found.ranks[i]));
+            } else if (found.ranks[i] == ranks()->communicator->rank()) {
+                merged.first = i;
                 merged.networks.push_back(within.master.flat().data());
             }
         }
@@ -512,10 +510,6 @@ private:
     ReplicaResult& own(Index i) { return results_[first_replica() + static_cast<std::size_t>(i)]; }
     std::span<const ReplicaResult> own_results() const {
         return std::span{results_}.subspan(first_replica(), replicas_.size());
-    }
-    std::span<const ReplicaResult> of_rank(Index rank) const {
-        return std::span{results_}.subspan(static_cast<std::size_t>(rank) * replicas_.size(),
-                                           replicas_.size());
     }
 
     // The place of this rank's replicas among those of all ranks.

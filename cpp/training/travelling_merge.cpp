@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <optional>
 
 #include "base/communicator.hpp"
 
@@ -12,12 +11,22 @@ bool has_finite(std::span<const ReplicaResult> results) {
     return std::ranges::find(results, true, &ReplicaResult::is_finite) != results.end();
 }
 
-double finite_samples(std::span<const ReplicaResult> results) {
-    double samples = 0.0;
-    for (const ReplicaResult& result : results) {
-        samples += result.is_finite ? static_cast<double>(result.trained.samples) : 0.0;
+FiniteRanks finite_ranks(const Ranks& ranks, std::span<const ReplicaResult> results) {
+    FiniteRanks found;
+    for (Index rank = 0; rank < ranks.communicator->size(); ++rank) {
+        const auto of_rank = results.subspan(static_cast<std::size_t>(rank * ranks.replicas_a_rank),
+                                             static_cast<std::size_t>(ranks.replicas_a_rank));
+        if (!has_finite(of_rank)) {
+            continue;
+        }
+        double samples = 0.0;
+        for (const ReplicaResult& result : of_rank) {
+            samples += result.is_finite ? static_cast<double>(result.trained.samples) : 0.0;
+        }
+        found.ranks.push_back(rank);
+        found.samples.push_back(samples);
     }
-    return samples;
+    return found;
 }
 
 std::vector<double> shares_of(std::span<const double> samples) {
@@ -41,22 +50,10 @@ void TravellingMerge::send() {
     if (!goes_on()) {
         return;
     }
-    std::vector<double> samples;
-    std::optional<std::size_t> own;
-    for (Index rank = 0; rank < ranks.communicator->size(); ++rank) {
-        const auto of_rank =
-            std::span{results}.subspan(static_cast<std::size_t>(rank * ranks.replicas_a_rank),
-                                       static_cast<std::size_t>(ranks.replicas_a_rank));
-        if (!has_finite(of_rank)) {
-            continue;
-        }
-        if (rank == ranks.communicator->rank()) {
-            own = samples.size();
-        }
-        samples.push_back(finite_samples(of_rank));
-    }
-    first = own.value_or(samples.size());
-    share = shares_of(samples);
+    const FiniteRanks found = finite_ranks(ranks, results);
+    const auto own = std::ranges::find(found.ranks, ranks.communicator->rank());
+    first = static_cast<std::size_t>(own - found.ranks.begin());
+    share = shares_of(found.samples);
     mergers->send(input(nullptr), is_last);
 }
 

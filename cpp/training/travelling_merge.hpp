@@ -20,8 +20,15 @@ struct ReplicaResult {
 };
 
 bool has_finite(std::span<const ReplicaResult> results);
-// Of the replicas that are finite.
-double finite_samples(std::span<const ReplicaResult> results);
+
+// The ranks that have a finite network, in their order, and the samples of their finite replicas.
+struct FiniteRanks {
+    std::vector<Index> ranks;
+    std::vector<double> samples;
+};
+// results: of the replicas of all ranks.
+FiniteRanks finite_ranks(const Ranks& ranks, std::span<const ReplicaResult> results);
+
 // By samples, or evenly where there are none.
 std::vector<double> shares_of(std::span<const double> samples);
 
