@@ -196,6 +196,13 @@ def test_parts_about_omp_mlp_have_all_their_rows(small_run: tuple[Path, dict[str
     assert {e["peer"] for e in pieces["dense"]["entries"]} == NUMPY_ROWS | {"omp_mlp"}
     for entry in pieces["dense"]["entries"]:
         assert entry["accuracy_agrees"] is True
+    solvers = {(e["peer"], e["batch_size"], e["solver"]) for e in pieces["optimizers"]["entries"]}
+    assert solvers == {
+        (peer, size, solver)
+        for peer in ("omp_mlp", "omp_mlp-bytes")
+        for size in parts.QUICK_OPTIMIZER_BATCH_SIZES
+        for solver in ("sgd", "momentum", "adam")
+    }
     assert pieces["overhead"]["entries"][0]["threads"] == 1
     if TWO_CORES:
         merging = {e["merging"] for e in pieces["threads"]["entries"]}
@@ -544,6 +551,36 @@ def _time_entry(peer: str, seconds: list[float], *, reached: bool = True) -> dic
         "reached": reached,
         "accuracy_percent": accuracy,
     }
+
+
+def test_optimizers_are_judged_against_pytorch_and_plain_descent() -> None:
+    def ratio(**about: object) -> dict[str, Any]:
+        value = about.pop("ratio")
+        return {**about, "ratio": summarise([value] * 3)}
+
+    part = {
+        "ratios": [
+            ratio(ours="omp_mlp", peer=peer, solver="adam", batch_size=size, ratio=value)
+            for peer, size, value in (
+                ("torch-nn", 32, 4.5), ("sklearn", 32, 1.5), ("torch-nn", 128, 3.5),
+            )
+        ],
+        "plain_ratios": [
+            ratio(peer=peer, solver="adam", batch_size=size, ratio=value)
+            for peer, size, value in (
+                ("omp_mlp", 32, 0.4), ("omp_mlp", 128, 0.8), ("omp_mlp-bytes", 32, 0.6),
+            )
+        ],
+    }  # fmt: skip
+    judged = {floor["floor"]: floor for floor in judge.judge({"optimizers": part})}
+    assert judged["Adam, B = 32: PyTorch's"]["verdict"] == "met"
+    assert judged["Adam, B = 32: PyTorch's"]["measured"] == 4.5
+    assert judged["Adam, B = 128: PyTorch's"]["verdict"] == "not met"
+    assert judged["Adam, B = 256: PyTorch's"]["verdict"] == "not measured"
+    own = judged["Adam: our own plain descent"]
+    assert (own["verdict"], own["measured"]) == ("not met", 0.4)
+    assert own["others"] == {"omp_mlp-bytes": 0.6}
+    assert own["against"] == "plain descent, B = 32"
 
 
 def _time_floor(*entries: dict[str, Any]) -> dict[str, Any]:

@@ -83,6 +83,25 @@ def _two_threads(part: Part) -> Found:
     return _found(best["ratio"], f"one thread, B = {best['batch_size']} ({best['merging']})")
 
 
+def _beside_plain(solver: str) -> Callable[[Part], Found]:
+    """Find the smallest ratio to plain descent, over the batch sizes."""
+
+    def find(part: Part) -> Found:
+        by_row: dict[str, list[Part]] = {}
+        for entry in part["plain_ratios"]:
+            if entry["solver"] == solver:
+                by_row.setdefault(entry["peer"], []).append(entry)
+        least = {peer: _least(entries) for peer, entries in by_row.items()}
+        if JUDGED not in least:
+            return None
+        worst = least.pop(JUDGED)
+        others = {peer: entry["ratio"]["median"] for peer, entry in least.items()}
+        against = f"plain descent, B = {worst['batch_size']}"
+        return _found(worst["ratio"], against, others=others)
+
+    return find
+
+
 def _time_to_accuracy(part: Part) -> Found:
     """Compare with the faster use of PyTorch.
 
@@ -166,7 +185,23 @@ FLOORS = (
         _speed(size, ": the best Python peer", bound)
         for size, bound in ((8, 5.0), (32, 5.0), (64, 4.0), (128, 3.6), (256, 3.6))
     ),
+    *(
+        _speed(size, ", from bytes: the best Python peer", bound, judged="omp_mlp-bytes")
+        for size, bound in ((32, 5.0), (128, 4.5))
+    ),
     _speed(32, ", bfloat16 copy: the best Python peer", 6.0, judged="omp_mlp-bf16"),
+    *(
+        Floor(
+            *(f"{words}, B = {size}: PyTorch's", 4.0, "optimizers"),
+            _best_peer(TORCH, solver=solver, batch_size=size),
+        )
+        for solver, words in (("momentum", "Nesterov's momentum"), ("adam", "Adam"))
+        for size in (32, 128, 256)
+    ),
+    *(
+        Floor(f"{words}: our own plain descent", 0.5, "optimizers", _beside_plain(solver))
+        for solver, words in (("momentum", "Nesterov's momentum"), ("adam", "Adam"))
+    ),
     *(
         Floor(f"B = {size}: what the dense FMA peak allows", 2.3, "limits", _dense_peak(size))
         for size in (8, 32, 64, 128, 256)

@@ -28,6 +28,11 @@ FEW_BATCH_SIZES = (1, 8, 32, 128)
 DENSE_BATCH_SIZES = (32, 64, 128, 256)
 DENSE_ROWS = ("omp_mlp", "numpy", "numpy-blas")
 DENSE_SAMPLES = 20_000
+OPTIMIZER_BATCH_SIZES = (32, 128, 256)
+QUICK_OPTIMIZER_BATCH_SIZES = (32, 128)
+OPTIMIZER_ROWS = ("omp_mlp", "omp_mlp-bytes", "torch-nn", "sklearn")
+# Of the optimisers beside plain descent, at all of these batch sizes.
+OPTIMIZER_RATES = {"momentum": 0.02, "adam": 0.002}
 FEATURES = 784
 HIDDEN = 128
 WIDTHS = (1, 16, 64, 100, 127, 128, 129, 256, 512, 1024)
@@ -83,6 +88,44 @@ def dense(bench: Bench) -> Result:
     rows = [row for row in bench.rows if row.name in DENSE_ROWS]
     for size in DENSE_BATCH_SIZES:
         _compare(bench, rows, size, 1, found, random_inputs(DENSE_SAMPLES, FEATURES))
+    return found
+
+
+def optimizers(bench: Bench) -> Result:
+    """Compare momentum and Adam with those of other libraries, and with plain descent."""
+    found: Result = {"entries": [], "ratios": [], "plain_ratios": []}
+    rows = [row for row in bench.rows if row.name in OPTIMIZER_ROWS]
+    for size in QUICK_OPTIMIZER_BATCH_SIZES if bench.quick else OPTIMIZER_BATCH_SIZES:
+        plain = alike(size)
+        trainings = [
+            plain,
+            *(
+                replace(plain, solver=solver, learning_rate=rate)
+                for solver, rate in OPTIMIZER_RATES.items()
+            ),
+        ]
+        group = bench.measure(
+            [
+                Entry(peer, training, 1, {"batch_size": size})
+                for training in trainings
+                for peer in rows
+            ]
+        )
+        found["entries"] += group
+        for solver in OPTIMIZER_RATES:
+            alone = [entry for entry in group if entry["solver"] == solver]
+            found["ratios"] += ratios_to_peers(alone, "samples_per_second", "solver", "batch_size")
+        rates = {(e["peer"], e["solver"]): e["samples_per_second"]["runs"] for e in group}
+        found["plain_ratios"] += [
+            {
+                "peer": peer,
+                "solver": solver,
+                "batch_size": size,
+                "ratio": ratios(runs, rates[peer, "sgd"]),
+            }
+            for (peer, solver), runs in rates.items()
+            if row(peer).ours and solver != "sgd"
+        ]
     return found
 
 
@@ -424,6 +467,7 @@ PARTS: dict[str, Callable[[Bench], Result]] = {
     "limits": core_limits,
     "memory": memory,
     "dense": dense,
+    "optimizers": optimizers,
     "threads": threads,
     "widths": widths,
     "density": density,

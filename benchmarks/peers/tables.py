@@ -199,6 +199,34 @@ def _dense(part: Result) -> Iterable[str]:
     yield _by_peer(title, part["entries"], column="batch_size", write=_RATES)
 
 
+_SOLVERS = {"sgd": "plain", "momentum": "Nesterov's momentum", "adam": "Adam"}
+
+
+def _optimizers(part: Result) -> Iterable[str]:
+    def named(entry: Result, *peers: str) -> Result:
+        return {**entry, "line": ", ".join([_SOLVERS[entry["solver"]], *map(_label, peers)])}
+
+    yield _grid(
+        "Optimisers, one core: samples a second, median and range, accuracy",
+        [named(entry, entry["peer"]) for entry in part["entries"]],
+        "line",
+        "batch_size",
+        lambda entry: f"{_RATES(entry)}\n{entry['accuracy_percent']:.1f} %",
+    )
+    for title, ratios in (
+        (
+            "omp_mlp is so many times as fast as others: median, range within rounds",
+            [named(entry, entry["ours"], entry["peer"]) for entry in part["ratios"]],
+        ),
+        (
+            "So many times as fast as plain descent: median, range within rounds",
+            [named(entry, entry["peer"]) for entry in part["plain_ratios"]],
+        ),
+    ):
+        if ratios:
+            yield _grid(title, ratios, "line", "batch_size", _RATIOS)
+
+
 def _threads(part: Result) -> Iterable[str]:
     yield _grid(
         "Two threads against one: samples a second, median and range, accuracy",
@@ -284,6 +312,7 @@ _TABLES: dict[str, Callable[[Result], Iterable[str]]] = {
     "widths": _widths,
     "density": _density,
     "kernels": _kernels,
+    "optimizers": _optimizers,
     "overhead": _overhead,
 }
 
@@ -292,7 +321,7 @@ _TABLES: dict[str, Callable[[Result], Iterable[str]]] = {
 BLOCKS = {
     "speed": ("speed",),
     "accuracy": ("accuracy",),
-    "rest": ("predict", "memory", "overhead", "threads", "dense", "kernels"),
+    "rest": ("predict", "memory", "overhead", "threads", "dense", "optimizers", "kernels"),
     "density": ("density",),
     "limits": ("limits",),
     "widths": ("widths",),

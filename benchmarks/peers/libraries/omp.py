@@ -14,6 +14,9 @@ import omp_mlp
 from .. import Training
 from . import Inputs, Start
 
+# The other libraries' "momentum" is Nesterov's.
+_OPTIMIZERS = {"momentum": "nesterov"}
+
 # What versions do that do not know the option yet.
 _EARLIER = {
     "optimizer": "sgd", "center_inputs": False, "scale_inputs": False, "scale_targets": False,
@@ -46,11 +49,11 @@ class Peer:
 
     def train(self, training: Training, X: Inputs, y: np.ndarray, _: Start) -> omp_mlp.Model:
         """Train."""
-        training.only("sgd", "adam")
+        training.only("sgd", "momentum", "adam")
         options = {
             **self.options,
             "hidden_layer_sizes": (training.hidden,) * training.layers,
-            "optimizer": training.solver,
+            "optimizer": _OPTIMIZERS.get(training.solver, training.solver),
             "epochs": training.epochs,
             "batch_size": training.batch_size,
             "learning_rate": training.learning_rate,
