@@ -125,6 +125,17 @@ def test_mostly_zero_arrays_keep_their_zeros():
     )
 
 
+def test_units_and_zeros_of_the_columns_of_a_table_do_not_show():
+    flags = np.eye(12)[RNG.integers(0, 12, 400)]
+    counts = RNG.poisson(0.3, size=(400, 3)) * [1.0, 30.0, 400.0]
+    X = np.column_stack([flags, counts, RNG.normal(size=400)])
+    assert 2 * np.count_nonzero(X == 0) > X.size
+    rows = read_inputs(X, scaling="auto").rows
+    factor = np.resize([1e6, 1.0, 1e-6], X.shape[1])
+    shift = np.resize([3.0, 0.0, -20.0], X.shape[1]) * X.std(axis=0)
+    np.testing.assert_array_equal(read_inputs(factor * (X + shift), scaling="auto").rows, rows)
+
+
 @pytest.mark.parametrize("form", ["csr", "csc", "coo"])
 def test_sparse_matrices_keep_their_pattern(form):
     dense = np.where(RNG.random((50, 7)) < 0.2, RNG.normal(size=(50, 7)) * 1e9, 0)

@@ -39,8 +39,8 @@ _LEAST_SCALE, _MOST_SCALE = 2.0**-60, 2.0**60
 # A column's largest distance from its mean, in units of its scale.
 _MOST_DISTANCE = 10.0
 # The largest entry of a column that keeps its zeros, in units of its scale. A limit of 1 leaves the
-# other entries of a long-tailed column small: up to 0.015 less accuracy on tables with many flags.
-# Without a limit, rare entries grow so large that steps have to be small.
+# other entries of a long-tailed column small. Without a limit, rare entries grow so large that
+# steps have to be small.
 _MOST_ENTRY = 4.0
 # Numbers by which bytes may have been divided, besides the 1 of whole numbers.
 _BYTE_DIVISORS = (1, 16, 255, 256)
@@ -199,9 +199,10 @@ def dense_scaling(
 ) -> tuple[Scaling | None, bool]:
     """Return the scaling of a finite matrix, and whether it is an image of whole numbers.
 
-    An image is read as it is: its bytes have one scale. Of other matrices that are mostly zero,
-    the columns that are mostly zero keep their zeros. All other columns are standardised. Columns
-    with outliers have limits, and the scale of values within them.
+    An image is read as it is: its bytes have one scale. Of other matrices that are mostly zero and
+    whose columns have one scale, such as pixels in other units, the columns that are mostly zero
+    keep their zeros. All other columns are standardised. So the units and the zero of a column of a
+    table decide nothing. Columns with outliers have limits, and the scale of values within them.
 
     ``sample``: the rows that the scaling is found in. All rows have to be those of an image.
     ``gather``: from all processes that have rows of the matrix; without a sample.
@@ -223,7 +224,7 @@ def dense_scaling(
     lower, upper = (None, None) if limits is None else limits
     scale = np.maximum(deviation, distance / _MOST_DISTANCE)
     offset, scale = columns.mean, _or_constant(scale, distance, columns.mean)
-    if columns.is_mostly_zero:
+    if columns.is_mostly_zero and _has_one_scale(columns.magnitude):
         keeps = 2 * columns.zeros >= columns.n_rows
         offset = np.where(keeps, 0.0, offset)
         scale = np.where(keeps, _keeping_zeros(columns.magnitude, deviation), scale)

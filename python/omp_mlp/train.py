@@ -552,7 +552,8 @@ def train_parallel(
         and whose columns mostly reach a quarter of the largest. In other sparse matrices,
         zeros stay zeros: each column is divided by its standard deviation or a quarter of its
         largest magnitude, if that is more. So are the columns that are at least half zero in an
-        array that is at least half zero. All other columns are standardised: x becomes
+        array that is at least half zero and has columns of one scale. All other columns, those of
+        tables, are standardised, whatever their units and their zero: x becomes
         (x - mean) / scale, where scale is the standard deviation or a tenth of the largest distance
         from the mean, if that is more. A Scaling is taken instead of one that is found in X.
 
