@@ -1,6 +1,7 @@
 """Tables and arrays of other libraries: the same numbers, labels and errors as NumPy's."""
 
 import re
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -92,6 +93,15 @@ def test_dlpack_and_objects_that_hold_numbers():
         fixed.train_parallel(np.array([["1.5", 2.0]] * 4, dtype=object), [0, 1, 0, 1], 1)
 
 
+def test_objects_that_numpy_has_no_type_for_are_doubles():
+    frame = pandas.DataFrame({"price": [Decimal("1.5")] * N, "large": [2**70] * N, "real": FLOATS})
+    assert frame.dtypes.tolist()[:2] == [object, object]
+    expected = np.column_stack([np.full(N, 1.5), np.full(N, 2.0**70), FLOATS])
+    np.testing.assert_array_equal(as_array(frame, "X"), expected)
+    model = fixed.train_parallel(frame[["price", "real"]], FLAGS, 2)
+    assert model.columns.encodings is None  # numbers, and no categories
+
+
 def test_tensors():
     torch = pytest.importorskip("torch")
     tensor = torch.tensor(MATRIX, dtype=torch.float32, requires_grad=True)
@@ -107,6 +117,7 @@ def test_tensors():
         (pyarrow.table({"a": [[1], [2]]}), "or categories; got dtype list<"),
         (pandas.DataFrame({"a": ["x", 1.5] * 20}), "got objects of type float, str"),
         (polars.DataFrame(MIXED).lazy(), "X is a LazyFrame, which has no rows yet"),
+        (polars.DataFrame({"real": FLOATS}).lazy(), "X is a LazyFrame, which has no rows yet"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*LazyFrame.*")

@@ -85,8 +85,7 @@ def read_columns(
     if library == "pyarrow":
         names, columns = list(X.column_names), list(X.columns)
     elif library == "polars":
-        if hasattr(X, "collect_schema") and hasattr(X, "collect"):
-            raise TypeError(f"{name} is a LazyFrame, which has no rows yet; expected X.collect()")
+        _check_collected(X, name)
         names, columns = list(X.columns), list(X.get_columns())
     else:
         names = X.columns.tolist()
@@ -96,6 +95,11 @@ def read_columns(
         for label, column in zip(names, columns, strict=True)
         if only is None or label in only
     ]
+
+
+def _check_collected(X: Any, name: str) -> None:  # noqa: ANN401
+    if hasattr(X, "collect_schema") and hasattr(X, "collect"):
+        raise TypeError(f"{name} is a LazyFrame, which has no rows yet; expected X.collect()")
 
 
 def column_names(X: Any) -> tuple[Any, ...]:  # noqa: ANN401
@@ -218,7 +222,7 @@ def _labels(values: npt.NDArray[Any], name: str, *, is_category: bool = False) -
     if _are_numbers(kinds):
         if any(value is None for value in entries):
             return np.array([np.nan if value is None else value for value in entries], dtype=float)
-        return np.array(entries)
+        return _numbers(_objects(entries))
     listed = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise TypeError(f"{name} must hold numbers, or text; got objects of type {listed}")
 
@@ -229,6 +233,12 @@ def _are_numbers(kinds: Iterable[type]) -> bool:
         or kind.__name__ in ("Decimal", "Fraction")
         for kind in kinds
     )
+
+
+def _numbers(objects: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return objects that are numbers in their own type; as doubles, if NumPy has none for them."""
+    natural = np.array(objects.tolist())
+    return natural if natural.dtype.kind in "biuf" else objects.astype(np.float64)
 
 
 def matrix_of(columns: Sequence[Column], name: str) -> npt.NDArray[Any]:
@@ -253,6 +263,7 @@ def whole_matrix(X: Any) -> npt.NDArray[Any] | None:  # noqa: ANN401
     if library == "pandas":
         dtypes = set(X.dtypes.tolist())
     elif library == "polars":
+        _check_collected(X, "X")
         dtypes = set(X.dtypes)
     else:
         return None
@@ -280,8 +291,7 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:  # noqa: ANN401
     try:
         array = np.asarray(values)
         if array.dtype.kind == "O" and _are_numbers({type(value) for value in array.flat}):
-            natural = np.array(array.tolist())
-            return natural if natural.dtype.kind in "biuf" else array.astype(np.float64)
+            return _numbers(array)
     except (OverflowError, TypeError, ValueError) as error:  # rows of different lengths, 10**400
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name} cannot be read as an array: {error}") from error
