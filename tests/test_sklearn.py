@@ -1,6 +1,7 @@
 """The estimators: scikit-learn's checks, its names, and the training that stands behind them."""
 
 import inspect
+import math
 import pickle
 import re
 import subprocess
@@ -10,6 +11,7 @@ from copy import deepcopy
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from sklearn.base import clone
@@ -484,6 +486,67 @@ def test_two_classes_of_any_dtype(y, dtype):
 )
 def test_labels_that_are_none(y, message):
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        OmpMLPClassifier(**QUICK).fit(X, y)
+
+
+class Exchanged:
+    """A table of a library that nobody knows."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __dataframe__(self, **options):
+        return self.table.__dataframe__(**options)
+
+
+class OnDevice:
+    """An array that has DLPack only."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+@pytest.mark.filterwarnings("ignore:.*[iI]nterchange.*", "ignore:.*__dataframe__.*")
+def test_inputs_of_protocols_that_scikit_learn_does_not_read():
+    table = pd.DataFrame(X, columns=list("abcd"))
+    table["kind"] = np.where(X[:, 0] > 0, "much", "little")
+    known, exchanged = OmpMLPClassifier(**QUICK), OmpMLPClassifier(**QUICK)
+    known.fit(table, LABELS)
+    exchanged.fit(Exchanged(table), LABELS, X_val=Exchanged(table), y_val=LABELS)
+    assert same(known.model_, exchanged.model_)
+    assert exchanged.feature_names_in_.tolist() == ["a", "b", "c", "d", "kind"]
+    assert exchanged.score(Exchanged(table), LABELS) == known.score(table, LABELS)
+    arrays = OmpMLPRegressor(**QUICK).fit(X, VALUES)
+    devices = OmpMLPRegressor(**QUICK).fit(OnDevice(X), OnDevice(VALUES))
+    assert same(arrays.model_, devices.model_)
+    np.testing.assert_array_equal(devices.predict(OnDevice(X)), arrays.predict(X))
+
+
+def test_strings_of_numpy_2_are_labels():
+    strings = getattr(np.dtypes, "StringDType", None)
+    if strings is None:
+        pytest.skip("this NumPy has no StringDType")
+    fitted = OmpMLPClassifier(**QUICK).fit(X, LABELS.astype(strings()))
+    assert same(fitted.model_, OmpMLPClassifier(**QUICK).fit(X, LABELS).model_)
+    assert fitted.score(X, LABELS.astype(strings())) == fitted.score(X, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        ([math.nan, *LABELS[1:].tolist()], ValueError, "value in every row; got nan in row 0"),
+        ([None, *LABELS[1:].tolist()], ValueError, "value in every row; got None in row 0"),
+        ([1, *LABELS[1:].tolist()], TypeError, "labels of one type, strings or numbers; got"),
+    ],
+)
+def test_lists_whose_entries_are_not_all_labels(y, error, message):
+    with pytest.raises(error, match=message):
         OmpMLPClassifier(**QUICK).fit(X, y)
 
 

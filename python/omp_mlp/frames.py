@@ -111,6 +111,11 @@ def column_names(X: Any) -> tuple[Any, ...]:  # noqa: ANN401
     return tuple(X.column_names if hasattr(X, "column_names") else X.columns)
 
 
+def known_frame(X: Any, name: str) -> Any:  # noqa: ANN401
+    """Return a table as one of a library that is known by name, or as it is."""
+    return X if isinstance(X, Frame) or _library_of(X) is not None else _interchanged(X, name)
+
+
 def _interchanged(X: object, name: str) -> Any:  # noqa: ANN401
     """Return a table of a library that is not known by name, read by one that is."""
     if "pandas" in sys.modules:

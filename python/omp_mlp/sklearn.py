@@ -38,7 +38,7 @@ from omp_mlp.checks import Column, Matrix
 from omp_mlp.costs import Costs
 from omp_mlp.data import TrainingData, read_data
 from omp_mlp.ensemble import Ensemble
-from omp_mlp.frames import is_frame, is_series
+from omp_mlp.frames import as_array, is_frame, is_series, known_frame
 from omp_mlp.history import History, Progress
 from omp_mlp.losses import log_softmax
 from omp_mlp.model import Model
@@ -569,13 +569,15 @@ class _Estimator(BaseEstimator):
     # -------------------------------------------------------------------------------------- checks
 
     def _checked(self, X: Matrix, *, reset: bool = False) -> Any:  # noqa: ANN401
+        X = _readable(X)
         if is_frame(X):  # which the network reads, with text and categories
             return validate_data(self, X, reset=reset, skip_check_array=True)
         # What is not finite is found where the core looks, once.
         return validate_data(self, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
 
     def _checked_data(self, X: Matrix, y: object, *, reset: bool, numeric: bool) -> tuple[Any, Any]:
-        if is_frame(y) or is_series(y):
+        X = _readable(X)
+        if y is not None and _is_foreign(y):
             y = as_target(y, "y")
         if is_frame(X):
             X = validate_data(self, X, reset=reset, skip_check_array=True)
@@ -610,6 +612,21 @@ class _Estimator(BaseEstimator):
         tags.input_tags.sparse = True
         tags.non_deterministic = self.strategy == "hogwild"
         return tags
+
+
+def _readable(X: Any) -> Any:  # noqa: ANN401 - checked after this
+    """Return X as scikit-learn can check it, which knows neither these tables nor DLPack."""
+    if is_frame(X):
+        return known_frame(X, "X")
+    is_array = hasattr(X, "__array__") or hasattr(X, "__array_namespace__")
+    return as_array(X, "X") if hasattr(X, "__dlpack__") and not is_array else X
+
+
+def _is_foreign(y: object) -> bool:
+    """Tell whether scikit-learn does not read y, or makes text of what is missing in it."""
+    if is_frame(y) or is_series(y) or isinstance(y, np.ndarray):
+        return not isinstance(y, np.ndarray) or y.dtype.kind == "T"  # strings of NumPy 2
+    return not any(hasattr(y, name) for name in ("__array__", "__array_namespace__", "toarray"))
 
 
 def _as_one_dimension(y: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - checked before
