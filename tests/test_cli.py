@@ -1,5 +1,6 @@
 """The command line: what it prints and writes, exit codes, and errors in one line."""
 
+import errno
 import json
 import os
 import signal
@@ -206,6 +207,8 @@ def test_bench_prints_a_rate_for_each_number_of_workers(capsys):
             ],
             "X must hold numbers; got text or categories in column 'y'",
         ),
+        (["train", "data.csv", "--target", "y", "-o", "no/m.onnx"], "no/m.onnx: No such file"),
+        (["predict", "absent.safetensors", "data.csv", "-o", "p.csv"], "absent.safetensors"),
         (["info", "data.csv"], "not a readable safetensors file"),
         (["bench", "data.csv"], "needs --target"),
         (["merge", "absent.safetensors", "-o", "m.safetensors"], "absent.safetensors"),
@@ -214,6 +217,33 @@ def test_bench_prints_a_rate_for_each_number_of_workers(capsys):
 def test_errors_are_one_line_and_leave_no_file(folder, capsys, arguments, message):
     assert message in run(capsys, *arguments, code=1)
     assert [path.name for path in folder.iterdir()] == ["data.csv"]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("output, extra", [("no/m.safetensors", ""), ("m.onnx", "[onnx]")])
+def test_what_cannot_be_written_is_said_before_the_training(capsys, monkeypatch, output, extra):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setattr(cli, "train_parallel", lambda *_, **__: pytest.fail("it was trained"))
+    message = run(capsys, "train", "data.csv", "--target", "y", "-o", output, code=1)
+    assert output in message
+    assert extra in message
+
+
+def test_predictions_are_a_whole_file_or_none(folder, capsys):
+    run(capsys, "train", "data.csv", "--target", "y", "-o", "m.safetensors", *QUICK)
+    (folder / "there.csv").write_text("as it was", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", _is_full)
+        run(capsys, "predict", "m.safetensors", "data.csv", "-o", "there.csv", code=1)
+    assert (folder / "there.csv").read_text(encoding="utf-8") == "as it was"
+    assert {path.name for path in folder.iterdir()} == {"data.csv", "m.safetensors", "there.csv"}
+    predicted = run(capsys, "predict", "m.safetensors", "data.csv")
+    run(capsys, "predict", "m.safetensors", "data.csv", "-o", "there.csv")
+    assert (folder / "there.csv").read_text(encoding="utf-8") == predicted
+
+
+def _is_full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.usefixtures("folder")

@@ -75,6 +75,8 @@ def test_csv_without_names_and_other_delimiters(tmp_path, monkeypatch):
     table = read_table("-")
     assert table.source == "standard input"
     assert table.column("a").tolist() == [7]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\ufeffa\n7\n"))  # as spreadsheets write it
+    assert list(read_table("-").columns) == ["a"]
 
 
 def test_npz_keeps_dtypes(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import errno
 import importlib.util
 import inspect
 import json
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import _core, config, errors
+from omp_mlp import _core, config, disk, errors
 from omp_mlp.ensemble import Ensemble
+from omp_mlp.extras import missing
 from omp_mlp.frames import Frame
 from omp_mlp.loading import load
 from omp_mlp.merging.merge import merge
@@ -271,6 +273,7 @@ def _train(given: argparse.Namespace) -> None:
     if of_ranks:
         name = next(iter(of_ranks)).replace("_", "-")
         raise ValueError(f"--{name} goes with --mpi; got no --mpi")
+    _check_writable(given.output)
     X, y = _read_samples(given, options, slice)
     _finish(given, train_parallel(X, y, **options), {})
 
@@ -292,12 +295,17 @@ def _train_on_ranks(
     def own(n_rows: int) -> slice:
         return share_of_rows(n_rows, job.rank, job.size, of_one)
 
+    def read() -> tuple[Frame | npt.NDArray[Any], npt.NDArray[Any]]:
+        if job.rank == 0:
+            _check_writable(given.output)
+        return _read_samples(given, options, own)
+
     def finish() -> None:
         if job.rank == 0:
             _finish(given, model, {"ranks": job.size})
 
     try:
-        X, y = job.together(lambda: _read_samples(given, options, own))
+        X, y = job.together(read)
         model = mpi.train_parallel(X, y, **options, **of_ranks)
         job.together(finish)
     except Exception as error:
@@ -361,9 +369,11 @@ def _predict(given: argparse.Namespace) -> None:
         text = "".join(f"{','.join(map(_cell, row))}\n" for row in [names, *columns.tolist()])
     if given.output is None:
         sys.stdout.write(text)
-    else:
+    elif os.path.exists(given.output) and not os.path.isfile(given.output):  # /dev/stdout, a pipe
         with open(given.output, "w", encoding="utf-8") as file:
             file.write(text)
+    else:
+        disk.write_whole(given.output, text.encode())
 
 
 def _cell(value: object) -> str:
@@ -485,6 +495,16 @@ def _data(
 def _needs_suffix(path: str, suffixes: Sequence[str]) -> None:
     if not path.endswith(tuple(suffixes)):
         raise ValueError(f"the file to write must end in {' or '.join(suffixes)}; got {path}")
+
+
+def _check_writable(path: str) -> None:
+    """Check that a network can be written to a file, before work is done for it."""
+    try:
+        disk.check_writable(path)
+    except FileNotFoundError as error:  # the folder, in the words that writing would have
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+    if path.endswith(".onnx") and importlib.util.find_spec("onnx") is None:
+        raise missing(f"writing {path}", "onnx", "onnx")
 
 
 def _load(path: str) -> Any:  # noqa: ANN401 - a Model or an Ensemble

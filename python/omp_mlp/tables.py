@@ -91,7 +91,7 @@ def read_table(path: str) -> Table:
     "NaN", "null", "none" and "?", in small letters or in capitals.
     """
     if path == "-":
-        return _csv("standard input", sys.stdin.read(), ",")
+        return _csv("standard input", sys.stdin.read().removeprefix("\ufeff"), ",")
     suffix = next((end for end in SUFFIXES[::-1] if path.lower().endswith(end)), None)
     if suffix is None:
         raise ValueError(f"data must be a file {', '.join(SUFFIXES)} or - (CSV); got {path}")
