@@ -157,6 +157,7 @@ def test_new_axes_where_none_are_given(monkeypatch):
 def test_what_cannot_be_drawn(model):
     for error, make, message in [
         (TypeError, lambda: HistoryDisplay(3), "history must be a History; got int"),
+        (TypeError, lambda: HistoryDisplay.from_model(3), "be a Model or an Ensemble; got int"),
         (ValueError, lambda: HistoryDisplay(Model([[[1]]], [[0]]).history), "at least one round"),
         (ValueError, lambda: HistoryDisplay(model.history, metric="x"), "metric must be one of"),
         (TypeError, lambda: HistoryDisplay.from_estimator(model), "fitted estimator of omp_mlp"),

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omp_mlp import checks
+from omp_mlp.ensemble import Ensemble
 from omp_mlp.history import History
+from omp_mlp.model import Model
 from omp_mlp.plot.display import GREY, Display, network_of
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class HistoryDisplay(Display):
         -------
         HistoryDisplay
         """
+        if not isinstance(model, (Model, Ensemble)):
+            raise TypeError(f"model must be a Model or an Ensemble; got {type(model).__name__}")
         return cls(model.history, metric=metric).plot(ax)
 
     @classmethod
