@@ -96,6 +96,7 @@ def test_a_choice_is_of_the_type_that_it_has():
     assert checks.choice("c", "a", ("a", None, False)) == "a"
     assert type(checks.choice("c", np.str_("a"), ("a",))) is str
     assert checks.choice("c", None, ("a", None)) is None
+    assert checks.choice("c", np.False_, ("a", False)) is False
     for value in (0, np.array(["a"]), "b", ["a"]):
         with pytest.raises(ValueError, match=r"c must be one of 'a', None, False; got "):
             checks.choice("c", value, ("a", None, False))

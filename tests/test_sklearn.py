@@ -155,6 +155,7 @@ def test_without_options_it_is_the_training_without_options(estimator):
         ({"alpha": 0.01, "batch_size": "auto"}, {"l2": 0.01 / 32, "batch_size": 32}),
         ({"alpha": 0.01, "batch_size": 500}, {"l2": 0.01 / 120, "batch_size": 500}),
         ({"hidden_layer_sizes": 8, "shuffle": False}, {"shuffle": False}),
+        ({"shuffle": np.True_, "nesterovs_momentum": np.True_, "warm_start": np.False_}, {}),
         (
             {"learning_rate": "invscaling", "power_t": 0.25},
             {"learning_rate_schedule": "inverse_scaling", "power_t": 0.25},
@@ -196,6 +197,9 @@ def test_parameters_become_options(parameters, options):
         ({"class_weight": {"z": 1}}, ValueError, "which are ['a' 'b' 'c']; got a weight for 'z'"),
         ({"hidden_layer_sizes": (0,)}, ValueError, "hidden_layer_sizes[0] must be at least 1"),
         ({"merge": "mean"}, ValueError, "merge must be one of"),
+        ({"warm_start": "no"}, ValueError, "warm_start must be one of False, True; got 'no'"),
+        ({"verbose": "no"}, TypeError, "verbose must be an integer; got 'no' of type str"),
+        ({"max_fun": 0}, ValueError, "max_fun must be at least 1; got 0"),
     ],
 )
 def test_bad_parameters(parameters, error, message):

@@ -122,6 +122,7 @@ def choice(name: str, value: object, options: Iterable[Option], other: str = "")
     ``other``: what else the caller accepts, for the message.
     """
     options = list(options)
+    value = bool(value) if isinstance(value, np.bool_) else value  # of a grid of parameters
     for option in options:
         # The type is asked for too: 0 is not False, and arrays do not compare to a single bool.
         if isinstance(value, type(option)) and value == option:

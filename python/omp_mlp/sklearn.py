@@ -220,14 +220,19 @@ class _Estimator(BaseEstimator):
 
     def _options(self, **of_this_training: Any) -> dict[str, Any]:  # noqa: ANN401
         """Return train_parallel's options by its names, not checked together yet."""
+        checks.choice("warm_start", self.warm_start, (False, True))
+        checks.integer("max_fun", self.max_fun, 1)
+        if not isinstance(self.verbose, (bool, np.bool_)):
+            checks.integer("verbose", self.verbose, 0)
         names = [name for name in self._get_param_names() if name in ROWS]
         given = {name: getattr(self, name) for name in names if name not in _UNDERSTOOD}
         optimizer = self._optimizer()
+        is_shuffled = isinstance(self.shuffle, (bool, np.bool_)) and bool(self.shuffle)
         options = {
             **DEFAULTS,
             **given,
             "hidden_layer_sizes": _sizes(self.hidden_layer_sizes),
-            "shuffle": "global" if self.shuffle is True else self.shuffle,
+            "shuffle": "global" if is_shuffled else self.shuffle,
             "optimizer": optimizer,
             "l2": ROWS["l2"].check("alpha", self.alpha),
             "learning_rate": ROWS["learning_rate"].check(
