@@ -41,6 +41,7 @@ ESTIMATORS = (OmpMLPClassifier, OmpMLPRegressor)
 
 # Trainings with nothing left to decide but the start.
 FIXED = {"hidden_layer_sizes": (8,), "batch_size": 4, "learning_rate_init": 0.05, "threads": 2}
+FIXED |= {"solver": "sgd", "momentum": 0}
 QUICK = {**FIXED, "max_iter": 3, "tol": 0, "n_iter_no_change": np.inf, "random_state": 5}
 TRAINED = {"hidden_layer_sizes": (8,), "batch_size": 4, "learning_rate": 0.05, "seed": 5}
 TRAINED |= {"epochs": 3, "learning_rate_schedule": "constant"}
@@ -144,9 +145,15 @@ def test_without_options_it_is_the_training_without_options(estimator):
     ("parameters", "options"),
     [
         ({}, {}),
-        ({"solver": "sgd"}, {"optimizer": "nesterov"}),
-        ({"solver": "sgd", "nesterovs_momentum": False}, {"optimizer": "momentum"}),
+        ({"solver": "sgd", "momentum": 0.9}, {"optimizer": "nesterov"}),
+        (
+            {"solver": "sgd", "momentum": 0.9, "nesterovs_momentum": False},
+            {"optimizer": "momentum"},
+        ),
         ({"solver": "sgd", "momentum": 0}, {"optimizer": "sgd"}),
+        ({"solver": "auto"}, {"optimizer": "adam"}),  # whose rate a rate alone is
+        ({"solver": "auto", "preset": "tabular"}, {"preset": "tabular"}),
+        ({"solver": "auto", "learning_rate_init": "auto"}, {"learning_rate": "auto"}),
         (
             {"solver": "adam", "beta_1": 0.8, "momentum": 0.1, "rho": 0.5},
             {"optimizer": "adam", "beta_1": 0.8},

@@ -266,7 +266,7 @@ class _Estimator(BaseEstimator):
         names = ("auto", *dict.fromkeys([*OPTIMIZERS, "sgd", "adam"]))
         solver = checks.choice("solver", self.solver, names)
         if solver == "auto":
-            return str(DEFAULTS["optimizer"])
+            return "adam" if self._has_rate_of_adam() else str(DEFAULTS["optimizer"])
         if solver != "sgd":
             return solver
         momentum = ROWS["momentum"].check("momentum", self.momentum)
@@ -274,6 +274,15 @@ class _Estimator(BaseEstimator):
             return "sgd"
         nesterov = checks.choice("nesterovs_momentum", self.nesterovs_momentum, (True, False))
         return "nesterov" if nesterov else "momentum"
+
+    def _has_rate_of_adam(self) -> bool:
+        """Whether there is a rate without a solver, which in scikit-learn is Adam's.
+
+        Plain descent would hardly move at it. A preset has an optimiser of its own, and "hogwild"
+        goes with plain descent alone.
+        """
+        is_given = self._is_given("learning_rate_init")
+        return is_given and self.preset is None and self.strategy != "hogwild"
 
     def _schedule(self) -> str:
         schedule = self.learning_rate
@@ -726,7 +735,8 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
         model.
     activation : str, default "relu"
     solver : str, default "auto"
-        "auto": plain descent, as :func:`omp_mlp.train_parallel` does it by default. "sgd": with
+        "auto": plain descent, as :func:`omp_mlp.train_parallel` does it by default; but "adam" if
+        ``learning_rate_init`` is a number, for which it is scikit-learn's default. "sgd": with
         ``momentum``, as in scikit-learn. Or an ``optimizer`` of ``train_parallel``, such as "adam".
         Settings of other solvers are overlooked.
     alpha : float, default 0.0
@@ -1161,7 +1171,8 @@ class OmpMLPRegressor(RegressorMixin, _Estimator):
         model.
     activation : str, default "relu"
     solver : str, default "auto"
-        "auto": plain descent, as :func:`omp_mlp.train_parallel` does it by default. "sgd": with
+        "auto": plain descent, as :func:`omp_mlp.train_parallel` does it by default; but "adam" if
+        ``learning_rate_init`` is a number, for which it is scikit-learn's default. "sgd": with
         ``momentum``, as in scikit-learn. Or an ``optimizer`` of ``train_parallel``, such as "adam".
         Settings of other solvers are overlooked.
     alpha : float, default 0.0
