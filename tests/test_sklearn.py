@@ -539,6 +539,27 @@ def test_inputs_of_protocols_that_scikit_learn_does_not_read():
     np.testing.assert_array_equal(devices.predict(OnDevice(X)), arrays.predict(X))
 
 
+class InNamespace:
+    """An array of another library, as the array API has them."""
+
+    def __init__(self, array):
+        self.array = array
+        self.shape, self.ndim, self.dtype = array.shape, array.ndim, str(array.dtype)
+
+    def __array_namespace__(self, **_):
+        raise AssertionError("it was taken for an array that scikit-learn computes with")
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.array, dtype=dtype)
+
+
+def test_arrays_of_the_array_api_are_read_before_scikit_learn_sees_them():
+    whole = (LABELS != "a").astype(int)
+    fitted = OmpMLPClassifier(**QUICK).fit(InNamespace(X), InNamespace(whole))
+    assert same(fitted.model_, OmpMLPClassifier(**QUICK).fit(X, whole).model_)
+    np.testing.assert_array_equal(fitted.predict(InNamespace(X)), fitted.predict(X))
+
+
 def test_strings_of_numpy_2_are_labels():
     strings = getattr(np.dtypes, "StringDType", None)
     if strings is None:

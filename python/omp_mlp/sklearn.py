@@ -629,18 +629,28 @@ class _Estimator(BaseEstimator):
 
 
 def _readable(X: Any) -> Any:  # noqa: ANN401 - checked after this
-    """Return X as scikit-learn can check it, which knows neither these tables nor DLPack."""
+    """Return X as scikit-learn checks it: it knows neither these tables nor all arrays as NumPy's.
+
+    With ``array_api_dispatch``, it would hand on arrays of others as they are.
+    """
     if is_frame(X):
         return known_frame(X, "X")
-    is_array = hasattr(X, "__array__") or hasattr(X, "__array_namespace__")
-    return as_array(X, "X") if hasattr(X, "__dlpack__") and not is_array else X
+    return as_array(X, "X") if _is_array_of_others(X) else X
+
+
+def _is_array_of_others(values: object) -> bool:
+    if isinstance(values, np.ndarray):
+        return False
+    return any(hasattr(values, name) for name in ("__dlpack__", "__array_namespace__"))
 
 
 def _is_foreign(y: object) -> bool:
     """Tell whether scikit-learn does not read y, or makes text of what is missing in it."""
-    if is_frame(y) or is_series(y) or isinstance(y, np.ndarray):
-        return not isinstance(y, np.ndarray) or y.dtype.kind == "T"  # strings of NumPy 2
-    return not any(hasattr(y, name) for name in ("__array__", "__array_namespace__", "toarray"))
+    if isinstance(y, np.ndarray):
+        return bool(y.dtype.kind == "T")  # strings of NumPy 2
+    if is_frame(y) or is_series(y) or _is_array_of_others(y):
+        return True
+    return not (hasattr(y, "__array__") or hasattr(y, "toarray"))
 
 
 def _as_one_dimension(y: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - checked before
