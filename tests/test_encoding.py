@@ -131,6 +131,8 @@ def test_bad_tables_for_a_network():
         model.predict(FRAME.assign(size="large"))
     with pytest.raises(ValueError, match="got NaN in row 0, column 3"):
         model.predict(FRAME.assign(size=np.nan))  # was never missing in the training
+    with pytest.raises(ValueError, match="column 'size' of X must have a number in every row, bec"):
+        model.predict(FRAME.assign(size=np.nan))
     for convert in (model.to_torch, model.to_keras, model.to_sklearn):
         with pytest.raises(ValueError, match="this network encodes columns of text"):
             convert()

@@ -273,5 +273,12 @@ def _encoded(
     ends = np.cumsum([encoding.n_inputs for encoding in encodings])
     inputs = np.zeros((len(columns[0].values), int(ends[-1])))
     for column, encoding, end in zip(columns, encodings, ends, strict=True):
-        encoding.write(column, inputs[:, end - encoding.n_inputs : end], name)
+        place = int(end) - encoding.n_inputs
+        encoding.write(column, inputs[:, place:end], name)
+        if encoding == Encoding() and column.missing.any():
+            raise ValueError(
+                f"column {column.name!r} of {name} must have a number in every row, because it had "
+                f"one in the training; got NaN in row {column.missing.argmax()}, column {place} of "
+                "the inputs"
+            )
     return inputs
