@@ -172,6 +172,52 @@ def test_cluster_of_several_cores_by_hand() -> None:
         Cluster(1.0, 1.0, all_reduce="ring")
 
 
+def test_merges_are_hidden_behind_the_training_of_the_next_round() -> None:
+    # As above: five merges, or three of the nodes, of 10 ms; a replica trains for 23.04 ms.
+    def merge(latency: float, every: int, **options: Any) -> float:
+        nodes = Cluster(latency=latency, bandwidth=1e6, cores=2, all_reduce="halving")
+        found = predict(
+            (3, 20, 10), 80, 1, 8, "replica", 2, merge_ranks_every=every, costs=SLOW,
+            cluster=nodes, overlap=True, **options,
+        )  # fmt: skip
+        assert found.compute == pytest.approx(10 * 2304e-6)
+        assert found.synchronise == pytest.approx(2 * (latency + 1.664e-3))
+        return found.merge
+
+    own = SLOW.merge(2, 1664, crowd=1.0)
+    adding = 3 / 4 * (2 * 1.664e-3 + 1.664e-3)
+    # Once in a round of a third of 23.04 ms and of five own merges, which is longer than 7.744 ms.
+    assert 4e-3 + adding < (23.04e-3 + 5 * own) / 3
+    assert merge(1e-3, 2) == pytest.approx(5 * own + 4e-3 + adding)
+    # With 41 ms of latency, all but the last wait for what the round leaves of the merge.
+    whole = 41e-3 + adding
+    rest = whole - (23.04e-3 + 5 * own) / 3
+    assert merge(10.25e-3, 2) == pytest.approx(5 * own + 2 * rest + whole)
+    rest = whole - (23.04e-3 + 5 * own) / 5
+    assert merge(10.25e-3, 1) == pytest.approx(5 * own + 4 * rest + whole)
+    # One merge, at the end, is not hidden. Nor is there anything to hide on one node.
+    assert merge(10.25e-3, 5) == pytest.approx(5 * own + whole)
+    nodes = Cluster(latency=1e-3, bandwidth=1e6, cores=2)
+    for threads, epochs in ((2, 1), (8, 0)):
+        plain, hidden = (
+            predict((3, 20, 10), 80, epochs, threads, "replica", 2, costs=SLOW, cluster=nodes,
+                    overlap=overlap)
+            for overlap in (False, True)
+        )  # fmt: skip
+        assert plain.total == hidden.total
+    assert "while the nodes train on" in str(hidden.assumptions)
+    assert "nothing is sent while work is done" not in str(hidden.assumptions)
+
+
+def test_a_pattern_hides_its_merges_too() -> None:
+    nodes = Cluster(latency=1e-3, bandwidth=1e6)
+    found = predict((3, 20, 10), 80, 4, 8, "pattern", costs=SLOW, cluster=nodes, overlap=True)
+    # An epoch of ten samples takes 23.04 ms, and a merge three levels of 6.992 ms: 20.976 ms.
+    assert found.merge == pytest.approx(20.976e-3)
+    found = predict((3, 20, 10), 64, 4, 8, "pattern", costs=SLOW, cluster=nodes, overlap=True)
+    assert found.merge == pytest.approx(3 * (20.976e-3 - 8 * 2304e-6) + 20.976e-3)
+
+
 def test_rates_are_interpolated_in_logarithms() -> None:
     table = ((1e9, 4e9), (4e9, 16e9))
     known = Costs(
@@ -298,6 +344,12 @@ def test_extrapolation_prints_its_assumptions() -> None:
         ({"merge_every": "never"}, "merge_every must be 'auto' or an integer"),
         ({"density": -1.0}, "density must be at least 0"),
         ({"strategy": "hogwild", "cluster": Cluster(1, 1)}, "needs one memory"),
+        ({"overlap": True}, "overlap must be False without a cluster; got True"),
+        ({"overlap": 1}, "overlap must be one of False, True; got 1"),
+        (
+            {"overlap": True, "cluster": Cluster(1, 1), "strategy": "section"},
+            "overlap must be False with strategy='section'; got True",
+        ),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

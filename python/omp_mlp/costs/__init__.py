@@ -83,6 +83,7 @@ def predict(
     cores: int | None = None,
     cluster: Cluster | None = None,
     merge_ranks_every: int = 1,
+    overlap: bool = False,
 ) -> Prediction:
     """Predict how long a training takes.
 
@@ -108,6 +109,10 @@ def predict(
         machine: a node of the cluster has a replica on each of its cores.
     merge_ranks_every : int, default 1
         With a cluster, the merges of each node from one merge of the nodes to the next.
+    overlap : bool, default False
+        With a cluster, whether the nodes train for the next round while they merge. They then wait
+        for the part of a merge that takes longer than the round, and for the last merge. It goes
+        with "replica" and "pattern".
 
     Returns
     -------
@@ -126,6 +131,7 @@ def predict(
         cores=cores,
         cluster=cluster,
         merge_ranks_every=merge_ranks_every,
+        overlap=overlap,
     )
 
 

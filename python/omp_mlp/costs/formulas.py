@@ -54,6 +54,12 @@ messages::
 
     tree          L (2 alpha + 2 b W beta + W gamma)
     halving       2 L alpha + (R-1)/R (2 b W beta + W gamma)
+
+With overlap, the nodes train on while they merge. Let there be N merges of nodes of S seconds each.
+From one to the next, a node trains for T seconds, with the merges of its own replicas. The nodes
+wait for what remains of each merge after that, and for all of the last one::
+
+    overlap       (N-1) max(S - T, 0) + S in place of N S
 """
 
 from __future__ import annotations
@@ -74,6 +80,7 @@ _BYTES = 4  # of a weight
 _LINE = 16  # floats of a cache line
 _FORMAT = 2  # of Costs as plain numbers
 STRATEGIES = ("replica", "section", "synchronous", "hogwild", "pattern")
+_BY_REPLICAS = ("replica", "pattern")
 
 Table = tuple[tuple[float, ...], ...]
 
@@ -453,6 +460,7 @@ def predict(
     cores: int | None = None,
     cluster: Cluster | None = None,
     merge_ranks_every: int = 1,
+    overlap: bool = False,
 ) -> Prediction:
     """Predict how long a training takes; :func:`omp_mlp.costs.predict` has the parameters."""
     n_samples = checks.integer("n_samples", n_samples, 1)
@@ -464,9 +472,14 @@ def predict(
         density = checks.real("density", density, 0.0)
     cores = costs.cores if cores is None else checks.integer("cores", cores, 1)
     every = checks.integer("merge_ranks_every", merge_ranks_every, 1)
+    checks.choice("overlap", overlap, (False, True))
+    if overlap and cluster is None:
+        raise ValueError("overlap must be False without a cluster; got True")
+    if overlap and strategy not in _BY_REPLICAS:
+        raise ValueError(f"overlap must be False with strategy={strategy!r}; got True")
     if cluster is not None:
         cores = threads
-        if cluster.cores > 1 and strategy not in ("replica", "pattern"):
+        if cluster.cores > 1 and strategy not in _BY_REPLICAS:
             raise ValueError(
                 f"strategy={strategy!r} is predicted for nodes of one core; got {cluster.cores}"
             )
@@ -488,9 +501,9 @@ def predict(
         count = merges(
             network, n_samples, epochs, threads, merge_every, batch_size=batch, density=density
         )
-        parts = _replica(task, count, cluster, every)
+        parts = _replica(task, count, cluster, every, overlap)
     elif strategy == "pattern":
-        parts = _replica(task, epochs, cluster, every)
+        parts = _replica(task, epochs, cluster, every, overlap)
     elif strategy == "hogwild":
         if cluster is not None:
             raise ValueError("strategy='hogwild' needs one memory; got a cluster")
@@ -499,7 +512,8 @@ def predict(
         parts = _section(task, cluster)
     else:  # without hidden units there are no sections, and rows are split instead
         parts = _synchronous(task, cluster)
-    return Prediction(strategy, threads, *parts, _assumptions(costs, cores, threads, cluster))
+    assumptions = _assumptions(costs, cores, threads, cluster, overlap)
+    return Prediction(strategy, threads, *parts, assumptions)
 
 
 # ---------------------------------------------------------------------------------- the formulas
@@ -610,21 +624,27 @@ def _hogwild(task: _Task) -> tuple[float, float, float]:
 
 
 def _replica(
-    task: _Task, count: int, cluster: Cluster | None, every: int
+    task: _Task, count: int, cluster: Cluster | None, every: int, overlap: bool
 ) -> tuple[float, float, float]:
     costs, size = task.costs, task.whole.size
     shard = -(-task.samples // task.threads)
     sample = task.sample("replica", task.whole, min(task.batch, shard))
     sample += task.reading
-    compute = task.turns * (task.epochs * shard * sample + task.ready("replica", size))
+    training = task.turns * task.epochs * shard * sample
+    compute = training + task.turns * task.ready("replica", size)
     if cluster is None:
         return compute, 0.0, count * costs.merge(task.threads, size, crowd=task.crowd)
     message = cluster.latency + size / cluster.bandwidth
     levels = (cluster.nodes(task.threads) - 1).bit_length()
-    merge = -(-count // every) * cluster.add_up(size, task.threads, size / costs.memory[0][-1])
+    within = 0.0
     if cluster.cores > 1:
-        merge += count * costs.merge(min(task.threads, cluster.cores), size, crowd=task.crowd)
-    return compute, levels * message, merge
+        within = count * costs.merge(min(task.threads, cluster.cores), size, crowd=task.crowd)
+    rounds = -(-count // every)
+    once = cluster.add_up(size, task.threads, size / costs.memory[0][-1])
+    waits = rounds * once
+    if overlap and rounds > 0:
+        waits = (rounds - 1) * max(once - (training + within) / rounds, 0.0) + once
+    return compute, levels * message, within + waits
 
 
 def _section(task: _Task, cluster: Cluster | None) -> tuple[float, float, float]:
@@ -690,7 +710,7 @@ def _changed(task: _Task, batch: int) -> float:
 
 
 def _assumptions(
-    costs: Costs, cores: int, threads: int, cluster: Cluster | None
+    costs: Costs, cores: int, threads: int, cluster: Cluster | None, overlap: bool
 ) -> tuple[str, ...]:
     found = [f"cores as measured: {costs.machine}"]
     if cluster is not None:
@@ -704,6 +724,11 @@ def _assumptions(
             f"{cluster.bandwidth * 8e-9:g} Gbit/s, which do not get in each other's way",
             f"{sums[cluster.all_reduce]}; nothing is sent while work is done",
         ]
+        if overlap:
+            found[-1] = (
+                f"{sums[cluster.all_reduce]} while the nodes train on, which takes nothing of "
+                "their cores; all rounds take the same time"
+            )
     elif cores != costs.cores or threads > max(*costs.barriers, 2):
         found += [
             "every core is as fast as one of those measured while all were busy",
