@@ -1,14 +1,17 @@
 // Trains small networks without Python, in every way that the core knows: for sanitizers, which then see the core
-// alone. Each training runs with one worker and with three, which must give the same bits where that is promised.
-// Prints what differs, and exits with the number of differences. Arguments are the strategies to train with, where none
-// means all; and "best", for the table of kernels that this machine takes by itself, in the place of all that it can run.
+// alone. Each training runs with one worker and with three, which must give the same bits where that is promised. Two
+// ranks, which are threads here, train on while their updates travel. Prints what differs, and exits with the number of
+// differences. Arguments are the strategies to train with, where none means all; and "best", for the table of kernels
+// that this machine takes by itself, in the place of all that it can run.
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <exception>
 #include <limits>
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -18,6 +21,7 @@
 #include "network/activation.hpp"
 #include "network/network.hpp"
 #include "network/predict.hpp"
+#include "tests/threads_as_ranks.hpp"
 #include "threads/lockstep.hpp"
 #include "training/train.hpp"
 
@@ -52,20 +56,21 @@ struct Data {
         }
     }
 
-    Samples as(Samples::Kind kind) const {
-        Samples X{.kind = kind, .rows = n_samples, .columns = n_features};
+    Samples as(Samples::Kind kind, Block rows = {0, n_samples}) const {
+        Samples X{.kind = kind, .rows = rows.size, .columns = n_features};
+        const auto first = static_cast<std::size_t>(rows.begin);
         switch (kind) {
             case Samples::Kind::dense_float32:
-                X.values = dense.data();
+                X.values = &dense[first * n_features];
                 break;
             case Samples::Kind::dense_uint8:
-                X.bytes = bytes.data();
+                X.bytes = &bytes[first * n_features];
                 X.scale = 1.0F / 255.0F;
                 X.byte_value = table.of.data();
                 break;
             case Samples::Kind::csr:
                 X.values = stored.data();
-                X.starts = starts.data();
+                X.starts = &starts[first];
                 X.indices = indices.data();
                 break;
         }
@@ -128,17 +133,13 @@ public:
     void train_twice(std::string_view name, Samples::Kind kind, const std::vector<Index>& layer_sizes,
                      TrainOptions options) {
         const Samples X = data_.as(kind);
-        Targets targets;
-        targets.classes = data_.classes.data();
-        targets.loss.loss = &loss_of("cross_entropy");
         const Network network{Shape{layer_sizes}, activation_of("relu"), Output::softmax};
         const auto go_on = [](const Progress& /*progress*/) { return false; };
-        Observer observer;
-        observer.during_round = go_on;
         std::vector<Parameters> found;
         for (const int workers : {1, 3}) {
             options.workers = workers;
-            TrainResult result = train(network, X, targets, options, std::nullopt, nullptr, observer);
+            TrainResult result =
+                train(network, X, targets_of(0), options, std::nullopt, nullptr, observer());
             found.push_back(std::move(result.master));
         }
         const auto one = found[0].flat();
@@ -151,6 +152,34 @@ public:
         Heartbeat heartbeat{go_on};
         predict(network, found[1], X, false, 3, heartbeat, outputs.data());
         count(all_finite(outputs), "predictions of", kind);
+    }
+
+    // Ranks whose updates travel while they train on. All get the same bits, with any number of workers.
+    void train_on_ranks(std::string_view name, Samples::Kind kind, TrainOptions options,
+                        const Ranks& about) {
+        std::vector<Parameters> found;
+        for (const int workers : {1, 3}) {
+            options.workers = workers;
+            for (TrainResult& result : results_of_ranks(kind, options, about, 0)) {
+                count(!result.interruption && all_finite(result.master.flat()) &&
+                          result.rounds == std::ssize(result.history) && result.rounds > 2,
+                      name, kind);
+                found.push_back(std::move(result.master));
+            }
+        }
+        for (const Parameters& master : found) {
+            count(std::ranges::equal(found[0].flat(), master.flat()), name, kind);
+        }
+    }
+
+    // A rank leaves while its updates travel, which outlive its training. The other one hears of it.
+    void leave_while_updates_travel(std::string_view name, Samples::Kind kind, TrainOptions options,
+                                    const Ranks& about) {
+        constexpr Index third_round = 3;
+        options.workers = 3;
+        for (const TrainResult& result : results_of_ranks(kind, options, about, third_round)) {
+            count(has_left(result) && all_finite(result.master.flat()) && result.rounds < 4, name, kind);
+        }
     }
 
     // A member that does not come holds nobody up: another does its parts. Later, it finds nothing to do.
@@ -176,6 +205,63 @@ public:
     void print() const { std::printf("%d passed, %d failed\n", checked_ - failed_, failed_); }
 
 private:
+    static Observer observer() {
+        Observer observer;
+        observer.during_round = [](const Progress& /*progress*/) { return false; };
+        return observer;
+    }
+
+    // From a row on.
+    Targets targets_of(Index first) const {
+        Targets targets;
+        targets.classes = &data_.classes[static_cast<std::size_t>(first)];
+        targets.loss.loss = &loss_of("cross_entropy");
+        return targets;
+    }
+
+    // The second rank leaves in its round `leaves_at`, from 1; 0: it does not.
+    std::vector<TrainResult> results_of_ranks(Samples::Kind kind, const TrainOptions& options,
+                                              const Ranks& about, Index leaves_at) const {
+        constexpr Index size = 2;
+        const Network network{Shape{{n_features, 20, n_classes}}, activation_of("relu"),
+                              Output::softmax};
+        Meeting meeting{size};
+        const TrainResult empty{Parameters{network.shape}, 0, {}, {}, {}, {}, {}};
+        std::vector<TrainResult> results(size, empty);
+        std::vector<std::thread> threads;
+        threads.reserve(size);
+        for (Index rank = 0; rank < size; ++rank) {
+            threads.emplace_back([&, rank] {
+                ThreadAsRank communicator{meeting, rank, rank == 1 ? leaves_at : 0};
+                const Block rows = block(n_samples, size, rank);
+                Ranks ranks = about;
+                ranks.communicator = &communicator;
+                ranks.replicas_a_rank = options.threads;
+                ranks.longest_shard = -(-block(n_samples, size, 0).size / options.threads);
+                ranks.first_row = rows.begin;
+                results[static_cast<std::size_t>(rank)] =
+                    train(network, data_.as(kind, rows), targets_of(rows.begin), options, std::nullopt,
+                          nullptr, observer(), &ranks);
+                communicator.end();
+            });
+        }
+        for (std::thread& thread : threads) {
+            thread.join();
+        }
+        return results;
+    }
+
+    static bool has_left(const TrainResult& result) {
+        try {
+            if (result.interruption) {
+                std::rethrow_exception(result.interruption);
+            }
+        } catch (const RankLeft&) {
+            return true;
+        }
+        return false;
+    }
+
     void count(bool is_right, std::string_view name, Samples::Kind kind) {
         ++checked_;
         if (!is_right) {
@@ -223,14 +309,19 @@ void check_strategies(Checks& checks, Samples::Kind kind, std::span<const Named>
     }
 }
 
+// With the defaults of its options.
+void set_method(const MergeMethod& method, TrainOptions& options) {
+    options.merge.method = &method;
+    options.merge.method_options.clear();
+    for (const MergeOption& option : method.options) {
+        options.merge.method_options.push_back({std::string{option.words.front()}});
+    }
+}
+
 void check_merges(Checks& checks, Samples::Kind kind) {
     for (const MergeMethod& method : merge_methods()) {
         TrainOptions options = plain_options();
-        options.merge.method = &method;
-        options.merge.method_options.clear();
-        for (const MergeOption& option : method.options) {
-            options.merge.method_options.push_back({std::string{option.words.front()}});
-        }
+        set_method(method, options);
         const Index length = options.epochs * n_samples;
         if (method.cadence == Cadence::once) {
             options.merge.every = {length, length};
@@ -240,6 +331,42 @@ void check_merges(Checks& checks, Samples::Kind kind) {
         options.merge.state = StateAtMerge::average;
         options.keep_replicas = true;
         checks.train_twice(method.name, kind, {n_features, 33, n_classes}, options);
+    }
+}
+
+void check_ranks(Checks& checks, Samples::Kind kind) {
+    Ranks ranks{.communicator = nullptr,
+                .replicas_a_rank = 0,
+                .longest_shard = 0,
+                .first_row = 0,
+                .density = 0.3,
+                .gathers = false,
+                .may_stop = true,
+                .merges_a_round = 1,
+                .sent_as = SentAs::float32,
+                .sent_share = 1.0,
+                .overlaps = true};
+    TrainOptions options = plain_options();
+    options.threads = 2;
+    options.shuffle = Shuffle::shards;
+    options.epochs = 2;
+    options.merge.outer = {1.0, 0.3, false};
+    for (const MergeMethod& method : merge_methods()) {
+        if (!merges_by_sums(method)) {
+            continue;
+        }
+        set_method(method, options);
+        options.optimizer.learning_rate.start = 1e-3;  // a sum of replicas diverges sooner
+        ranks.merges_a_round = 1;
+        ranks.sent_as = SentAs::float32;
+        checks.train_on_ranks(method.name, kind, options, ranks);
+        checks.leave_while_updates_travel(method.name, kind, options, ranks);
+        ranks.merges_a_round = 2;
+        ranks.sent_as = SentAs::bfloat16;
+        checks.train_on_ranks(method.name, kind, options, ranks);
+        ranks.sent_as = SentAs::largest;
+        ranks.sent_share = 0.1;
+        checks.train_on_ranks(method.name, kind, options, ranks);
     }
 }
 
@@ -272,6 +399,7 @@ int main(int argc, char** argv) {
              {Samples::Kind::dense_float32, Samples::Kind::dense_uint8, Samples::Kind::csr}) {
             check_strategies(checks, kind, wanted);
             check_merges(checks, kind);
+            check_ranks(checks, kind);
         }
         std::printf("%s checked\n", table->name);
     }
