@@ -187,6 +187,46 @@ def test_a_rank_without_rows_takes_part() -> None:
     assert_close(got[1], alone)
 
 
+def bytes_by(kind: str) -> NDArray[np.float32]:
+    """Return floats that are bytes divided by one number; by itself, half of them is otherwise."""
+    X, _ = bytes_and_classes()
+    half = ROWS // 2
+    if kind == "another number":
+        X = X % 5
+        X[half:] = np.minimum(X[half:], 1)  # 0 and 1 are also bytes divided by 255
+        return X.astype(np.float32)
+    if kind == "dense rows":
+        X[half:] = np.maximum(X[half:], 1)
+    floats = X / np.float32(255)
+    if kind == "no bytes":
+        floats[-1, 3] = 0.1234
+    return floats
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("kind", ["bytes", "another number", "dense rows", "no bytes"])
+def test_floats_that_are_bytes_are_those_of_one_process(kind: str, ranks: int) -> None:
+    X, y = bytes_by(kind), bytes_and_classes()[1]
+    changed = {"center_inputs": True, "scale_inputs": False}
+    expected = in_one_process(X, y, **changed)
+    # Means of bytes are exact, and means of other floats are not.
+    alike = assert_close if kind == "no bytes" else assert_same_bits
+    alike(on_ranks(X, y, ranks, deterministic=True, **changed), expected)
+    assert_close(on_ranks(X, y, ranks, **changed), expected)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_rank_without_rows_merges_floats_that_are_bytes_like_the_others(place: int) -> None:
+    X, y = bytes_by("bytes"), bytes_and_classes()[1]
+    shards: list[Any] = [(X[:60], y[:60]), (X[60:], y[60:])]
+    shards.insert(place, (None, None))
+    options = {**OPTIONS, "threads": 1, "center_inputs": True, "scale_inputs": False}
+    first, *others = train_on_ranks(shards, options, deterministic=True)
+    assert isinstance(first, omp_mlp.Model), first
+    for other in others:
+        assert_same_bits(other, first)
+
+
 def test_shards_of_unequal_length_end_together() -> None:
     X, y = bytes_and_classes()
     options = {**OPTIONS, "threads": 1, "merge": "average", "merge_every": None}

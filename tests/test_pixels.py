@@ -70,6 +70,40 @@ def test_what_is_read_otherwise_is_not_kept() -> None:
     assert not samples.keep_pixels(workers=1)
 
 
+def test_the_first_divisor_that_fits_all_rows_is_taken() -> None:
+    X = thin_bytes(200, 37) % 2 / np.float32(1)  # 0 and 1 are bytes divided by 255 and by 1
+    X[1, 4] = 7.0  # in a row that is not looked at first
+    assert is_kept(X)
+
+
+def divisors_of(X: np.ndarray, **changed: float) -> list[float]:
+    known: Any = {"entries": X.size, "density": 0.5, **changed}
+    return _core.Samples.dense_float32(X=X).pixel_divisors(workers=1, **known)
+
+
+@pytest.mark.usefixtures("kernels")
+def test_processes_learn_which_divisors_fit_their_rows() -> None:
+    ones = thin_bytes(200, 37) % 2 / np.float32(1)
+    assert divisors_of(ones) == [255, 1, 16]  # 256 / 256 is no byte any more
+    assert divisors_of(ones / np.float32(16)) == [256, 16]
+    assert divisors_of(thin_bytes(200, 37) / np.float32(255)) == [255]
+    ones[199, 36] = 0.3
+    assert divisors_of(ones) == []
+    none = np.empty((0, 37), np.float32)
+    assert divisors_of(none, entries=400) == [255, 1, 256, 16]
+    assert _core.Samples.dense_float32(X=none).keep_pixels(workers=1, divisor=16)
+    # What counts is what all processes have.
+    thin = thin_bytes(200, 37) / np.float32(255)
+    assert divisors_of(thin, density=0.8) == []
+    assert divisors_of(thin, entries=56 * 2**20) == [255]
+    assert divisors_of(thin, entries=56 * 2**20 + 1) == []
+    dense = np.full((40, 9), 3, np.float32)
+    assert divisors_of(dense) == [1, 16]
+    assert not is_kept(dense)
+    assert _core.Samples.dense_float32(X=dense).keep_pixels(workers=1, divisor=1)
+    assert not _core.Samples.dense_float32(X=dense).keep_pixels(workers=1, divisor=16.5)
+
+
 # Larger inputs need smaller steps.
 RATES = {1: 1e-6, 16: 2e-4, 255: 0.05, 256: 0.05}
 

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -64,11 +65,27 @@ std::optional<double> PySamples::list_density(FirstLayer first_layer) const {
     });
 }
 
-bool PySamples::keep_pixels(int workers) {
-    if (auto found = without_gil([&] { return Pixels::of(kernels(), samples, workers); })) {
+bool PySamples::keep_pixels(int workers, std::optional<float> divisor) {
+    const auto find = [&] {
+        return divisor ? Pixels::of(kernels(), samples, *divisor, workers)
+                       : Pixels::of(kernels(), samples, workers);
+    };
+    if (auto found = without_gil(find)) {
         pixels = std::make_shared<const Pixels>(std::move(*found));
     }
     return pixels != nullptr;
+}
+
+std::vector<float> PySamples::pixel_divisors(Index entries, double density, int workers) const {
+    return without_gil([&] {
+        std::vector<float> found;
+        if (Pixels::is_worth_it(samples, entries, density)) {
+            std::ranges::copy_if(Pixels::divisors, std::back_inserter(found), [&](float divisor) {
+                return Pixels::fits(kernels(), samples, divisor, workers);
+            });
+        }
+        return found;
+    });
 }
 
 Samples PySamples::for_replicas(FirstLayer first_layer) const {
@@ -125,7 +142,10 @@ void bind_samples(const py::module_& m) {
         .def_static("csr", &PySamples::csr, py::kw_only(), "starts"_a.noconvert(),
                     "indices"_a.noconvert(), "values"_a.noconvert(), "rows"_a, "columns"_a)
         .def("list_density", &PySamples::list_density, py::kw_only(), "first_layer"_a)
-        .def("keep_pixels", &PySamples::keep_pixels, py::kw_only(), "workers"_a)
+        .def("keep_pixels", &PySamples::keep_pixels, py::kw_only(), "workers"_a,
+             "divisor"_a = py::none())
+        .def("pixel_divisors", &PySamples::pixel_divisors, py::kw_only(), "entries"_a, "density"_a,
+             "workers"_a)
         .def("first_nonfinite", &PySamples::first_nonfinite, py::kw_only(), "workers"_a);
     py::class_<PyTargets>(m, "Targets")
         .def(py::init<std::optional<Array<std::int32_t>>, std::optional<Array<float>>,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "bindings/arrays.hpp"
 #include "data/pixels.hpp"
@@ -26,8 +27,13 @@ struct PySamples {
     // The share of nonzeros, if the first layer reads X sparse, or None if it reads X dense.
     std::optional<double> list_density(FirstLayer first_layer) const;
 
-    // Keeps X as bytes for training as well, if that is possible; X is finite then.
-    bool keep_pixels(int workers);
+    // Keeps X as bytes for training as well, if that is possible; X is finite then. With a divisor, also
+    // where it is not worth it.
+    bool keep_pixels(int workers, std::optional<float> divisor);
+
+    // The divisors by which X may be kept as bytes, in the order of preference, if it is worth it for all
+    // rows, of which X is a part. X without rows may be kept by all.
+    std::vector<float> pixel_divisors(Index entries, double density, int workers) const;
 
     // The samples that replicas train on if they read the inputs of the first layer in this way.
     Samples for_replicas(FirstLayer first_layer) const;

@@ -1,7 +1,6 @@
 #include "data/pixels.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <new>
 #include <vector>
@@ -16,8 +15,6 @@
 namespace omp_mlp {
 namespace {
 
-constexpr std::array divisors{255.0F, 1.0F, 256.0F, 16.0F};
-
 // The operating system clears memory of this size page by page. Fewer and larger pages take a quarter of
 // the time.
 constexpr std::size_t huge_page = std::size_t{2} << 20;
@@ -30,20 +27,40 @@ std::uint8_t* allocate(std::size_t size) {
     return memory;
 }
 
-// The divisor that fits some rows of X at equal distances, if there is one.
-std::optional<float> find_divisor(const Kernels& kernels, const Samples& X) {
+// Whether the divisor fits some rows of X at equal distances: most others are ruled out by these.
+bool fits_some(const Kernels& kernels, const Samples& X, float divisor) {
     constexpr Index rows_looked_at = 64;
     const Index step = std::max<Index>(1, X.rows / rows_looked_at);
     std::vector<std::uint8_t> scratch(static_cast<std::size_t>(X.columns));
-    const auto* fitting = std::ranges::find_if(divisors, [&](float divisor) {
-        for (Index row = 0; row < X.rows; row += step) {
-            if (!kernels.to_bytes(X.values + row * X.columns, X.columns, divisor, scratch.data())) {
-                return false;
-            }
+    for (Index row = 0; row < X.rows; row += step) {
+        if (!kernels.to_bytes(X.values + row * X.columns, X.columns, divisor, scratch.data())) {
+            return false;
         }
-        return true;
-    });
-    return fitting != divisors.end() ? std::optional{*fitting} : std::nullopt;
+    }
+    return true;
+}
+
+// Writes X as bytes, but not to null. False if an entry is no byte divided by the divisor.
+bool convert(const Kernels& kernels, const Samples& X, float divisor, int workers, std::uint8_t* bytes) {
+    constexpr Index piece_size = Index{1} << 18;
+    const Index size = X.rows * X.columns;
+    const Index pieces = (size + piece_size - 1) / piece_size;
+    std::atomic<bool> all_fit{true};
+    const auto convert_piece = [&](Index piece) {
+        const Index begin = piece * piece_size;
+        const Index end = std::min(begin + piece_size, size);
+        std::vector<std::uint8_t> scratch(bytes == nullptr ? static_cast<std::size_t>(end - begin) : 0);
+        if (all_fit.load(std::memory_order_relaxed) &&
+            !kernels.to_bytes(X.values + begin, end - begin, divisor,
+                              bytes == nullptr ? scratch.data() : bytes + begin)) {
+            all_fit.store(false, std::memory_order_relaxed);
+        }
+    };
+    if (pieces > 0) {
+        Team::run(static_cast<int>(std::min<Index>(workers, pieces)),
+                  [&](Team& team) { team.for_each(pieces, convert_piece); });
+    }
+    return all_fit;
 }
 
 }  // namespace
@@ -63,31 +80,35 @@ Pixels::Pixels(Index rows, Index columns, float divisor)
     }
 }
 
+bool Pixels::is_worth_it(const Samples& X, Index entries, double density) {
+    return X.kind == Samples::Kind::dense_float32 && entries > 0 && entries <= most_bytes &&
+           choose_reading(FirstLayer::automatic, X, density) == Reading::marks;
+}
+
+bool Pixels::fits(const Kernels& kernels, const Samples& X, float divisor, int workers) {
+    return X.kind == Samples::Kind::dense_float32 && fits_some(kernels, X, divisor) &&
+           convert(kernels, X, divisor, workers, nullptr);
+}
+
+std::optional<Pixels> Pixels::of(const Kernels& kernels, const Samples& X, float divisor, int workers) {
+    if (X.kind != Samples::Kind::dense_float32 || !fits_some(kernels, X, divisor)) {
+        return std::nullopt;
+    }
+    Pixels pixels{X.rows, X.columns, divisor};
+    const bool is_kept = convert(kernels, X, divisor, workers, pixels.bytes_.get());
+    return is_kept ? std::optional{std::move(pixels)} : std::nullopt;
+}
+
 std::optional<Pixels> Pixels::of(const Kernels& kernels, const Samples& X, int workers) {
-    const Index size = X.rows * X.columns;
-    if (X.kind != Samples::Kind::dense_float32 || size == 0 || size > most_bytes ||
-        choose_reading(FirstLayer::automatic, X) != Reading::marks) {
+    if (!is_worth_it(X, X.rows * X.columns, density(X))) {
         return std::nullopt;
     }
-    const std::optional<float> divisor = find_divisor(kernels, X);
-    if (!divisor) {
-        return std::nullopt;
-    }
-    Pixels pixels{X.rows, X.columns, *divisor};
-    constexpr Index piece_size = Index{1} << 18;
-    const Index pieces = (size + piece_size - 1) / piece_size;
-    std::atomic<bool> all_fit{true};
-    const auto convert = [&](Index piece) {
-        const Index begin = piece * piece_size;
-        if (all_fit.load(std::memory_order_relaxed) &&
-            !kernels.to_bytes(X.values + begin, std::min(piece_size, size - begin), *divisor,
-                              pixels.bytes_.get() + begin)) {
-            all_fit.store(false, std::memory_order_relaxed);
+    for (const float divisor : divisors) {
+        if (auto found = of(kernels, X, divisor, workers)) {
+            return found;
         }
-    };
-    Team::run(static_cast<int>(std::min<Index>(workers, pieces)),
-              [&](Team& team) { team.for_each(pieces, convert); });
-    return all_fit ? std::optional{std::move(pixels)} : std::nullopt;
+    }
+    return std::nullopt;
 }
 
 Samples Pixels::samples() const {

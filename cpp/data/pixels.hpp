@@ -3,6 +3,7 @@
 // quarter of it. Sums of products of bytes are sums of integers.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -14,10 +15,22 @@ namespace omp_mlp {
 
 class Pixels {
 public:
-    // X as bytes, if X is dense, if every entry is a byte divided by 1, 16, 255 or 256 to the last bit,
-    // if X is sparse enough to be read with marks, and if the copy takes at most `most_bytes`. X is
-    // finite then.
+    // In the order of preference.
+    static constexpr std::array divisors{255.0F, 1.0F, 256.0F, 16.0F};
+
+    // X as bytes by the first divisor that fits() X, if X is_worth_it(). X is finite then.
     static std::optional<Pixels> of(const Kernels& kernels, const Samples& X, int workers);
+
+    // X as bytes by this divisor, if it fits(). Where several processes have rows, all take the same one.
+    static std::optional<Pixels> of(const Kernels& kernels, const Samples& X, float divisor,
+                                    int workers);
+
+    // Whether X is dense and every entry is a byte divided by `divisor`, to the last bit.
+    static bool fits(const Kernels& kernels, const Samples& X, float divisor, int workers);
+
+    // Whether X is dense, sparse enough to be read with marks, and takes at most `most_bytes` as bytes. X
+    // may be a part of more rows: `entries` and `density` are those of all.
+    static bool is_worth_it(const Samples& X, Index entries, double density);
 
     // The samples to train on in place of X. Every entry stands for the same float.
     Samples samples() const;

@@ -86,12 +86,7 @@ def read_data(
     y = as_target(y, "y")
     workers = effective_workers(options.workers, options.threads)
     holds_out = options.early_stopping and options.validation_data is None
-    # Replicas use the copy as bytes if they read X sparse and train for an epoch at least.
-    for_replicas = (
-        options.strategy not in ONE_NETWORK
-        and options.first_layer != "dense"
-        and options.epochs != 0
-    )
+    for_replicas = uses_pixels(options)
     rows = read_rows(
         X, n_features=_columns_of(options.scale_inputs), may_be_empty=gather is not None
     )
@@ -112,7 +107,7 @@ def read_data(
     inputs = read_inputs(
         rows,
         for_training=True,
-        for_replicas=for_replicas and not holds_out,
+        for_replicas=for_replicas and not holds_out and gather is None,
         workers=workers,
         scaling=_scaling_of(options.scale_inputs),
         sample=kept,
@@ -136,6 +131,18 @@ def read_data(
     if for_replicas:
         data.inputs.core.keep_pixels(workers=workers)
     return data
+
+
+def uses_pixels(options: Options) -> bool:
+    """Return whether a training uses a copy of float inputs as bytes, if they are bytes.
+
+    Replicas do so if they read X sparse and train for an epoch at least.
+    """
+    return (
+        options.strategy not in ONE_NETWORK
+        and options.first_layer != "dense"
+        and options.epochs != 0
+    )
 
 
 def _read_y(

@@ -128,6 +128,21 @@ class Inputs:
         """Return the share of nonzeros in X; None if the first layer reads X as a matrix."""
         return self.core.list_density(first_layer=first_layer)
 
+    def keep_pixels_of_all(
+        self, gather: Gather, *, entries: int, density: float, workers: int
+    ) -> None:
+        """Keep floats that are bytes as bytes where one process with the rows of all would do so.
+
+        All processes divide their bytes by the same number, so that sums of them are sums of one
+        unit. ``entries`` and ``density`` are those of the rows of all.
+        """
+        core = self.core
+        mine = core.pixel_divisors(entries=entries, density=density, workers=workers)
+        everyone = gather(mine)
+        common = [divisor for divisor in mine if all(divisor in other for other in everyone)]
+        if common:
+            core.keep_pixels(workers=workers, divisor=common[0])
+
     def as_given(self) -> Inputs:
         """Return X in the units of its rows."""
         return self if self.scale == 1.0 else _inputs(self.rows, scaling=self.scaling)
@@ -183,7 +198,8 @@ def read_inputs(
 
     Bytes are scaled by a power of two for training, so that the largest is at most 1. To fold that
     scale into the first layer's weights is exact. For replicas, floats that are bytes divided by
-    255 or the like are also kept as bytes, which are quicker to read.
+    255 or the like are also kept as bytes, which are quicker to read. Where several processes have
+    rows, :meth:`Inputs.keep_pixels_of_all` does that once they know of each other.
 
     ``scaling``: what is taken off in double precision, before the conversion to float32. "auto"
     finds it in X, or in the rows of ``sample`` alone; the result has it as ``scaling``.
@@ -205,11 +221,8 @@ def read_inputs(
     scale = min(gather(_scale_for_training(rows))) if for_training else 1.0
     is_image = _is_image(rows, scaling, found=finds_scaling)
     inputs = _inputs(rows, scale, scaling, is_image=is_image)
-    if for_replicas:
-        keeps = inputs.n_samples == 0 or inputs.core.keep_pixels(workers=workers)
-        if all(gather(keeps)):
-            return inputs  # what is kept as bytes is finite
-        inputs = _inputs(rows, scale, scaling, is_image=is_image)  # keeps none
+    if for_replicas and inputs.core.keep_pixels(workers=workers):
+        return inputs  # what is kept as bytes is finite
     nonfinite = inputs.core.first_nonfinite(workers=workers)
     if nonfinite is not None:
         row, column = nonfinite

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from omp_mlp.checks import Matrix
-from omp_mlp.data import TrainingData, read_data
+from omp_mlp.data import TrainingData, read_data, uses_pixels
 from omp_mlp.distributed.agreement import agree_on_kind, check_same, digest
 from omp_mlp.distributed.job import Job
 from omp_mlp.gathering import total
 from omp_mlp.inputs import FIRST, Inputs, Moments, step_of_moments
 from omp_mlp.options import Options
 from omp_mlp.sparse import Csr
+from omp_mlp.workers import effective_workers
 
 _ROWS_OF_DENSITY = 256  # as the core has it
 
@@ -69,6 +70,13 @@ def read_data_of_ranks(job: Job, options: Options, X: Matrix | None, y: object) 
     data = read_data(options, X, y, job.gather)
     _check_validation(job, data)
     inputs = _of_all(job, data.inputs)
+    if uses_pixels(options):
+        inputs.keep_pixels_of_all(
+            job.gather,
+            entries=inputs.n_samples * inputs.n_features,
+            density=inputs.density,
+            workers=effective_workers(options.workers, options.threads),
+        )
     return DataOfRanks(dataclasses.replace(data, inputs=inputs, columns=columns), inputs)
 
 
