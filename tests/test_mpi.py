@@ -190,6 +190,48 @@ def test_the_largest_updates_have_the_same_bits_over_mpi(folder: Path) -> None:
             assert (mine == expected).all()
 
 
+def test_what_is_no_shard_is_named(folder: Path) -> None:
+    np.save(folder / "one.npy", np.float64(3))
+    np.save(folder / "objects.npy", np.array([1, "a"], object))
+    np.savez(folder / "several.npz", X=np.zeros(3))
+    (folder / "cut.npy").write_bytes((folder / "X0.npy").read_bytes()[:-1])
+    (folder / "none.npy").touch()
+    np.save(folder / "Z.npy", np.zeros((2, 12)))
+    script = """
+        import pathlib
+        print(len(mpi.load_shard(pathlib.Path("X1.npy"))))
+        for pattern, threads in [
+            ("one.npy", 1), ("objects.npy", 1), ("several.npz", 1), ("cut.npy", 1), ("none.npy", 1),
+            ("[XZ]*.npy", 1), ("missing*.npy", 1), (["X1.npy"], 1), ("X1.npy", 0),
+        ]:
+            try:
+                mpi.load_shard(pattern, threads=threads)
+            except Exception as error:
+                print(f"{type(error).__name__}: {error}")
+    """
+    done = run_ranks(1, script, folder)
+    assert done.returncode == 0, done.stderr
+    rows, *errors = done.stdout.splitlines()
+    assert rows == "5"
+    for found, words in zip(
+        errors,
+        [
+            "ValueError: one.npy must be an .npy file with rows; got a single number",
+            "ValueError: objects.npy must be a whole .npy file of numbers; Array can't be memory-",
+            "ValueError: several.npz must be an .npy file with rows; got NpzFile",
+            "ValueError: cut.npy must be a whole .npy file of numbers; ",
+            "ValueError: none.npy must be a whole .npy file of numbers; ",
+            "ValueError: files must have rows of one kind; X.npy has uint8 of shape (12,), and "
+            "Z.npy float64 of shape (12,)",
+            "FileNotFoundError: no file matches 'missing*.npy'",
+            "TypeError: pattern must be a str or a path; got a list",
+            "ValueError: threads must be at least 1; got 0",
+        ],
+        strict=True,
+    ):
+        assert found.startswith(words)
+
+
 # Without an end of their own: a rank that waits for one that left never ends.
 ENDLESS = "options.update(epochs=10**9)\n"
 

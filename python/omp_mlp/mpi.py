@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omp_mlp import extras
+from omp_mlp import checks, extras
 from omp_mlp.checks import Matrix
 from omp_mlp.distributed import processes
 from omp_mlp.distributed.bfloat16 import as_floats, rounded
@@ -167,7 +167,7 @@ def train_parallel(
 
 
 def load_shard(
-    pattern: str,
+    pattern: str | os.PathLike[str],
     *,
     threads: int = 1,
     comm: Any = None,  # noqa: ANN401 - mpi4py's Intracomm
@@ -176,8 +176,9 @@ def load_shard(
 
     Parameters
     ----------
-    pattern : str
-        Such as "X*.npy". The files are taken in the order of their names.
+    pattern : str or path
+        Such as "X*.npy". The files are taken in the order of their names, by characters: "X10.npy"
+        comes before "X2.npy".
     threads : int, default 1
         Replicas of each rank. The rows of a rank are then those of its replicas in one process,
         where row counts do not divide evenly.
@@ -193,14 +194,20 @@ def load_shard(
     ------
     FileNotFoundError
         If no file matches.
+    TypeError
+        If the pattern is no text or path.
     ValueError
-        If the files differ in dtype or in the shape of a row.
+        If a file is no .npy file with rows of numbers, or if the files differ in dtype or in the
+        shape of a row.
     """
     comm = MPI.COMM_WORLD if comm is None else comm
-    names = sorted(glob.glob(pattern))
+    threads = checks.integer("threads", threads, 1)
+    if not isinstance(pattern, (str, os.PathLike)):
+        raise TypeError(f"pattern must be a str or a path; got a {type(pattern).__name__}")
+    names = sorted(glob.glob(os.fspath(pattern)))
     if not names:
-        raise FileNotFoundError(f"no file matches {pattern!r}")
-    files: list[npt.NDArray[Any]] = [np.load(name, mmap_mode="r") for name in names]
+        raise FileNotFoundError(f"no file matches {os.fspath(pattern)!r}")
+    files = [_opened(name) for name in names]
     for name, file in zip(names, files, strict=True):
         if (file.dtype, file.shape[1:]) != (files[0].dtype, files[0].shape[1:]):
             raise ValueError(
@@ -219,6 +226,17 @@ def load_shard(
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts) if parts else files[0][:0]
+
+
+def _opened(name: str) -> npt.NDArray[Any]:
+    try:
+        file = np.load(name, mmap_mode="r")
+    except (EOFError, ValueError) as error:
+        raise ValueError(f"{name} must be a whole .npy file of numbers; {error}") from error
+    if not isinstance(file, np.ndarray) or file.ndim == 0:
+        found = "a single number" if isinstance(file, np.ndarray) else type(file).__name__
+        raise ValueError(f"{name} must be an .npy file with rows; got {found}")
+    return file
 
 
 def job(timeout: float | None = None) -> Job:
