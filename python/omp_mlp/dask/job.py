@@ -200,6 +200,7 @@ class _Training:
         self._ranks = {worker: rank for rank, worker in enumerate(workers)}
         self._timeout = timeout
         self._job = secrets.token_hex(8)
+        self._failed_at: float | None = None  # when the client learned that a rank had failed
 
     def run(
         self,
@@ -251,7 +252,9 @@ class _Training:
             reason = str(error)
             raise
         finally:
-            until = time.monotonic() + _GRACE
+            now = time.monotonic()
+            # A worker that stands still was waited for already.
+            until = max(now + _LAST_WORDS, (self._failed_at or now) + _GRACE)
             for thread in self._end_ranks(futures, reason, self._lost()):
                 thread.join(max(0.0, until - time.monotonic()))
             self._client.cancel(futures, force=True)
@@ -269,7 +272,6 @@ class _Training:
 
     def _wait(self, futures: Sequence[distributed.Future]) -> None:
         """Wait until all ranks have ended; raise what ended the first of them too early."""
-        failed_at: float | None = None
         are_told = False
         while True:
             waits = {k for k, future in enumerate(futures) if not future.done()}
@@ -277,8 +279,8 @@ class _Training:
             if all(future.status == "finished" for future in futures):
                 return
             if lost or any(future.status in ("error", "cancelled") for future in futures):
-                failed_at = failed_at or time.monotonic()
-                after = time.monotonic() - failed_at
+                self._failed_at = self._failed_at or time.monotonic()
+                after = time.monotonic() - self._failed_at
                 # Work is cancelled where a worker took its data along; soon its loss is known, too.
                 explained = lost or all(future.status != "cancelled" for future in futures)
                 has_ended = {self._workers[k] for k in waits} <= lost
@@ -288,7 +290,7 @@ class _Training:
                 if after > _LAST_WORDS and not are_told:
                     are_told = True
                     self._end_ranks(futures, "another rank failed", lost)
-            if failed_at is not None:
+            if self._failed_at is not None:
                 time.sleep(_LOOK_AFTER)
                 continue
             with contextlib.suppress(TimeoutError, distributed.TimeoutError, CancelledFutures):
