@@ -176,15 +176,26 @@ def test_labels_that_one_rank_lacks_are_learned() -> None:
     assert_close(got, in_one_process(X[order], y[order]))
 
 
-def test_a_rank_without_rows_takes_part() -> None:
-    X, y = bytes_and_classes()
-    options = {**OPTIONS, "threads": 1, "merge": "weighted_average"}
-    got = train_on_ranks([(X, y), (None, None)], options)
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("X", ["bytes", "floats", "sparse"])
+@pytest.mark.parametrize("y", ["classes", "value", "values", "labels"])
+def test_a_rank_without_rows_takes_part(X: str, y: str, place: int) -> None:
+    images, classes = bytes_and_classes()
+    floats, value = floats_and_values()
+    rows: Any = {"bytes": images, "floats": floats, "sparse": scipy.sparse.csr_matrix(floats)}[X]
+    targets: Any = {
+        "classes": classes, "value": value, "values": floats[:, :2],
+        "labels": np.stack([classes == 1, value > 10], axis=1).astype(int),
+    }[y]  # fmt: skip
+    # Each replica has an order of its own.
+    options = {**OPTIONS, "threads": 1, "merge": "weighted_average", "shuffle": False}
+    shards: list[Any] = [(rows, targets)]
+    shards.insert(place, (None, None))
+    got = train_on_ranks(shards, options)
     assert all(isinstance(one, omp_mlp.Model) for one in got), got
     assert_same_bits(*got)
     # Weighted by samples, a replica that saw none has no weight.
-    alone = omp_mlp.train_parallel(X, y, 1, **{**OPTIONS, "merge": "weighted_average"})
-    assert_close(got[1], alone)
+    assert_close(got[1], omp_mlp.train_parallel(rows, targets, **options))
 
 
 def bytes_by(kind: str) -> NDArray[np.float32]:

@@ -94,7 +94,7 @@ def train_parallel(
         then receives and keeps as many copies of the network as there are replicas; without it, a
         merge sends one. Scales of columns of numbers that are no image are sums over the ranks,
         and may differ in the last bits of double precision. Give ``scale_inputs`` and
-        ``scale_targets`` to be sure. So may the means of centred inputs that are no bytes.
+        ``scale_targets`` to be sure. So may the means of centred inputs that are not bytes.
     merge_ranks_every : int, default 1
         Merges of replicas from one merge of the ranks to the next. With more than 1, each rank
         merges its own replicas by itself in the meantime, without an outer step. A round of the

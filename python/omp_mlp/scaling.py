@@ -118,6 +118,8 @@ class Scaling:
 
         What is too large for float32 becomes infinite, and is reported by whoever asked.
         """
+        if len(given) == 0:  # as some of several processes may have
+            return np.empty(given.shape, np.float32)
         rows = _core.scale_columns(
             X=_readable(given), offset=self.offset, scale=self.scale, workers=workers
         )

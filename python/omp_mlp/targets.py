@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -228,7 +229,7 @@ def _read_values(
     """Return finite values in float32, or as they are given; and as they are given."""
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold numbers for a regression; got dtype {array.dtype}")
-    given = array.reshape(len(array), -1)
+    given = array.reshape(len(array), math.prod(array.shape[1:]))  # perhaps of no rows
     values = given if as_given else float32(given)
     if values.shape[1] == 0 or (n_outputs is not None and values.shape[1] != n_outputs):
         raise ValueError(
