@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -254,6 +255,24 @@ def test_a_constant_y_is_learnt():
         y = np.full(len(Z), constant)
         model = fixed.train_parallel(Z, y, 2, **AUTO, **SHORT)
         np.testing.assert_allclose(model.predict(Z), constant, rtol=1e-6, atol=1e-15)
+
+
+# ------------------------------------------------------------------------------- the arrays
+
+
+def test_a_scaling_has_arrays_of_its_own():
+    given = [np.array(part) for part in ([1.0, 2.0], [3.0, 4.0], [-9.0, -np.inf], [9.0, 7.0])]
+    made = Scaling(*given)
+    for array in given:
+        array[:] = 0.0  # may still be written to
+    for scaling in (made, deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert [part.tolist() for part in scaling.parts().values()] == [
+            [1.0, 2.0], [3.0, 4.0], [-9.0, -np.inf], [9.0, 7.0],
+        ]  # fmt: skip
+        for part in scaling.parts().values():
+            with pytest.raises(ValueError, match="read-only"):
+                part[0] = 5.0
+    assert Scaling([1, 2], np.float32([3, 4])).scale.dtype == np.float64
 
 
 # ------------------------------------------------------------------------------- into the weights

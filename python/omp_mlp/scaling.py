@@ -71,8 +71,15 @@ class Scaling:
     def __post_init__(self) -> None:
         if (self.lower is None) != (self.upper is None):
             raise ValueError("a Scaling has lower and upper limits, or neither; got one of them")
-        for part in self.parts().values():
-            part.setflags(write=False)
+        for name, part in self.parts().items():
+            own = np.array(part, dtype=np.float64)  # whoever gave it may write to theirs
+            own.setflags(write=False)
+            object.__setattr__(self, name, own)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a pickle, whose arrays may be written to."""
+        self.__dict__.update(state)
+        self.__post_init__()
 
     def parts(self) -> dict[str, Doubles]:
         """Return the arrays that are there, by the names of the attributes."""
