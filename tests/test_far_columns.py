@@ -415,6 +415,33 @@ def test_a_scaling_has_both_limits_or_none_and_outputs_have_none(network):
         Model.__new__(Model).__setstate__({**state, "target_scaling": limited})
 
 
+@pytest.mark.parametrize(
+    ("lower", "upper", "said"),
+    [
+        (np.inf, -np.inf, "scale_inputs.lower must be 4 numbers that are at most scale_inputs.up"),
+        (np.inf, np.inf, "got a lower of inf and an upper of inf in column 2"),
+        (-np.inf, -np.inf, "got a lower of -inf and an upper of -inf in column 2"),
+        (1e39, 1e300, "got a lower of 1e+39 and an upper of 1e+300 in column 2"),
+        (-1e300, -1e39, "got a lower of -1e+300 and an upper of -1e+39 in column 2"),
+    ],
+)
+def test_limits_that_no_value_is_within_are_refused(network, tmp_path, lower, upper, said):
+    given = Scaling(np.zeros(4), np.ones(4), [-1, -1, lower, -1], [1, 1, upper, 1])
+    with pytest.raises(ValueError, match=re.escape(said)):
+        fixed.train_parallel(CLEAN, Y, 2, **{**SHORT, "scale_inputs": given})
+    said = said.replace("scale_inputs", "input_scaling")
+    state = {**network.__getstate__(), "input_scaling": given}
+    with pytest.raises(ValueError, match=re.escape(said)):
+        Model.__new__(Model).__setstate__(state)
+    path = tmp_path / "network"
+    changed = pickle.loads(pickle.dumps(network))
+    object.__setattr__(changed.input_scaling, "lower", given.lower)
+    object.__setattr__(changed.input_scaling, "upper", given.upper)
+    changed.save(path)
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        omp_mlp.load(path)
+
+
 def test_conversions_without_a_place_for_limits_refuse(network):
     with pytest.raises(ValueError, match="scikit-learn has no scaler that does"):
         network.to_sklearn()

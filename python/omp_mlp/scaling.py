@@ -95,7 +95,8 @@ class Scaling:
         """The columns that have limits."""
         if self.limits is None:
             return np.zeros(0, np.int64)
-        return np.flatnonzero(np.isfinite(self.limits).any(axis=0))
+        lower, upper = self.limits
+        return np.flatnonzero((lower != -np.inf) | (upper != np.inf))
 
     def scaled_limits(self) -> tuple[FloatArray, FloatArray]:
         """Return the limits of the columns that have them, on the network's side."""
@@ -151,12 +152,22 @@ def check_scaling(name: str, scaling: Scaling, n_columns: int, *, may_limit: boo
     if scaling.limits is not None:
         if not may_limit:
             raise ValueError(f"{name} must have no limits: outputs are never brought nearer")
-        lower, upper = scaling.limits
-        shapes = (lower.shape, upper.shape)
-        if shapes != ((n_columns,), (n_columns,)) or not (lower <= upper).all():  # nor NaN
-            raise ValueError(
-                f"{name}.lower must be {n_columns} numbers that are at most {name}.upper"
-            )
+        _check_limits(name, scaling, *scaling.limits)
+
+
+def _check_limits(name: str, scaling: Scaling, lower: Doubles, upper: Doubles) -> None:
+    n_columns = len(scaling.scale)
+    shapes = (lower.shape, upper.shape)
+    if shapes != ((n_columns,), (n_columns,)) or not (lower <= upper).all():  # nor NaN
+        raise ValueError(f"{name}.lower must be {n_columns} numbers that are at most {name}.upper")
+    # Limits that no value of float32 is within would make all values infinite.
+    least, most = scaling.scaled_limits()
+    if (least == np.inf).any() or (most == -np.inf).any():
+        at = scaling.limited[np.argmax((least == np.inf) | (most == -np.inf))]
+        raise ValueError(
+            f"{name} must have limits that finite values are within; got a lower of {lower[at]:g} "
+            f"and an upper of {upper[at]:g} in column {at}"
+        )
 
 
 def same_scaling(one: Scaling | None, other: Scaling | None) -> bool:
