@@ -1,6 +1,7 @@
 """Networks to and from other libraries: the same numbers, the same labels, clear refusals."""
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -319,6 +320,36 @@ def test_onnx_reads_its_own_graphs_alone(tmp_path):
     with pytest.raises(TypeError, match="no labels of bytes"):
         network(classes=[b"a", b"b", b"c"]).to_onnx(path)
     assert Model.from_onnx(path).classes.tolist() == [1, 2, 3]  # the refusal left the file
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("input_scale", lambda array: 0 * array, "input_scaling.scale must be positive; got 0"),
+        ("input_scale", lambda array: array[:1], "input_scaling.scale must be 2 finite numbers"),
+        ("input_offset", lambda array: array * np.nan, "input_scaling.offset must be 2 finite"),
+        ("target_scale", lambda array: -array, "target_scaling.scale must be positive; got -"),
+        ("weights.0", lambda array: array * np.inf, "weights and biases must be finite"),
+    ],
+)
+def test_numbers_of_an_onnx_graph_are_not_believed(tmp_path, scaled, name, change, message):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
+    path = tmp_path / "changed.onnx"
+    scaled[0].to_onnx(path)
+    model = onnx.load(path)
+    (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
+    array = change(onnx.numpy_helper.to_array(tensor))
+    tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match=re.escape(f"{path}: {message}")):
+        Model.from_onnx(path)
+
+
+def test_scalers_that_scale_by_nothing_are_refused(scaled):
+    estimator = scaled[0].to_sklearn()
+    estimator.regressor_[0].scale_[1] = 0.0
+    with pytest.raises(ValueError, match=re.escape("input_scaling.scale must be positive; got 0")):
+        Model.from_sklearn(estimator)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -171,6 +171,15 @@ class Model(Predictor, Conversions):
             output_activation=parts.output_activation,
             classes=parts.classes,
             multilabel=parts.multilabel,
+        )
+        _check_scalings(plain.layer_sizes, vars(parts))
+        kind_of(
+            plain.layer_sizes[-1],
+            plain.activation,
+            plain.output_activation,
+            plain.classes,
+            plain.multilabel,
+            parts.target_scaling,
         )
         return cls._of(
             plain.layer_sizes,
@@ -366,9 +375,7 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"layers {sizes} with parameters of type {type(packed).__name__}")
     if packed.shape != (layer_ends(sizes)[-1],):
         raise ValueError(f"layers {sizes} with parameters of shape {packed.shape}")
-    for name, size in (("input_scaling", sizes[0]), ("target_scaling", sizes[-1])):
-        if state[name] is not None:
-            check_scaling(name, state[name], size, may_limit=name == "input_scaling")
+    _check_scalings(sizes, state)
     columns = state.get("columns")  # which older versions had not
     if columns is not None:
         columns.check(sizes[0])
@@ -378,6 +385,13 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
     kind = ("activation", "output_activation", "classes", "multilabel", "target_scaling")
     checked = kind_of(sizes[-1], *(state[name] for name in kind))
     return {**state, **checked, "layer_sizes": sizes, "packed": np.ascontiguousarray(packed)}
+
+
+def _check_scalings(sizes: tuple[int, ...], given: Mapping[str, Any]) -> None:
+    """Check what stands beside the weights of a network that comes from elsewhere."""
+    for name, size in (("input_scaling", sizes[0]), ("target_scaling", sizes[-1])):
+        if given[name] is not None:
+            check_scaling(name, given[name], size, may_limit=name == "input_scaling")
 
 
 def check_alike(name: str, model: object, first: Model) -> None:

@@ -217,7 +217,11 @@ class Conversions:
         """
         from omp_mlp.convert import onnx
 
-        return cls._of_parts(onnx.from_onnx(path))
+        parts = onnx.from_onnx(path)
+        try:
+            return cls._of_parts(parts)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from error
 
     def to_keras(self) -> list[npt.NDArray[np.float32]]:
         """Return the weights in Keras's order, for ``keras.Model.set_weights``.
