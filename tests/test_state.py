@@ -1,16 +1,14 @@
 """States of trainings, and their files."""
 
-import json
 import re
 
 import numpy as np
 import pytest
-import safetensors.numpy
 
 import fixed
 import omp_mlp
+from benchmarks.torture.state_files import change_something, rewrite
 from omp_mlp import TrainingState, _core, train_parallel
-from omp_mlp.state import _digest
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(40, 3))
@@ -71,15 +69,7 @@ def test_every_damaged_byte_is_found(state, tmp_path):
 def rewritten(state, path, change):
     """Write a file that says something else, with the right digest."""
     state.save(path)
-    tensors = safetensors.numpy.load(path.read_bytes())
-    with safetensors.safe_open(path, "numpy") as file:
-        metadata = file.metadata()
-    metadata.pop("sha256")
-    about = json.loads(metadata["about"])
-    change(tensors, metadata, about)
-    metadata["about"] = json.dumps(about)
-    metadata["sha256"] = _digest(metadata, tensors)
-    path.write_bytes(safetensors.numpy.save(tensors, metadata=metadata))
+    rewrite(path, path.read_bytes(), change)
 
 
 def put(name, array):
@@ -156,35 +146,6 @@ def test_the_core_believes_no_state(state, tmp_path, change, message):
         train_parallel(X, Y, resume=path)
 
 
-def mutate(node, rng):
-    """Change something that a file says."""
-    values = [None, True, -1, 0, 1e308, "x", [], {}, [1], {"a": 1}, "relu", 2.5, 2**63]
-    while isinstance(node, (dict, list)) and node:
-        parent, key = node, int(rng.integers(len(node)))
-        key = sorted(node)[key] if isinstance(node, dict) else key
-        node = parent[key]
-        if rng.random() < 0.25:
-            break
-    if rng.random() < 0.2:
-        del parent[key]
-    else:
-        parent[key] = values[rng.integers(len(values))]
-
-
-def mutate_array(tensors, rng):
-    """Change an array of a file."""
-    name = str(rng.choice(sorted(tensors)))
-    array = tensors[name]
-    bad = [-1, 0, 7, 2**62] if array.dtype.kind == "i" else [np.nan, np.inf, -1.0, 3e38]
-    changed = [
-        np.concatenate([array, array]),
-        array[: len(array) // 2],
-        np.full_like(array, bad[rng.integers(4)]),
-        array.astype(rng.choice(["f4", "f8", "i8", "u1"])) if np.isfinite(array).all() else array,
-    ]
-    tensors[name] = changed[rng.integers(4)]
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -204,11 +165,7 @@ def test_mutations_of_what_a_file_says_go_on_or_are_refused(tmp_path, options):
     )  # fmt: skip
     path = tmp_path / "file"
     for k in range(60):
-
-        def change(tensors, _metadata, about, k=k):
-            mutate(about, rng) if k % 2 else mutate_array(tensors, rng)
-
-        rewritten(states[1], path, change)
+        rewritten(states[1], path, change_something(rng))
         try:
             model = train_parallel(X, Y, resume=path, epochs=3 if k % 3 == 0 else 2)
         except (ValueError, MemoryError, omp_mlp.TrainingDivergedError):

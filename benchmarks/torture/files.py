@@ -132,55 +132,10 @@ for k in range(count):
 _STATE_FILES_WITH_DIGEST = (
     _STATES
     + """
-import safetensors, safetensors.numpy
-from omp_mlp.state import _digest
-VALUES = [None, True, -1, 0, 1, 10**30, 1e308, float("nan"), "", "x", [], {}, [1], {"a": 1}, "relu"]
-VALUES += [2.5, [[]], "1", -0.0, 2**63, {"object": True}, {"mapping": {}}, {"mapping": 3}]
-BAD = {"i": [-1, 0, 7, 2**62], "f": [np.nan, np.inf, -1.0, 3e38]}
-
-def change_text(node):
-    while isinstance(node, (dict, list)) and len(node):
-        parent, key = node, rng.integers(len(node))
-        key = sorted(node)[key] if isinstance(node, dict) else int(key)
-        node = parent[key]
-        if rng.random() < 0.25:
-            break
-    if rng.random() < 0.2:
-        del parent[key]
-    else:
-        parent[key] = VALUES[rng.integers(len(VALUES))]
-
-def change_array(tensors):
-    name = str(rng.choice(sorted(tensors)))
-    array, kind = tensors[name], rng.integers(6)
-    if kind == 0:
-        del tensors[name]
-    elif kind == 1:
-        tensors[name] = np.concatenate([array, array])
-    elif kind == 2:
-        tensors[name] = array[: len(array) // 2]
-    elif kind == 3:
-        tensors[name] = np.full_like(array, BAD[array.dtype.kind][rng.integers(4)])
-    elif kind == 4:
-        tensors[name] = array.astype(rng.choice(["f4", "f8", "i8", "i4", "u1"]))
-    elif array.size:
-        tensors[name] = array.copy()
-        tensors[name].view(np.uint8)[rng.integers(array.nbytes)] ^= 1 << int(rng.integers(8))
-
+from benchmarks.torture.state_files import change_something, rewrite
 for k in range(count):
     (options, arrays), (model, content) = KINDS[k % len(KINDS)], made[k % len(KINDS)]
-    open(path, "wb").write(content)
-    with safetensors.safe_open(path, framework="numpy") as file:
-        metadata = {name: text for name, text in file.metadata().items() if name != "sha256"}
-    tensors, about = safetensors.numpy.load(content), json.loads(metadata["about"])
-    for _ in range(rng.integers(1, 3)):
-        if rng.random() < 0.6:
-            change_text(about)
-        elif tensors:
-            change_array(tensors)
-    metadata["about"] = json.dumps(about)
-    metadata["sha256"] = _digest(metadata, tensors)
-    open(path, "wb").write(safetensors.numpy.save(tensors, metadata=metadata))
+    rewrite(pathlib.Path(path), content, change_something(rng))
     more = {"epochs": 5} if k % 2 else {}
     try:
         found = omp_mlp.train_parallel(X, y, resume=path, **more, **arrays)

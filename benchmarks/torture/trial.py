@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from ..common.files import PROJECT_ROOT
+
 _HANGS_AFTER = 300  # seconds
 
 
@@ -52,7 +54,7 @@ class Trial:
 
 # What every script begins with.
 _START = """
-import json, os, signal, sys, tempfile, threading, time, warnings
+import json, os, pathlib, signal, sys, tempfile, threading, time, warnings
 import numpy as np
 import omp_mlp
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -105,6 +107,7 @@ def run_script(
     code = f"{_START}{known}{script}\nprint(json.dumps(failures), flush=True)\n"
     process = subprocess.Popen(
         [*prefix, sys.executable, "-c", code],
+        cwd=PROJECT_ROOT,  # where the package of the benchmarks is
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
