@@ -180,6 +180,34 @@ def test_units_that_are_dead(strategy):
     assert "'relu' has no slope there, in almost all of 300 rows" in message
 
 
+@pytest.mark.parametrize(
+    ("density", "units", "rows"), [(1.0, 1, 60), (0.5, 1, 60), (0.001, 1, 150), (1.0, 100, 16)]
+)
+def test_rows_of_wide_inputs_that_are_looked_at(density, units, rows):
+    # 600 rows of 10,000 columns. 64 rows have enough entries, and every tenth row is taken. The
+    # multiply-adds of a network take every fourth row alone, or every 38th.
+    wide = RNG.random((600, 10_000), np.float32) * (RNG.random((600, 10_000)) < density)
+    dead = omp_mlp.Model(
+        [np.ones((10_000, units)), np.ones((units, 3))],
+        [np.full(units, -1e6), np.zeros(3)],
+        classes=[0, 1, 2],
+    )
+    options = {"init": dead, "hidden_layer_sizes": (units,), "learning_rate": 0.0, "epochs": 1}
+    for given in [wide, scipy.sparse.csr_array(wide)][density < 1 :]:
+        (message,) = messages(given, LABELS, **options)
+        assert f"in almost all of {rows} rows" in message
+
+
+def test_sparse_inputs_are_looked_at_as_dense_ones_are():
+    X = np.where(RNG.random((600, 300)) < 0.01, 1e4 * RNG.normal(size=(600, 300)), 0.0)
+    X[::2, 7:] = 0.0  # of the rows that are looked at, few columns have entries, and some rows none
+    options = {"learning_rate": 0.0, "hidden_layer_sizes": (9,), "merge_every": 100}
+    (message,) = messages(X, LABELS, **options)
+    assert messages(scipy.sparse.csr_array(X), LABELS, **options) == [message]
+    empty = scipy.sparse.csr_array((600, 300))
+    assert messages(empty, LABELS, **options) == []
+
+
 def test_dead_units_below_an_output_that_knows_how_often_each_class_is():
     rare = np.where(np.arange(600) % 20 == 0, np.arange(600) // 20 % 2 + 1, 0)
     shares = np.bincount(rare) / len(rare)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from omp_mlp import _core
 from omp_mlp.activations import activate
+from omp_mlp.checks import FloatArray
 from omp_mlp.errors import SettingsWarning, warn
 from omp_mlp.inputs import ENTRIES_TOGETHER, Inputs, Rows, inputs_of
 from omp_mlp.losses import LossKind
@@ -28,7 +30,9 @@ _SHOWN = 3
 
 _FEWEST = 16  # rows, or entries of a column, that tell anything
 _MOST_ROWS = 512  # of the first round's network; fewer of a large network
-_MULTIPLY_ADDS = 2_000_000  # so that a training of a tenth of a second does not notice it
+# So that a training of a tenth of a second does not notice it:
+_MULTIPLY_ADDS = 2_000_000
+_ROWS_OF_ANY_WIDTH = 64  # are looked at, even if these have more than ENTRIES_TOGETHER entries
 
 # The outputs of a sound start are about as far from y as y is from its mean. Ten times as far is
 # absurd; in a squared error, that is the square of ten.
@@ -155,13 +159,13 @@ def warn_of_first_round(
 ) -> None:
     """Warn if the network of the first round answers absurdly, or has no unit left that learns.
 
-    The network and the data are in the units of the training. Up to 512 rows are looked at. Fewer
-    than 16 rows tell nothing. ``when``: which round that was, in words.
+    The network and the data are in the units of the training. Up to 512 rows are looked at, of wide
+    X or a large network fewer. Fewer than 16 rows tell nothing. ``when``: which round that was, in
+    words.
     """
     if inputs.n_samples < _FEWEST:
         return
-    most = max(_FEWEST, min(_MOST_ROWS, _MULTIPLY_ADDS // model._packed.size))
-    rows = _evenly(inputs.n_samples, most)
+    rows = _evenly(inputs.n_samples, _most_rows(model, inputs))
     some, wanted = inputs.take(rows), targets.take(rows)
     with np.errstate(all="ignore"):  # a network that is not finite ends the training by itself
         *hidden, z = _pre_activations(model, some)
@@ -187,33 +191,60 @@ def warn_of_first_round(
             return
 
 
+def _most_rows(model: Model, inputs: Inputs) -> int:
+    """Return how many rows are looked at after the first round, at most."""
+    entries = inputs.n_features
+    if isinstance(inputs.rows, Csr):
+        entries = int(inputs.rows.starts[-1]) // inputs.n_samples
+    of_entries = max(_ROWS_OF_ANY_WIDTH, ENTRIES_TOGETHER // max(1, entries))
+    return max(_FEWEST, min(_MOST_ROWS, _MULTIPLY_ADDS // model._packed.size, of_entries))
+
+
 def _pre_activations(model: Model, inputs: Inputs) -> Iterator[Doubles]:
     """Yield z of each layer, from products of the core.
 
     A product of NumPy's would wake threads of its own. They spin for a while after it, on the cores
     that the training needs.
     """
-    z = _product(model, 0, inputs)
+    z = _first_product(model, inputs)
     yield z
     for layer, b in enumerate(model.biases[1:], start=1):
         a = activate(model.activation, z)
         # The core multiplies in single precision. What it multiplies by the weights is at most 1,
         # so that products do not overflow where z is absurd.
         unit = np.maximum(np.abs(a).max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        z = _product(model, layer, inputs_of((a / unit).astype(np.float32))) * unit + b
+        begin, end = layer_ends(model.layer_sizes)[layer - 1 : layer + 1]
+        parameters = model._packed[begin:end].copy()
+        parameters[-len(b) :] = 0.0
+        unit_inputs = inputs_of((a / unit).astype(np.float32))
+        z = _product(parameters, model.layer_sizes[layer : layer + 2], unit_inputs) * unit + b
         yield z
 
 
-def _product(model: Model, layer: int, inputs: Inputs) -> Doubles:
-    """Return the inputs of one layer times its weights; of the first layer, with its biases."""
-    sizes = model.layer_sizes
-    begin, end = [0, *layer_ends(sizes)][layer : layer + 2]
-    parameters = model._packed[begin:end]
-    if layer:
-        parameters = parameters.copy()
-        parameters[-sizes[layer + 1] :] = 0.0
+def _first_product(model: Model, inputs: Inputs) -> Doubles:
+    """Return z of the first layer. Columns in which no row has an entry are left out."""
+    sizes = model.layer_sizes[:2]
+    parameters = model._packed[: layer_ends(model.layer_sizes)[0]]
+    rows = inputs.rows
+    if isinstance(rows, Csr):  # of so few rows, the weights take longer to copy than to multiply
+        used, indices = np.unique(np.append(rows.indices, 0), return_inverse=True)
+        kept = np.append(used, sizes[0])  # biases are behind the weights
+        parameters = parameters.reshape(-1, sizes[1])[kept].ravel()
+        sizes = (len(used), sizes[1])
+        inputs = inputs_of(
+            replace(
+                rows,
+                shape=(inputs.n_samples, len(used)),
+                indices=indices[:-1].astype(np.int32),
+            )
+        )
+    return _product(parameters, sizes, inputs)
+
+
+def _product(parameters: FloatArray, sizes: tuple[int, ...], inputs: Inputs) -> Doubles:
+    """Return the inputs of one layer times its weights, and with its biases."""
     alone = _core.Network(
-        layer_sizes=list(sizes[layer : layer + 2]),
+        layer_sizes=list(sizes),
         activation="identity",
         output="identity",
         parameters=parameters,
