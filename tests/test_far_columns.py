@@ -15,7 +15,7 @@ import omp_mlp
 from omp_mlp import Model
 from omp_mlp.early_stopping import split
 from omp_mlp.errors import SettingsWarning
-from omp_mlp.far_columns import find_column_limits
+from omp_mlp.far_columns import find_column_limits, rows_to_look_at
 from omp_mlp.inputs import read_inputs
 from omp_mlp.outliers import find_limits
 from omp_mlp.scaling import Scaling, dense_scaling, sparse_scaling
@@ -133,6 +133,35 @@ def test_some_rows_tell_the_limits_of_many():
     whole = find_limits(X)
     for got, expected in zip(scaling.limits, (whole.lower, whole.upper), strict=True):
         np.testing.assert_allclose(got[1], expected[1], rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_columns", "looked_at"),
+    [
+        (900, 10, 900),
+        (20_000, 32, 10_000),
+        (4_000, 1_000, 500),  # of 2^19 entries
+        (2_000, 10_000, 250),
+        (2_000, 10**8, 250),  # 256 are enough
+    ],
+)
+def test_rows_that_tell_the_limits(n_rows, n_columns, looked_at):
+    rows = np.arange(n_rows)[rows_to_look_at(n_rows, n_rows, n_columns)]
+    assert len(set(rows)) == looked_at
+
+
+def test_honest_wide_columns_have_no_limits():
+    for name, draw in HONEST.items():
+        rng = np.random.default_rng(6)
+        X = np.column_stack([draw(rng, 5000) for _ in range(60)])
+        seen = X[rows_to_look_at(5000, 5000, 10_000)]
+        assert find_column_limits(seen, X.min(axis=0), X.max(axis=0), 5000) is None, name
+        X[7, 3] += 1e12
+        found = find_column_limits(seen, X.min(axis=0), X.max(axis=0), 5000)
+        if name in ("flags", "constant"):
+            assert found is None
+        else:
+            assert np.flatnonzero(np.isfinite(found[0])).tolist() == [3], name
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int32])

@@ -16,8 +16,9 @@ from omp_mlp.outliers import FEWEST, SHARES, ends_of_lines, some_rows, times_of_
 
 Doubles = npt.NDArray[np.float64]
 
-# Rows and entries of X that the ranks are found in: a small part of what scaling looks at.
-_MOST_ROWS, _FEWEST_ROWS, _ENTRIES = 2**14, 2**10, 2**19
+# Rows and entries of X that the ranks are found in: a small part of what scaling looks at. Fewer
+# rows than 256 find outliers in columns with honest long tails.
+_MOST_ROWS, _FEWEST_ROWS, _ENTRIES = 2**14, 2**8, 2**19
 _SHOWN = 3  # columns
 
 
@@ -84,7 +85,8 @@ def _lines(distances: Doubles, n_rows: int) -> tuple[Doubles, Doubles]:
     near = np.where(known >= FEWEST, near, 0.0)  # too few to tell
     rows = np.maximum(n_rows * known / k, FEWEST)
     log_normal, power = ends_of_lines(near, far, rows.tolist())
-    times = np.array([times_of_far(one) for one in rows])
+    seen = np.minimum(rows, np.maximum(known, FEWEST))
+    times = np.array([times_of_far(one) for one in seen.tolist()])
     return log_normal, times * power
 
 
