@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -281,6 +282,40 @@ def test_a_replica_that_diverges_is_named_on_all_ranks(deterministic: bool) -> N
         skipped = train_on_ranks(cut(X, y, 2), options, deterministic=deterministic)
     assert_same_bits(*skipped)
     assert all(np.isfinite(W).all() for W in skipped[0].weights)
+
+
+def test_rank_0_alone_gives_the_warnings_of_all() -> None:
+    X, y = floats_and_values()
+    X[70, 2], y[150] = 1e9, 1e7
+    weight = np.ones(ROWS)
+    weight[-1] = 3e38
+    options = {**OPTIONS, "threads": 2, "scale_inputs": "auto", "scale_targets": "auto"}
+    options |= {"on_nonfinite": "skip"}
+    of_ranks = [{**options, "sample_weight": weight[rows]} for rows in blocks(3)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train_on_ranks(cut(X, y, 3), of_ranks)
+    found = [str(one.message) for one in caught]
+    expected = ["1 of 203 values of y", "values of X are too far", "threads=6 leaves a replica 33"]
+    expected.append("left out of the merge")
+    assert [message[: len(start)] for message, start in zip(found, expected, strict=True)] == (
+        expected
+    )
+    assert "of 203 in column 2" in found[1]
+
+
+@pytest.mark.parametrize(("ends", "kinds"), [((100,), 2), ((60, 130), 2), ((90,), 60)])
+def test_the_rows_of_all_ranks_are_a_doubt_about_y(ends: tuple[int, ...], kinds: int) -> None:
+    X, _ = floats_and_values()
+    y = (np.arange(ROWS) % kinds).astype(float if kinds == 2 else int)
+    parts = list(zip(np.split(X, ends), np.split(y, ends), strict=True))
+    with pytest.warns(omp_mlp.TaskWarning) as of_ranks:
+        train_on_ranks(parts, {**OPTIONS, "threads": 1})
+    with pytest.warns(omp_mlp.TaskWarning) as of_one:
+        omp_mlp.train_parallel(X, y, 1, **OPTIONS)
+    found = [[str(one.message) for one in some] for some in (of_ranks, of_one)]
+    doubts, (doubt,) = ([one for one in some if one.startswith("y has")] for some in found)
+    assert doubts == [doubt]
 
 
 def test_an_exception_of_one_rank_is_told_to_the_others() -> None:

@@ -182,7 +182,7 @@ def _read_y(
     if (
         task == "auto"
         and options.classes is None
-        and (doubt := doubtful_task(y, targets)) is not None
+        and (doubt := doubtful_task(y, targets, gather)) is not None
     ):
         warn(doubt, TaskWarning)
     return targets

@@ -121,9 +121,10 @@ def train_parallel(
         Those of :func:`omp_mlp.train_parallel`, the same on all ranks, but for ``callback``,
         ``progress``, ``workers`` and ``sample_weight``, which are the rank's own. ``shuffle`` is
         "shards" or False. ``validation_data`` are the same rows on all ranks. Rank 0 writes the
-        ``checkpoint``, or calls it, and reads what ``resume`` names. ``workers`` is the
-        rank's share of the cores of its node. ``epochs="auto"`` makes no search. If a callback
-        returns True on one rank, all stop at the end of the round.
+        ``checkpoint``, or calls it, and reads what ``resume`` names. Rank 0 also gives the
+        warnings, but for threads that the system refuses to another rank. ``workers`` is the rank's
+        share of the cores of its node. ``epochs="auto"`` makes no search. If a callback returns
+        True on one rank, all stop at the end of the round.
 
     Returns
     -------

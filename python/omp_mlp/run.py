@@ -55,7 +55,8 @@ class Run:
     def train(self) -> Model | Ensemble:
         """Run the training, and return the network with its history."""
         options = self.plan.options
-        self._warn_of_settings()
+        if self._warns_for_all:
+            self._warn_of_settings()
         judge = self._judge()
         keeper = self._keeper()
         with Watcher(
@@ -86,7 +87,7 @@ class Run:
             except BaseException as error:
                 self._keep_what_was_trained(error, watcher, judge, keeper)
                 raise
-            if result.retreats:
+            if result.retreats and self._warns_for_all:
                 _warn_of_retreats(options.learning_rate, result.retreats)
             if result.divergence is not None:
                 diverged = self._divergence(result, watcher, judge)
@@ -100,13 +101,18 @@ class Run:
             if options.merges_in_python:
                 merged = self._merge(master, replicas, result.skipped, columns, watcher)
         history = self._history(columns, watcher, judge)
-        if result.skipped:
+        if result.skipped and self._warns_for_all:
             _warn_of(result.skipped)
         kept = replicas if options.keep_replicas else ()
         network = self.plan.network
         return network.as_given(merged)._with(
             history, tuple(network.model_as_given(one) for one in kept)
         )
+
+    @property
+    def _warns_for_all(self) -> bool:
+        """Whether it is here that warnings of what all ranks know are given."""
+        return self.plan.ranks is None or self.plan.ranks.rank == 0
 
     def _warn_of_settings(self) -> None:
         """Warn of settings that rarely end well, before the training."""

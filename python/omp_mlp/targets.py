@@ -128,12 +128,17 @@ _FEW_KINDS = 20
 _MANY_ROWS = 10  # of each kind, on average
 
 
-def doubtful_task(y: object, targets: Targets) -> str | None:
-    """Return a doubt about what "auto" takes y for, or None if there is none."""
+def doubtful_task(y: object, targets: Targets, gather: Gather = alone) -> str | None:
+    """Return a doubt about what "auto" takes y for, or None if there is none.
+
+    ``gather``: from all processes that have rows of y. All have the same doubt.
+    """
     if targets.is_multilabel:
         return None
+    array = np.asarray(y)
+    rows = total(gather, len(array))
     if targets.labels is not None:
-        kinds, rows = len(targets.labels), len(np.asarray(y))
+        kinds = len(targets.labels)
         if targets.labels.dtype.kind in "iu" and kinds > _FEW_KINDS and rows < _MANY_ROWS * kinds:
             return (
                 f"y has integers of {kinds} kinds in {rows} rows, which are trained as the labels "
@@ -141,11 +146,11 @@ def doubtful_task(y: object, targets: Targets) -> str | None:
                 "without this warning"
             )
         return None
-    array = np.asarray(y)
-    if not _is_whole(array[:1000]) or not _is_whole(array):
+    if not all(gather(_is_whole(array[:1000]) and _is_whole(array))):
         return None
-    found = np.unique(array)
-    kinds, rows = len(found), len(array)
+    # So many kinds tell what all do.
+    found = np.unique(np.concatenate(gather(np.unique(array)[: _FEW_KINDS + 1])))
+    kinds = len(found)
     is_indicator = array.ndim == 2 and array.shape[1] > 1 and found.tolist() == [0, 1]
     if array.ndim != 1 and not is_indicator:
         return None

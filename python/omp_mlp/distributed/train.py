@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omp_mlp import _core, checks
@@ -22,7 +22,7 @@ from omp_mlp.distributed.pace import measured_pace
 from omp_mlp.distributed.sending import WHOLE, Send, checked_send, of_core
 from omp_mlp.distributed.states import described_data_of_ranks
 from omp_mlp.doubts import FEWEST_ROWS
-from omp_mlp.errors import RankError, TrainingDivergedError
+from omp_mlp.errors import Kept, RankError, TrainingDivergedError, keep_warnings, warn
 from omp_mlp.model import Model
 from omp_mlp.options import ROWS, Options, check_options
 from omp_mlp.plan import PlaceAmongRanks, Plan, make_plan
@@ -75,9 +75,14 @@ def train_over(
         On all ranks.
     """
     job, aside = Job(transport), Aside()
-    run = job.together(
-        lambda: _plan(job, aside, X, y, given, deterministic, merge_ranks_every, send, overlap)
-    )
+
+    def plan() -> Run:
+        with keep_warnings() as kept:
+            run = _plan(job, aside, X, y, given, deterministic, merge_ranks_every, send, overlap)
+        _warn_once(job, kept)
+        return run
+
+    run = job.together(plan)
     try:
         model = run.train()
     except (RankError, TrainingDivergedError):
@@ -88,6 +93,14 @@ def train_over(
         raise
     assert isinstance(model, Model)
     return model
+
+
+def _warn_once(job: Job, kept: Sequence[Kept]) -> None:
+    """Let rank 0 give the warnings of all ranks, each once. Most are of all rows alike."""
+    of_all = dict.fromkeys(one for of_rank in job.gather(kept) for one in of_rank)
+    if job.rank == 0:
+        for message, category in of_all:
+            warn(message, category)
 
 
 def _plan(
