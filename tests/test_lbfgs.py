@@ -161,6 +161,46 @@ def test_callback_sees_each_iteration_and_stops() -> None:
         train(X, y, callback=fail)
 
 
+@pytest.mark.parametrize("scored", [False, True])
+def test_what_ends_a_training_has_the_network_and_the_history(scored: bool) -> None:
+    X, y = table("classes")
+    options: dict[str, Any] = {"validation_data": (X, y)} if scored else {}
+
+    def fail(progress: omp_mlp.Progress) -> bool:
+        if progress.round == 4 and progress.merged:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(X, y, callback=fail, **options)
+    error: Any = caught.value
+    five = train(X, y, epochs=5, **options)
+    np.testing.assert_array_equal(flat(error.model), flat(five))
+    for history in (error.history, error.model.history):
+        np.testing.assert_array_equal(history.loss, five.history.loss)
+        np.testing.assert_array_equal(history.validation_loss, five.history.validation_loss)
+    assert error.state is None
+
+
+def test_an_interrupt_between_iterations_has_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = table("classes")
+    calls = []
+
+    def array_equal(one: Any, other: Any) -> bool:  # outside the core, as most of SciPy's work is
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return bool((one == other).all())
+
+    monkeypatch.setattr("omp_mlp.lbfgs.np.array_equal", array_equal)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(X, y)
+    error: Any = caught.value
+    assert 0 < len(error.history) < 12
+    monkeypatch.undo()
+    np.testing.assert_array_equal(flat(error.model), flat(train(X, y, epochs=len(error.history))))
+
+
 def test_early_stopping_returns_the_best_iteration() -> None:
     rng = np.random.default_rng(1)
     X = rng.normal(size=(120, 8))

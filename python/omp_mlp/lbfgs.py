@@ -77,6 +77,16 @@ class _Training:
         self._cpu_began = time.thread_time()
 
     def run(self) -> Result:
+        """Return what was trained; an exception has it as ``partial_result``."""
+        try:
+            self._minimize()
+        except BaseException as error:  # what ends a training takes along what was trained
+            with contextlib.suppress(Exception):  # some exceptions take no attributes
+                error.partial_result = self._result()  # type: ignore[attr-defined]
+            raise
+        return self._result()
+
+    def _minimize(self) -> None:
         from scipy.optimize import minimize
 
         options = self._plan.options
@@ -92,6 +102,8 @@ class _Training:
                 )
         if self._watcher is not None:
             self._watcher.end(self._master)
+
+    def _result(self) -> Result:
         names = ("samples", *(name for name in _core.history_columns() if name != "samples"))
         # Columns of other trainings, such as the learning rate, are NaN.
         history = {
