@@ -763,6 +763,31 @@ def test_callback_hears_of_the_merge_and_may_stop_before() -> None:
     assert 0 < stopped.history.samples[-1] < 10**4 * 5000
 
 
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, RuntimeError])
+def test_a_merge_that_is_interrupted_leaves_the_replicas(
+    ends: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = labelled(300, 6, 3)
+    options: dict[str, Any] = {"epochs": 2, "scale_inputs": "auto"}
+    whole = fixed.train_parallel(X, y, 3, "weight_matching", keep_replicas=True, **options)
+
+    def interrupted(*_: object) -> None:
+        raise ends
+
+    monkeypatch.setattr("omp_mlp.run.apply", interrupted)
+    with pytest.raises(ends) as caught:
+        fixed.train_parallel(X, y, 3, "weight_matching", **options)
+    monkeypatch.undo()
+    error: Any = caught.value
+    assert [bits(one) for one in error.model.replicas] == [bits(one) for one in whole.replicas]
+    assert error.history.loss.tolist() == whole.history.loss.tolist()
+    start = fixed.train_parallel(X, y, 3, "weight_matching", **{**options, "epochs": 0})
+    assert error.model.layer_sizes == start.layer_sizes
+    merged = omp_mlp.merge(error.model.replicas, "weight_matching", base=error.model)
+    got, expected = merged.predict_proba(X), whole.predict_proba(X)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
 # ---------------------------------------------------------------------- networks as lists of arrays
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -99,7 +100,13 @@ class Run:
             columns = result.history
             merged: Model | Ensemble = master
             if options.merges_in_python:
-                merged = self._merge(master, replicas, result.skipped, columns, watcher)
+                try:
+                    merged = self._merge(master, replicas, result.skipped, columns, watcher)
+                except BaseException as error:
+                    with contextlib.suppress(Exception):  # some exceptions take no attributes
+                        error.partial_result = result  # type: ignore[attr-defined]
+                    self._keep_what_was_trained(error, watcher, judge, keeper, replicas)
+                    raise
         history = self._history(columns, watcher, judge)
         if result.skipped and self._warns_for_all:
             _warn_of(result.skipped)
@@ -151,12 +158,19 @@ class Run:
         watcher: Watcher,
         judge: Judge | None,
         keeper: Keeper | None,
+        unmerged: tuple[Model, ...] = (),
     ) -> None:
-        """Give what ended the training, such as Ctrl-C, the network and the history so far."""
+        """Give what ended the training, such as Ctrl-C, the network and the history so far.
+
+        ``unmerged``: replicas whose merge is what ended.
+        """
         result = error.__dict__.pop("partial_result", None)
         if result is None or hasattr(error, "model") or hasattr(error, "history"):
             return
         model, history = self._so_far(result, watcher, judge)
+        if unmerged:
+            replicas = tuple(self.plan.network.model_as_given(one) for one in unmerged)
+            model = model._with(model.history, replicas)
         state = None if keeper is None else keeper.last
         error.__dict__.update(model=model, history=history, state=state)
 
