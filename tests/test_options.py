@@ -285,6 +285,18 @@ def test_bad_option(train_without_work, option, value, error, message):
     assert type(caught.value) is error
 
 
+@pytest.mark.parametrize("size", [10**18, 2**63 - 1])
+def test_a_batch_of_more_than_all_rows_is_all_rows(size):
+    X, y = np.eye(6), np.arange(6) % 2
+    options = {"epochs": 3, "hidden_layer_sizes": (2,), "learning_rate": 0.1, "seed": 1}
+    for strategy in ("replica", "section", "synchronous", "pattern"):
+        all_rows, more = (
+            omp_mlp.train_parallel(X, y, 1, strategy=strategy, batch_size=rows, **options)
+            for rows in (6, size)
+        )
+        np.testing.assert_allclose(more.weights[0], all_rows.weights[0], rtol=1e-6)
+
+
 def test_unknown_merge_lists_every_method(train_without_work):
     with pytest.raises(ValueError, match="merge must be one of") as caught:
         train_without_work(merge="mean")

@@ -33,6 +33,7 @@ _SHORTEST = 8
 # Rounds at the end are so many times longer than at the start. Growing rounds need two thirds of
 # the merges that rounds of one length need for the same accuracy.
 _GROWTH = 16
+_LONGEST = 2**62  # samples of a period
 
 
 # Scoring may take this part of a training, on the mean.
@@ -132,7 +133,8 @@ def _growing(mean: float, batch_size: int) -> tuple[int, int]:
     # A training of L samples has L / (first log(growth)) (1 - 1 / growth) of them.
     first = mean * (1 - 1 / _GROWTH) / math.log(_GROWTH)
     batches = max(round(max(first, _SHORTEST) / batch_size), 1)
-    return batches * batch_size, _GROWTH * batches * batch_size
+    period = batches * batch_size
+    return period, max(period, min(_GROWTH * period, _LONGEST))  # integers of the core hold it
 
 
 def _check_period(name: str, period: int, batch_size: int) -> None:
