@@ -100,6 +100,18 @@ def test_batches_grow_with_the_network(hidden, batch_size):
 
 
 @pytest.mark.parametrize(
+    "options", [{}, {"optimizer": "momentum"}, {"optimizer": "adam"}, {"parametrization": "ntk"}]
+)
+def test_a_batch_of_more_than_all_rows_has_the_rate_of_all(options):
+    rates = [
+        settled(SIGNS, LABELS, 2, batch_size=size, **options).learning_rate
+        for size in (len(SIGNS), len(SIGNS) + 1, 10**6, 2**63 - 1)
+    ]
+    assert len(set(rates)) == 1
+    assert settled(SIGNS, LABELS, 2, batch_size=len(SIGNS) // 2, **options).learning_rate < rates[0]
+
+
+@pytest.mark.parametrize(
     ("rows", "replicas", "batch_size"),
     [
         (5, 1, 16),

@@ -127,11 +127,13 @@ def _learning_rate(options: Options, data: TrainingData) -> float:
     """
     if options.optimizer == LBFGS:
         return 1.0  # a line search finds the step
+    # No batch has more rows than there are. Sizes by "auto" have their rates with few rows, too.
+    in_batch = min(options.batch_size, max(data.inputs.n_samples, BATCH_OF_WHOLE_STEPS))
     if options.optimizer in _ADAPTIVE:
         if options.parametrization == "ntk":
-            batches = options.batch_size / _BATCH_OF_NTK
+            batches = in_batch / _BATCH_OF_NTK
             return float(f"{_ADAPTIVE_RATE_OF_NTK * batches**0.5:.3g}")
-        batches = options.batch_size / BATCH_OF_WHOLE_STEPS
+        batches = in_batch / BATCH_OF_WHOLE_STEPS
         return float(f"{_ADAPTIVE_RATE * batches**0.5:.3g}")
     if data.targets.labels is not None or data.targets.is_multilabel:
         step = _STEP_OF_CLASSES
@@ -139,7 +141,7 @@ def _learning_rate(options: Options, data: TrainingData) -> float:
         step = _STEP_OF_VALUES
     else:
         step = _STEP_OF_VALUES_OF_REPLICAS
-    batches = max(1.0, options.batch_size / _BATCH_OF_STEP) ** 0.5
+    batches = max(1.0, in_batch / _BATCH_OF_STEP) ** 0.5
     by_curvature = step * batches / _curvature(options, data.inputs)
     rate = min(by_curvature, _MOST_RATE * batches)
     if options.optimizer in ("momentum", "nesterov"):
