@@ -224,6 +224,12 @@ BAD_OPTIONS = [
     ("sample_weight", np.where(np.arange(12) > 3, np.inf, 1), ValueError, "got inf for sample 4"),
     (
         "sample_weight",
+        np.where(np.arange(12) > 3, 1e200, 1),
+        ValueError,
+        "got 1e+200 for sample 4, which is infinite in float32",
+    ),
+    (
+        "sample_weight",
         ["heavy"] * 12,
         TypeError,
         "sample_weight must hold real numbers; got dtype <U5",

@@ -28,6 +28,12 @@ def changed(kind: str, **parts: Callable[[Any], Any]) -> Any:
     return matrix
 
 
+def dok_with(place: tuple[int, int]) -> Any:
+    matrix = scipy.sparse.dok_array(X)
+    matrix._dict[place] = 1.0
+    return matrix
+
+
 def put(place: int, value: int) -> Callable[[Any], Any]:
     def change(array: Any) -> Any:
         array[place] = value
@@ -100,6 +106,26 @@ BAD = {
     "dia with more offsets than data": (
         changed("dia", offsets=lambda offsets: np.r_[offsets, 1]),
         "X must have as many offsets as it has data; got 15 offsets and 14 entries of data",
+    ),
+    "dok with a row too many": (
+        dok_with((12, 0)),
+        "X is no sound sparse matrix: axis 0 index 12 exceeds matrix dimension 12",
+    ),
+    "a matrix of another shape": (
+        SimpleNamespace(shape="ab", tocsr=None),
+        "X must have shape (n_samples, n_features); got ab",
+    ),
+    "a matrix without a shape": (
+        SimpleNamespace(tocsr=None),
+        "X must have shape (n_samples, n_features); got None",
+    ),
+    "a matrix with a shape of floats": (
+        SimpleNamespace(shape=(12.0, 3.0), tocsr=None),
+        "X must have shape (n_samples, n_features); got (12.0, 3.0)",
+    ),
+    "a matrix that cannot be converted": (
+        SimpleNamespace(shape=(12, 3), tocsr=lambda: 1 / 0),
+        "X is no sound sparse matrix: division by zero",
     ),
     "lil with fewer rows": (
         changed("lil", rows=lambda rows: rows[:5]),

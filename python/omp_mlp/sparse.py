@@ -6,6 +6,7 @@ the core read and write memory where these arrays point. So every array is check
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -78,13 +79,14 @@ def read_csr(X: SparseMatrix, name: str) -> Csr:
     The result uses the values of X in place where the core can read them. Starts and indices are
     copies: whoever changes those of X meanwhile changes no memory that is not X's.
     """
-    shape = tuple(X.shape)
-    if len(shape) != 2:
+    shape: Any = getattr(X, "shape", None)
+    is_of_two = isinstance(shape, tuple) and len(shape) == 2
+    if not is_of_two or not all(isinstance(size, (int, np.integer)) for size in shape):
         raise ValueError(f"{name} must have shape (n_samples, n_features); got {shape}")
     if shape[1] > _MOST_FEATURES:
         raise ValueError(f"{name} must have fewer than 2^31 features; got {shape[1]}")
     _check_before_conversion(X, name)
-    csr = X.tocsr()
+    csr = _converted(X.tocsr, name)
     missing = [part for part in ("shape", "indptr", "indices", "data") if not hasattr(csr, part)]
     if missing:
         raise TypeError(
@@ -113,13 +115,21 @@ def read_csr(X: SparseMatrix, name: str) -> Csr:
     )
 
 
+def _converted(convert: Callable[[], Any], name: str) -> Any:  # noqa: ANN401
+    """Convert a sparse matrix by a method of its own, whose errors do not name it."""
+    try:
+        return convert()
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} is no sound sparse matrix: {error}") from error
+
+
 def _check_before_conversion(X: Any, name: str) -> None:  # noqa: ANN401
     """Check the arrays that the conversion of a format to compressed sparse rows reads."""
     kind = getattr(X, "format", None)
     if kind == "coo":
         _check_coordinates(X, name)
     elif kind == "dok":
-        _check_coordinates(X.tocoo(), name)
+        _check_coordinates(_converted(X.tocoo, name), name)
     elif kind == "csc":
         _check_compressed(X.indptr, X.indices, X.data, X.shape[::-1], "column", "row", name)
     elif kind == "bsr":

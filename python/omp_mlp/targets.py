@@ -406,14 +406,16 @@ def read_sample_weight(weight: object, n_samples: int) -> FloatArray | None:
     """Check the weights of the samples: one each, finite, not negative."""
     if weight is None:
         return None
-    array = float32(numeric(weight, "sample_weight"))
+    given = numeric(weight, "sample_weight")
+    array = float32(given)
     if array.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},); got {array.shape}")
     bad = np.flatnonzero(~((array >= 0) & (array < np.inf)))
     if len(bad):
+        value = given[bad[0]]
+        why = ", which is infinite in float32" if 0 < value < np.inf else ""
         raise ValueError(
-            f"sample_weight must be finite and not negative; got {array[bad[0]]} "
-            f"for sample {bad[0]}"
+            f"sample_weight must be finite and not negative; got {value} for sample {bad[0]}{why}"
         )
     if n_samples > 0 and not array.any():
         raise ValueError("sample_weight must have a weight above zero; got zero for every sample")
