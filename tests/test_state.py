@@ -135,6 +135,8 @@ def test_a_file_is_not_believed(state, tmp_path, change, message):
         (say("settled", "batch_size", 2.5), "damaged or incomplete: TypeError: batch_size must"),
         (say("options", "validation_fraction", "x"), "incomplete: TypeError: validation_f"),
         (say("options", "merge_options", {"a": 1}), "damaged or incomplete: KeyError: 'mapping'"),
+        (say("options", "merge_options", {"mapping": 3}), "TypeError: merge_options must be"),
+        (say("options", "merge_options", {"mapping": {"alpha": [1]}}), "it takes none; got"),
         (say("options", "no_such_option", 1), "damaged or incomplete: KeyError: 'no_such_option'"),
         (lambda _t, _m, about: about["settled"].pop("batch_size"), "KeyError: 'batch_size'"),
     ],

@@ -231,6 +231,9 @@ def _check_kept(state: TrainingState) -> None:
     for name, described in state.options.items():
         if described != OBJECT:
             ROWS[name].check(name, kept_option(described))
+    merge, merge_options = (state.options[name] for name in ("merge", "merge_options"))
+    if merge_options != OBJECT:
+        option_values(find_method(merge), kept_option(merge_options))
     for name in SETTLED:
         ROWS[name].check(name, state.settled[name])
 
