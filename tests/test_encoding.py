@@ -74,6 +74,17 @@ def test_unknown_and_missing_labels_are_all_zero():
     assert X[:, 6:].tolist() == [[1, 0], [0, 0], [0, 0]]
 
 
+def test_text_that_no_memory_holds_is_named():
+    names = [f"label {k}" for k in range(10**6)]
+    table = pandas.DataFrame({"kind": names[:1] * 10**6, "id": names})
+    with pytest.raises(MemoryError) as caught:
+        fixed.train_parallel(table, np.arange(10**6) % 2, 2, categorical_features="from_dtype")
+    assert str(caught.value) == (
+        "X needs more memory than there is: 1000000 rows of 1000001 inputs take 8e+03 GB. Column "
+        "'id' alone has 1000000 inputs, one for each of its labels"
+    )
+
+
 def test_columns_go_by_their_names():
     model = fixed.train_parallel(FRAME, CLASSES, 2, **OPTIONS)
     numbers = FRAME[["size", "gaps"]].fillna(0.0)
@@ -87,6 +98,11 @@ def test_columns_go_by_their_names():
             network.predict(table.drop(columns="size"))
     with pytest.raises(ValueError, match="2 of 2 are missing: 'size', 'gaps'"):
         plain.predict(pandas.DataFrame(numbers.to_numpy()))
+    for network in (model, plain):
+        with pytest.raises(ValueError, match="X must have columns of different names; got 'size' "):
+            network.predict(pandas.concat([FRAME, FRAME[["size"]]], axis=1))
+    more = pandas.concat([numbers, FRAME[["kind", "kind"]]], axis=1)  # no columns of the training
+    np.testing.assert_array_equal(plain.predict_proba(more), plain.predict_proba(numbers))
     # Without names of text, columns go by their places.
     places = fixed.train_parallel(pandas.DataFrame(numbers.to_numpy()), CLASSES, 2, **OPTIONS)
     assert places.columns.names is None

@@ -147,6 +147,7 @@ class Columns:
                     f"{name} must have the {len(known)} columns of the training; got {len(columns)}"
                 )
             return columns
+        _checked_names([column.name for column in columns], name)  # which of two is not known
         by_name = {column.name: column for column in columns}
         absent = [one for one in wanted if one not in by_name]
         if absent:
@@ -271,7 +272,16 @@ def _encoded(
 ) -> npt.NDArray[np.float64]:
     """Return the inputs of each column side by side."""
     ends = np.cumsum([encoding.n_inputs for encoding in encodings])
-    inputs = np.zeros((len(columns[0].values), int(ends[-1])))
+    shape = (len(columns[0].values), int(ends[-1]))
+    try:
+        inputs = np.zeros(shape)
+    except MemoryError as error:
+        widest = max(range(len(columns)), key=lambda k: encodings[k].n_inputs)
+        raise MemoryError(
+            f"{name} needs more memory than there is: {shape[0]} rows of {shape[1]} inputs take "
+            f"{8e-9 * shape[0] * shape[1]:.3g} GB. Column {columns[widest].name!r} alone has "
+            f"{encodings[widest].n_inputs} inputs, one for each of its labels"
+        ) from error
     for column, encoding, end in zip(columns, encodings, ends, strict=True):
         place = int(end) - encoding.n_inputs
         encoding.write(column, inputs[:, place:end], name)
