@@ -1,6 +1,7 @@
 """Packages that only some uses need: what is said where one is missing."""
 
 import ast
+import os
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 import omp_mlp
 from omp_mlp import extras
+from processes import run_python
 
 PACKAGE = Path(omp_mlp.__file__).parent
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,6 +21,32 @@ def test_a_module_that_is_there_is_returned_and_one_that_is_not_is_named():
         extras.imported("no_such_module", "drawing", "No such", "plot")
     assert str(caught.value) == 'drawing needs No such: pip install "omp_mlp[plot]"'
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_waits_for_an_import_of_another_thread(tmp_path):
+    (tmp_path / "slow_module.py").write_text(
+        "import time\nimporting.set()\ntime.sleep(0.5)\nvalue = 3\n"
+    )
+    script = f"""
+        import builtins, warnings
+        sys.path.insert(0, {str(tmp_path)!r})
+        warnings.simplefilter("ignore")  # about forks beside threads
+        from omp_mlp.extras import imported
+        builtins.importing = threading.Event()
+        load = lambda: imported("slow_module", "this", "it", "none").value
+        thread = threading.Thread(target=load)
+        thread.start()
+        importing.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os._exit(load())
+        status = os.waitpid(child, 0)[1]
+        thread.join()
+        print(json.dumps([status, load()]))
+    """
+    assert run_python(script) == [3 << 8, 3]
 
 
 def texts(tree):
