@@ -20,8 +20,15 @@ VALUES = SIGNS[:, 0] + 0.1 * SIGNS[:, 2]
 
 
 def settled(X, y, threads=1, **given):
-    options = check_options({**DEFAULTS, "threads": threads, "epochs": 1, **given})
-    return automatic.settle(options, read_data(options, X, y))
+    return settled_with(check_options({**DEFAULTS, "threads": threads, "epochs": 1, **given}), X, y)
+
+
+def settled_with(options, X, y, **limits):
+    def read(others):
+        return read_data(others, X, y)
+
+    found, _ = automatic.settle(options, read(options), read=read, **limits)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -137,7 +144,7 @@ def test_batches_of_ntk_are_a_32nd_of_a_replicas_rows(rows, replicas, batch_size
 
 def test_what_was_decided_gives_the_same_bits_when_it_is_given():
     options = check_options({**DEFAULTS, "threads": 2})
-    found = automatic.settle(options, read_data(options, SIGNS, LABELS))
+    found = settled_with(options, SIGNS, LABELS)
     names = ("epochs", "batch_size", "learning_rate", "center_inputs")
     given = {name: getattr(found, name) for name in names}
     model = omp_mlp.train_parallel(SIGNS, LABELS, 2)
@@ -189,8 +196,8 @@ def test_few_rows_may_have_more_epochs(monkeypatch, rows, threads, limit, epochs
     monkeypatch.setattr(search, "_error", lambda o, *_: 1 / o.epochs)
     given = {**DEFAULTS, "threads": threads, "epochs": "auto", "learning_rate": 0.1}
     options = check_options(given)
-    data = read_data(options, SIGNS[:rows], LABELS[:rows])
-    assert automatic.settle(options, data, most_epochs=limit).epochs == epochs
+    found = settled_with(options, SIGNS[:rows], LABELS[:rows], most_epochs=limit)
+    assert found.epochs == epochs
 
 
 def test_many_rows_or_large_networks_have_no_more_epochs(monkeypatch):
@@ -206,11 +213,11 @@ def test_many_rows_have_more_epochs_while_they_learn_much(monkeypatch):
     monkeypatch.setattr(search, "_error", lambda o, *_: 1 / o.epochs)
     given = {**DEFAULTS, "threads": 1, "epochs": "auto", "learning_rate": 0.1}
     options = check_options(given)
-    data = read_data(options, np.tile(SIGNS, (2, 1)), np.tile(LABELS, 2))
-    assert automatic.settle(options, data).epochs == 320
-    assert automatic.settle(options, data, most_epochs=319).epochs == 80
+    data = np.tile(SIGNS, (2, 1)), np.tile(LABELS, 2)
+    assert settled_with(options, *data).epochs == 320
+    assert settled_with(options, *data, most_epochs=319).epochs == 80
     wide = check_options({**given, "hidden_layer_sizes": (10_000,)})
-    assert automatic.settle(wide, data).epochs == 80  # too much work
+    assert settled_with(wide, *data).epochs == 80  # too much work
 
 
 def test_a_wave_in_few_rows_is_learnt():

@@ -220,7 +220,8 @@ def test_numbers_that_are_not_finite_are_errors_before_any_work(train_without_wo
 @pytest.mark.parametrize("option", ["scale_inputs", "scale_targets"])
 @pytest.mark.parametrize("value", [True, "standard", None, 1])
 def test_bad_options(train_without_work, option, value):
-    message = f"{option} must be one of False, 'auto'; got {value!r}"
+    words = {"scale_inputs": "False, 'auto', 'compress'", "scale_targets": "False, 'auto'"}
+    message = f"{option} must be one of {words[option]}; got {value!r}"
     with pytest.raises(ValueError, match=re.escape(message)):
         train_without_work(**{option: value})
 

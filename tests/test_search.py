@@ -21,6 +21,12 @@ def options_and_data(y=LABELS, **given):
     return options, read_data(options, X, y)
 
 
+def searched(options, data, candidates, work, **limits):
+    found, same = search.search([(options, data)], candidates, work, **limits)
+    assert same is data
+    return found.epochs, found.learning_rate
+
+
 # The errors of (epochs, rate) that trainings would have; all others have 9.
 @pytest.mark.parametrize(
     ("errors", "found"),
@@ -38,7 +44,7 @@ def test_the_least_error_is_found(monkeypatch, errors, found):
         search, "_error", lambda o, *_: errors.get((o.epochs, round(o.learning_rate, 6)), 9)
     )
     options, data = options_and_data()
-    assert search.search(options, data, [5, 20, 80], 1.0, changes_rate=True) == found
+    assert searched(options, data, [5, 20, 80], 1.0, changes_rate=True) == found
 
 
 @pytest.mark.parametrize(
@@ -55,7 +61,7 @@ def test_longer_trainings_are_tried_while_the_longest_is_the_best(monkeypatch, e
     monkeypatch.setattr(search, "_error", lambda o, *_: errors.get(o.epochs, 9))
     options, data = options_and_data()
     given = {"changes_rate": True, "most_epochs": most}
-    assert search.search(options, data, [5, 20, 80], 1.0, **given) == (found, 0.1)
+    assert searched(options, data, [5, 20, 80], 1.0, **given) == (found, 0.1)
 
 
 # More than a sixth of the shortest training's error went with the last four times as many epochs.
@@ -74,20 +80,20 @@ def test_a_training_that_still_learns_much_is_tried_longer(monkeypatch, errors, 
     monkeypatch.setattr(search, "_error", lambda o, *_: errors.get(o.epochs, 99))
     options, data = options_and_data()
     given = {"changes_rate": False, "most_while_learning": most}
-    assert search.search(options, data, [5, 20, 80], 1.0, **given) == (found, 0.1)
+    assert searched(options, data, [5, 20, 80], 1.0, **given) == (found, 0.1)
 
 
 def test_a_rate_that_is_given_stays(monkeypatch):
     monkeypatch.setattr(search, "_error", lambda o, *_: o.learning_rate / o.epochs)
     options, data = options_and_data()
-    assert search.search(options, data, [5, 20], 1.0, changes_rate=False) == (20, 0.1)
+    assert searched(options, data, [5, 20], 1.0, changes_rate=False) == (20, 0.1)
 
 
 def test_small_data_hold_out_each_fifth_and_large_data_one(monkeypatch):
     seen = []
     monkeypatch.setattr(search, "_error", lambda _, kept, held: seen.append((kept, held)) or 1.0)
     options, data = options_and_data()
-    search.search(options, data, [5], 1.0, changes_rate=False)
+    searched(options, data, [5], 1.0, changes_rate=False)
     assert len(seen) == 5
     rows = np.sort(np.concatenate([held.inputs.rows for _, held in seen]), axis=0)
     np.testing.assert_array_equal(rows, np.sort(data.inputs.rows, axis=0))
@@ -95,7 +101,7 @@ def test_small_data_hold_out_each_fifth_and_large_data_one(monkeypatch):
         np.testing.assert_array_equal(np.bincount(held.targets.indices), [40, 30, 10])
         np.testing.assert_array_equal(np.bincount(kept.targets.indices), [160, 120, 40])
     seen.clear()
-    search.search(options, data, [5], 3e10, changes_rate=False)  # five folds would be too much work
+    searched(options, data, [5], 3e10, changes_rate=False)  # five folds would be too much work
     assert len(seen) == 1
 
 
@@ -155,7 +161,7 @@ def test_noise_gets_few_epochs_and_a_clean_rule_many():
     rule = (np.sin(3 * X[:, 0]) * X[:, 1] > 0).astype(np.int64)
     for y, epochs in ((noise, 5), (rule, 80)):
         options, data = options_and_data(y, threads=1)
-        found, _ = search.search(options, data, [5, 80], 1.0, changes_rate=False)
+        found, _ = searched(options, data, [5, 80], 1.0, changes_rate=False)
         assert found == epochs
 
 
@@ -170,5 +176,31 @@ def test_merges_are_work_of_a_search(monkeypatch, threads, hidden, trainings):
     options, data = options_and_data(
         threads=threads, epochs="auto", hidden_layer_sizes=(hidden,), loss="cross_entropy"
     )
-    automatic._with_epochs(options, data, math.inf, changes_rate=False, may_search=True)
+    automatic.settle(options, data, read=lambda others: read_data(others, X, LABELS))
     assert len(seen) == trainings
+
+
+# -------------------------------------------------------------------------- columns with long tails
+
+
+def test_the_contender_with_the_least_error_is_searched_on(monkeypatch):
+    errors = {"auto": {5: 9, 20: 5, 80: 6}, "compress": {5: 9, 20: 6, 80: 4}}
+    monkeypatch.setattr(search, "_error", lambda o, *_: errors[o.scale_inputs][o.epochs])
+    contenders = [options_and_data(scale_inputs=word, threads=1) for word in errors]
+    options, data = search.search(contenders, [5, 20, 80], 1e10, changes_rate=False)
+    assert (options.scale_inputs, options.epochs) == ("compress", 80)
+    assert data is contenders[1][1]
+    errors["auto"][20] = 4.03  # hardly worse
+    options, data = search.search(contenders, [5, 20, 80], 1e10, changes_rate=False)
+    assert (options.scale_inputs, options.epochs) == ("auto", 20)
+    assert data is contenders[0][1]
+
+
+def test_no_training_is_made_twice(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        search, "_error", lambda o, *_: seen.append((o.scale_inputs, o.epochs)) or 1.0
+    )
+    contenders = [options_and_data(scale_inputs=word, threads=1) for word in ("auto", "compress")]
+    search.search(contenders, [5, 20, 80], 1e10, changes_rate=False)  # one fold
+    assert seen == [(word, epochs) for word in ("auto", "compress") for epochs in (5, 20, 80)]

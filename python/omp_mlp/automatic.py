@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from omp_mlp.data import TrainingData
 from omp_mlp.doubts import FEWEST_ROWS
 from omp_mlp.inputs import Inputs
 from omp_mlp.network import layer_sizes_for
-from omp_mlp.options import LBFGS, ONE_NETWORK, Options
+from omp_mlp.options import COMPRESS, LBFGS, ONE_NETWORK, Options
 from omp_mlp.search import is_worth_a_search, most_epochs_of_a_search, search
 from omp_mlp.workers import available_cores
 
@@ -68,23 +69,49 @@ def settle(
     options: Options,
     data: TrainingData,
     *,
+    read: Callable[[Options], TrainingData] | None = None,
     most_epochs: int | None = None,
-    may_search: bool = True,
-) -> Options:
+) -> tuple[Options, TrainingData]:
     """Return the options with a decision in the place of all that is left to be decided here.
 
-    ``most_epochs``: what "auto" of the epochs is at most. Without ``may_search``, it is a fixed
-    number.
+    And the data, which a decision may read otherwise. ``read``: reads them as options ask. Without
+    it, "auto" of the epochs is a fixed number. ``most_epochs``: what it is at most.
     """
     finds_rate, finds_epochs = (_is_open(options, name) for name in ("learning_rate", "epochs"))
+    given, options = options, _decided(options, data)
+    if not finds_epochs:
+        return options, data
+    limit = most_epochs or math.inf
+    candidates, work, most_of_a_search = _epochs_to_try(options, data, limit)
+    if options.early_stopping:
+        return dataclasses.replace(options, epochs=candidates[-1]), data
+    if read is None or not is_worth_a_search(options, data.inputs.n_samples, work):
+        epochs = int(min(max(candidates[-1] // 2, _FEWEST_EPOCHS), limit))
+        return dataclasses.replace(options, epochs=epochs), data
+    contenders = [(options, data)]
+    if options.scale_inputs == "auto" and data.inputs.has_long_tails:
+        compresses = dataclasses.replace(given, scale_inputs=COMPRESS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the data, which were read before
+            other = read(compresses)
+        if other.inputs.scaling is not None and len(other.inputs.scaling.compressed):
+            contenders.append((_decided(compresses, other), other))
+    return search(
+        contenders,
+        candidates,
+        work,
+        changes_rate=finds_rate and options.optimizer != LBFGS,
+        **most_of_a_search,
+    )
+
+
+def _decided(options: Options, data: TrainingData) -> Options:
+    """Return the options with decisions about all but the epochs."""
     # In this order: each decision may look at those before it.
     for name, decide in _DECISIONS.items():
         if _is_open(options, name):
             options = dataclasses.replace(options, **{name: decide(options, data)})
-    if not finds_epochs:
-        return options
-    limit = most_epochs or math.inf
-    return _with_epochs(options, data, limit, changes_rate=finds_rate, may_search=may_search)
+    return options
 
 
 def _is_open(options: Options, name: str) -> bool:
@@ -175,18 +202,14 @@ def _work_of_merges(threads: int, layer_sizes: Sequence[int]) -> float:
     return ENOUGH_MERGES * _WORK_OF_A_MERGE * merged
 
 
-def _with_epochs(
-    options: Options,
-    data: TrainingData,
-    limit: float,
-    *,
-    changes_rate: bool,
-    may_search: bool,
-) -> Options:
+def _epochs_to_try(
+    options: Options, data: TrainingData, limit: float
+) -> tuple[list[int], float, dict[str, int]]:
+    """Return three numbers of epochs, the work of trainings with them, and limits of a search."""
     n_samples = data.inputs.n_samples
     most_of_few_rows = 0
     if options.optimizer == LBFGS:
-        most, changes_rate = _MOST_ITERATIONS, False
+        most = _MOST_ITERATIONS
     else:
         longer = 2 if options.threads > _FEW_REPLICAS else 1
         most = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _SAMPLES // n_samples)) * longer
@@ -199,22 +222,15 @@ def _with_epochs(
     work = sum(candidates) * work_an_epoch
     if options.optimizer != LBFGS:
         work += len(candidates) * _work_of_merges(options.threads, layer_sizes)
-    if options.early_stopping:
-        return dataclasses.replace(options, epochs=most)
-    if not (may_search and is_worth_a_search(options, n_samples, work)):
-        return dataclasses.replace(options, epochs=int(min(max(most // 2, _FEWEST_EPOCHS), limit)))
     most_while_learning = most_epochs_of_a_search(max(work_an_epoch, 1.0))
-    most_of_few_rows = min(most_of_few_rows, most_while_learning)
-    epochs, rate = search(
-        options,
-        data,
+    return (
         candidates,
         work,
-        changes_rate=changes_rate,
-        most_epochs=int(min(most_of_few_rows, limit)),
-        most_while_learning=int(min(most_while_learning, limit)),
+        {
+            "most_epochs": int(min(most_of_few_rows, most_while_learning, limit)),
+            "most_while_learning": int(min(most_while_learning, limit)),
+        },
     )
-    return dataclasses.replace(options, epochs=epochs, learning_rate=rate)
 
 
 _DECISIONS: dict[str, Callable[[Options, TrainingData], Any]] = {

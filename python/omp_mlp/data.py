@@ -18,7 +18,7 @@ from omp_mlp.gathering import Gather, alone, total
 from omp_mlp.inputs import Inputs, read_inputs, read_rows
 from omp_mlp.losses import OF_VALUES, LossKind
 from omp_mlp.model import Model
-from omp_mlp.options import ONE_NETWORK, Options
+from omp_mlp.options import COMPRESS, ONE_NETWORK, Options
 from omp_mlp.outliers import Limits, find_limits
 from omp_mlp.predictor import Predictor
 from omp_mlp.scaling import Scaling
@@ -87,9 +87,8 @@ def read_data(
     workers = effective_workers(options.workers, options.threads)
     holds_out = options.early_stopping and options.validation_data is None
     for_replicas = uses_pixels(options)
-    rows = read_rows(
-        X, n_features=_columns_of(options.scale_inputs), may_be_empty=gather is not None
-    )
+    scale_inputs = _scale_inputs(options)
+    rows = read_rows(X, n_features=_columns_of(scale_inputs), may_be_empty=gather is not None)
     brings_outliers = _brings_outliers(options, scale_is_found="scale_targets" in found)
     targets = _read_y(options, y, rows.shape[0], brings_outliers, gather or alone)
     kept = held = None
@@ -100,7 +99,7 @@ def read_data(
         targets, as_given, near = _without_held(options, y, targets, brings_outliers, kept, held)
         if columns is not None and columns.encodings is not None:
             X, columns = _read_columns(options, given, kept)
-            rows = read_rows(X, n_features=_columns_of(options.scale_inputs))
+            rows = read_rows(X, n_features=_columns_of(scale_inputs))
     if targets.limits is not None:
         warn(targets.limits.warning(), SettingsWarning)
     weight = _read_weight(options, targets, rows.shape[0], kept, gather or alone)
@@ -109,12 +108,13 @@ def read_data(
         for_training=True,
         for_replicas=for_replicas and not holds_out and gather is None,
         workers=workers,
-        scaling=_scaling_of(options.scale_inputs),
+        scaling=_scaling_of(scale_inputs),
         sample=kept,
         gather=gather,
         finds_limits="scale_inputs" in found,
+        compresses=scale_inputs == COMPRESS,
     )
-    if isinstance(options.scale_inputs, str) or "scale_inputs" in found:
+    if isinstance(scale_inputs, str) or "scale_inputs" in found:
         _warn_of_far_columns(inputs, kept, columns, gather or alone)
     if kept is None or held is None:
         validation = _validation(options, inputs, targets, columns)
@@ -277,6 +277,14 @@ def _read_columns(
     if isinstance(options.init, Model) and options.init.columns is not None:
         return options.init.columns.read(X), options.init.columns
     return find_columns(X, encodes=options.categorical_features is not None, rows=rows)
+
+
+def _scale_inputs(options: Options) -> Scaling | str | bool:
+    """Return the option; a start that compresses columns goes on with the columns as they were."""
+    init, option = options.init, options.scale_inputs
+    if isinstance(option, str) and isinstance(init, Model) and init.input_scaling is not None:
+        return option if init.input_scaling.bend is None else init.input_scaling
+    return option
 
 
 def _scaling_of(option: Scaling | str | bool) -> Scaling | str | None:

@@ -28,8 +28,9 @@ from omp_mlp.scaling import PARTS, Scaling, check_scaling
 # Networks with a scaling beside their weights have version 2: who knows version 1 only would read
 # the weights, and overlook the scaling. Multilabel classifiers, which others would take for
 # regressions, have version 3, and networks that encode the columns of a table, version 4. Networks
-# that bring outliers of X nearer have version 5.
-_PLAIN, _SCALED, _MULTILABEL, _ENCODED, _LIMITED = _VERSIONS = ("1", "2", "3", "4", "5")
+# that bring outliers of X nearer have version 5, and networks that compress columns, version 6.
+_VERSIONS = ("1", "2", "3", "4", "5", "6")
+_PLAIN, _SCALED, _MULTILABEL, _ENCODED, _LIMITED, _COMPRESSED = _VERSIONS
 _SCALINGS = ("input", "target")
 _MOST_BYTES_OF_HEADER = 100_000_000  # that safetensors reads
 
@@ -219,6 +220,8 @@ def _stored(tensors: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> S
 
 
 def _version_of(stored: Stored) -> str:
+    if stored.input_scaling is not None and stored.input_scaling.bend is not None:
+        return _COMPRESSED
     if stored.input_scaling is not None and stored.input_scaling.limits is not None:
         return _LIMITED
     if stored.columns is not None and stored.columns.encodings is not None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from omp_mlp import _core
 from omp_mlp.checks import Matrix, float32, numeric
 from omp_mlp.gathering import Gather, alone
+from omp_mlp.long_tails import has_long_tails
 from omp_mlp.scaling import (
     MOST_MAGNITUDE,
     Scaling,
@@ -79,6 +80,16 @@ class Inputs:
     def is_sparse(self) -> bool:
         """Whether X is a sparse matrix."""
         return isinstance(self.rows, Csr)
+
+    @property
+    def has_long_tails(self) -> bool:
+        """Whether columns were scaled by their farthest values, and could be compressed."""
+        return (
+            self.scaling is not None
+            and self.scaling.bend is None
+            and isinstance(self.rows, np.ndarray)
+            and has_long_tails(self.rows)
+        )
 
     def shares_memory(self, array: npt.NDArray[Any]) -> bool:
         """Return whether an array may be in the memory that the core reads."""
@@ -193,6 +204,7 @@ def read_inputs(
     sample: npt.NDArray[np.int64] | None = None,
     gather: Gather | None = None,
     finds_limits: bool = False,
+    compresses: bool = False,
 ) -> Inputs:
     """Check X and hand it to the core, without a copy where it already is what the core wants.
 
@@ -204,6 +216,7 @@ def read_inputs(
     ``scaling``: what is taken off in double precision, before the conversion to float32. "auto"
     finds it in X, or in the rows of ``sample`` alone; the result has it as ``scaling``.
     ``finds_limits``: a scaling that is given gets limits where columns have outliers.
+    ``compresses``: a scaling that is found compresses columns with long tails.
 
     ``gather``: from all processes that have rows of X, which may be none here. All then read
     theirs alike.
@@ -217,7 +230,7 @@ def read_inputs(
         _check_magnitudes(given, name)
         if finds_limits and isinstance(scaling, Scaling) and not isinstance(given, Csr):
             scaling = with_limits(given, scaling, workers, gather)
-        rows, scaling = _scaled(given, scaling, sample, workers, gather)
+        rows, scaling = _scaled(given, scaling, sample, workers, gather, compresses=compresses)
     scale = min(gather(_scale_for_training(rows))) if for_training else 1.0
     is_image = _is_image(rows, scaling, found=finds_scaling)
     inputs = _inputs(rows, scale, scaling, is_image=is_image)
@@ -281,6 +294,8 @@ def _scaled(
     sample: npt.NDArray[np.int64] | None,
     workers: int,
     gather: Gather,
+    *,
+    compresses: bool,
 ) -> tuple[Rows, Scaling | None]:
     """Return the rows in the units of a scaling, and the scaling; "auto" finds it in the rows."""
     if isinstance(given, Csr):
@@ -298,7 +313,7 @@ def _scaled(
         return scaling.apply(given, workers), scaling
     if given.dtype == np.uint8:
         return _float32_or_bytes(given), None
-    found, is_bytes = dense_scaling(given, sample, workers, gather)
+    found, is_bytes = dense_scaling(given, sample, workers, gather, compresses=compresses)
     if found is not None:
         return found.apply(given, workers), found
     return _float32_or_bytes(given.astype(np.uint8) if is_bytes else given), None

@@ -74,7 +74,8 @@ class Model(Predictor, Conversions):
         it up would lose digits: if ``|offset| / scale`` of a column is over 64, as for a time
         stamp, or a scale is not between 2^-60 and 2^60. It also keeps it where X had outliers:
         values beyond ``input_scaling.lower`` and ``input_scaling.upper`` are then brought to these
-        limits first, in all methods.
+        limits first, in all methods. Columns with a finite ``input_scaling.bend``, b, are then
+        compressed: their scaled values z become ``b arsinh(z / b)``.
     target_scaling : Scaling or None
         The same for the outputs o of a regression, whose values are
         ``target_scaling.offset + target_scaling.scale * o``.

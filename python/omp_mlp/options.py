@@ -50,6 +50,8 @@ _LOSSES_OF_SETTING = {
     "label_smoothing": ("auto", "cross_entropy"),
 }
 
+COMPRESS = "compress"
+"""The word of ``scale_inputs`` that compresses columns with long tails."""
 SETTLED = ("threads", "epochs", "batch_size", "learning_rate", "center_inputs", "strategy")
 """The options that a training settles where they are left open, and a state keeps."""
 
@@ -424,7 +426,7 @@ class Options:
     )
     categorical_features: str | None = _row("from_dtype", _one_of("from_dtype", None))
     center_inputs: bool = _row("auto", _one_of(False, True, "auto"), field="center_inputs")
-    scale_inputs: Scaling | str | bool = _row("auto", _scaling_or(False, "auto"))
+    scale_inputs: Scaling | str | bool = _row("auto", _scaling_or(False, "auto", COMPRESS))
     scale_targets: Scaling | str | bool = _row("auto", _scaling_or(False, "auto"))
     strategy: str = _row("replica", _one_of(*STRATEGIES))
     costs: Any = _row(None, _as_it_is)

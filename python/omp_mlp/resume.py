@@ -16,7 +16,7 @@ from omp_mlp import _core
 from omp_mlp.checks import shown
 from omp_mlp.data import TrainingData
 from omp_mlp.model import Model
-from omp_mlp.options import ROWS, SETTLED, Checkpoint, Options
+from omp_mlp.options import COMPRESS, ROWS, SETTLED, Checkpoint, Options
 from omp_mlp.plan import Plan
 from omp_mlp.scaling import Scaling
 from omp_mlp.sparse import Csr
@@ -153,6 +153,7 @@ def settled(plan: Plan) -> dict[str, Any]:
         **{name: getattr(plan.options, name) for name in SETTLED},
         "threads": plan.threads,
         "strategy": plan.strategy,
+        "compresses": plan.options.scale_inputs == COMPRESS,
         "merge_every": list(plan.merging.period),
         "outer_optimizer": dataclasses.asdict(plan.merging.outer),
         **_settled_of_ranks(plan),
@@ -198,6 +199,8 @@ def settle_as(options: Options, state: TrainingState) -> Options:
                 f"{_shown(expected)}, and is {_shown(got.get(name))}"
             )
     known = {name: ROWS[name].check(name, state.settled[name]) for name in SETTLED}
+    if state.settled.get("compresses"):  # which states did not tell before there was a choice
+        known["scale_inputs"] = COMPRESS
     if not isinstance(options.epochs, str):
         known["epochs"] = _epochs(options, known["epochs"])
     return dataclasses.replace(options, **known)

@@ -18,6 +18,7 @@ from omp_mlp import _core
 from omp_mlp.checks import FloatArray, float32
 from omp_mlp.far_columns import find_column_limits, rows_to_look_at
 from omp_mlp.gathering import Gather, alone, total
+from omp_mlp.long_tails import MOST_DISTANCE, compress, middles_and_units
 
 Doubles = npt.NDArray[np.float64]
 
@@ -36,8 +37,6 @@ MOST_MAGNITUDE = 2.0**512
 # Scales outside this range would bring weights or products near the limits of float32.
 _LEAST_SCALE, _MOST_SCALE = 2.0**-60, 2.0**60
 
-# A column's largest distance from its mean, in units of its scale.
-_MOST_DISTANCE = 10.0
 # The largest entry of a column that keeps its zeros, in units of its scale. A limit of 1 leaves the
 # other entries of a long-tailed column small. Without a limit, rare entries grow so large that
 # steps have to be small.
@@ -46,13 +45,13 @@ _MOST_ENTRY = 4.0
 _BYTE_DIVISORS = (1, 16, 255, 256)
 
 
-PARTS = ("offset", "scale", "lower", "upper")
-"""The attributes of a Scaling, of which the last two may be None."""
+PARTS = ("offset", "scale", "lower", "upper", "bend")
+"""The attributes of a Scaling, of which the last three may be None."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """A shift and a scale for each column: the network's side is ``(given - offset) / scale``.
+    """A shift and a scale for each column: the network's side is ``z = (given - offset) / scale``.
 
     Attributes
     ----------
@@ -61,12 +60,16 @@ class Scaling:
     lower, upper : ndarray of float64, shape (n_columns,), read-only, or None
         What values of a column of X beyond them are brought to before that. Infinite for columns
         without outliers, and None where no column has any.
+    bend : ndarray of float64, shape (n_columns,), read-only, or None
+        Columns of X with a finite bend b are compressed: the network's side is ``b arsinh(z / b)``.
+        It is z for small z, and grows like a logarithm. None where no column is compressed.
     """
 
     offset: Doubles
     scale: Doubles
     lower: Doubles | None = None
     upper: Doubles | None = None
+    bend: Doubles | None = None
 
     def __post_init__(self) -> None:
         if (self.lower is None) != (self.upper is None):
@@ -98,8 +101,26 @@ class Scaling:
         lower, upper = self.limits
         return np.flatnonzero((lower != -np.inf) | (upper != np.inf))
 
+    @property
+    def compressed(self) -> npt.NDArray[np.int64]:
+        """The columns that are compressed."""
+        return np.zeros(0, np.int64) if self.bend is None else np.flatnonzero(self.bend < np.inf)
+
+    @property
+    def changes_shapes(self) -> bool:
+        """Whether the network's side is more than a shift and a scale of some column."""
+        return self.limits is not None or self.bend is not None
+
     def scaled_limits(self) -> tuple[FloatArray, FloatArray]:
         """Return the limits of the columns that have them, on the network's side."""
+        at = self.limited
+        lower, upper = self._scaled_limits()
+        if self.bend is None:
+            return lower, upper
+        return compress(lower, self.bend[at]), compress(upper, self.bend[at])
+
+    def _scaled_limits(self) -> tuple[FloatArray, FloatArray]:
+        """Return the limits before they are compressed."""
         at = self.limited
         assert self.limits is not None
         with np.errstate(over="ignore"):
@@ -109,13 +130,13 @@ class Scaling:
     @property
     def shifts(self) -> bool:
         """Whether a zero may not stay zero."""
-        return bool(self.offset.any()) or self.limits is not None
+        return bool(self.offset.any()) or self.changes_shapes
 
     @property
     def folds(self) -> bool:
         """Whether float32 weights can take up the scaling without losing digits."""
         return bool(
-            self.limits is None  # weights cannot bring values nearer
+            not self.changes_shapes  # which weights cannot do
             and (np.abs(self.offset) <= MOST_OFFSET * self.scale).all()
             and self.scale.min() >= _LEAST_SCALE
             and self.scale.max() <= _MOST_SCALE
@@ -132,8 +153,11 @@ class Scaling:
             X=_readable(given), offset=self.offset, scale=self.scale, workers=workers
         )
         if self.limits is not None:
-            for column, lower, upper in zip(self.limited, *self.scaled_limits(), strict=True):
+            for column, lower, upper in zip(self.limited, *self._scaled_limits(), strict=True):
                 np.clip(rows[:, column], lower, upper, out=rows[:, column])
+        if self.bend is not None:
+            at = self.compressed
+            rows[:, at] = compress(rows[:, at], self.bend[at])
         return rows
 
     def undo(self, scaled: npt.NDArray[Any]) -> Doubles:
@@ -142,7 +166,7 @@ class Scaling:
 
 
 def check_scaling(name: str, scaling: Scaling, n_columns: int, *, may_limit: bool) -> None:
-    """Check a scaling that comes from elsewhere; ``may_limit``: that of X may have limits."""
+    """Check a scaling that comes from elsewhere; ``may_limit``: as that of X, with bends, too."""
     for part in ("offset", "scale"):
         array = getattr(scaling, part)
         if array.shape != (n_columns,) or not np.isfinite(array).all():
@@ -153,6 +177,11 @@ def check_scaling(name: str, scaling: Scaling, n_columns: int, *, may_limit: boo
         if not may_limit:
             raise ValueError(f"{name} must have no limits: outputs are never brought nearer")
         _check_limits(name, scaling, *scaling.limits)
+    if scaling.bend is not None:
+        if not may_limit:
+            raise ValueError(f"{name} must have no bend: outputs are never compressed")
+        if scaling.bend.shape != (n_columns,) or not (scaling.bend > 0).all():  # nor NaN
+            raise ValueError(f"{name}.bend must be {n_columns} positive numbers")
 
 
 def _check_limits(name: str, scaling: Scaling, lower: Doubles, upper: Doubles) -> None:
@@ -216,6 +245,8 @@ def dense_scaling(
     sample: npt.NDArray[np.int64] | None = None,
     workers: int = 1,
     gather: Gather = alone,
+    *,
+    compresses: bool = False,
 ) -> tuple[Scaling | None, bool]:
     """Return the scaling of a finite matrix, and whether it is an image of whole numbers.
 
@@ -223,6 +254,10 @@ def dense_scaling(
     whose columns have one scale, such as pixels in other units, the columns that are mostly zero
     keep their zeros. All other columns are standardised. So the units and the zero of a column of a
     table decide nothing. Columns with outliers have limits, and the scale of values within them.
+
+    ``compresses``: whether long-tailed columns are compressed. They have a value that is more than
+    ten standard deviations from the mean. Their offset becomes the median, and their scale the
+    median distance from it, of the values that are not the median.
 
     ``sample``: the rows that the scaling is found in. All rows have to be those of an image.
     ``gather``: from all processes that have rows of the matrix; without a sample.
@@ -233,7 +268,8 @@ def dense_scaling(
     if sample is not None:
         given = given[sample]
         columns = _look_at(given, workers)
-    limits = _find_limits(given, columns, gather)
+    looked_at = _gather_rows(given, columns, gather)
+    limits = _find_limits(looked_at, columns)
     distance, deviation = _spread(given, columns, workers, gather)
     if limits is not None:
         at = np.flatnonzero(np.isfinite(limits).any(axis=0))
@@ -242,29 +278,49 @@ def dense_scaling(
         distance[at], deviation[at] = _spread(brought, near, workers, gather)
         columns = columns.with_columns(at, near)
     lower, upper = (None, None) if limits is None else limits
-    scale = np.maximum(deviation, distance / _MOST_DISTANCE)
+    scale = np.maximum(deviation, distance / MOST_DISTANCE)
     offset, scale = columns.mean, _or_constant(scale, distance, columns.mean)
-    if columns.is_mostly_zero and _has_one_scale(columns.magnitude):
+    is_like_pixels = columns.is_mostly_zero and _has_one_scale(columns.magnitude)
+    if is_like_pixels:
         keeps = 2 * columns.zeros >= columns.n_rows
         offset = np.where(keeps, 0.0, offset)
         scale = np.where(keeps, _keeping_zeros(columns.magnitude, deviation), scale)
-    return Scaling(offset, scale, lower, upper), False
+    scaling = Scaling(offset, scale, lower, upper)
+    if compresses and not is_like_pixels:
+        has_long_tail = distance > MOST_DISTANCE * deviation
+        scaling = _compressing(scaling, np.flatnonzero(has_long_tail), looked_at)
+    return scaling, False
+
+
+def _compressing(
+    scaling: Scaling, at: npt.NDArray[np.int64], looked_at: npt.NDArray[Any]
+) -> Scaling:
+    """Return a scaling that compresses some of the columns of those rows."""
+    values = looked_at[:, at].astype(np.float64)
+    if scaling.limits is not None:
+        values = np.clip(values, *(limit[at] for limit in scaling.limits))
+    median, unit = middles_and_units(values)
+    at, median, unit = at[unit > 0], median[unit > 0], unit[unit > 0]
+    if not len(at):
+        return scaling
+    offset, scale = scaling.offset.copy(), scaling.scale.copy()
+    bend = np.full(len(offset), np.inf)
+    offset[at], scale[at], bend[at] = median, unit, 1.0
+    return replace(scaling, offset=offset, scale=scale, bend=bend)
 
 
 def with_limits(
     given: npt.NDArray[Any], scaling: Scaling, workers: int = 1, gather: Gather = alone
 ) -> Scaling:
     """Return a scaling with limits of columns that have outliers here and had none before."""
-    found = _find_limits(given, _join(gather(_look_at(given, workers))), gather)
+    columns = _join(gather(_look_at(given, workers)))
+    found = _find_limits(_gather_rows(given, columns, gather), columns)
     if found is None:
         return scaling
     known = scaling.limits or (np.full(len(found[0]), -np.inf), np.full(len(found[0]), np.inf))
     has_none = np.isinf(known).all(axis=0)
-    return Scaling(
-        scaling.offset,
-        scaling.scale,
-        *(np.where(has_none, new, old) for new, old in zip(found, known, strict=True)),
-    )
+    lower, upper = (np.where(has_none, new, old) for new, old in zip(found, known, strict=True))
+    return replace(scaling, lower=lower, upper=upper)
 
 
 def sparse_scaling(
@@ -310,13 +366,15 @@ def target_scaling(given: npt.NDArray[Any], gather: Gather = alone) -> Scaling:
     return Scaling(columns.mean, np.where(deviation > 0, deviation, rounding))
 
 
-def _find_limits(
-    given: npt.NDArray[Any], columns: _Columns, gather: Gather
-) -> tuple[Doubles, Doubles] | None:
-    looked_at = given[rows_to_look_at(len(given), columns.n_rows, given.shape[1])]
-    return find_column_limits(
-        np.concatenate(gather(looked_at)), columns.smallest, columns.largest, columns.n_rows
-    )
+def _gather_rows(given: npt.NDArray[Any], columns: _Columns, gather: Gather) -> npt.NDArray[Any]:
+    """Return rows, from all processes, that tell the ranks in the columns."""
+    mine = given[rows_to_look_at(len(given), columns.n_rows, given.shape[1])]
+    parts = gather(mine)
+    return mine if len(parts) == 1 else np.concatenate(parts)
+
+
+def _find_limits(looked_at: npt.NDArray[Any], columns: _Columns) -> tuple[Doubles, Doubles] | None:
+    return find_column_limits(looked_at, columns.smallest, columns.largest, columns.n_rows)
 
 
 def _look_at(given: npt.NDArray[Any], workers: int) -> _Columns:
@@ -416,14 +474,32 @@ def change_inputs(layers: Layers, old: Scaling | None, new: Scaling | None) -> N
     """Make the first layer apply to inputs of another scaling; None: to X as it is given.
 
     With x = m + s u and x = m' + s' u', W^T u + b is (W s'/s)^T u' + b + ((m' - m)/s)^T W. That
-    holds within the limits of both.
+    holds within the limits of both. Raises ValueError if they compress columns differently.
     """
+    if not _compress_alike(old, new):
+        raise ValueError(
+            "init and this training must compress the same columns of X (input_scaling.bend); "
+            "expected scale_inputs='auto' or init.input_scaling"
+        )
     W, b = layers[0]
     m, s = (0.0, 1.0) if old is None else (old.offset, old.scale)
     m_new, s_new = (0.0, 1.0) if new is None else (new.offset, new.scale)
     shift, factor = np.broadcast_to([(m_new - m) / s, s_new / s], (2, len(W)))
     # einsum adds in one order; a product of BLAS, in one that depends on its threads.
     layers[0] = (W * factor[:, None], b + np.einsum("i,ij->j", shift, W))
+
+
+def _compress_alike(one: Scaling | None, other: Scaling | None) -> bool:
+    """Tell whether the same columns are compressed, and these from the same scales."""
+
+    def of_compressed(scaling: Scaling | None) -> list[list[float]]:
+        if scaling is None or scaling.bend is None:
+            return []
+        at = scaling.compressed
+        parts = (scaling.offset, scaling.scale, scaling.bend)
+        return [at.tolist(), *(part[at].tolist() for part in parts)]
+
+    return of_compressed(one) == of_compressed(other)
 
 
 def change_outputs(layers: Layers, old: Scaling | None, new: Scaling | None) -> None:

@@ -1,10 +1,14 @@
-"""Choose epochs and learning rate by cross-validation: noisy data need few epochs, others many."""
+"""Choose epochs and learning rate by cross-validation: noisy data need few epochs, others many.
+
+Columns with long tails are chosen to be compressed, or not, in the same way.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +27,7 @@ _FOLDS = 5
 _MOST_HALVINGS = 6
 _LONGER = 4  # times the epochs of the longest training
 _MUCH = 1 / 6  # of the error of the shortest training
+_CLEARLY = 0.99  # times an error is better than that by more than chance
 _SMALL = 2000  # rows; fewer make all five folds, because one of them alone is too small to tell
 
 
@@ -48,16 +53,18 @@ def is_worth_a_search(options: Options, n_samples: int, work: float) -> bool:
 
 
 def search(
-    options: Options,
-    data: TrainingData,
+    contenders: Sequence[tuple[Options, TrainingData]],
     candidates: Sequence[int],
     work: float,
     *,
     changes_rate: bool,
     most_epochs: int = 0,
     most_while_learning: int = 0,
-) -> tuple[int, float]:
-    """Return the epochs and the learning rate with the least error on held-out rows.
+) -> tuple[Options, TrainingData]:
+    """Return options and data, with the epochs and the rate of least error on held-out rows.
+
+    ``contenders``: options, and the data read as these ask. The search goes on with those that have
+    the least error after one of the candidates; with the first, if others are hardly better.
 
     Every fifth row of each class is held out; small data are held out once for each fifth. Each
     candidate is a whole training, because a schedule ends with it. While the longest is the best,
@@ -65,23 +72,16 @@ def search(
     ``most_while_learning`` where the longest still learned much. The best of all then tries twice
     the rate, and if that is no better, half of it. Where all diverge, all try half the rate.
     """
-    fold = _folds(data, options.seed)
-    is_small = data.inputs.n_samples < _SMALL and _FOLDS * work <= _MOST_WORK
-    splits = [_split(data, fold == k) for k in range(_FOLDS if is_small else 1)]
-    alone = dataclasses.replace(
-        options,
-        callback=None,
-        progress=False,
-        keep_replicas=False,
-        costs=False,
-        validation_data=None,
-        on_nonfinite="raise",
-    )
-
-    def error(epochs: int, rate: float) -> float:
-        tried = dataclasses.replace(alone, epochs=epochs, learning_rate=rate)
-        return sum(_error(tried, *split) for split in splits)
-
+    options, data = contenders[0]
+    error = _error_of(options, data, work)
+    for others, other_data in contenders[1:]:
+        other_error = _error_of(others, other_data, work)
+        least, other_least = (
+            min(of(epochs, given.learning_rate) for epochs in candidates)
+            for of, given in ((error, options), (other_error, others))
+        )
+        if other_least < _CLEARLY * least:
+            options, data, error = others, other_data, other_error
     rate = options.learning_rate
     errors = [error(epochs, rate) for epochs in candidates]
     halvings = 0
@@ -101,8 +101,32 @@ def search(
             epochs, least = longest, errors[-1]
     for factor in (2.0, 0.5) if changes_rate and not halvings else ():
         if error(epochs, factor * rate) < least:
-            return epochs, factor * rate
-    return epochs, rate
+            rate *= factor
+            break
+    return dataclasses.replace(options, epochs=epochs, learning_rate=rate), data
+
+
+def _error_of(options: Options, data: TrainingData, work: float) -> Callable[[int, float], float]:
+    """Return the error on held-out rows as a function of epochs and rate, which remembers."""
+    fold = _folds(data, options.seed)
+    is_small = data.inputs.n_samples < _SMALL and _FOLDS * work <= _MOST_WORK
+    splits = [_split(data, fold == k) for k in range(_FOLDS if is_small else 1)]
+    alone = dataclasses.replace(
+        options,
+        callback=None,
+        progress=False,
+        keep_replicas=False,
+        costs=False,
+        validation_data=None,
+        on_nonfinite="raise",
+    )
+
+    @functools.cache
+    def error(epochs: int, rate: float) -> float:
+        tried = dataclasses.replace(alone, epochs=epochs, learning_rate=rate)
+        return sum(_error(tried, *split) for split in splits)
+
+    return error
 
 
 def _folds(data: TrainingData, seed: int) -> npt.NDArray[np.int64]:

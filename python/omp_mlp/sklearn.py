@@ -387,8 +387,15 @@ class _Estimator(BaseEstimator):
         if state is not None:
             check_kind(state, of_ranks=False)
             known = settle_as(options, state)
-        data = read_data(options, X, y)
-        settled = settle(options, data, most_epochs=most) if known is None else known
+        data = read_data(known or options, X, y)
+        settled = known
+        if settled is None:
+            settled, data = settle(
+                options,
+                data,
+                read=lambda others: read_data(others, X, y),
+                most_epochs=most,
+            )
         epochs_seen = self._follow(data, stops)
         model = self._run(options, settled, data, epochs_seen)
         self._decided = _decided(settled, data)
@@ -438,7 +445,7 @@ class _Estimator(BaseEstimator):
             given.update({"init": self.model_, "warmup_samples": 0, **decided})
         options = check_options(given)
         data = read_data(options, X, y, found=decided)
-        settled = settle(options, data)
+        settled, _ = settle(options, data)
         remembered = None if is_first else self._solver_state
         model = self._run(options, settled, data, self._follow(data, stops=False), remembered)
         before = None if is_first else (self.loss_curve_, self.n_iter_, self.t_)

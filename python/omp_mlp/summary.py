@@ -51,7 +51,9 @@ def model_facts(model: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - a Model,
         if scaling is not None:
             limited = len(scaling.limited)
             limits = f", with limits of {limited} columns" if limited else ""
-            facts.append((name, f"beside the weights{limits}"))
+            compressed = len(scaling.compressed)
+            bends = f", compressing {compressed} columns" if compressed else ""
+            facts.append((name, f"beside the weights{limits}{bends}"))
     return facts + history_facts(model.history)
 
 

@@ -539,7 +539,7 @@ def train_parallel(
         Train on X minus the mean of each feature over X. The problem is then better conditioned and
         needs fewer epochs. Inputs do not become dense, and the returned network applies to X as it
         is. The result equals that of training on centred inputs, up to float32 rounding.
-    scale_inputs : {False, "auto"} or Scaling, default "auto"
+    scale_inputs : {False, "auto", "compress"} or Scaling, default "auto"
         "auto" scales X for the training. The returned network applies to X as it is given: the
         scaling is folded into its weights, or, where that would lose digits, kept beside them as
         ``model.input_scaling``. Constant columns become 0. ``sample_weight`` does not change the
@@ -565,6 +565,15 @@ def train_parallel(
         ``upper`` of ``model.input_scaling``, beside its weights: validation, scores and predictions
         bring such values nearer, too. Bytes, images and sparse matrices have no limits. False keeps
         the values, for an X that is scaled by hand.
+
+        "compress" compresses the columns of a table that have long tails: those with a value more
+        than ten standard deviations from the mean. x becomes arsinh(z), where z is the distance
+        from the median, in units of the median distance of the values that are not the median.
+        That is z near the median, and grows like log(2 z), so that large values count by their
+        order of magnitude. The network keeps this as ``bend`` of ``model.input_scaling``, beside
+        its weights. "auto" chooses between both by the error on held-out rows, if ``epochs`` is
+        "auto" and makes a search; if not, no column is compressed. A training that begins with a
+        network (``init``) compresses what that network does.
     scale_targets : {False, "auto"} or Scaling, default "auto"
         "auto" trains a regression with identity outputs on (y - mean) / std of each output, and has
         no effect on others. The returned network gives values in the units of y. Losses in
@@ -701,8 +710,10 @@ def train_parallel(
     if state is not None:
         check_kind(state, of_ranks=False)
         known = settle_as(options, state)
-    data = read_data(options, X, y)
-    settled = settle(options, data) if known is None else known
+    data = read_data(known or options, X, y)
+    settled = known
+    if settled is None:
+        settled, data = settle(options, data, read=lambda others: read_data(others, X, y))
     plan = make_plan(settled, data, retreats=retreats(options))
     if state is not None:
         check_plan(plan, data, state)

@@ -36,10 +36,12 @@ def networks() -> dict[str, tuple[object, object]]:
     stamps = X * [1, 1, 1e5] + [0, 0, 1.6e9]
     train = omp_mlp.train_parallel
     limited = Scaling(np.zeros(3), np.full(3, 2.0), np.full(3, -0.5), np.array([0.5, 0.25, np.inf]))
+    compressed = Scaling(np.zeros(3), np.full(3, 0.1), bend=np.array([np.inf, 1.0, 2.0]))
     return {
         "classes": (train(X, labels, 2, **OPTIONS), X),
         "values": (train(stamps, 1e6 + X[:, 0], 2, **OPTIONS), stamps),  # scaled beside the weights
         "limits": (train(X, labels, 2, **OPTIONS, scale_inputs=limited), X),
+        "compressed": (train(X, labels, 2, **OPTIONS, scale_inputs=compressed), X),
         "several_labels": (train(X, (X[:, :2] > 0).astype(int), 2, **OPTIONS), X),
         "table": (train(table(), labels, 2, **OPTIONS), table()),
         "ensemble": (train(X, labels, 2, "ensemble", **OPTIONS), X),

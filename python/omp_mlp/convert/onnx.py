@@ -19,7 +19,7 @@ from omp_mlp.convert.parts import Parts
 from omp_mlp.disk import read_regular, write_whole
 from omp_mlp.encoding import Columns
 from omp_mlp.extras import imported
-from omp_mlp.scaling import PARTS, Scaling
+from omp_mlp.scaling import PARTS, Doubles, Scaling
 
 _OPSET = 17
 _IR_VERSION = 8  # of opset 17's time: runtimes of 2022 and later read it
@@ -127,6 +127,8 @@ def _hidden_part(graph: Graph, parts: Parts, a: str) -> str:
         offset = graph.constant("input_offset", parts.input_scaling.offset)
         scale = graph.constant("input_scale", parts.input_scaling.scale)
         a = graph.cast(graph.add("Div", graph.add("Sub", a, offset), scale), "FLOAT")
+        if parts.input_scaling.bend is not None:
+            a = _compress(graph, parts.input_scaling.bend, a)
     for index, (W, b) in enumerate(parts.layers):
         if index:
             a = _activate(graph, parts.activation, a, index)
@@ -136,6 +138,23 @@ def _hidden_part(graph: Graph, parts: Parts, a: str) -> str:
         )
         a = graph.add("Gemm", a, *names)
     return a
+
+
+def _compress(graph: Graph, bend: Doubles, z: str) -> str:
+    """Add b arsinh(z / b) where b is finite: sign(u) b log(|u| + sqrt(u^2 + 1)) with u = z / b.
+
+    In double precision, where runtimes have no Asinh.
+    """
+    b = graph.constant("input_bend", bend)
+    one = graph.constant("bend.one", np.array(1.0))
+    bends = graph.add("Less", b, graph.constant("bend.none", np.array(np.inf)))
+    b = graph.add("Where", bends, b, one)
+    u = graph.add("Div", graph.cast(z, "DOUBLE"), b)
+    size = graph.add("Abs", u)
+    root = graph.add("Sqrt", graph.add("Add", graph.add("Mul", size, size), one))
+    logarithm = graph.add("Log", graph.add("Add", size, root))
+    compressed = graph.add("Mul", graph.add("Sign", u), graph.add("Mul", b, logarithm))
+    return graph.add("Where", bends, graph.cast(compressed, "FLOAT"), z)
 
 
 def _activate(graph: Graph, activation: str, z: str, layer: int) -> str:

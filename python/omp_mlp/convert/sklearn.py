@@ -33,6 +33,11 @@ def to_sklearn(parts: Parts) -> Any:  # noqa: ANN401
     is_classifier = parts.classes is not None or parts.multilabel
     _check_output(parts, is_classifier)
     estimator = _classifier(parts) if is_classifier else _regressor(parts)
+    if parts.input_scaling is not None and parts.input_scaling.bend is not None:
+        raise ValueError(
+            "this network compresses columns of X, by the bend of its input_scaling, and "
+            "scikit-learn has no scaler that does; to_onnx and to_torch keep the bend"
+        )
     if parts.input_scaling is not None and parts.input_scaling.limits is not None:
         raise ValueError(
             "this network brings outliers of X nearer, by the limits of its input_scaling, and "

@@ -15,7 +15,7 @@ from omp_mlp.convert.parts import Parts, from_layers, only_activation
 from omp_mlp.disk import write_whole
 from omp_mlp.extras import imported
 from omp_mlp.losses import OUTPUT_FUNCTIONS
-from omp_mlp.scaling import Doubles, Layers, Scaling
+from omp_mlp.scaling import PARTS, Doubles, Layers, Scaling
 
 LEAKY_SLOPE = 0.01
 
@@ -139,8 +139,7 @@ class _Reader:
             self.layers.append((W, b))
             self.activations.append(None)
         elif isinstance(module, ScaleInputs) and not self.layers:
-            limits = None if module.lower is None else (module.lower, module.upper)
-            self.input_scaling = _scaling(module, limits)
+            self.input_scaling = _scaling(module)
         elif isinstance(module, ScaleTargets) and self.layers:
             self.target_scaling = _scaling(module)
         elif self.layers and self.activations[-1] is None:
@@ -186,5 +185,6 @@ def _doubles(tensor: Any) -> Doubles:  # noqa: ANN401
     return values
 
 
-def _scaling(module: Any, limits: tuple[Any, Any] | None = None) -> Scaling:  # noqa: ANN401
-    return Scaling(*map(_doubles, (module.offset, module.scale, *(limits or ()))))
+def _scaling(module: Any) -> Scaling:  # noqa: ANN401
+    buffers = {part: getattr(module, part, None) for part in PARTS}
+    return Scaling(**{part: _doubles(one) for part, one in buffers.items() if one is not None})

@@ -8,12 +8,16 @@ from omp_mlp.scaling import PARTS, Scaling
 
 
 class ScaleInputs(torch.nn.Module):
-    """(x - offset) / scale in double precision, then float32; x is brought to the limits first."""
+    """z = (x - offset) / scale in double precision, then float32; x is brought to the limits first.
+
+    Columns with a finite bend b are then compressed to b arsinh(z / b).
+    """
 
     offset: torch.Tensor
     scale: torch.Tensor
     lower: torch.Tensor | None
     upper: torch.Tensor | None
+    bend: torch.Tensor | None
 
     def __init__(self, scaling: Scaling) -> None:
         super().__init__()
@@ -27,7 +31,12 @@ class ScaleInputs(torch.nn.Module):
         x = x.double()
         if self.lower is not None:
             x = x.clamp(self.lower, self.upper)
-        return ((x - self.offset) / self.scale).float()
+        z = ((x - self.offset) / self.scale).float()
+        if self.bend is None:
+            return z
+        bends = self.bend.isfinite()
+        b = torch.where(bends, self.bend, 1.0)
+        return torch.where(bends, (b * torch.asinh(z.double() / b)).float(), z)
 
 
 class ScaleTargets(torch.nn.Module):

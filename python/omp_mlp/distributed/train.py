@@ -148,7 +148,7 @@ def _plan(
     options = dataclasses.replace(options, threads=all_replicas, strategy=strategy)
     given_for_all = dataclasses.replace(options, threads=asked and all_replicas)
     if state is None:
-        settled = settle(options, data.data, may_search=False)
+        settled, _ = settle(options, data.data)
     else:
         settled = settle_as(given_for_all, state)
     merges_a_round = 1
