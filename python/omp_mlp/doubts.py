@@ -99,10 +99,11 @@ def warn_of_scales(inputs: Inputs, names: Sequence[str] | None) -> None:
 
 
 def _spread_rows(inputs: Inputs) -> Rows:
-    """Return up to 1,024 rows; of an array, without a copy."""
+    """Return up to 1,024 rows, fewer of a wide array; of an array, without a copy."""
     if isinstance(inputs.rows, Csr):
         return inputs.rows.take(_evenly(inputs.n_samples, _ROWS_OF_SCALES))
-    return inputs.rows[:: _step(inputs.n_samples, _ROWS_OF_SCALES)]
+    of_entries = max(_ROWS_OF_ANY_WIDTH, ENTRIES_TOGETHER // inputs.n_features)
+    return inputs.rows[:: _step(inputs.n_samples, min(_ROWS_OF_SCALES, of_entries))]
 
 
 def _magnitudes(rows: Rows) -> Doubles:
