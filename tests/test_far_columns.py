@@ -14,13 +14,13 @@ import fixed
 import omp_mlp
 from omp_mlp import Model
 from omp_mlp.early_stopping import split
-from omp_mlp.errors import SettingsWarning
 from omp_mlp.far_columns import find_column_limits, rows_to_look_at
 from omp_mlp.inputs import read_inputs
 from omp_mlp.outliers import find_limits
 from omp_mlp.scaling import Scaling, dense_scaling, sparse_scaling
 from omp_mlp.sklearn import OmpMLPRegressor
 from omp_mlp.targets import read_targets
+from omp_mlp.warned import SettingsWarning
 from test_outliers import HONEST
 from threads_as_ranks import train_on_ranks
 

@@ -8,11 +8,11 @@ import pytest
 import fixed
 import omp_mlp
 from omp_mlp.early_stopping import split
-from omp_mlp.errors import SettingsWarning
 from omp_mlp.outliers import find_limits
 from omp_mlp.scaling import Scaling
 from omp_mlp.sklearn import OmpMLPRegressor
 from omp_mlp.targets import read_targets
+from omp_mlp.warned import SettingsWarning
 from threads_as_ranks import train_on_ranks
 
 RNG = np.random.default_rng(7)

@@ -13,13 +13,7 @@ from typing import Any as _Any
 from omp_mlp import _core, costs
 from omp_mlp.config import build_config, show_config
 from omp_mlp.ensemble import Ensemble
-from omp_mlp.errors import (
-    LearningRateWarning,
-    SettingsWarning,
-    SkippedReplicaWarning,
-    TaskWarning,
-    TrainingDivergedError,
-)
+from omp_mlp.errors import TrainingDivergedError
 from omp_mlp.history import History, Progress
 from omp_mlp.loading import load
 from omp_mlp.merging.merge import merge
@@ -28,6 +22,12 @@ from omp_mlp.model import Model
 from omp_mlp.options import PAPER
 from omp_mlp.state import TrainingState
 from omp_mlp.train import train_parallel
+from omp_mlp.warned import (
+    LearningRateWarning,
+    SettingsWarning,
+    SkippedReplicaWarning,
+    TaskWarning,
+)
 
 if _TYPE_CHECKING:
     from omp_mlp import datasets, plot

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from omp_mlp.checks import FloatArray, Matrix
 from omp_mlp.early_stopping import split
 from omp_mlp.encoding import Columns, find_columns
-from omp_mlp.errors import SettingsWarning, TaskWarning, warn
 from omp_mlp.far_columns import warning_of_columns
 from omp_mlp.gathering import Gather, alone, total
 from omp_mlp.inputs import Inputs, read_inputs, read_rows
@@ -34,6 +33,7 @@ from omp_mlp.targets import (
     read_sample_weight,
     read_targets,
 )
+from omp_mlp.warned import SettingsWarning, TaskWarning, warn
 from omp_mlp.workers import effective_workers
 
 

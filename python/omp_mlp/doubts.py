@@ -11,13 +11,13 @@ import numpy.typing as npt
 from omp_mlp import _core
 from omp_mlp.activations import activate
 from omp_mlp.checks import FloatArray
-from omp_mlp.errors import SettingsWarning, warn
 from omp_mlp.inputs import ENTRIES_TOGETHER, Inputs, Rows, inputs_of
 from omp_mlp.losses import LossKind
 from omp_mlp.model import Model
 from omp_mlp.packed import layer_ends
 from omp_mlp.sparse import Csr
 from omp_mlp.targets import Targets
+from omp_mlp.warned import SettingsWarning, warn
 
 Doubles = npt.NDArray[np.float64]
 

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -90,63 +84,3 @@ class RankError(RuntimeError):
 
     def __str__(self) -> str:
         return f"rank {self.rank} of {self.size} failed: {self.reason}"
-
-
-class LearningRateWarning(UserWarning):
-    """The learning rate was too large, and the training went on with a smaller one."""
-
-
-class TaskWarning(UserWarning):
-    """The dtype of y says classes or values, and its numbers look like the other."""
-
-
-class SettingsWarning(UserWarning):
-    """The settings, or the first round, are such that a training will hardly learn well.
-
-    There are six of them. Columns of X differ in scale by a factor of more than 1,000, and
-    ``scale_inputs=False`` trains on them as they are. After the first round, the loss is ten times
-    that of one answer for all rows (of the squared error: 100 times), or no unit of a hidden layer
-    has a slope left: up to 512 rows are looked at. A given number of ``threads`` leaves a replica
-    fewer than 128 rows. ``precision="bfloat16"`` has no effect, because the machine is no faster
-    with it. Values of a regression that are too far from all others are brought nearer for the
-    training, and so are those of a column of X, for predictions, too.
-    """
-
-
-class SkippedReplicaWarning(RuntimeWarning):
-    """Replicas that were not finite were left out of a merge, as ``on_nonfinite="skip"`` asks."""
-
-
-Kept = tuple[str, type[Warning]]
-"""A warning that was not given yet."""
-
-_kept: ContextVar[list[Kept] | None] = ContextVar("kept", default=None)
-
-
-@contextmanager
-def keep_warnings() -> Iterator[list[Kept]]:
-    """Keep the warnings of this thread's work, for a process that the user looks at."""
-    kept: list[Kept] = []
-    token = _kept.set(kept)
-    try:
-        yield kept
-    finally:
-        _kept.reset(token)
-
-
-def warn(message: str, category: type[Warning]) -> None:
-    """Warn, and name the line that called this package, however deep in it the warning is."""
-    kept = _kept.get()
-    if kept is not None:
-        kept.append((message, category))
-        return
-    level = 1
-    frame: FrameType | None = sys._getframe()
-    # SciPy stands between a training by L-BFGS and its callback.
-    while frame is not None and _package_of(frame) in ("omp_mlp", "scipy"):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
-
-
-def _package_of(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", "")).split(".")[0]

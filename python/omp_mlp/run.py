@@ -22,12 +22,7 @@ from omp_mlp.doubts import (
 )
 from omp_mlp.early_stopping import Judge, patience_of
 from omp_mlp.ensemble import Ensemble
-from omp_mlp.errors import (
-    LearningRateWarning,
-    SkippedReplicaWarning,
-    TrainingDivergedError,
-    warn,
-)
+from omp_mlp.errors import TrainingDivergedError
 from omp_mlp.history import History
 from omp_mlp.merging.merge import search_alpha
 from omp_mlp.merging.methods import PythonMethod, apply
@@ -36,6 +31,7 @@ from omp_mlp.options import LBFGS, Options
 from omp_mlp.plan import Plan
 from omp_mlp.resume import Keeper, rounds_of
 from omp_mlp.state import Arrays, TrainingState, of_one_rank
+from omp_mlp.warned import LearningRateWarning, SkippedReplicaWarning, warn
 from omp_mlp.watch import Watcher
 
 KeepState = Callable[[bool, Callable[[], Arrays]], None]

@@ -19,9 +19,10 @@ from omp_mlp.dask.workers import Rank, cancel, open_seat, train_rank
 from omp_mlp.distributed.agreement import DEFAULTS_OF_RANKS, check_goes_with_ranks
 from omp_mlp.distributed.sending import WHOLE, Send, checked_send
 from omp_mlp.distributed.tcp import CancelledError
-from omp_mlp.errors import RankError, warn
+from omp_mlp.errors import RankError
 from omp_mlp.model import Model
 from omp_mlp.options import check_options
+from omp_mlp.warned import warn
 
 _LOOK = 0.5  # seconds from one look at the workers to the next
 _LOOK_AFTER = 0.1  # seconds, once a rank has failed

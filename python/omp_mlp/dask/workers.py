@@ -18,8 +18,8 @@ from omp_mlp.dask.parts import Blocks, joined
 from omp_mlp.distributed.sending import Send
 from omp_mlp.distributed.tcp import Address, CancelledError, TcpTransport, listen
 from omp_mlp.distributed.train import train_over
-from omp_mlp.errors import Kept, keep_warnings
 from omp_mlp.model import Model
+from omp_mlp.warned import Kept, keep_warnings
 
 
 @dataclass

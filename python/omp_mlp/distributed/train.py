@@ -22,13 +22,14 @@ from omp_mlp.distributed.pace import measured_pace
 from omp_mlp.distributed.sending import WHOLE, Send, checked_send, of_core
 from omp_mlp.distributed.states import described_data_of_ranks
 from omp_mlp.doubts import FEWEST_ROWS
-from omp_mlp.errors import Kept, RankError, TrainingDivergedError, keep_warnings, warn
+from omp_mlp.errors import RankError, TrainingDivergedError
 from omp_mlp.model import Model
 from omp_mlp.options import ROWS, Options, check_options
 from omp_mlp.plan import PlaceAmongRanks, Plan, make_plan
 from omp_mlp.resume import check_kind, check_plan, kept_options, settle_as
 from omp_mlp.run import Run
 from omp_mlp.state import TrainingState
+from omp_mlp.warned import Kept, keep_warnings, warn
 from omp_mlp.workers import available_cores
 
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from omp_mlp import _core, checks
 from omp_mlp.checks import Column, Matrix
 from omp_mlp.ensemble import Ensemble
-from omp_mlp.errors import SkippedReplicaWarning, warn
 from omp_mlp.inputs import Inputs, read_inputs
 from omp_mlp.merging.line_search import best_alpha
 from omp_mlp.merging.methods import (
@@ -27,6 +26,7 @@ from omp_mlp.merging.methods import (
 from omp_mlp.model import Model, check_alike
 from omp_mlp.packed import layer_ends, pack
 from omp_mlp.targets import Targets, read_targets
+from omp_mlp.warned import SkippedReplicaWarning, warn
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
