@@ -24,6 +24,7 @@ from omp_mlp.state import TrainingState
 from omp_mlp.train import train_parallel
 from omp_mlp.warned import (
     LearningRateWarning,
+    MissingNumbersWarning,
     SettingsWarning,
     SkippedReplicaWarning,
     TaskWarning,
@@ -41,6 +42,7 @@ __all__ = [
     "LearningRateWarning",
     "MergeMethod",
     "MergeOption",
+    "MissingNumbersWarning",
     "Model",
     "Progress",
     "SettingsWarning",

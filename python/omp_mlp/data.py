@@ -20,6 +20,7 @@ from omp_mlp.model import Model
 from omp_mlp.options import COMPRESS, ONE_NETWORK, Options
 from omp_mlp.outliers import Limits, find_limits
 from omp_mlp.predictor import Predictor
+from omp_mlp.reading import read_known
 from omp_mlp.scaling import Scaling
 from omp_mlp.targets import (
     TargetKind,
@@ -81,14 +82,13 @@ def read_data(
     "scale_targets" whose Scaling was found in earlier rows, and nobody gave it. Outliers are then
     brought nearer as with "auto".
     """
-    given = X
-    X, columns = _read_columns(options, given)
+    matrix, columns = _read_columns(options, X)
     y = as_target(y, "y")
     workers = effective_workers(options.workers, options.threads)
     holds_out = options.early_stopping and options.validation_data is None
     for_replicas = uses_pixels(options)
     scale_inputs = _scale_inputs(options)
-    rows = read_rows(X, n_features=_columns_of(scale_inputs), may_be_empty=gather is not None)
+    rows = read_rows(matrix, n_features=_columns_of(scale_inputs), may_be_empty=gather is not None)
     brings_outliers = _brings_outliers(options, scale_is_found="scale_targets" in found)
     targets = _read_y(options, y, rows.shape[0], brings_outliers, gather or alone)
     kept = held = None
@@ -97,9 +97,12 @@ def read_data(
         # Nothing but the rows to train on decides what the network makes of X and y.
         kept, held = split(targets, rows.shape[0], options.validation_fraction, options.seed)
         targets, as_given, near = _without_held(options, y, targets, brings_outliers, kept, held)
-        if columns is not None and columns.encodings is not None:
-            X, columns = _read_columns(options, given, kept)
-            rows = read_rows(X, n_features=_columns_of(scale_inputs))
+        if columns is not None and _columns_of_start(options) is None:
+            if columns.encodings is not None:
+                matrix, columns = _read_columns(options, X, kept)
+                rows = read_rows(matrix, n_features=_columns_of(scale_inputs))
+            elif columns.medians is not None:
+                columns = columns.with_medians(matrix, kept)
     if targets.limits is not None:
         warn(targets.limits.warning(), SettingsWarning)
     weight = _read_weight(options, targets, rows.shape[0], kept, gather or alone)
@@ -274,9 +277,16 @@ def _read_columns(
     options: Options, X: Matrix, rows: npt.NDArray[np.int64] | None = None
 ) -> tuple[Any, Columns | None]:
     """Return X as the network reads it, and what is known of its columns from some rows or all."""
-    if isinstance(options.init, Model) and options.init.columns is not None:
-        return options.init.columns.read(X), options.init.columns
-    return find_columns(X, encodes=options.categorical_features is not None, rows=rows)
+    columns = _columns_of_start(options)
+    if columns is None:
+        return find_columns(X, encodes=options.categorical_features is not None, rows=rows)
+    matrix = columns.read(X)
+    filled = columns.filled(X, matrix)
+    return matrix if filled is None else filled, columns
+
+
+def _columns_of_start(options: Options) -> Columns | None:
+    return options.init.columns if isinstance(options.init, Model) else None
 
 
 def _scale_inputs(options: Options) -> Scaling | str | bool:
@@ -309,10 +319,12 @@ def _validation(
     if options.validation_data is None:
         return None
     X, y = options.validation_data
-    if columns is not None:
-        X = columns.read(X, "validation_data[0]")
-    read = read_inputs(
-        X, name="validation_data[0]", n_features=inputs.n_features, scaling=inputs.scaling
+    read = read_known(
+        columns,
+        X,
+        name="validation_data[0]",
+        n_features=inputs.n_features,
+        scaling=inputs.scaling,
     )
     name = "validation_data[1]"
     held_out = read_targets(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,12 @@ from omp_mlp.frames import (
     read_columns,
     whole_matrix,
 )
+from omp_mlp.warned import MissingNumbersWarning, warn
 
 _TYPES_OF_LABELS = (str, bool, int, float)
 _MOST_LABELS = 5  # that are shown
+_MOST_COLUMNS = 5
+_MOST_ROWS = 1024  # that tell the medians of a table of numbers: all rows of MNIST take too long
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,17 @@ class Encoding:
         the column is a number.
     median : float or None
         What stands for missing numbers. A second input is then 1 where they are missing. None:
-        numbers were never missing, and must not be.
+        the training had a number in every row.
+    fill : float or None
+        The median of a column in which the training had a number in every row: it stands for
+        numbers that are missing later. No input says so. Nothing in the weights depends on
+        ``fill``, so two encodings that differ in it alone are equal. None: numbers must not be
+        missing.
     """
 
     labels: tuple[Any, ...] | None = None
     median: float | None = None
+    fill: float | None = field(default=None, compare=False)
 
     @property
     def n_inputs(self) -> int:
@@ -53,7 +62,9 @@ class Encoding:
             shown = ", ".join(map(str, self.labels[:_MOST_LABELS]))
             more = ", ..." if len(self.labels) > _MOST_LABELS else ""
             return f"labels {shown}{more}" if self.labels else "labels, of which there were none"
-        return "number" if self.median is None else f"number, or {self.median:.6g} if missing"
+        if self.median is not None:
+            return f"number, or {self.median:.6g} if missing"
+        return "number" if self.fill is None else f"number, or {self.fill:.6g} if missing later"
 
     def _places(self, column: Column) -> tuple[dict[Any, int], Sequence[Any]]:
         """Return the index of each label, and the column's values as labels."""
@@ -63,15 +74,15 @@ class Encoding:
             return {str(label): index for index, label in enumerate(self.labels)}, column.texts()
         return {label: index for index, label in enumerate(self.labels)}, column.values.tolist()
 
-    def write(self, column: Column, inputs: npt.NDArray[np.float64], name: str) -> None:
-        """Write the inputs of the column's rows."""
+    def write(self, column: Column, inputs: npt.NDArray[np.float64], name: str) -> int:
+        """Write the inputs of the column's rows, and return how many got the value of ``fill``."""
         if self.labels is not None:
             place, values = self._places(column)
             for row, value in enumerate(values):
                 index = place.get(value)  # unknown and missing ones are all zero
                 if index is not None:
                     inputs[row, index] = 1.0
-            return
+            return 0
         if not column.is_number:
             raise TypeError(
                 f"column {column.name!r} of {name} must hold numbers, as in the training; got text "
@@ -82,6 +93,11 @@ class Encoding:
             missing = column.missing
             inputs[missing, 0] = self.median
             inputs[:, 1] = missing
+        elif self.fill is not None:
+            missing = column.missing
+            inputs[missing, 0] = self.fill
+            return int(np.count_nonzero(missing))
+        return 0
 
 
 @dataclass(frozen=True)
@@ -94,10 +110,15 @@ class Columns:
         None: the columns have no names of text, and go by their places.
     encodings : tuple of Encoding, one for each column; or None
         None: all columns are numbers, and each is an input.
+    medians : tuple of float, one for each column; or None
+        Of columns that are all numbers, in each of which the training had a number in every row:
+        what stands for numbers that are missing later, as ``Encoding.fill``. None: numbers must not
+        be missing, or ``encodings`` has the medians.
     """
 
     names: tuple[str, ...] | None
     encodings: tuple[Encoding, ...] | None = None
+    medians: tuple[float, ...] | None = field(default=None, compare=False)
 
     @property
     def input_names(self) -> tuple[str, ...] | None:
@@ -112,8 +133,15 @@ class Columns:
                 inputs += [name] if encoding.median is None else [name, f"{name}=missing"]
         return tuple(inputs)
 
+    def with_medians(self, matrix: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> Columns:
+        """Return columns that are all numbers, with the medians of some rows alone."""
+        return replace(self, medians=_medians_of(matrix, rows))
+
     def read(self, X: Any, name: str = "X") -> Any:  # noqa: ANN401
-        """Return X as the network reads it: columns by their names, encoded as in the training."""
+        """Return X as the network reads it: columns by their names, encoded as in the training.
+
+        Columns that are all numbers may still lack some, for which :meth:`filled` looks.
+        """
         if not is_frame(X):
             if self.encodings is None:
                 return X
@@ -130,6 +158,26 @@ class Columns:
         if self.encodings is None:
             return matrix_of(columns, name)
         return _encoded(columns, self.encodings, name)
+
+    def filled(
+        self,
+        X: Any,  # noqa: ANN401
+        matrix: Any,  # noqa: ANN401
+        name: str = "X",
+    ) -> npt.NDArray[Any] | None:
+        """Return the matrix that :meth:`read` made of X, with medians where numbers are missing.
+
+        None if X is no table, if the medians are not known, or if no number is missing.
+        """
+        if self.medians is None or not is_frame(X) or matrix.shape[1] != len(self.medians):
+            return None
+        if not _has_nan(matrix):
+            return None
+        missing = np.isnan(matrix)
+        counts = np.count_nonzero(missing, axis=0)
+        called = self.names or range(len(self.medians))
+        _warn_of_missing(dict(zip(called, counts.tolist(), strict=True)), len(matrix), name)
+        return np.where(missing, np.array(self.medians, dtype=matrix.dtype), matrix)
 
     def _wanted(self, X: Any) -> tuple[str, ...] | None:  # noqa: ANN401
         """Return the names to find columns by; None if the columns go by their places."""
@@ -160,7 +208,7 @@ class Columns:
 
     def check(self, n_inputs: int) -> None:
         """Raise ValueError or TypeError if these are no columns of a network with such inputs."""
-        names, encodings = self.names, self.encodings
+        names, encodings, medians = self.names, self.encodings, self.medians
         if names is not None and not (
             all(isinstance(one, str) for one in names) and len(set(names)) == len(names)
         ):
@@ -173,6 +221,22 @@ class Columns:
                 raise ValueError(f"labels of a column must be different; got {one.labels!r}")
             if one.median is not None and not math.isfinite(one.median):
                 raise ValueError(f"the median of a column must be finite; got {one.median!r}")
+            if one.fill is not None and not (
+                one.labels is None and one.median is None and math.isfinite(one.fill)
+            ):
+                raise ValueError(
+                    "what stands for numbers that are missing later must be finite, and of a "
+                    f"column of numbers without another median; got {one!r}"
+                )
+        if medians is not None:
+            if encodings is not None:
+                raise ValueError("the medians of columns that are encoded stand in encodings")
+            if not all(map(math.isfinite, medians)):
+                raise ValueError(f"the medians of columns must be finite; got {medians!r}")
+            if len(medians) != n_inputs:
+                raise ValueError(
+                    f"{len(medians)} medians of columns for a network with {n_inputs} inputs"
+                )
         n_columns = len(names or ()) if encodings is None else len(encodings)
         expected = n_columns if encodings is None else sum(one.n_inputs for one in encodings)
         if names is not None and len(names) != n_columns:
@@ -183,24 +247,38 @@ class Columns:
     def as_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers, for JSON."""
         if self.encodings is None:
-            return {"names": self.names}
+            medians = {} if self.medians is None else {"medians": self.medians}
+            return {"names": self.names, **medians}
         return {
             "names": self.names,
-            "encodings": [{"labels": one.labels, "median": one.median} for one in self.encodings],
+            "encodings": [
+                {
+                    "labels": one.labels,
+                    "median": one.median,
+                    **({} if one.fill is None else {"fill": one.fill}),
+                }
+                for one in self.encodings
+            ],
         }
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Columns:
         """Undo :meth:`as_dict`."""
         names, encodings = given["names"], given.get("encodings")
+        medians = given.get("medians")
         return cls(
             None if names is None else tuple(names),
             None
             if encodings is None
             else tuple(
-                Encoding(None if one["labels"] is None else tuple(one["labels"]), one["median"])
+                Encoding(
+                    None if one["labels"] is None else tuple(one["labels"]),
+                    one["median"],
+                    one.get("fill"),
+                )
                 for one in encodings
             ),
+            None if medians is None else tuple(medians),
         )
 
 
@@ -214,23 +292,69 @@ def find_columns(
     """Return X as a network reads it, and what is known of its columns; None if X is no table.
 
     ``encodes``: text and categories become inputs of 0 and 1, and missing numbers their median.
-    Without it, they are errors. ``rows``: those that labels and medians are found in; None: all.
+    Medians are also kept of columns that lack no number, for tables that do later. Without it,
+    all of these are errors. ``rows``: those that labels and medians are found in; None: all.
     """
     if not is_frame(X):
         return X, None
     whole = whole_matrix(X)
     if whole is not None and (not encodes or not _has_nan(whole)):
-        return whole, Columns(_checked_names(list(column_names(X)), name))
+        names = _checked_names(list(column_names(X)), name)
+        return whole, Columns(names, medians=_medians_of(whole, rows) if encodes else None)
     columns = read_columns(X, name)
     names = _checked_names([column.name for column in columns], name)
     if not encodes or all(one.is_number and not one.missing.any() for one in columns):
-        return matrix_of(columns, name), Columns(names)
+        matrix = matrix_of(columns, name)
+        return matrix, Columns(names, medians=_medians_of(matrix, rows) if encodes else None)
     encodings = tuple(_find_encoding(column, name, rows) for column in columns)
     return _encoded(columns, encodings, name), Columns(names, encodings)
 
 
 def _has_nan(matrix: npt.NDArray[Any]) -> bool:
     return matrix.dtype.kind == "f" and bool(np.isnan(matrix).any())
+
+
+def _medians_of(
+    matrix: npt.NDArray[Any], rows: npt.NDArray[np.int64] | None
+) -> tuple[float, ...] | None:
+    """Return the median of each column, of up to 1,024 rows at equal distances."""
+    n_rows = len(matrix) if rows is None else len(rows)
+    if n_rows == 0:
+        return None
+    step = -(-n_rows // _MOST_ROWS)
+    some = matrix[::step] if rows is None else matrix[rows[::step]]
+    return tuple(_medians(some.T).tolist())
+
+
+def _medians(columns: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the median of each row, as np.median does that looks for NaN, too, and is slower."""
+    n_values = columns.shape[1]
+    middle = (n_values - 1) // 2, n_values // 2
+    # NumPy is quick where there is one place to find, in numbers of 32 bits or more.
+    dtype = np.result_type(columns.dtype, np.float32)
+    places = middle if n_values % 2 == 0 else middle[0]
+    parted = np.partition(np.ascontiguousarray(columns, dtype), places, axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite values are errors of X
+        lower, upper = (parted[:, place].astype(np.float64) for place in middle)
+        medians: npt.NDArray[np.float64] = (lower + upper) / 2
+    return medians
+
+
+def _warn_of_missing(counts: Mapping[Any, int], n_rows: int, name: str) -> None:
+    """Warn of columns that lack numbers, of which the training lacked none."""
+    lacking = {column: count for column, count in counts.items() if count}
+    shown = [
+        f"{column!r} in {count:,} of {n_rows:,} rows"
+        for column, count in list(lacking.items())[:_MOST_COLUMNS]
+    ]
+    if len(lacking) > _MOST_COLUMNS:
+        shown.append(f"and {len(lacking) - _MOST_COLUMNS:,} other columns")
+    warn(
+        f"{name} lacks numbers in columns in which the training had one in every row: "
+        f"{', '.join(shown)}. Each missing number is read as the median of its column in the "
+        "training",
+        MissingNumbersWarning,
+    )
 
 
 def _checked_names(names: Sequence[object], name: str) -> tuple[str, ...] | None:
@@ -248,7 +372,7 @@ def _find_encoding(column: Column, name: str, rows: npt.NDArray[np.int64] | None
     if column.is_number:
         # A number that is missing in another row needs a median, too.
         if not column.missing.any():
-            return Encoding()
+            return Encoding(fill=float(_medians(values[np.newaxis])[0]) if len(values) else None)
         known = values[~np.isnan(values)]
         return Encoding(median=float(np.median(known)) if len(known) else 0.0)
     labels = {value for value in values.tolist() if value is not None}
@@ -282,13 +406,18 @@ def _encoded(
             f"{8e-9 * shape[0] * shape[1]:.3g} GB. Column {columns[widest].name!r} alone has "
             f"{encodings[widest].n_inputs} inputs, one for each of its labels"
         ) from error
+    filled: dict[Any, int] = {}
     for column, encoding, end in zip(columns, encodings, ends, strict=True):
         place = int(end) - encoding.n_inputs
-        encoding.write(column, inputs[:, place:end], name)
-        if encoding == Encoding() and column.missing.any():
+        count = encoding.write(column, inputs[:, place:end], name)
+        if count:
+            filled[column.name] = count
+        if encoding == Encoding() and encoding.fill is None and column.missing.any():
             raise ValueError(
                 f"column {column.name!r} of {name} must have a number in every row, because it had "
                 f"one in the training; got NaN in row {column.missing.argmax()}, column {place} of "
                 "the inputs"
             )
+    if filled:
+        _warn_of_missing(filled, len(inputs), name)
     return inputs

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from omp_mlp.checks import Column, FloatArray, Matrix, check_out
 from omp_mlp.encoding import Columns
-from omp_mlp.inputs import Inputs, read_inputs
+from omp_mlp.inputs import Inputs
 from omp_mlp.losses import OUTPUT_FUNCTIONS, Doubles, LossKind, own_loss
+from omp_mlp.reading import read_known
 from omp_mlp.scaling import Scaling
 from omp_mlp.summary import model_html, model_text
 from omp_mlp.targets import TargetKind, Targets, read_sample_weight, read_targets
@@ -236,9 +237,9 @@ class Predictor:
         )
 
     def _read(self, X: Matrix) -> Inputs:
-        if self.columns is not None:
-            X = self.columns.read(X)
-        return read_inputs(X, n_features=self.layer_sizes[0], scaling=self.input_scaling)
+        return read_known(
+            self.columns, X, n_features=self.layer_sizes[0], scaling=self.input_scaling
+        )
 
     @property
     def _dtype(self) -> np.dtype[Any]:

@@ -46,6 +46,8 @@ def model_facts(model: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - a Model,
         facts.append(("outputs", "labels of their own" if model.multilabel else "values"))
     if model.columns is not None and model.columns.names is not None:
         facts.append(("columns", _listed(model.columns.names)))
+    if model.columns is not None and model.columns.medians is not None:
+        facts.append(("missing numbers", "read as the median of their column in the training"))
     for name in ("input_scaling", "target_scaling"):
         scaling = getattr(model, name)
         if scaling is not None:

@@ -532,8 +532,11 @@ def train_parallel(
         categories have an input for each of their labels, which is 1 where a row has that label.
         Labels that the training did not have, and missing ones, are 0 in all of them. Missing
         numbers become the median of the column, and a further input says with 1 that they were
-        missing. The network keeps this as ``model.columns``, and takes tables as they come. None:
-        such columns are errors.
+        missing. Where the training had every number of a column, those that a table lacks later
+        become the median, too, without such an input, and with a
+        :class:`omp_mlp.MissingNumbersWarning`. If all columns are such numbers, the median is that
+        of up to 1,024 rows at equal distances. The network keeps this as ``model.columns``, and
+        takes tables as they come. None: such columns, and missing numbers, are errors.
     center_inputs : bool or "auto", default "auto"
         "auto": True for images (bytes, and what ``scale_inputs`` finds to be an image), else False.
         Train on X minus the mean of each feature over X. The problem is then better conditioned and

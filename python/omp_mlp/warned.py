@@ -31,6 +31,14 @@ class SettingsWarning(UserWarning):
     """
 
 
+class MissingNumbersWarning(UserWarning):
+    """A table lacks numbers in columns in which the training had one in every row.
+
+    They are read as the median of their column in the training. No input of the network says that
+    they were missing, because the training had no row to learn this from.
+    """
+
+
 class SkippedReplicaWarning(RuntimeWarning):
     """Replicas that were not finite were left out of a merge, as ``on_nonfinite="skip"`` asks."""
 

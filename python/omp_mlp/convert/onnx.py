@@ -109,7 +109,12 @@ def _inputs(graph: Graph, parts: Parts) -> tuple[str, list[tuple[str, int, int]]
     """Return the name of X, and name, type and width of the graph's inputs."""
     if not parts.encodes:
         kind = graph.types.FLOAT if parts.input_scaling is None else graph.types.DOUBLE
-        return "X", [("X", kind, parts.weights[0].shape[0])]
+        matrix = [("X", int(kind), parts.weights[0].shape[0])]
+        if parts.columns is None or parts.columns.medians is None:
+            return "X", matrix
+        dtype = np.float32 if parts.input_scaling is None else np.float64
+        medians = graph.constant("medians", np.array([parts.columns.medians], dtype=dtype))
+        return graph.add("Where", graph.add("IsNaN", "X"), medians, "X"), matrix
     assert parts.columns is not None
     X, inputs = add_columns(graph, parts.columns)
     if parts.input_scaling is None:

@@ -23,7 +23,7 @@ def add_columns(graph: Graph, columns: Columns) -> tuple[str, list[tuple[str, in
         name = f"column.{place}"
         inputs.append((name, _type_of(graph, encoding)))
         if encoding.labels is None:
-            parts += _add_number(graph, name, encoding.median, place)
+            parts += _add_number(graph, name, encoding, place)
         elif encoding.labels:
             parts.append(_add_labels(graph, name, encoding.labels, place))
     return graph.add("Concat", *parts, axis=1), inputs
@@ -38,12 +38,14 @@ def _type_of(graph: Graph, encoding: Encoding) -> int:
     return int(types.INT64 if kinds and kinds <= {int, bool} else types.DOUBLE)
 
 
-def _add_number(graph: Graph, name: str, median: float | None, place: int) -> list[str]:
+def _add_number(graph: Graph, name: str, encoding: Encoding, place: int) -> list[str]:
+    median = encoding.fill if encoding.median is None else encoding.median
     if median is None:
         return [name]
     is_missing = graph.add("IsNaN", name)
     value = graph.constant(f"median.{place}", np.array([[median]]))
-    return [graph.add("Where", is_missing, value, name), graph.cast(is_missing, "DOUBLE")]
+    number = graph.add("Where", is_missing, value, name)
+    return [number] if encoding.median is None else [number, graph.cast(is_missing, "DOUBLE")]
 
 
 def _add_labels(graph: Graph, name: str, labels: tuple[Any, ...], place: int) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from omp_mlp import _core, checks
 from omp_mlp.checks import Column, Matrix
 from omp_mlp.ensemble import Ensemble
-from omp_mlp.inputs import Inputs, read_inputs
+from omp_mlp.inputs import Inputs
 from omp_mlp.merging.line_search import best_alpha
 from omp_mlp.merging.methods import (
     LINE_SEARCH,
@@ -25,6 +25,7 @@ from omp_mlp.merging.methods import (
 )
 from omp_mlp.model import Model, check_alike
 from omp_mlp.packed import layer_ends, pack
+from omp_mlp.reading import read_known
 from omp_mlp.targets import Targets, read_targets
 from omp_mlp.warned import SkippedReplicaWarning, warn
 
@@ -208,10 +209,12 @@ def _data_of(
     """Read the data that a method may see, ``scaled`` as a training reads them."""
     if X is None:
         return None, None
-    if model.columns is not None:
-        X = model.columns.read(X)
-    inputs = read_inputs(
-        X, n_features=model.layer_sizes[0], for_training=scaled, scaling=model.input_scaling
+    inputs = read_known(
+        model.columns,
+        X,
+        n_features=model.layer_sizes[0],
+        for_training=scaled,
+        scaling=model.input_scaling,
     )
     if y is None:
         return inputs, None
