@@ -163,7 +163,7 @@ def test_outputs_are_never_compressed():
 def test_conversions_without_a_place_for_bends_refuse(network):
     with pytest.raises(ValueError, match="compresses columns of X, by the bend of its input_scal"):
         network.to_sklearn()
-    with pytest.raises(ValueError, match="beside its weights, nor its bends"):
+    with pytest.raises(ValueError, match="nor bends nor the limits of this network"):
         network.to_keras()
 
 

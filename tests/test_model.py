@@ -778,12 +778,12 @@ def rewritten(path, change):
 
 
 def test_other_version(saved):
-    rewritten(saved, lambda _, metadata: metadata.update(format_version="6"))
+    rewritten(saved, lambda _, metadata: metadata.update(format_version="7"))
     version = omp_mlp.__version__
     refuses(
         saved,
-        f"format version '6', written by omp_mlp {version}; this omp_mlp, {version}, reads "
-        "versions '1', '2', '3', '4', '5'",
+        f"format version '7', written by omp_mlp {version}; this omp_mlp, {version}, reads "
+        "versions '1', '2', '3', '4', '5', '6'",
     )
 
 

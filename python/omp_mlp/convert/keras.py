@@ -19,8 +19,8 @@ def to_keras(parts: Parts) -> list[FloatArray]:
         if getattr(parts, name) is not None:
             raise ValueError(
                 "Keras computes in float32, and from weights alone, which have neither the digits "
-                f"nor the limits of this network's {name} beside its weights, nor its bends; "
-                "to_onnx and to_torch keep it"
+                f"nor bends nor the limits of this network's {name} beside its weights; to_onnx "
+                "and to_torch keep it"
             )
     return [part.copy() for layer in parts.layers for part in layer]
 
