@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from omp_mlp.inputs import Inputs
 from omp_mlp.network import layer_sizes_for
 from omp_mlp.options import COMPRESS, LBFGS, ONE_NETWORK, Options
 from omp_mlp.search import is_worth_a_search, most_epochs_of_a_search, search
+from omp_mlp.warned import keep_warnings
 from omp_mlp.workers import available_cores
 
 # The step of a batch of up to 8 samples, in units of 1 / curvature. Squared errors are stable up to
@@ -91,8 +91,7 @@ def settle(
     contenders = [(options, data)]
     if options.scale_inputs == "auto" and data.inputs.has_long_tails:
         compresses = dataclasses.replace(given, scale_inputs=COMPRESS)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the data, which were read before
+        with keep_warnings():  # of the data, which were read before
             other = read(compresses)
         if other.inputs.scaling is not None and len(other.inputs.scaling.compressed):
             contenders.append((_decided(compresses, other), other))

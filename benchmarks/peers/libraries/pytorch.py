@@ -38,9 +38,8 @@ class Peer:
 
     def train(self, training: Training, X: Inputs, y: np.ndarray, start: Start) -> Network:
         """Train."""
-        train = _train_by_hand if self.manual else _train_module
-        with self.products:
-            return train(training, torch.from_numpy(X), torch.from_numpy(y), start)
+        data = training, torch.from_numpy(X), torch.from_numpy(y), start
+        return _train_by_hand(*data) if self.manual else _train_module(*data, self.products)
 
     def predict(self, network: Network, X: Inputs) -> np.ndarray:
         """Return labels."""
@@ -68,7 +67,7 @@ def _batches(
 
 
 def _train_module(
-    training: Training, X: torch.Tensor, y: torch.Tensor, start: Start
+    training: Training, X: torch.Tensor, y: torch.Tensor, start: Start, products: torch.autocast
 ) -> nn.Sequential:
     modules = [module for W, _ in start for module in (nn.Linear(*W.shape), nn.ReLU())]
     network = nn.Sequential(*modules[:-1])
@@ -81,7 +80,9 @@ def _train_module(
     for x, t, rate in _batches(training, X, y):
         group["lr"] = rate  # what a scheduler does, without its cost for each batch
         optimizer.zero_grad()
-        functional.cross_entropy(network(x), t).backward()
+        with products:  # which keeps its copies of the weights in bfloat16 until it ends
+            loss = functional.cross_entropy(network(x), t)
+        loss.backward()
         optimizer.step()
     return network
 
