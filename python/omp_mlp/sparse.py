@@ -207,7 +207,6 @@ def _ascends_in_rows(starts: npt.NDArray[Any], indices: npt.NDArray[Any]) -> boo
     """Look at the indices themselves, because SciPy's flags about them may be out of date."""
     stored = indices[: starts[-1]]
     falls = stored[1:] <= stored[:-1]
-    within = np.ones(max(len(stored) - 1, 0), dtype=bool)
     begins = starts[(starts > 0) & (starts < len(stored))]
-    within[begins - 1] = False
-    return not (falls & within).any()
+    falls[begins - 1] = False  # from one row to the next
+    return not falls.any()
