@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from omp_mlp.cadence import ENOUGH_MERGES, count_parameters, work_a_sample
-from omp_mlp.data import TrainingData
+from omp_mlp.checks import Matrix
+from omp_mlp.data import TrainingData, read_data
 from omp_mlp.doubts import FEWEST_ROWS
 from omp_mlp.inputs import Inputs
 from omp_mlp.network import layer_sizes_for
@@ -101,6 +102,28 @@ def settle(
         work,
         changes_rate=finds_rate and options.optimizer != LBFGS,
         **most_of_a_search,
+    )
+
+
+def read_and_settle(
+    options: Options,
+    X: Matrix,
+    y: object,
+    *,
+    known: Options | None = None,
+    most_epochs: int | None = None,
+) -> tuple[Options, TrainingData]:
+    """Read the data of one process, and settle what the options leave open.
+
+    ``known``: the options with all decisions, of a state that the training goes on from.
+    """
+    if known is not None:
+        return known, read_data(known, X, y)
+    return settle(
+        options,
+        read_data(options, X, y),
+        read=lambda others: read_data(others, X, y),
+        most_epochs=most_epochs,
     )
 
 

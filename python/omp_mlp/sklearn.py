@@ -33,7 +33,7 @@ except ImportError as error:
     raise missing("an estimator", "scikit-learn 1.6 or later", "sklearn") from error
 
 from omp_mlp import checks
-from omp_mlp.automatic import BATCH_OF_WHOLE_STEPS, retreats, settle
+from omp_mlp.automatic import BATCH_OF_WHOLE_STEPS, read_and_settle, retreats, settle
 from omp_mlp.checks import Column, Matrix
 from omp_mlp.costs import Costs
 from omp_mlp.data import TrainingData, read_data
@@ -387,15 +387,7 @@ class _Estimator(BaseEstimator):
         if state is not None:
             check_kind(state, of_ranks=False)
             known = settle_as(options, state)
-        data = read_data(known or options, X, y)
-        settled = known
-        if settled is None:
-            settled, data = settle(
-                options,
-                data,
-                read=lambda others: read_data(others, X, y),
-                most_epochs=most,
-            )
+        settled, data = read_and_settle(options, X, y, known=known, most_epochs=most)
         epochs_seen = self._follow(data, stops)
         model = self._run(options, settled, data, epochs_seen)
         self._decided = _decided(settled, data)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy.typing as npt
 
-from omp_mlp.automatic import retreats, settle
+from omp_mlp.automatic import read_and_settle, retreats
 from omp_mlp.checks import Column, Matrix
 from omp_mlp.costs import Costs
-from omp_mlp.data import read_data
 from omp_mlp.ensemble import Ensemble
 from omp_mlp.keywords import Options
 from omp_mlp.merging.merge import MergesToModel
@@ -713,10 +712,7 @@ def train_parallel(
     if state is not None:
         check_kind(state, of_ranks=False)
         known = settle_as(options, state)
-    data = read_data(known or options, X, y)
-    settled = known
-    if settled is None:
-        settled, data = settle(options, data, read=lambda others: read_data(others, X, y))
+    settled, data = read_and_settle(options, X, y, known=known)
     plan = make_plan(settled, data, retreats=retreats(options))
     if state is not None:
         check_plan(plan, data, state)
