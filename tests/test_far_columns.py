@@ -21,6 +21,7 @@ from omp_mlp.scaling import Scaling, dense_scaling, sparse_scaling
 from omp_mlp.sklearn import OmpMLPRegressor
 from omp_mlp.targets import read_targets
 from omp_mlp.warned import SettingsWarning
+from round_trips import through_onnx, through_torch
 from test_outliers import HONEST
 from threads_as_ranks import train_on_ranks
 
@@ -479,25 +480,15 @@ def test_conversions_without_a_place_for_limits_refuse(network):
 
 
 def test_onnx_keeps_the_limits(network, tmp_path):
-    pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
-    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    path = tmp_path / "network.onnx"
-    network.to_onnx(path)
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (got,) = session.run(["variable"], {"X": ruined()})
-    np.testing.assert_allclose(got[:, 0], network.predict(ruined()), rtol=1e-5, atol=1e-5)
-    back = Model.from_onnx(path)
+    got, back = through_onnx(network, ruined(), tmp_path / "network.onnx")
+    np.testing.assert_allclose(got, network.predict(ruined()), rtol=1e-5, atol=1e-5)
     same_limits(back.input_scaling.limits, network.input_scaling.limits)
     np.testing.assert_array_equal(back.predict(ruined()), network.predict(ruined()))
 
 
 def test_torch_keeps_the_limits(network):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")
-    module = network.to_torch()
-    with torch.no_grad():
-        got = module(torch.from_numpy(ruined())).numpy()
-    np.testing.assert_allclose(got[:, 0], network.predict(ruined()), rtol=1e-5, atol=1e-5)
+    got, module, back = through_torch(network, ruined())
+    np.testing.assert_allclose(got, network.predict(ruined()), rtol=1e-5, atol=1e-5)
     assert {"0.lower", "0.upper"} <= set(module.state_dict())
-    back = Model.from_torch(module)
     same_limits(back.input_scaling.limits, network.input_scaling.limits)
     np.testing.assert_array_equal(back.predict(ruined()), network.predict(ruined()))

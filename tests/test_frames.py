@@ -9,6 +9,7 @@ import pytest
 import fixed
 from omp_mlp.frames import as_array, is_frame
 from omp_mlp.targets import as_target
+from protocols import OnDevice
 
 pandas = pytest.importorskip("pandas")
 polars = pytest.importorskip("polars")
@@ -68,19 +69,6 @@ class Exchanged:
 def test_a_table_of_an_unknown_library_is_read_by_the_interchange_protocol():
     assert is_frame(Exchanged())
     np.testing.assert_array_equal(as_array(Exchanged(), "X"), MATRIX)
-
-
-class OnDevice:
-    """An array that has DLPack only."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def __dlpack__(self, **options):
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
 
 
 def test_dlpack_and_objects_that_hold_numbers():

@@ -18,6 +18,7 @@ from omp_mlp.long_tails import compress, has_long_tails, middles_and_units
 from omp_mlp.options import DEFAULTS, check_options
 from omp_mlp.scaling import Scaling, dense_scaling
 from omp_mlp.sklearn import OmpMLPClassifier, OmpMLPRegressor
+from round_trips import through_onnx, through_torch
 from threads_as_ranks import train_on_ranks
 
 RNG = np.random.default_rng(5)
@@ -168,25 +169,15 @@ def test_conversions_without_a_place_for_bends_refuse(network):
 
 
 def test_onnx_keeps_the_bends(network, tmp_path):
-    pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
-    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    path = tmp_path / "network.onnx"
-    network.to_onnx(path)
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (got,) = session.run(["variable"], {"X": X})
-    assert_allclose(got[:, 0], network.predict(X), rtol=1e-6, atol=1e-6)
-    back = Model.from_onnx(path)
+    got, back = through_onnx(network, X, tmp_path / "network.onnx")
+    assert_allclose(got, network.predict(X), rtol=1e-6, atol=1e-6)
     assert_array_equal(back.input_scaling.bend, network.input_scaling.bend)
     assert_array_equal(back.predict(X), network.predict(X))
 
 
 def test_torch_keeps_the_bends(network):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")
-    module = network.to_torch()
-    with torch.no_grad():
-        got = module(torch.from_numpy(X)).numpy()
-    assert_allclose(got[:, 0], network.predict(X), rtol=1e-6, atol=1e-6)
-    back = Model.from_torch(module)
+    got, _, back = through_torch(network, X)
+    assert_allclose(got, network.predict(X), rtol=1e-6, atol=1e-6)
     assert_array_equal(back.input_scaling.bend, network.input_scaling.bend)
     assert_array_equal(back.predict(X), network.predict(X))
 

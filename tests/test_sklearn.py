@@ -31,6 +31,7 @@ import omp_mlp
 from omp_mlp.options import ROWS
 from omp_mlp.sklearn import RENAMED, OmpMLPClassifier, OmpMLPRegressor
 from omp_mlp.workers import available_cores
+from protocols import OnDevice
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 4))
@@ -508,19 +509,6 @@ class Exchanged:
 
     def __dataframe__(self, **options):
         return self.table.__dataframe__(**options)
-
-
-class OnDevice:
-    """An array that has DLPack only."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def __dlpack__(self, **options):
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
 
 
 @pytest.mark.filterwarnings("ignore:.*[iI]nterchange.*", "ignore:.*__dataframe__.*")
