@@ -114,6 +114,20 @@ def test_the_page_gets_a_table_for_each_of_its_blocks(
     assert line.split()[1] == tables._k(entry["samples_per_second"]["median"])
 
 
+def test_the_json_beside_the_page_has_tables_and_medians(
+    small_run: tuple[Path, dict[str, Any]],
+) -> None:
+    _, results = small_run
+    blocks = tables.blocks(results)
+    page = script.for_page(results, blocks)
+    assert page["tables"] == blocks
+    assert page["floors"] == results["floors"]
+    for name, part in page["pieces"].items():
+        expected = [entry["ratio"]["median"] for entry in results["pieces"][name]["ratios"]]
+        assert [entry["ratio"] for entry in part] == expected
+    assert {"speed", "dense", "predict"} <= page["pieces"].keys()
+
+
 # ---- the numbers ----
 
 

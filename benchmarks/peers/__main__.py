@@ -180,7 +180,20 @@ def finish(arguments: argparse.Namespace, results: files.Results) -> None:
         print(notes[-1])
     blocks = {"machine": versions, **tables.blocks(content)}
     draw = partial(pictures.all_pictures, content, notes)
-    show(arguments, content, "benchmarks.md", "peers", blocks, draw)
+    show(arguments, for_page(content, blocks), "benchmarks.md", "peers", blocks, draw)
+
+
+def for_page(content: Mapping[str, Any], blocks: Mapping[str, str]) -> dict[str, Any]:
+    """Return what stands in the JSON beside the page: the tables, and the medians of the ratios.
+
+    That in ``--out`` has the time of every training, and is too large for that.
+    """
+    medians = {
+        name: [{**entry, "ratio": entry["ratio"]["median"]} for entry in part["ratios"]]
+        for name, part in content["pieces"].items()
+        if "ratios" in part
+    }
+    return {**content, "pieces": medians, "tables": blocks}
 
 
 def versions_line(content: Mapping[str, Any]) -> str:
