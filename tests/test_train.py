@@ -744,6 +744,31 @@ def test_merge_options(alpha: Any) -> None:
     assert same_bits(model, default) == (alpha == "1/sqrt(n)")
 
 
+@pytest.mark.parametrize("merge", sorted(oracle.MERGES))
+@pytest.mark.parametrize("form", ["dense", "bytes", "sparse"])
+def test_merges_of_one_replica_change_no_bit(form: str, merge: str) -> None:
+    """What merges leave for later is made up for: rows that no sample of a round needed."""
+    rng = np.random.default_rng(5)
+    X = rng.integers(1, 200, size=(96, 70)) * (rng.random((96, 70)) < 0.05)
+    X = X.astype(np.uint8) if form == "bytes" else (X / 311).astype(np.float32)
+    given = scipy.sparse.csr_array(X) if form == "sparse" else X
+    options: dict[str, Any] = {
+        "hidden_layer_sizes": (17,), "epochs": 3, "batch_size": 8, "learning_rate": 0.01,
+        "learning_rate_schedule": "constant", "center_inputs": False, "scale_inputs": False,
+        "optimizer": "sgd", "first_layer": "dense" if form == "dense" else "sparse",
+    }  # fmt: skip
+    once, often = (
+        omp_mlp.train_parallel(
+            given, np.arange(96) % 3, 1, merge, merge_every=every, outer_momentum=0.0, **options
+        )
+        for every in (None, 32)
+    )
+    assert len(once.history.samples) == 1
+    assert len(often.history.samples) == 9
+    for one, other in zip(once.weights + once.biases, often.weights + often.biases, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 @pytest.mark.parametrize("merge_every", [(4, 16), (16, 4), (5, 100), (200, 300), (6, 6)])
 def test_rounds_that_grow(merge_every: tuple[int, int], batch_size: int) -> None:

@@ -77,6 +77,13 @@ void copy_parameters(const ReplicaRows& slice, std::size_t i, Index begin, Index
     }
 }
 
+// What a sum from 0 on makes of -0 is 0.
+void add_zero(const float* w, Index size, float* copy) {
+    for (Index j = 0; j < size; ++j) {
+        copy[j] = w[j] + 0.0F;
+    }
+}
+
 }  // namespace
 
 void dot_updates(const ReplicaRows& slice, const float* base, double* gram) {
@@ -136,6 +143,34 @@ double square_updates(const ReplicaRows& slice, const float* base) {
         }
     }
     return squares;
+}
+
+void copy_replica(const ReplicaRows& slice, float* copy) {
+    const Deferred* deferred = slice.deferred;
+    for (Index j = 0; j < slice.size;) {
+        const Index from = slice.begin + j;
+        const float* w = slice.replicas[0] + from;
+        if (deferred == nullptr) {
+            add_zero(w, slice.size, copy);
+            return;
+        }
+        const Index row = from / deferred->stride;
+        const Index size = std::min(slice.size - j, (row + 1) * deferred->stride - from);
+        if (!is_touched(deferred->touched[0], row)) {
+            w = deferred->base + from;
+        }
+        const auto mean = static_cast<double>(deferred->mean[row]);
+        if (mean == 0.0) {
+            add_zero(w, size, copy + j);
+        } else {
+            const float* shift = deferred->shifts[0] + from - row * deferred->stride;
+            for (Index k = 0; k < size; ++k) {
+                copy[j + k] =
+                    static_cast<float>(static_cast<double>(w[k]) + mean * static_cast<double>(shift[k]));
+            }
+        }
+        j += size;
+    }
 }
 
 void take_median(const ReplicaRows& slice, double* middle) {

@@ -92,6 +92,9 @@ double square_updates(const ReplicaRows& slice, const float* base);
 // The updates' dot products, gram[i (i + 1) / 2 + j] = d_i . d_j for j <= i.
 void dot_updates(const ReplicaRows& slice, const float* base, double* gram);
 
+// copy[j] = w_0[j], of a single replica, to the same bits as its sum with weight 1.
+void copy_replica(const ReplicaRows& slice, float* copy);
+
 // middle[j] = the median of w_i[j] over i; for an even number of replicas, the mean of the two in the
 // middle.
 void take_median(const ReplicaRows& slice, double* middle);

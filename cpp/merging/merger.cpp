@@ -8,7 +8,6 @@
 #include <utility>
 
 namespace omp_mlp {
-
 Merger::Merger(const MergeMethod& method, std::vector<OptionValue> options,
                std::span<const Index> layer_ends, const OuterStep& outer, Index replicas)
     : method_{&method}, options_{std::move(options)}, layers_{layer_ends.size()}, outer_{outer} {
@@ -31,10 +30,11 @@ Merger::Merger(const MergeMethod& method, std::vector<OptionValue> options,
 void Merger::merge(const MergeInput& input, double momentum_factor, const ForEach& for_each,
                    float* master) {
     assert(input.base != nullptr || (!method_->needs_base && outer_.takes_merged_as_it_is()));
-    // What compares updates with each other makes of a single network that network.
-    if (input.replicas.size() == 1 && method_->measure != nullptr && outer_.takes_merged_as_it_is()) {
-        for_each(static_cast<Index>(slices_.size()),
-                 [&](Index i) { copy_slice(input, slices_[static_cast<std::size_t>(i)], master); });
+    if (takes_the_only_one(input)) {
+        for_each(static_cast<Index>(slices_.size()), [&](Index i) {
+            const Slice& slice = slices_[static_cast<std::size_t>(i)];
+            copy_replica(rows_of(input, slice), master + slice.begin);
+        });
         return;
     }
     if (method_->measure != nullptr) {
@@ -48,14 +48,16 @@ void Merger::merge(const MergeInput& input, double momentum_factor, const ForEac
     });
 }
 
-// A replica may have put off some of its work, so that a copy of its memory would not do.
-void Merger::copy_slice(const MergeInput& input, const Slice& slice, float* master) {
-    const Index size = slice.end - slice.begin;
-    alignas(cache_line_bytes) std::array<double, slice_floats> merged;
-    std::fill_n(merged.begin(), size, 0.0);
-    constexpr double once = 1.0;
-    merge_loops().add_weighted(rows_of(input, slice), &once, merged.data());
-    merge_loops().round_to_float(merged.data(), size, master + slice.begin);
+// What compares networks makes of a single one that network. What weighs them may make more or less of it.
+bool Merger::takes_the_only_one(const MergeInput& input) {
+    if (input.replicas.size() != 1 || !outer_.takes_merged_as_it_is()) {
+        return false;
+    }
+    if (method_->measure != nullptr || method_->weigh == nullptr) {
+        return true;
+    }
+    weigh(input);
+    return std::ranges::all_of(weights_, [](double weight) { return weight == 1.0; });
 }
 
 void Merger::measure(const MergeInput& input, const ForEach& for_each) {

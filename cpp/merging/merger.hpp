@@ -28,7 +28,8 @@ public:
     std::span<float> velocity() { return velocity_; }
 
 private:
-    static void copy_slice(const MergeInput& input, const Slice& slice, float* master);
+    // Whether the merge is a copy of the only replica.
+    bool takes_the_only_one(const MergeInput& input);
     void measure(const MergeInput& input, const ForEach& for_each);
     void weigh(const MergeInput& input);
     void merge_slice(const MergeInput& input, const Slice& slice, double momentum_factor, float* master);

@@ -289,7 +289,9 @@ def _class_targets(
         _check_whole(array, name)
         own, indices = _small_integers(array) or np.unique(array, return_inverse=True)
         labels = np.unique(np.concatenate(gather(own)))
-        return Targets(labels, np.searchsorted(labels, own).astype(np.int32)[indices], None)
+        if len(labels) > len(own):  # others have more
+            indices = np.searchsorted(labels, own)[indices]
+        return Targets(labels, indices.astype(np.int32, copy=False), None)
     if _text_kind(array) != _text_kind(labels):
         raise TypeError(
             f"{name} must hold labels like those of the training, of dtype {labels.dtype}; "
@@ -325,11 +327,14 @@ def _small_integers(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDAr
     smallest, largest = int(array.min()), int(array.max())
     if largest - smallest >= len(array) or max(-smallest, largest) >= 2**62:
         return None
-    offsets = array.astype(np.int64) - smallest
-    present = np.zeros(largest - smallest + 1, dtype=bool)
-    present[offsets] = True
-    labels = (np.flatnonzero(present) + smallest).astype(array.dtype)
-    return labels, (np.cumsum(present) - 1)[offsets]
+    offsets = array.astype(np.int64, copy=False)
+    if smallest != 0:
+        offsets = offsets - smallest
+    is_present = np.bincount(offsets, minlength=largest - smallest + 1) > 0
+    labels = (np.flatnonzero(is_present) + smallest).astype(array.dtype)
+    if is_present.all():  # they are their own places
+        return labels, offsets.astype(np.int32)
+    return labels, np.cumsum(is_present, dtype=np.int32)[offsets] - np.int32(1)
 
 
 def _as_type_of(
