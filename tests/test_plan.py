@@ -100,7 +100,7 @@ def automatic_period(
         n_samples=len(X),
         samples_a_replica=10 * -(-len(X) // threads),
         layer_sizes=layer_sizes,
-        nonzeros=read_inputs(X).nonzeros_a_sample(),
+        nonzeros=read_inputs(X).nonzeros_a_sample,
     )
 
 

@@ -6,7 +6,7 @@ Everything follows from numbers that are the same on every machine, and never fr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -95,15 +95,18 @@ def merge_period(
     n_samples: int,
     samples_a_replica: int,
     layer_sizes: Sequence[int],
-    nonzeros: float,
+    nonzeros: Callable[[], float],
 ) -> tuple[int, int]:
-    """Return the samples that each replica trains between merges, at the start and at the end."""
+    """Return the samples that each replica trains between merges, at the start and at the end.
+
+    ``nonzeros``: counts those of a sample, if the period depends on them.
+    """
     whole = max(samples_a_replica, 1)
     if merge_every is None:
         return whole, whole
     if isinstance(merge_every, str):
         if threads > 1 and is_periodic:
-            work = work_a_sample(nonzeros, layer_sizes)
+            work = work_a_sample(nonzeros(), layer_sizes)
             return growing_period(threads, batch_size, whole, layer_sizes, work)
         period = min(n_samples, whole) if threads == 1 else whole
         return period, period

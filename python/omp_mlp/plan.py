@@ -225,7 +225,7 @@ def _merging(
         n_samples=n_samples,
         samples_a_replica=stream,
         layer_sizes=network.layer_sizes,
-        nonzeros=data.inputs.nonzeros_a_sample(),
+        nonzeros=data.inputs.nonzeros_a_sample,
     )
     merges = cadence.count_merges(stream, period, min(options.batch_size, n_samples))
     outer = _outer_step(options, threads, merges)

@@ -68,7 +68,7 @@ def measured_pace(
         n_samples=data.inputs.n_samples,
         samples_a_replica=samples,
         layer_sizes=sizes,
-        nonzeros=nonzeros,
+        nonzeros=lambda: nonzeros,
     )
     merges = cadence.count_merges(samples, period, options.batch_size)
     factor = longer_rounds(
