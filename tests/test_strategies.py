@@ -89,6 +89,18 @@ def run(script: str, **environment: str) -> Any:
 # ----------------------------------------------------------------- the same as one thread and NumPy
 
 
+@pytest.mark.parametrize("strategy", ["replica", *OF_ONE])
+@pytest.mark.parametrize("batch_size", [1, 3, 20])
+def test_long_dense_rows_are_read_where_they_are(strategy: str, batch_size: int) -> None:
+    """Rows of 4,096 floats and more are not copied; the last batch of 20 has 10 samples."""
+    X, y = inputs(30, 4099), classes(30)
+    options: dict[str, Any] = {"batch_size": batch_size, "learning_rate": 1e-3}
+    expected = expected_of(X, y, **options)
+    model = train(strategy, 1, X, y, first_layer="dense", **options)
+    assert_close(flat(model), oracle.flatten(expected.parameters))
+    np.testing.assert_allclose(model.history.loss.mean(), expected.losses[0], rtol=2e-5)
+
+
 @pytest.mark.parametrize("batch_size", [1, 8, 33, 83])
 @pytest.mark.parametrize("hidden", [(37,), (50, 33), (17, 48, 5)], ids=str)
 @pytest.mark.parametrize("threads", THREADS)

@@ -46,6 +46,14 @@ struct BatchTranspose {
     std::int32_t* inputs;    // the inputs that occur; room for one more than there are inputs
 };
 
+// The rows of a matrix: at equal distances from the first, or each anywhere.
+struct DenseRows {
+    const float* first = nullptr;
+    Index stride = 0;
+    const float* const* each = nullptr;  // if it is not null, row s begins at each[s] + column
+    Index column = 0;
+};
+
 // Memory that the products of dense layers copy blocks of their factors to: as much as should stay in a core's
 // second cache (product_memory.hpp). How much it is makes no difference to any bit of a result.
 struct Scratch {
@@ -138,16 +146,16 @@ struct Kernels {
     // Rows of W, z, delta and step have fan_out numbers, and are row_stride(fan_out) apart. What fills them up to whole
     // lines is multiplied like the numbers, and is 0; an empty line is left as it is.
 
-    // z[s] = bias + sum over k < fan_in of a[s][k] W[k]; a: samples x a_stride.
-    void (*dense_forward)(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
+    // z[s] = bias + sum over k < fan_in of a[s][k] W[k].
+    void (*dense_forward)(const DenseRows& a, Index samples, Index fan_in, const float* W,
                           const float* bias, Index fan_out, float* z, const Scratch& scratch);
     // below[s][k] = delta[s] . W[k] for k < fan_in; below: samples x below_stride, its padding becomes
     // 0.
     void (*dense_backward)(const float* delta, Index samples, const float* W, Index fan_in,
                            Index fan_out, float* below, Index below_stride, const Scratch& scratch);
     // W[k] += sum over s of a[s][k] step[s], bias as above, or null.
-    void (*dense_update)(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
-                         float* W, float* bias, Index fan_out, const Scratch& scratch);
+    void (*dense_update)(const DenseRows& a, Index samples, Index fan_in, const float* step, float* W,
+                         float* bias, Index fan_out, const Scratch& scratch);
 
     // c[m] += sum over d < depth of a[d + m * a_row] b[d]; b: depth x width, c: rows x width.
     void (*add_product)(const float* a, Index a_row, Index rows, Index depth, const float* b,

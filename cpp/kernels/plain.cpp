@@ -169,14 +169,19 @@ void gram_uint8(const std::uint8_t* const* x, Index samples, Index batch, Index 
     gram(x, samples, batch, n, wide * wide, product);
 }
 
-void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
-                   const float* bias, Index fan_out, float* z, const Scratch& /*scratch*/) {
+const float* row_of(const DenseRows& a, Index s) {
+    return a.each != nullptr ? a.each[s] + a.column : a.first + s * a.stride;
+}
+
+void dense_forward(const DenseRows& a, Index samples, Index fan_in, const float* W, const float* bias,
+                   Index fan_out, float* z, const Scratch& /*scratch*/) {
     const Index width = row_stride(fan_out);
     for (Index s = 0; s < samples; ++s) {
+        const float* a_s = row_of(a, s);
         float* z_s = z + s * width;
         std::copy_n(bias, width, z_s);
         for (Index k = 0; k < fan_in; ++k) {
-            add_scaled(a[s * a_stride + k], W + k * width, z_s, width);
+            add_scaled(a_s[k], W + k * width, z_s, width);
         }
     }
 }
@@ -205,12 +210,13 @@ void dense_backward(const float* delta, Index samples, const float* W, Index fan
     }
 }
 
-void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
-                  float* W, float* bias, Index fan_out, const Scratch& /*scratch*/) {
+void dense_update(const DenseRows& a, Index samples, Index fan_in, const float* step, float* W,
+                  float* bias, Index fan_out, const Scratch& /*scratch*/) {
     const Index width = row_stride(fan_out);
     for (Index s = 0; s < samples; ++s) {
+        const float* a_s = row_of(a, s);
         for (Index k = 0; k < fan_in; ++k) {
-            add_scaled(a[s * a_stride + k], step + s * width, W + k * width, width);
+            add_scaled(a_s[k], step + s * width, W + k * width, width);
         }
     }
     update_bias(step, samples, bias, width);

@@ -69,8 +69,8 @@ public:
                 });
                 break;
             case Reading::dense:
-                kernels_.dense_update(samples_.row(0) + first, samples_.row_stride(), count_,
-                                      last - first, delta_, rows, biases, fan_out_, products_);
+                kernels_.dense_update(samples_.rows(0, first), count_, last - first, delta_, rows,
+                                      biases, fan_out_, products_);
                 break;
         }
     }
@@ -157,8 +157,8 @@ void first_forward(const Kernels& kernels, const LoadedSamples& samples, Index b
             marked_forward(kernels, samples, begin, end, layer, biases, z);
             break;
         case Reading::dense:
-            kernels.dense_forward(samples.row(begin), samples.row_stride(), end - begin,
-                                  samples.features(), layer.weights, biases, layer.fan_out, z, products);
+            kernels.dense_forward(samples.rows(begin, 0), end - begin, samples.features(), layer.weights,
+                                  biases, layer.fan_out, z, products);
             break;
     }
     if (layer.shift != nullptr) {

@@ -90,7 +90,7 @@ LoadedSamples::LoadedSamples(const Samples& X, Index samples, Reading reading,
             break;
         case Reading::dense:
             float_rows_.resize(count);
-            values_.resize(entries);
+            values_.resize(reads_in_place() ? 0 : entries);
             break;
     }
     if (centering != nullptr && reading != Reading::dense) {
@@ -109,7 +109,7 @@ void LoadedSamples::load(const Kernels& kernels, Index begin, std::span<const In
     const bool visits_upcoming = takes_next();
     for (std::size_t s = 0; s < ids.size(); ++s) {
         if (visits_upcoming || next.empty()) {
-            if (s + ahead < ids.size()) {
+            if (s + ahead < ids.size() && !reads_in_place()) {  // of which products ask for parts
                 prefetch_sample(X_, ids[s + ahead]);
             }
         } else if (s < next.size()) {
@@ -172,9 +172,13 @@ void LoadedSamples::load_marks(const Kernels& kernels, Index place, Index id) {
 }
 
 void LoadedSamples::load_row(const Kernels& kernels, Index place, Index id) {
+    const Index offset = id * X_.columns;
+    if (reads_in_place()) {
+        float_rows_[static_cast<std::size_t>(place)] = X_.values + offset;
+        return;
+    }
     float* row = values_.data() + place * row_stride_;
     float_rows_[static_cast<std::size_t>(place)] = row;
-    const Index offset = id * X_.columns;
     switch (X_.kind) {
         case Samples::Kind::dense_float32:
             std::copy_n(X_.values + offset, X_.columns, row);
@@ -214,7 +218,12 @@ void LoadedSamples::move(Index from, Index to) {
             }
             break;
         case Reading::dense:
-            std::copy_n(row(from), row_stride_, values_.data() + to * row_stride_);
+            if (reads_in_place()) {
+                float_rows_[t] = float_rows_[f];
+            } else {
+                std::copy_n(values_.data() + from * row_stride_, row_stride_,
+                            values_.data() + to * row_stride_);
+            }
             break;
     }
 }

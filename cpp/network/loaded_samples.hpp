@@ -58,11 +58,22 @@ public:
     }
     float byte_scale() const { return X_.scale; }
 
-    // Dense rows, row_stride() floats from one to the next.
-    const float* row(Index sample) const { return values_.data() + sample * row_stride_; }
-    Index row_stride() const { return row_stride_; }
+    // Dense rows: those from `sample` on, from this column on.
+    DenseRows rows(Index sample, Index column) const {
+        if (reads_in_place()) {
+            return {.each = float_rows_.data() + sample, .column = column};
+        }
+        return {.first = values_.data() + sample * row_stride_ + column, .stride = row_stride_};
+    }
 
 private:
+    // Whether dense rows are X's own. Products read copies of short rows faster than they find these in memory; long
+    // ones drive each other out of the caches before they are read again.
+    bool reads_in_place() const {
+        constexpr Index long_row = 4096;
+        return reading_ == Reading::dense && X_.kind == Samples::Kind::dense_float32 &&
+               X_.columns >= long_row && centering_ == nullptr;
+    }
     void load_list(const Kernels& kernels, Index place, Index id);
     void load_marks(const Kernels& kernels, Index place, Index id);
     void load_row(const Kernels& kernels, Index place, Index id);
@@ -71,10 +82,10 @@ private:
     Reading reading_;
     const Centering* centering_;
     bool looks_ahead_;  // whether a batch is small enough to wait in the second cache
-    Index row_stride_;
+    Index row_stride_;  // from one row or list of values_ to the next
     std::vector<ListedRow> lists_;
     std::vector<std::int32_t> indices_;  // of the lists
-    Buffer values_;                      // of the lists, or the rows
+    Buffer values_;                      // of the lists, or of rows that are not X's own
     Index words_ = 0;
     std::vector<std::uint64_t> marks_;
     std::vector<Index> marked_;  // how many marks each sample has

@@ -168,7 +168,7 @@ void upper_forward(const Kernels& kernels, const Network& network, const Paramet
                                    layer.biases, layer.fan_out, layer.stride, workspace.outputs());
             return;
         }
-        kernels.dense_forward(below, layers[l - 1].stride, samples, layer.fan_in, layer.weights,
+        kernels.dense_forward({below, layers[l - 1].stride}, samples, layer.fan_in, layer.weights,
                               layer.biases, layer.fan_out, workspace.activations(l),
                               workspace.product_memory.scratch());
     }
@@ -243,7 +243,7 @@ void add_upper_gradient(const Kernels& kernels, const Network& network, const Pa
         kernels.dense_backward(delta, samples, layer.weights, layer.fan_in, layer.fan_out, delta_below,
                                below_stride, workspace.product_memory.scratch());
         workspace.multiply_derivative(kernels, l - 1);
-        kernels.dense_update(below, below_stride, samples, layer.fan_in, delta, change.weights,
+        kernels.dense_update({below, below_stride}, samples, layer.fan_in, delta, change.weights,
                              change.biases, layer.fan_out, workspace.product_memory.scratch());
     }
 }
@@ -273,13 +273,13 @@ void hand_out_upper_gradient(const Kernels& kernels, const Network& network,
                                    workspace.product_memory.scratch());
             workspace.multiply_derivative(kernels, l - 1);
         }
-        RowBlocks{l, workspace.gradient_rows, use}.hand_out(
-            layer, [&](Index first, Index last, float* rows, float* biases) {
-                if (samples > 0) {
-                    kernels.dense_update(below + first, below_stride, samples, last - first, delta, rows,
-                                         biases, layer.fan_out, workspace.product_memory.scratch());
-                }
-            });
+        RowBlocks{l, workspace.gradient_rows, use}.hand_out(layer, [&](Index first, Index last,
+                                                                       float* rows, float* biases) {
+            if (samples > 0) {
+                kernels.dense_update({below + first, below_stride}, samples, last - first, delta, rows,
+                                     biases, layer.fan_out, workspace.product_memory.scratch());
+            }
+        });
     }
 }
 

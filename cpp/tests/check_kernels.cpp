@@ -168,9 +168,26 @@ Buffer rounded_to_bfloat16(const Buffer& values) {
     return found;
 }
 
-// rounds: the factors of each product are rounded before it.
+// Rows that lie backwards, and start anywhere in a cache line.
+struct Scattered {
+    Scattered(const Buffer& rows, Index samples, Index stride)
+        : floats(static_cast<std::size_t>(samples * apart(stride))) {
+        for (Index s = 0; s < samples; ++s) {
+            float* begin = floats.data() + (samples - 1 - s) * apart(stride);
+            std::copy_n(rows.data() + s * stride, stride, begin + column);
+            each.push_back(begin);
+        }
+    }
+    static Index apart(Index stride) { return stride + column + 2; }
+
+    static constexpr Index column = 3;
+    Buffer floats;
+    std::vector<const float*> each;
+};
+
+// rounds: the factors of each product are rounded before it. scatters: the rows of a lie anywhere.
 Products products(const Kernels& kernels, Index samples, Index fan_in, Index fan_out,
-                  Index scratch_floats, bool rounds = false) {
+                  Index scratch_floats, bool rounds = false, bool scatters = false) {
     const Index width = row_stride(fan_out);
     const Index below_stride = row_stride(fan_in);
     const auto rows = [&](Index count, Index own, Index stride, std::uint64_t key) {
@@ -196,11 +213,14 @@ Products products(const Kernels& kernels, Index samples, Index fan_in, Index fan
                    .W = rows(fan_in + 1, fan_out, width, 9000)};
     float* bias = found.W.data() + fan_in * width;
     const Buffer W = factor(found.W);
-    kernels.dense_forward(a.data(), below_stride, samples, fan_in, W.data(), bias, fan_out,
-                          found.z.data(), memory);
+    const Scattered anywhere{a, samples, below_stride};
+    const DenseRows rows_of_a =
+        scatters ? DenseRows{.each = anywhere.each.data(), .column = Scattered::column}
+                 : DenseRows{.first = a.data(), .stride = below_stride};
+    kernels.dense_forward(rows_of_a, samples, fan_in, W.data(), bias, fan_out, found.z.data(), memory);
     kernels.dense_backward(delta.data(), samples, W.data(), fan_in, fan_out, found.below.data(),
                            below_stride, memory);
-    kernels.dense_update(a.data(), below_stride, samples, fan_in, delta.data(), found.W.data(),
+    kernels.dense_update(rows_of_a, samples, fan_in, delta.data(), found.W.data(),
                          rounds ? nullptr : bias, fan_out, memory);
     // The biases' step is no product, and is not rounded.
     for (Index s = 0; rounds && s < samples; ++s) {
@@ -225,11 +245,12 @@ bool are_close(const Products& got, const Products& expected, Index samples, Ind
            are_close(got.W, expected.W, samples);
 }
 
-// The same bits with any scratch memory and, of a sample, however many others there are, but for so few that the
+// The same bits with any scratch memory, wherever the rows lie, and, of a sample, however many others there are, but for so few that the
 // product goes another way.
 bool has_the_same_bits(const Kernels& kernels, const Products& got, Index samples, Index fan_in,
                        Index fan_out, Index few) {
-    if (products(kernels, samples, fan_in, fan_out, 8 * Scratch::least) != got) {
+    if (products(kernels, samples, fan_in, fan_out, 8 * Scratch::least) != got ||
+        products(kernels, samples, fan_in, fan_out, Scratch::least, false, true) != got) {
         return false;
     }
     if (samples - 4 <= few) {

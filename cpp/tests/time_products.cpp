@@ -58,7 +58,7 @@ void time_layer(const Kernels& kernels, Index units, Index samples) {
 
     const double operations = 2.0 * static_cast<double>(units * units * samples);
     const double forward = rate(operations, [&] {
-        kernels.dense_forward(a.data(), stride, samples, units, W.data(), bias, units, z.data(),
+        kernels.dense_forward({a.data(), stride}, samples, units, W.data(), bias, units, z.data(),
                               memory.scratch());
     });
     const double backward = rate(operations, [&] {
@@ -66,7 +66,7 @@ void time_layer(const Kernels& kernels, Index units, Index samples) {
                                memory.scratch());
     });
     const double update = rate(operations, [&] {
-        kernels.dense_update(a.data(), stride, samples, units, delta.data(), W.data(), bias, units,
+        kernels.dense_update({a.data(), stride}, samples, units, delta.data(), W.data(), bias, units,
                              memory.scratch());
     });
     std::printf(R"({"width": %td, "samples": %td, "forward": %.4g, "backward": %.4g, "update": %.4g})"

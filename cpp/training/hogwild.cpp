@@ -105,7 +105,7 @@ private:
     template <typename Fn>
     void for_each_input(std::size_t l, Index s, const Fn& fn) const {
         if (l == 0 && task_.reading == Reading::dense) {
-            const float* row = batch_.row(s);
+            const float* row = batch_.float_rows()[s];
             for (Index k = 0; k < task_.X.columns; ++k) {
                 fn(k, row[k]);
             }

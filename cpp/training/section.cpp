@@ -326,9 +326,10 @@ private:
         }
         float* own = activations(section, l, batch);
         if (l > 0) {
-            task().kernels.dense_forward(activations_[l - 1].data(), task().network.shape[l - 1].stride,
-                                         batch.samples, piece.fan_in, piece.weights(), piece.biases(),
-                                         piece.fan_out, own, section.product_memory.scratch());
+            task().kernels.dense_forward(
+                {activations_[l - 1].data(), task().network.shape[l - 1].stride}, batch.samples,
+                piece.fan_in, piece.weights(), piece.biases(), piece.fan_out, own,
+                section.product_memory.scratch());
         } else if (batch.first > 0) {
             task().kernels.add_product(section.products.data() + batch.first * MarkedRows::most,
                                        MarkedRows::most, batch.samples, batch.first, piece.deltas.data(),
@@ -370,7 +371,7 @@ private:
             task().kernels.narrow_forward(below, below_width, batch.samples, piece.weights(), biases,
                                           task().network.shape.outputs(), piece.width, z);
         } else {
-            task().kernels.dense_forward(below, below_width, batch.samples, piece.fan_in,
+            task().kernels.dense_forward({below, below_width}, batch.samples, piece.fan_in,
                                          piece.weights(), biases, piece.fan_out, z,
                                          section.product_memory.scratch());
         }
@@ -411,7 +412,7 @@ private:
                                           piece.fan_out, below_delta, below_width,
                                           section.product_memory.scratch());
             piece.add([&](float* weights, float* biases) {
-                task().kernels.dense_update(below, below_width, batch.samples, piece.fan_in, delta,
+                task().kernels.dense_update({below, below_width}, batch.samples, piece.fan_in, delta,
                                             weights, biases, piece.fan_out,
                                             section.product_memory.scratch());
             });
@@ -430,9 +431,9 @@ private:
                                       piece.fan_out, section.below[l].data(), stride,
                                       section.product_memory.scratch());
         piece.add([&](float* weights, float* biases) {
-            task().kernels.dense_update(activations_[l - 1].data(), stride, batch.samples, piece.fan_in,
-                                        piece.deltas.data(), weights, biases, piece.fan_out,
-                                        section.product_memory.scratch());
+            task().kernels.dense_update({activations_[l - 1].data(), stride}, batch.samples,
+                                        piece.fan_in, piece.deltas.data(), weights, biases,
+                                        piece.fan_out, section.product_memory.scratch());
         });
     }
 

@@ -245,7 +245,7 @@ private:
                     units_[l - 1].leave_out(own.begin + s, dropout.key(epoch, id, l - 1), 0);
                 }
             }
-            kernels.dense_forward(activations(l - 1), layers[l - 1].stride, own.size, layer.fan_in,
+            kernels.dense_forward({activations(l - 1), layers[l - 1].stride}, own.size, layer.fan_in,
                                   layer.weights, layer.biases, layer.fan_out, activations(l),
                                   part.product_memory.scratch());
         }
@@ -329,10 +329,10 @@ private:
                                part.product_memory.scratch());
             return;
         }
-        task().kernels.dense_update(units_[l - 1].row(0) + rows.begin,
-                                    task().network.shape[l - 1].stride, samples, rows.size,
-                                    deltas_[l].data(), target.weights + rows.begin * target.stride,
-                                    biases, target.fan_out, part.product_memory.scratch());
+        task().kernels.dense_update(
+            {units_[l - 1].row(0) + rows.begin, task().network.shape[l - 1].stride}, samples, rows.size,
+            deltas_[l].data(), target.weights + rows.begin * target.stride, biases, target.fan_out,
+            part.product_memory.scratch());
     }
 
     float* shift() { return shift_.empty() ? nullptr : shift_.data(); }

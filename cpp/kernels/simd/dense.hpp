@@ -103,7 +103,7 @@ void forward_one(const float* a, Index fan_in, const float* W, const float* bias
 // W goes through in blocks that are as wide as they are deep at most. While the tiles of a block are computed, memory is
 // asked for the next.
 template <typename F>
-void forward_in_blocks(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
+void forward_in_blocks(const DenseRows& a, Index samples, Index fan_in, const float* W,
                        const float* bias, const Columns& of_W, float* z, const Scratch& scratch) {
     const Index most_columns = smaller(columns_that_fit(scratch.count / 2, block_depth), block_depth);
     const Index most_samples = (scratch.count - panels_size(most_columns, block_depth)) / copied_row;
@@ -111,7 +111,7 @@ void forward_in_blocks(const float* a, Index a_stride, Index samples, Index fan_
         float* panels = scratch.floats + rows * copied_row;
         for_each_block(fan_in, block_depth * F::terms, F::terms, [&](Index k, Index depth) {
             const Index steps = steps_of<F>(depth);
-            copy_rows<F>(a + s * a_stride + k, a_stride, rows, depth, scratch.floats);
+            copy_rows<F>(part_of(a, s, k), rows, depth, scratch.floats);
             for_each_block(of_W.filled, most_columns, column_unit, [&](Index j, Index columns) {
                 copy_panels<F>(W + k * of_W.stride + j, of_W.stride, depth, columns, panels);
                 const bool is_last = j + columns == of_W.filled;
@@ -137,18 +137,25 @@ void forward_in_blocks(const float* a, Index a_stride, Index samples, Index fan_
 
 // The same for few samples, where a copy of W would take as long as the product: some rows of W at a time, from their
 // beginning to their end, as memory likes best, with the sums in the first cache.
-void forward_few(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
-                 const float* bias, const Columns& of_W, float* z, const Scratch& scratch) {
+void forward_few(const DenseRows& a, Index samples, Index fan_in, const float* W, const float* bias,
+                 const Columns& of_W, float* z, const Scratch& scratch) {
     constexpr Index rows_together = 8;
     constexpr Index most_columns = 1024;
+    static_assert(most_few * (most_columns + copied_row) <= Scratch::least);
     float* sums = scratch.floats;
+    float* copy = sums + most_few * most_columns;
     for_each_block(of_W.filled, most_columns, cache_line_floats, [&](Index j, Index columns) {
         for_each_block(fan_in, block_depth, 1, [&](Index k, Index depth) {
+            DenseRows own = part_of(a, 0, k);
+            if (own.each != nullptr) {
+                copy_rows<Float32>(own, samples, depth, copy);
+                own = {copy, copied_row};
+            }
             memset(sums, 0, static_cast<std::size_t>(samples * columns) * sizeof(float));
             for (Index d = 0; d < depth; d += rows_together) {
                 for_each_panel(columns, [&]<Index N>(Index column) {
                     with_rows(samples, 0, [&]<Index M>(Index /*first*/) {
-                        continue_tile<M, N>(a + k + d, a_stride, smaller(rows_together, depth - d),
+                        continue_tile<M, N>(own.first + d, own.stride, smaller(rows_together, depth - d),
                                             W + (k + d) * of_W.stride + j + column, of_W.stride,
                                             sums + column, columns);
                     });
@@ -165,22 +172,27 @@ void forward_few(const float* a, Index a_stride, Index samples, Index fan_in, co
     });
 }
 
-void dense_forward(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
-                   const float* bias, Index fan_out, float* z, const Scratch& scratch) {
-    const Columns of_W{fan_out};
-    if (samples == 1) {
-        forward_one(a, fan_in, W, bias, of_W, z);
-        return;
-    }
-    if (!is_small(fan_in, of_W.filled)) {
-        const auto forward = samples <= most_few ? forward_few : forward_in_blocks<Float32>;
-        forward(a, a_stride, samples, fan_in, W, bias, of_W, z, scratch);
-        return;
-    }
+// The same for a small W. A product of it reads a and W where they are.
+void forward_small(const DenseRows& a, Index samples, Index fan_in, const float* W, const float* bias,
+                   const Columns& of_W, float* z) {
     for (Index s = 0; s < samples; ++s) {
         memcpy(z + s * of_W.stride, bias, static_cast<std::size_t>(of_W.filled) * sizeof(float));
     }
-    multiply({a, a_stride, 1, fan_in, W, of_W.stride, z, of_W.stride, samples}, of_W.filled);
+    multiply({a.first, a.stride, 1, fan_in, W, of_W.stride, z, of_W.stride, samples}, of_W.filled);
+}
+
+void dense_forward(const DenseRows& a, Index samples, Index fan_in, const float* W, const float* bias,
+                   Index fan_out, float* z, const Scratch& scratch) {
+    const Columns of_W{fan_out};
+    if (samples == 1) {
+        forward_one(row_of(a, 0), fan_in, W, bias, of_W, z);
+    } else if (is_small(fan_in, of_W.filled) && a.each == nullptr) {
+        forward_small(a, samples, fan_in, W, bias, of_W, z);
+    } else if (samples <= most_few) {
+        forward_few(a, samples, fan_in, W, bias, of_W, z, scratch);
+    } else {
+        forward_in_blocks<Float32>(a, samples, fan_in, W, bias, of_W, z, scratch);
+    }
 }
 
 // below[i] = delta . W[i] for the rows i < `lanes`, of which the first `rows` exist.
@@ -311,7 +323,7 @@ void backward_in_blocks(const float* delta, Index samples, const float* W, Index
                                                          together, filled, deltas);
                                for_each_group(rows, [&]<Index M>(Index m) {
                                    const float* own = W + (k + m) * of_W.stride + j;
-                                   copy_rows<F>(own, of_W.stride, M, depth, rows_of_W);
+                                   copy_rows<F>({own, of_W.stride}, M, depth, rows_of_W);
                                    Ahead<F> ahead{own + M * of_W.stride, of_W.stride};
                                    Index asked = m + M;
                                    for_each_panel(filled, [&]<Index N>(Index column) {
@@ -372,8 +384,8 @@ void dense_backward(const float* delta, Index samples, const float* W, Index fan
 }
 
 template <typename F>
-void update_in_blocks(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
-                      float* W, const Columns& of_W, const Scratch& scratch) {
+void update_in_blocks(const DenseRows& a, Index samples, Index fan_in, const float* step, float* W,
+                      const Columns& of_W, const Scratch& scratch) {
     for_each_block(samples, block_depth * F::terms, F::terms, [&](Index s, Index depth) {
         const Index steps = steps_of<F>(depth);
         const Index most_rows = columns_in_groups(scratch.count / 4, steps);
@@ -384,7 +396,7 @@ void update_in_blocks(const float* a, Index a_stride, Index samples, Index fan_i
         for_each_block(of_W.filled, most_columns, column_unit, [&](Index j, Index columns) {
             copy_panels<F>(step + s * of_W.stride + j, of_W.stride, depth, columns, panels);
             for_each_block(fan_in, most_rows, product_rows, [&](Index k, Index together) {
-                copy_columns<F>(a + s * a_stride + k, a_stride, together, depth, columns_of_a);
+                copy_columns<F>(part_of(a, s, k), together, depth, columns_of_a);
                 for_each_group(together, [&]<Index M>(Index m) {
                     float* rows = W + (k + m) * of_W.stride + j;
                     const float* own = columns_of_a + group_begin(m, steps);
@@ -414,16 +426,17 @@ void update_one(const float* a, Index fan_in, const float* step, float* W, const
     }
 }
 
-void dense_update(const float* a, Index a_stride, Index samples, Index fan_in, const float* step,
-                  float* W, float* bias, Index fan_out, const Scratch& scratch) {
+void dense_update(const DenseRows& a, Index samples, Index fan_in, const float* step, float* W,
+                  float* bias, Index fan_out, const Scratch& scratch) {
     const Columns of_W{fan_out};
     update_bias(step, samples, bias, of_W.stride);
     if (samples == 1) {
-        update_one(a, fan_in, step, W, of_W);
-    } else if (is_small(fan_in, of_W.filled)) {
-        multiply({a, 1, a_stride, samples, step, of_W.stride, W, of_W.stride, fan_in}, of_W.filled);
+        update_one(row_of(a, 0), fan_in, step, W, of_W);
+    } else if (is_small(fan_in, of_W.filled) && a.each == nullptr) {
+        multiply({a.first, 1, a.stride, samples, step, of_W.stride, W, of_W.stride, fan_in},
+                 of_W.filled);
     } else {
-        update_in_blocks<Float32>(a, a_stride, samples, fan_in, step, W, of_W, scratch);
+        update_in_blocks<Float32>(a, samples, fan_in, step, W, of_W, scratch);
     }
 }
 
@@ -441,13 +454,13 @@ bool pays_off(Index samples, Index fan_in, Index columns) {
     return fan_in >= 64 && pays_off(samples, columns);
 }
 
-void dense_forward_bfloat16(const float* a, Index a_stride, Index samples, Index fan_in, const float* W,
+void dense_forward_bfloat16(const DenseRows& a, Index samples, Index fan_in, const float* W,
                             const float* bias, Index fan_out, float* z, const Scratch& scratch) {
     const Columns of_W{fan_out};
     if (pays_off(samples, fan_in, of_W.filled)) {
-        forward_in_blocks<Bfloat16>(a, a_stride, samples, fan_in, W, bias, of_W, z, scratch);
+        forward_in_blocks<Bfloat16>(a, samples, fan_in, W, bias, of_W, z, scratch);
     } else {
-        dense_forward(a, a_stride, samples, fan_in, W, bias, fan_out, z, scratch);
+        dense_forward(a, samples, fan_in, W, bias, fan_out, z, scratch);
     }
 }
 
@@ -462,15 +475,14 @@ void dense_backward_bfloat16(const float* delta, Index samples, const float* W, 
     }
 }
 
-void dense_update_bfloat16(const float* a, Index a_stride, Index samples, Index fan_in,
-                           const float* step, float* W, float* bias, Index fan_out,
-                           const Scratch& scratch) {
+void dense_update_bfloat16(const DenseRows& a, Index samples, Index fan_in, const float* step, float* W,
+                           float* bias, Index fan_out, const Scratch& scratch) {
     const Columns of_W{fan_out};
     if (pays_off(samples, of_W.filled)) {
         update_bias(step, samples, bias, of_W.stride);
-        update_in_blocks<Bfloat16>(a, a_stride, samples, fan_in, step, W, of_W, scratch);
+        update_in_blocks<Bfloat16>(a, samples, fan_in, step, W, of_W, scratch);
     } else {
-        dense_update(a, a_stride, samples, fan_in, step, W, bias, fan_out, scratch);
+        dense_update(a, samples, fan_in, step, W, bias, fan_out, scratch);
     }
 }
 

@@ -15,6 +15,18 @@ constexpr Index steps_of(Index depth) {
     return (depth + F::terms - 1) / F::terms;
 }
 
+[[gnu::always_inline]] inline const float* row_of(const DenseRows& a, Index s) {
+    return a.each != nullptr ? a.each[s] + a.column : a.first + s * a.stride;
+}
+
+// The rows from this one on, from this column on.
+[[gnu::always_inline]] inline DenseRows part_of(const DenseRows& a, Index row, Index column) {
+    if (a.each != nullptr) {
+        return {.each = a.each + row, .column = a.column + column};
+    }
+    return {.first = a.first + row * a.stride + column, .stride = a.stride};
+}
+
 struct Float32 {
     static constexpr Index terms = 1;  // of a step
 
@@ -28,7 +40,7 @@ struct Float32 {
     // The row of a matrix that is step d of a product.
     struct Rows {
         const float* row;
-        Rows(const float* b, Index stride, Index /*depth*/, Index d) : row{b + d * stride} {}
+        Rows(const DenseRows& b, Index /*depth*/, Index d) : row{row_of(b, d)} {}
 
         [[gnu::always_inline]] V step(Index column) const { return load(row + column); }
 
@@ -79,8 +91,8 @@ struct Bfloat16 {
     struct Rows {
         const float* even;
         const float* odd;  // or null, after the last row
-        Rows(const float* b, Index stride, Index depth, Index d)
-            : even{b + 2 * d * stride}, odd{2 * d + 1 < depth ? even + stride : nullptr} {}
+        Rows(const DenseRows& b, Index depth, Index d)
+            : even{row_of(b, 2 * d)}, odd{2 * d + 1 < depth ? row_of(b, 2 * d + 1) : nullptr} {}
 
         [[gnu::always_inline]] V step(Index column) const {
             return reinterpret_cast<V>(

@@ -253,11 +253,24 @@ template <Index M, Index N>
     }
 }
 
+// Asks for what will be copied next of a row. Rows that lie anywhere are X's own, which are read from memory, and too long
+// for the hardware to go on with one while others are copied.
+[[gnu::always_inline]] inline void ask_for_more(const DenseRows& a, const float* next, Index size) {
+    if (a.each == nullptr) {
+        return;
+    }
+    for (Index k = 0; k < size; k += cache_line_floats) {
+        __builtin_prefetch(next + k, 0, 2);
+    }
+}
+
 // Copies rows of up to block_depth steps, copied_row apart.
 template <typename F>
-void copy_rows(const float* a, Index a_stride, Index rows, Index depth, float* copy) {
+void copy_rows(const DenseRows& a, Index rows, Index depth, float* copy) {
     for (Index m = 0; m < rows; ++m) {
-        F::copy_row(a + m * a_stride, depth, copy + m * copied_row);
+        const float* row = row_of(a, m);
+        ask_for_more(a, row + depth, depth);
+        F::copy_row(row, depth, copy + m * copied_row);
     }
 }
 
@@ -281,12 +294,15 @@ constexpr Index columns_in_groups(Index floats, Index depth) {
     return smaller(groups > 0 ? groups : 1, most_groups) * product_rows;
 }
 
-// Copies columns of A (depth rows), group by group: of a group of M, copy[d * M + m] = a[d * a_stride + m] at step d.
+// Copies columns of A (depth rows), group by group: of a group of M, copy[d * M + m] = a[d][m] at step d.
 template <typename F>
-void copy_columns(const float* a, Index a_stride, Index columns, Index depth, float* copy) {
+void copy_columns(const DenseRows& a, Index columns, Index depth, float* copy) {
     const Index steps = steps_of<F>(depth);
     for (Index d = 0; d < steps; ++d) {
-        const typename F::Rows rows{a, a_stride, depth, d};
+        const typename F::Rows rows{a, depth, d};
+        for (Index row = d * F::terms; row < smaller((d + 1) * F::terms, depth); ++row) {
+            ask_for_more(a, row_of(a, row) + columns, columns);
+        }
         for_each_group(columns, [&]<Index M>(Index m) {
             rows.template copy_some<M>(m, copy + group_begin(m, steps) + d * M);
         });
@@ -316,7 +332,7 @@ void copy_panels(const float* b, Index b_stride, Index depth, Index columns, flo
     constexpr Index ahead = 4;
     const Index steps = steps_of<F>(depth);
     for (Index d = 0; d < steps; ++d) {
-        const typename F::Rows rows{b, b_stride, depth, d};
+        const typename F::Rows rows{{b, b_stride}, depth, d};
         for (Index row = d * F::terms + ahead; row < (d + 1) * F::terms + ahead; ++row) {
             for (Index j = 0; j < columns; j += cache_line_floats) {
                 __builtin_prefetch(b + row * b_stride + j, 0, 2);
