@@ -4,6 +4,7 @@
 
 #include "base/table_choice.hpp"
 #include "kernels/tables.hpp"
+#include "kernels/tile_unit.hpp"
 
 namespace omp_mlp {
 namespace {
@@ -45,10 +46,35 @@ const Kernels& kernels() {
     return choice().selected();
 }
 
+#if defined(OMP_MLP_HAS_AMX)
+
+namespace {
+
+Kernels in_unit(Kernels rounding) {
+    rounding.dense_forward = avx512_amx_kernels.dense_forward;
+    rounding.dense_backward = avx512_amx_kernels.dense_backward;
+    rounding.dense_update = avx512_amx_kernels.dense_update;
+    return rounding;
+}
+
+}  // namespace
+
+#endif
+
 const Kernels* bfloat16_kernels() {
 #if defined(__x86_64__)
+    const Kernels* rounding = kernels().bfloat16;
+    if (rounding == nullptr) {
+        return nullptr;
+    }
+#if defined(OMP_MLP_HAS_AMX)
+    if (has_tile_unit()) {
+        static const Kernels tiled = in_unit(*rounding);  // one table has a bfloat16 alone
+        return &tiled;
+    }
+#endif
     __builtin_cpu_init();
-    return __builtin_cpu_is("amd") != 0 ? kernels().bfloat16 : nullptr;
+    return __builtin_cpu_is("amd") != 0 ? rounding : nullptr;
 #else
     return nullptr;
 #endif

@@ -14,8 +14,8 @@ std::span<const Kernels* const> available_kernels();
 // The table in use.
 const Kernels& kernels();
 
-// That table's Kernels::bfloat16, or null where it is slower than float32: half as fast on the Intel cores that were
-// measured, whose bfloat16 is in their AMX units. So it is AMD's cores that have it here.
+// That table's Kernels::bfloat16, with the products of tiles where there is a unit for them. Null where it is slower than
+// float32: half as fast on Intel's cores, whose instruction for pairs of bfloat16 is a slow one.
 const Kernels* bfloat16_kernels();
 
 // Forces a table by name, for tests and benchmarks, and not while a training runs. "best" undoes it.

@@ -9,6 +9,8 @@
 
 #include "base/random.hpp"
 #include "kernels/dispatch.hpp"
+#include "kernels/tables.hpp"
+#include "kernels/tile_unit.hpp"
 #include "network/activation.hpp"
 #include "network/network.hpp"
 
@@ -346,6 +348,29 @@ Count check_rounding(const Kernels& kernels, const Kernels& plain) {
                           {33, 47, 130, 257, 515}, "rounds");
 }
 
+// The products in tiles: emulated, wherever the rest of them runs, and in the unit itself, where there is one.
+Count check_tile_unit(const Kernels& plain) {
+    Count count;
+    const auto check = [&]([[maybe_unused]] const char* name, [[maybe_unused]] const Kernels* in_unit) {
+        Kernels rounding = plain;
+        rounding.name = name;
+        rounding.bfloat16 = in_unit;
+        const Count found = check_rounding(rounding, plain);
+        count.checked += found.checked;
+        count.failed += found.failed;
+        std::printf("%s checked\n", name);
+    };
+#if defined(__x86_64__)
+    const bool has_pairs = std::ranges::any_of(
+        available_kernels(), [](const Kernels* kernels) { return kernels->bfloat16 != nullptr; });
+    check("emulated unit", has_pairs ? &emulated_unit_kernels : nullptr);
+#endif
+#if defined(OMP_MLP_HAS_AMX)
+    check("avx512_amx", has_pairs && has_tile_unit() ? &avx512_amx_kernels : nullptr);
+#endif
+    return count;
+}
+
 }  // namespace
 
 int main() {
@@ -391,6 +416,9 @@ int main() {
         }
         std::printf("%s checked\n", kernels->name);
     }
+    const Count in_unit = check_tile_unit(plain);
+    checked += in_unit.checked;
+    failed += in_unit.failed;
     std::printf("%d passed, %d failed\n", checked - failed, failed);
     return std::min(failed, 100);
 }

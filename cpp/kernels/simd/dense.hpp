@@ -106,9 +106,9 @@ template <typename F>
 void forward_in_blocks(const DenseRows& a, Index samples, Index fan_in, const float* W,
                        const float* bias, const Columns& of_W, float* z, const Scratch& scratch) {
     const Index most_columns = smaller(columns_that_fit(scratch.count / 2, block_depth), block_depth);
-    const Index most_samples = (scratch.count - panels_size(most_columns, block_depth)) / copied_row;
-    for_each_block(samples, most_samples, 1, [&](Index s, Index rows) {
-        float* panels = scratch.floats + rows * copied_row;
+    const Index most_samples = rows_that_fit<F>(scratch.count - panels_size(most_columns, block_depth));
+    for_each_block(samples, most_samples, copy_unit<F>(), [&](Index s, Index rows) {
+        float* panels = scratch.floats + rows_of_copy<F>(rows) * copied_row;
         for_each_block(fan_in, block_depth * F::terms, F::terms, [&](Index k, Index depth) {
             const Index steps = steps_of<F>(depth);
             copy_rows<F>(part_of(a, s, k), rows, depth, scratch.floats);
@@ -119,11 +119,12 @@ void forward_in_blocks(const DenseRows& a, Index samples, Index fan_in, const fl
                 Ahead<F> ahead{W + (is_last ? (k + depth) * of_W.stride : k * of_W.stride + j + columns),
                                of_W.stride};
                 Index asked = 0;
-                for_each_group(rows, [&]<Index M>(Index m) {
+                for_each_group_of<F>(rows, [&]<Index M>(Index m, Index group = M) {
                     for_each_panel(columns, [&]<Index N>(Index column) {
                         float* to = z + (s + m) * of_W.stride + j + column;
-                        multiply_rows<F, M, N>(
-                            scratch.floats + m * copied_row, steps, panels + panel_begin(column, steps),
+                        multiply_group<F, M, N>(
+                            scratch.floats + m * copied_row, group, steps,
+                            panels + panel_begin(column, steps),
                             {k == 0 ? bias + j + column : to, k == 0 ? 0 : of_W.stride, to, of_W.stride},
                             asked < next_rows ? &ahead : nullptr);
                         asked += Ahead<F>::rows_of(steps);
@@ -307,8 +308,8 @@ template <typename F>
 void backward_in_blocks(const float* delta, Index samples, const float* W, Index fan_in,
                         const Columns& of_W, float* below, Index below_stride, const Scratch& scratch) {
     float* rows_of_W = scratch.floats;
-    float* deltas = rows_of_W + product_rows * copied_row;
-    const Index half = (scratch.count - product_rows * copied_row) / 2;
+    float* deltas = rows_of_W + group_rows<F>() * copied_row;
+    const Index half = (scratch.count - group_rows<F>() * copied_row) / 2;
     const Index most_samples = half / (block_depth + 2) / lanes * lanes;
     for_each_block(samples, most_samples, lanes, [&](Index s, Index together) {
         const Index filled = (together + lanes - 1) / lanes * lanes;
@@ -321,15 +322,15 @@ void backward_in_blocks(const float* delta, Index samples, const float* W, Index
                                const Index steps = steps_of<F>(depth);
                                copy_panels_transposed<F>(delta + s * of_W.stride + j, of_W.stride, depth,
                                                          together, filled, deltas);
-                               for_each_group(rows, [&]<Index M>(Index m) {
+                               for_each_group_of<F>(rows, [&]<Index M>(Index m, Index group = M) {
                                    const float* own = W + (k + m) * of_W.stride + j;
-                                   copy_rows<F>({own, of_W.stride}, M, depth, rows_of_W);
+                                   copy_rows<F>({own, of_W.stride}, group, depth, rows_of_W);
                                    Ahead<F> ahead{own + M * of_W.stride, of_W.stride};
                                    Index asked = m + M;
                                    for_each_panel(filled, [&]<Index N>(Index column) {
                                        float* to = sums + m * filled + column;
-                                       multiply_rows<F, M, N>(
-                                           rows_of_W, steps, deltas + panel_begin(column, steps),
+                                       multiply_group<F, M, N>(
+                                           rows_of_W, group, steps, deltas + panel_begin(column, steps),
                                            {j == 0 ? zeros : to, j == 0 ? 0 : filled, to, filled},
                                            asked < rows ? &ahead : nullptr);
                                        asked += Ahead<F>::rows_of(steps);
@@ -388,22 +389,22 @@ void update_in_blocks(const DenseRows& a, Index samples, Index fan_in, const flo
                       const Columns& of_W, const Scratch& scratch) {
     for_each_block(samples, block_depth * F::terms, F::terms, [&](Index s, Index depth) {
         const Index steps = steps_of<F>(depth);
-        const Index most_rows = columns_in_groups(scratch.count / 4, steps);
+        const Index most_rows = ColumnsOfA<F>::most(scratch.count / 4, steps);
         float* columns_of_a = scratch.floats;
-        float* panels = columns_of_a + groups_size(most_rows, steps);
+        float* panels = columns_of_a + ColumnsOfA<F>::size(most_rows, steps);
         const Index left = scratch.count - (panels - scratch.floats);
         const Index most_columns = columns_that_fit(left / 2, steps);
         for_each_block(of_W.filled, most_columns, column_unit, [&](Index j, Index columns) {
             copy_panels<F>(step + s * of_W.stride + j, of_W.stride, depth, columns, panels);
-            for_each_block(fan_in, most_rows, product_rows, [&](Index k, Index together) {
-                copy_columns<F>(part_of(a, s, k), together, depth, columns_of_a);
-                for_each_group(together, [&]<Index M>(Index m) {
+            for_each_block(fan_in, most_rows, group_rows<F>(), [&](Index k, Index together) {
+                ColumnsOfA<F>::copy(part_of(a, s, k), together, depth, columns_of_a);
+                for_each_group_of<F>(together, [&]<Index M>(Index m, Index group = M) {
                     float* rows = W + (k + m) * of_W.stride + j;
-                    const float* own = columns_of_a + group_begin(m, steps);
+                    const float* own = columns_of_a + ColumnsOfA<F>::begin(m, steps);
                     for_each_panel(columns, [&]<Index N>(Index column) {
                         prefetch_rows<M, N>(rows + M * of_W.stride + column, of_W.stride);
-                        multiply_columns<F, M, N>(
-                            own, steps, panels + panel_begin(column, steps),
+                        ColumnsOfA<F>::template multiply<M, N>(
+                            own, group, steps, panels + panel_begin(column, steps),
                             {rows + column, of_W.stride, rows + column, of_W.stride});
                     });
                 });
@@ -454,33 +455,39 @@ bool pays_off(Index samples, Index fan_in, Index columns) {
     return fan_in >= 64 && pays_off(samples, columns);
 }
 
-void dense_forward_bfloat16(const DenseRows& a, Index samples, Index fan_in, const float* W,
-                            const float* bias, Index fan_out, float* z, const Scratch& scratch) {
+template <typename F>
+void dense_forward_rounded(const DenseRows& a, Index samples, Index fan_in, const float* W,
+                           const float* bias, Index fan_out, float* z, const Scratch& scratch) {
     const Columns of_W{fan_out};
     if (pays_off(samples, fan_in, of_W.filled)) {
-        forward_in_blocks<Bfloat16>(a, samples, fan_in, W, bias, of_W, z, scratch);
+        [[maybe_unused]] const typename F::Unit unit{};
+        forward_in_blocks<F>(a, samples, fan_in, W, bias, of_W, z, scratch);
     } else {
         dense_forward(a, samples, fan_in, W, bias, fan_out, z, scratch);
     }
 }
 
-void dense_backward_bfloat16(const float* delta, Index samples, const float* W, Index fan_in,
-                             Index fan_out, float* below, Index below_stride, const Scratch& scratch) {
+template <typename F>
+void dense_backward_rounded(const float* delta, Index samples, const float* W, Index fan_in,
+                            Index fan_out, float* below, Index below_stride, const Scratch& scratch) {
     const Columns of_W{fan_out};
     if (pays_off(samples, fan_in, of_W.filled)) {
         clear_empty_line(below, samples, fan_in, below_stride);
-        backward_in_blocks<Bfloat16>(delta, samples, W, fan_in, of_W, below, below_stride, scratch);
+        [[maybe_unused]] const typename F::Unit unit{};
+        backward_in_blocks<F>(delta, samples, W, fan_in, of_W, below, below_stride, scratch);
     } else {
         dense_backward(delta, samples, W, fan_in, fan_out, below, below_stride, scratch);
     }
 }
 
-void dense_update_bfloat16(const DenseRows& a, Index samples, Index fan_in, const float* step, float* W,
-                           float* bias, Index fan_out, const Scratch& scratch) {
+template <typename F>
+void dense_update_rounded(const DenseRows& a, Index samples, Index fan_in, const float* step, float* W,
+                          float* bias, Index fan_out, const Scratch& scratch) {
     const Columns of_W{fan_out};
     if (pays_off(samples, of_W.filled)) {
         update_bias(step, samples, bias, of_W.stride);
-        update_in_blocks<Bfloat16>(a, samples, fan_in, step, W, of_W, scratch);
+        [[maybe_unused]] const typename F::Unit unit{};
+        update_in_blocks<F>(a, samples, fan_in, step, W, of_W, scratch);
     } else {
         dense_update(a, samples, fan_in, step, W, bias, fan_out, scratch);
     }

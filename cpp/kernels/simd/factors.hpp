@@ -4,15 +4,16 @@
 #pragma once
 
 #include "kernels/simd/bfloat16.hpp"
+#include "kernels/simd/tile_unit.hpp"
 #include "kernels/simd/vectors.hpp"
 
 namespace omp_mlp {
 namespace {
 
-// Steps of so many terms. A pair that lacks its second term has a zero there.
+// Steps of so many terms, in whole units of them. What lacks a term has a zero there.
 template <typename F>
 constexpr Index steps_of(Index depth) {
-    return (depth + F::terms - 1) / F::terms;
+    return ((depth + F::terms - 1) / F::terms + F::unit - 1) / F::unit * F::unit;
 }
 
 [[gnu::always_inline]] inline const float* row_of(const DenseRows& a, Index s) {
@@ -28,7 +29,9 @@ constexpr Index steps_of(Index depth) {
 }
 
 struct Float32 {
-    static constexpr Index terms = 1;  // of a step
+    static constexpr Index terms = 1;       // of a step
+    static constexpr Index unit = 1;        // steps that go together
+    static constexpr bool in_unit = false;  // of the processor, for tiles (tile_unit.hpp)
 
     // A's part of a step, for all lanes.
     struct Step {
@@ -73,6 +76,9 @@ struct Float32 {
 
 struct Bfloat16 {
     static constexpr Index terms = 2;
+    static constexpr Index unit = 1;
+    static constexpr bool in_unit = false;
+    struct Unit {};  // what has to be set up for a product: nothing
 
     struct Step {
         Pair pair;
@@ -120,6 +126,33 @@ struct Bfloat16 {
             rounded_halves(load_within(row, 2 * d, depth), load_within(row, 2 * d + lanes, depth)));
     }
 };
+
+#if OMP_MLP_HAS_TILE_UNIT
+
+// The same for the unit that multiplies tiles, which takes as many steps as a tile has rows.
+struct Bfloat16InUnit : Bfloat16 {
+    static constexpr Index unit = tile_rows;
+    static constexpr bool in_unit = true;
+    using Unit = TileUnit;
+
+    struct Rows {
+        const float* even;  // null after the last row, as odd
+        const float* odd;
+        Rows(const DenseRows& b, Index depth, Index d)
+            : even{2 * d < depth ? row_of(b, 2 * d) : nullptr},
+              odd{2 * d + 1 < depth ? row_of(b, 2 * d + 1) : nullptr} {}
+
+        [[gnu::always_inline]] V step(Index column) const { return step_within(column, column + lanes); }
+
+        // The same, with zeros from the column `size` on.
+        [[gnu::always_inline]] V step_within(Index column, Index size) const {
+            return reinterpret_cast<V>(paired(even != nullptr ? load_within(even, column, size) : V{},
+                                              odd != nullptr ? load_within(odd, column, size) : V{}));
+        }
+    };
+};
+
+#endif
 
 #endif
 

@@ -226,6 +226,28 @@ void multiply(const Product& p, Index width) {
     });
 }
 
+template <int h, int... l>
+[[gnu::always_inline]] inline void exchange(V& a, V& b,
+                                            const std::integer_sequence<int, l...>& /*lanes*/) {
+    const V first = __builtin_shufflevector(a, b, ((l & h) == 0 ? l : lanes + (l ^ h))...);
+    b = __builtin_shufflevector(a, b, ((l & h) == 0 ? (l ^ h) : lanes + l)...);
+    a = first;
+}
+
+// Lane j of v[i] becomes lane i of v[j].
+template <int h = lanes / 2>
+[[gnu::always_inline]] inline void transpose(V* v) {
+    if constexpr (h > 0) {
+#pragma GCC unroll 16
+        for (Index i = 0; i < lanes; ++i) {
+            if ((i & h) == 0) {
+                exchange<h>(v[i], v[i + h], std::make_integer_sequence<int, lanes>{});
+            }
+        }
+        transpose<h / 2>(v);
+    }
+}
+
 // ---- Large products ----
 
 // Tiles of blocks that are copied: A by rows (copy_rows) or by columns (copy_columns), B as panels. What is said of the
@@ -239,6 +261,86 @@ template <typename F, Index M, Index N>
 template <typename F, Index M, Index N>
 [[gnu::noinline]] void multiply_columns(const float* a, Index steps, const float* b, Sum c) {
     multiply_tile<F, M, N>(a, 1, M, steps, b, N * lanes, c);
+}
+
+#if OMP_MLP_HAS_TILE_UNIT
+
+// The first `rows` rows of a product in the unit for tiles. A has as many rows as a tile, of which more may be anything.
+template <Index N>
+void multiply_in_unit(const float* a, Index rows, Index steps, const float* b, Sum c,
+                      const Ahead<Bfloat16InUnit>* ahead) {
+    for (Index d = 0; ahead != nullptr && d < steps; d += Ahead<Bfloat16InUnit>::steps) {
+        ahead->ask(d);
+    }
+    alignas(cache_line_bytes) float sums[2][tile_rows * N * lanes];
+    multiply_tiles<N>(a, copied_row, steps, b, sums);
+    for (Index m = 0; m < rows; ++m) {
+        for (Index n = 0; n < N * lanes; n += lanes) {
+            const Index at = m * N * lanes + n;
+            store(c.to + m * c.to_stride + n,
+                  load(c.from + m * c.from_stride + n) + (load(sums[0] + at) + load(sums[1] + at)));
+        }
+    }
+}
+
+#endif
+
+// Rows of a copy of A that are multiplied together, at most.
+template <typename F>
+constexpr Index group_rows() {
+#if OMP_MLP_HAS_TILE_UNIT
+    if constexpr (F::in_unit) {
+        return tile_rows;
+    }
+#endif
+    return product_rows;
+}
+
+// The unit for tiles reads whole ones, so that a copy has rows for them.
+template <typename F>
+constexpr Index copy_unit() {
+    return F::in_unit ? group_rows<F>() : 1;
+}
+
+// Rows that a copy of so many takes.
+template <typename F>
+constexpr Index rows_of_copy(Index rows) {
+    return (rows + copy_unit<F>() - 1) / copy_unit<F>() * copy_unit<F>();
+}
+
+// Rows whose copy takes so many floats at most, or the least that a copy can have.
+template <typename F>
+constexpr Index rows_that_fit(Index floats) {
+    const Index units = floats / copied_row / copy_unit<F>();
+    return (units > 0 ? units : 1) * copy_unit<F>();
+}
+
+// Calls fn.template operator()<M>(first row) for groups of M rows; in tiles (first row, rows), of which there may be less.
+template <typename F, typename Fn>
+[[gnu::always_inline]] inline void for_each_group_of(Index rows, const Fn& fn) {
+    if constexpr (F::in_unit) {
+        for (Index first = 0; first < rows; first += group_rows<F>()) {
+            fn.template operator()<group_rows<F>()>(first, smaller(group_rows<F>(), rows - first));
+        }
+    } else {
+        for_each_group(rows, fn);
+    }
+}
+
+// The product of a group of `rows` rows of A, which are copied row by row.
+template <typename F, Index M, Index N>
+[[gnu::always_inline]] inline void multiply_group(const float* a, [[maybe_unused]] Index rows,
+                                                  Index steps, const float* b, Sum c,
+                                                  const Ahead<F>* ahead) {
+#if OMP_MLP_HAS_TILE_UNIT
+    if constexpr (F::in_unit) {
+        multiply_in_unit<N>(a, rows, steps, b, c, ahead);
+        return;
+    }
+#endif
+    if constexpr (!F::in_unit) {
+        multiply_rows<F, M, N>(a, steps, b, c, ahead);
+    }
 }
 
 // Asks for the lines of M rows that a tile will need: into the second cache, because rows that lie a power of two apart
@@ -309,6 +411,65 @@ void copy_columns(const DenseRows& a, Index columns, Index depth, float* copy) {
     }
 }
 
+// The same where A is read in tiles: columns become rows of the copy, copied_row apart. Of the last tile, rows that are
+// no columns become zero.
+#if OMP_MLP_HAS_TILE_UNIT
+
+void copy_columns_as_rows(const DenseRows& a, Index columns, Index depth, float* copy) {
+    for (Index d = 0; d < steps_of<Bfloat16InUnit>(depth); d += lanes) {
+        for (Index m = 0; m < columns; m += lanes) {
+            V v[lanes];
+#pragma GCC unroll 16
+            for (Index i = 0; i < lanes; ++i) {
+                v[i] = Bfloat16InUnit::Rows{a, depth, d + i}.step_within(m, columns);
+            }
+            transpose(v);
+#pragma GCC unroll 16
+            for (Index i = 0; i < lanes; ++i) {
+                store(copy + (m + i) * copied_row + d, v[i]);
+            }
+        }
+    }
+}
+
+#endif
+
+// Columns of A that are copied together, the floats of their copy, where one begins there, and the copy itself.
+template <typename F>
+struct ColumnsOfA {
+    static constexpr Index most(Index floats, Index depth) {
+        return F::in_unit ? smaller(rows_that_fit<F>(floats), most_groups * group_rows<F>())
+                          : columns_in_groups(floats, depth);
+    }
+    static constexpr Index size(Index columns, Index depth) {
+        return F::in_unit ? columns * copied_row : groups_size(columns, depth);
+    }
+    static constexpr Index begin(Index column, Index depth) {
+        return F::in_unit ? column * copied_row : group_begin(column, depth);
+    }
+    static void copy(const DenseRows& a, Index columns, Index depth, float* to) {
+#if OMP_MLP_HAS_TILE_UNIT
+        if constexpr (F::in_unit) {
+            copy_columns_as_rows(a, columns, depth, to);
+            return;
+        }
+#endif
+        if constexpr (!F::in_unit) {
+            copy_columns<F>(a, columns, depth, to);
+        }
+    }
+    // The product of a group of `rows` columns.
+    template <Index M, Index N>
+    [[gnu::always_inline]] static void multiply(const float* a, Index rows, Index steps, const float* b,
+                                                Sum c) {
+        if constexpr (F::in_unit) {
+            multiply_group<F, M, N>(a, rows, steps, b, c, nullptr);
+        } else {
+            multiply_columns<F, M, N>(a, steps, b, c);
+        }
+    }
+};
+
 // Where the panel of a column begins: a line further on than the panels before it take, against panels that share a
 // place in the caches.
 Index panel_begin(Index column, Index depth) {
@@ -345,28 +506,6 @@ void copy_panels(const float* b, Index b_stride, Index depth, Index columns, flo
                 store(to + n * lanes, rows.step(column + n * lanes));
             }
         });
-    }
-}
-
-template <int h, int... l>
-[[gnu::always_inline]] inline void exchange(V& a, V& b,
-                                            const std::integer_sequence<int, l...>& /*lanes*/) {
-    const V first = __builtin_shufflevector(a, b, ((l & h) == 0 ? l : lanes + (l ^ h))...);
-    b = __builtin_shufflevector(a, b, ((l & h) == 0 ? (l ^ h) : lanes + l)...);
-    a = first;
-}
-
-// Lane j of v[i] becomes lane i of v[j].
-template <int h = lanes / 2>
-[[gnu::always_inline]] inline void transpose(V* v) {
-    if constexpr (h > 0) {
-#pragma GCC unroll 16
-        for (Index i = 0; i < lanes; ++i) {
-            if ((i & h) == 0) {
-                exchange<h>(v[i], v[i + h], std::make_integer_sequence<int, lanes>{});
-            }
-        }
-        transpose<h / 2>(v);
     }
 }
 

@@ -60,9 +60,9 @@ constexpr Kernels with_bfloat16(Kernels kernels, const Kernels* bfloat16) {
 #if OMP_MLP_HAS_BFLOAT16_PAIRS
 
 constexpr Kernels in_bfloat16(Kernels kernels) {
-    kernels.dense_forward = dense_forward_bfloat16;
-    kernels.dense_backward = dense_backward_bfloat16;
-    kernels.dense_update = dense_update_bfloat16;
+    kernels.dense_forward = dense_forward_rounded<Bfloat16>;
+    kernels.dense_backward = dense_backward_rounded<Bfloat16>;
+    kernels.dense_update = dense_update_rounded<Bfloat16>;
     return kernels;
 }
 

@@ -21,6 +21,7 @@
 
 // What the instruction set has, besides vectors of floats. Only this header looks at the compiler's
 // macros.
+// NOLINTBEGIN(modernize-macro-to-enum): the preprocessor asks for them
 #if defined(__AVX512F__)
 #define OMP_MLP_HAS_MASKS 1  // vectors of 16 floats, of which a mask says which count
 #else
@@ -31,11 +32,17 @@
 #else
 #define OMP_MLP_HAS_BFLOAT16_PAIRS 0
 #endif
+#if defined(__AMX_BF16__) || defined(OMP_MLP_EMULATES_TILE_UNIT)
+#define OMP_MLP_HAS_TILE_UNIT 1  // registers of 1 KB for tiles of a matrix, and products of these
+#else
+#define OMP_MLP_HAS_TILE_UNIT 0
+#endif
 #if defined(__AVX512VNNI__)
 #define OMP_MLP_HAS_BYTE_PRODUCTS 1  // products of four bytes with four others, added to an integer
 #else
 #define OMP_MLP_HAS_BYTE_PRODUCTS 0
 #endif
+// NOLINTEND(modernize-macro-to-enum)
 
 namespace omp_mlp {
 namespace {
