@@ -253,3 +253,155 @@ def test_estimators_take_tables():
     with pytest.warns(UserWarning, match="its loss still falls"):
         regressor.fit(TABLES["polars"], polars.Series(SIZE))
     assert regressor.predict(TABLES["polars"]).shape == (N,)
+
+
+# ------------------------------------------------------------------------- names that are no text
+
+NUMBERS = np.column_stack([SIZE, 3 * RNG.normal(size=N), RNG.normal(size=N) - 9])
+
+
+def named(*names):
+    return pandas.DataFrame(NUMBERS, columns=pandas.Index(names, tupleize_cols=True))
+
+
+NAMES = {
+    "places": (0, 1, 2),
+    "numbers": (5, 7, 1),
+    "of NumPy": tuple(np.arange(3, 6)),
+    "floats": (0.5, 1.0, -2.25),
+    "with text": ("size", 0, 1),
+    "two levels": (("a", 0), ("a", 1), ("b", 0)),
+    "dates": tuple(pandas.date_range("2020-01-31", periods=3)),
+    "flags": (False, True, 2.5),
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_columns_go_by_names_that_are_no_text(names, tmp_path):
+    table = named(*names)
+    model = fixed.train_parallel(table, CLASSES, 2, **OPTIONS)
+    array = fixed.train_parallel(NUMBERS, CLASSES, 2, **OPTIONS)
+    expected = array.predict_proba(NUMBERS)
+    assert len(set(model.columns.called)) == 3
+    assert (model.columns.names is None) == (model.columns.keys is not None)
+    model.save(tmp_path / "network.safetensors")
+    loaded = omp_mlp.load(tmp_path / "network.safetensors")
+    assert loaded.columns == model.columns
+    more = pandas.concat([table, 7 * table.set_axis(["b", "c", "d"], axis=1)], axis=1)
+    for network in (model, loaded, pickle.loads(pickle.dumps(model))):
+        for order in ([0, 1, 2], [2, 1, 0], [5, 1, 4, 2, 0]):
+            got = network.predict_proba(more.iloc[:, order])
+            np.testing.assert_array_equal(got, expected)
+            assert network.score(more.iloc[:, order], CLASSES) == array.score(NUMBERS, CLASSES)
+        np.testing.assert_array_equal(network.predict_proba(NUMBERS), expected)
+        with pytest.raises(
+            ValueError,
+            match=re.escape(
+                "X must have the columns of the training; 1 of 3 are missing: "
+                f"{model.columns.called[1]!r}"
+            ),
+        ):
+            network.predict(more.iloc[:, [2, 0, 4]])
+
+
+def test_numbers_of_columns_that_are_not_there_are_named():
+    model = fixed.train_parallel(named(*range(9)[5:8]), CLASSES, 2, **OPTIONS)
+    assert model.columns.keys == (5, 6, 7)
+    for table, missing in (
+        (named(0, 1, 2), "3 of 3 are missing: 5, 6, 7"),
+        (named("a", "b", "c"), "3 of 3 are missing: 5, 6, 7"),
+        (polars.DataFrame(NUMBERS), "3 of 3 are missing: 5, 6, 7"),
+        (named(7, 6, 8), "1 of 3 are missing: 5"),
+    ):
+        with pytest.raises(ValueError, match=missing):
+            model.predict(table)
+        with pytest.raises(ValueError, match=missing):
+            model.score(table, CLASSES)
+        with pytest.raises(ValueError, match=rf"validation_data\[0\] must have .*; {missing}"):
+            fixed.train_parallel(
+                named(5, 6, 7), CLASSES, 2, **OPTIONS, validation_data=(table, CLASSES)
+            )
+    with pytest.raises(ValueError, match="got 7 twice"):
+        model.predict(named(5, 6, 7).iloc[:, [0, 1, 2, 2]])
+    other = fixed.train_parallel(named(7, 6, 5), CLASSES, 2, **OPTIONS)
+    with pytest.raises(ValueError, match=r"models\[1\] must have the columns of models\[0\]"):
+        omp_mlp.merge([model, other])
+
+
+def test_tables_with_names_have_the_places_of_columns_that_pandas_numbered():
+    model = fixed.train_parallel(named(0, 1, 2), CLASSES, 2, **OPTIONS)
+    expected = model.predict_proba(NUMBERS)
+    tables = (named("a", "b", "c"), polars.DataFrame(NUMBERS), pyarrow.table(named("a", "b", "c")))
+    for table in tables:
+        np.testing.assert_array_equal(model.predict_proba(table), expected)
+    with pytest.raises(ValueError, match="must have the 3 columns of the training; got 2"):
+        model.predict(tables[1][:, :2])
+    with pytest.raises(ValueError, match="1 of 3 are missing: 0"):
+        model.predict(named(1, 2, 3))
+    # A file without names has nothing but places, which are others where the target is left out.
+    file = Frame(tuple(Column(place, NUMBERS[:, k]) for k, place in enumerate((0, 2, 3))))
+    np.testing.assert_array_equal(model.predict_proba(file), expected)
+    assert fixed.train_parallel(file, CLASSES, 2, **OPTIONS).columns.keys is None
+
+
+def test_numbered_columns_may_be_encoded():
+    table = FRAME.set_axis([3, 1, 2, 0], axis=1)
+    X, columns = find_columns(table, encodes=True)
+    np.testing.assert_array_equal(X, by_hand())
+    assert columns.input_names[:4] == ("3=x", "3=y", "3=z", 1)
+    np.testing.assert_array_equal(columns.read(table[[0, 1, 2, 3]]), by_hand())
+    assert Columns.from_dict(columns.as_dict()) == columns
+    model = fixed.train_parallel(table, CLASSES, 2, **OPTIONS)
+    assert "columns: 4: 3, 1, 2, 0" in model.summary()
+    with pytest.raises(TypeError, match="column 1 of X must hold numbers, as in the training"):
+        model.predict(table.assign(**{"1": 0}).set_axis([3, 0, 2, 9, 1], axis=1).astype(str))
+
+
+def test_tables_that_were_put_side_by_side_keep_their_order():
+    table = named(0, 1, 0)
+    model = fixed.train_parallel(table, CLASSES, 2, **OPTIONS)
+    np.testing.assert_array_equal(model.predict_proba(table), model.predict_proba(NUMBERS))
+    with pytest.raises(
+        ValueError,
+        match="X must have the columns of the training in the same order, because some have the "
+        "same name; expected 0, 1, 0; got 0, 0, 1",
+    ):
+        model.predict(table.iloc[:, [0, 2, 1]])
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (Columns(None, keys=(0,)), "columns with 1 inputs for a network with 2"),
+        (Columns(("a", "b"), keys=(0, 1)), "keys of columns must be text, finite numbers or"),
+        (Columns(None, keys=(0, np.nan)), "keys of columns must be text, finite numbers or"),
+        (Columns(None, keys=(0, ("a", np.inf))), "keys of columns must be text, finite numbers"),
+        (Columns(None, keys=(0, None)), "keys of columns must be text, finite numbers or tuples"),
+        (Columns(None, keys=("a", "a")), "keys of columns that are text must differ"),
+        (Columns(None, (Encoding(), Encoding()), keys=(1,)), "1 names for 2 columns"),
+    ],
+)
+def test_keys_that_do_not_fit_their_network(columns, message, tmp_path):
+    test_columns_that_do_not_fit_their_network(columns, message, tmp_path)
+
+
+def test_estimators_find_numbered_columns():
+    table = named(0, 1, 2)
+    parameters = {"hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
+    classifier = omp_mlp.OmpMLPClassifier(**parameters).fit(table, CLASSES)
+    assert not hasattr(classifier, "feature_names_in_")
+    turned = table[[2, 0, 1]]
+    np.testing.assert_array_equal(classifier.predict_proba(turned), classifier.predict_proba(table))
+    assert classifier.score(turned, CLASSES) == classifier.score(table, CLASSES)
+    np.testing.assert_array_equal(
+        classifier.predict_proba(NUMBERS), classifier.predict_proba(table)
+    )
+    with pytest.raises(ValueError, match="1 of 3 are missing: 2"):
+        classifier.predict(named(0, 1, 5))
+    online = omp_mlp.OmpMLPRegressor(**parameters)
+    online.partial_fit(table, SIZE)
+    online.partial_fit(turned, SIZE)
+    twice = omp_mlp.OmpMLPRegressor(**parameters).partial_fit(table, SIZE).partial_fit(table, SIZE)
+    np.testing.assert_array_equal(online.predict(turned), twice.predict(table))
+    with pytest.raises(TypeError, match="Feature names are only supported if all input features"):
+        omp_mlp.OmpMLPRegressor(**parameters).fit(named("a", 1, 2), SIZE)

@@ -70,7 +70,7 @@ def warn_of_precision(precision: str) -> None:
         )
 
 
-def warn_of_scales(inputs: Inputs, names: Sequence[str] | None) -> None:
+def warn_of_scales(inputs: Inputs, names: Sequence[object] | None) -> None:
     """Warn if the columns of X, which the training reads as they are, have very different scales.
 
     ``names``: of the columns; None: they go by their places.
@@ -138,7 +138,7 @@ def _are_far_apart(largest: Doubles) -> bool:
     return len(used) > 1 and bool(used.max() > _FAR_APART * used.min())
 
 
-def _listed(columns: Sequence[int], largest: Doubles, names: Sequence[str] | None) -> str:
+def _listed(columns: Sequence[int], largest: Doubles, names: Sequence[object] | None) -> str:
     called = [f"column {k}" if names is None else f"column {names[k]!r}" for k in columns]
     return ", ".join(f"{largest[k]:.3g} in {name}" for k, name in zip(columns, called, strict=True))
 

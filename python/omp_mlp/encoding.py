@@ -13,6 +13,7 @@ import numpy.typing as npt
 from omp_mlp.frames import (
     Column,
     Frame,
+    Label,
     column_names,
     is_frame,
     matrix_of,
@@ -107,26 +108,35 @@ class Columns:
     Attributes
     ----------
     names : tuple of str or None
-        None: the columns have no names of text, and go by their places.
+        None: the columns have no names, or not all names are text.
     encodings : tuple of Encoding, one for each column; or None
         None: all columns are numbers, and each is an input.
     medians : tuple of float, one for each column; or None
         Of columns that are all numbers, in each of which the training had a number in every row:
         what stands for numbers that are missing later, as ``Encoding.fill``. None: numbers must not
         be missing, or ``encodings`` has the medians.
+    keys : tuple or None
+        Names of a table of pandas that are not all text, but also numbers or tuples. Without names
+        and keys, the columns go by their places.
     """
 
     names: tuple[str, ...] | None
     encodings: tuple[Encoding, ...] | None = None
     medians: tuple[float, ...] | None = field(default=None, compare=False)
+    keys: tuple[Label, ...] | None = None
 
     @property
-    def input_names(self) -> tuple[str, ...] | None:
+    def called(self) -> tuple[Label, ...] | None:
+        """What the columns are found by, if not by their places."""
+        return self.keys if self.names is None else self.names
+
+    @property
+    def input_names(self) -> tuple[Label, ...] | None:
         """A name for each input: the column's, with "=label" or "=missing" where it is encoded."""
-        if self.names is None or self.encodings is None:
-            return self.names
-        inputs: list[str] = []
-        for name, encoding in zip(self.names, self.encodings, strict=True):
+        if self.called is None or self.encodings is None:
+            return self.called
+        inputs: list[Label] = []
+        for name, encoding in zip(self.called, self.encodings, strict=True):
             if encoding.labels is not None:
                 inputs += [f"{name}={label}" for label in encoding.labels]
             else:
@@ -149,12 +159,13 @@ class Columns:
                 f"{name} must be a table with the columns of the training, because text, "
                 f"categories or missing numbers are encoded; got {type(X).__name__}"
             )
-        if self.encodings is None and self.names is not None and column_names(X) == self.names:
+        called = self.called
+        if self.encodings is None and called is not None and column_names(X) == called:
             whole = whole_matrix(X)
             if whole is not None:
                 return whole
-        wanted = self._wanted(X)
-        columns = self._in_order(read_columns(X, name, wanted), wanted, name)
+        wanted = self._wanted(X, name)
+        columns = self._in_order(X, read_columns(X, name, wanted), wanted, name)
         if self.encodings is None:
             return matrix_of(columns, name)
         return _encoded(columns, self.encodings, name)
@@ -175,34 +186,54 @@ class Columns:
             return None
         missing = np.isnan(matrix)
         counts = np.count_nonzero(missing, axis=0)
-        called = self.names or range(len(self.medians))
+        called = self.called or range(len(self.medians))
         _warn_of_missing(dict(zip(called, counts.tolist(), strict=True)), len(matrix), name)
         return np.where(missing, np.array(self.medians, dtype=matrix.dtype), matrix)
 
-    def _wanted(self, X: Any) -> tuple[str, ...] | None:  # noqa: ANN401
+    def _wanted(self, X: Any, name: str) -> tuple[Label, ...] | None:  # noqa: ANN401
         """Return the names to find columns by; None if the columns go by their places."""
-        # A file without names of columns has nothing but their places, as an array has.
-        has_names = any(isinstance(one, str) for one in column_names(X))
-        return None if isinstance(X, Frame) and not has_names else self.names
+        found = column_names(X)
+        if self.called is None or not _has_names(X):
+            return None
+        if self.keys is None:
+            return self.called
+        if len(set(self.keys)) < len(self.keys):  # as of tables that were put side by side
+            if found != self.keys:
+                raise ValueError(
+                    f"{name} must have the columns of the training in the same order, because some "
+                    f"have the same name; expected {_listed(self.keys)}; got {_listed(found)}"
+                )
+            return None
+        # pandas numbers the columns of a table that was made of an array. That says no more than
+        # their places, which they have in a table with names, too.
+        is_numbered = self.keys == tuple(range(len(self.keys)))
+        return None if is_numbered and all(isinstance(one, str) for one in found) else self.keys
 
     def _in_order(
-        self, columns: list[Column], wanted: Sequence[str] | None, name: str
+        self,
+        X: Any,  # noqa: ANN401
+        columns: list[Column],
+        wanted: Sequence[Label] | None,
+        name: str,
     ) -> list[Column]:
         if wanted is None:
-            known = self.names if self.encodings is None else self.encodings
+            known = self.called if self.encodings is None else self.encodings
             if known is not None and len(columns) != len(known):
                 raise ValueError(
                     f"{name} must have the {len(known)} columns of the training; got {len(columns)}"
                 )
             return columns
-        _checked_names([column.name for column in columns], name)  # which of two is not known
+        _check_different([column.name for column in columns], name)  # which of two is not known
         by_name = {column.name: column for column in columns}
         absent = [one for one in wanted if one not in by_name]
         if absent:
-            shown = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
+            said, n_found = f"{name} must have the columns of the training", len(column_names(X))
+            if self.keys is not None and self.encodings is None and n_found != len(wanted):
+                said = (
+                    f"{name} has {n_found} features, but the network was trained on {len(wanted)}"
+                )
             raise ValueError(
-                f"{name} must have the columns of the training; {len(absent)} of "
-                f"{len(wanted)} are missing: {shown}"
+                f"{said}; {len(absent)} of {len(wanted)} are missing: {_listed(absent)}"
             )
         return [by_name[one] for one in wanted]
 
@@ -213,6 +244,15 @@ class Columns:
             all(isinstance(one, str) for one in names) and len(set(names)) == len(names)
         ):
             raise ValueError(f"names of columns must be different texts; got {names!r}")
+        if self.keys is not None:
+            texts = [one for one in self.keys if isinstance(one, str)]
+            if names is not None or not all(map(_is_label, self.keys)):
+                raise ValueError(
+                    "keys of columns must be text, finite numbers or tuples, in place of names; "
+                    f"got {self.keys!r} and names {names!r}"
+                )
+            if len(set(texts)) < len(texts):
+                raise ValueError(f"keys of columns that are text must differ; got {self.keys!r}")
         for one in encodings or ():
             if one.labels is not None and not (
                 all(isinstance(label, _TYPES_OF_LABELS) for label in one.labels)
@@ -237,20 +277,23 @@ class Columns:
                 raise ValueError(
                     f"{len(medians)} medians of columns for a network with {n_inputs} inputs"
                 )
-        n_columns = len(names or ()) if encodings is None else len(encodings)
+        called = self.called
+        n_columns = len(called or ()) if encodings is None else len(encodings)
         expected = n_columns if encodings is None else sum(one.n_inputs for one in encodings)
-        if names is not None and len(names) != n_columns:
-            raise ValueError(f"{len(names)} names for {n_columns} columns")
-        if (names is not None or encodings is not None) and expected != n_inputs:
+        if called is not None and len(called) != n_columns:
+            raise ValueError(f"{len(called)} names for {n_columns} columns")
+        if (called is not None or encodings is not None) and expected != n_inputs:
             raise ValueError(f"columns with {expected} inputs for a network with {n_inputs}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers, for JSON."""
+        described: dict[str, Any] = {"names": self.names}
+        if self.keys is not None:
+            described["keys"] = self.keys
         if self.encodings is None:
-            medians = {} if self.medians is None else {"medians": self.medians}
-            return {"names": self.names, **medians}
+            return described if self.medians is None else {**described, "medians": self.medians}
         return {
-            "names": self.names,
+            **described,
             "encodings": [
                 {
                     "labels": one.labels,
@@ -265,7 +308,7 @@ class Columns:
     def from_dict(cls, given: Mapping[str, Any]) -> Columns:
         """Undo :meth:`as_dict`."""
         names, encodings = given["names"], given.get("encodings")
-        medians = given.get("medians")
+        medians, keys = given.get("medians"), given.get("keys")
         return cls(
             None if names is None else tuple(names),
             None
@@ -279,6 +322,7 @@ class Columns:
                 for one in encodings
             ),
             None if medians is None else tuple(medians),
+            None if keys is None else tuple(map(_label_of_json, keys)),
         )
 
 
@@ -299,15 +343,16 @@ def find_columns(
         return X, None
     whole = whole_matrix(X)
     if whole is not None and (not encodes or not _has_nan(whole)):
-        names = _checked_names(list(column_names(X)), name)
-        return whole, Columns(names, medians=_medians_of(whole, rows) if encodes else None)
+        medians = _medians_of(whole, rows) if encodes else None
+        return whole, Columns(medians=medians, **_names_of(X, name))
     columns = read_columns(X, name)
-    names = _checked_names([column.name for column in columns], name)
+    names = _names_of(X, name)
     if not encodes or all(one.is_number and not one.missing.any() for one in columns):
         matrix = matrix_of(columns, name)
-        return matrix, Columns(names, medians=_medians_of(matrix, rows) if encodes else None)
+        medians = _medians_of(matrix, rows) if encodes else None
+        return matrix, Columns(medians=medians, **names)
     encodings = tuple(_find_encoding(column, name, rows) for column in columns)
-    return _encoded(columns, encodings, name), Columns(names, encodings)
+    return _encoded(columns, encodings, name), Columns(encodings=encodings, **names)
 
 
 def _has_nan(matrix: npt.NDArray[Any]) -> bool:
@@ -357,14 +402,40 @@ def _warn_of_missing(counts: Mapping[Any, int], n_rows: int, name: str) -> None:
     )
 
 
-def _checked_names(names: Sequence[object], name: str) -> tuple[str, ...] | None:
-    """Return names that are text; names of numbers are places."""
-    if not all(isinstance(one, str) for one in names):
-        return None
-    if len(set(names)) != len(names):
+def _names_of(X: Any, name: str) -> dict[str, Any]:  # noqa: ANN401
+    """Return ``names`` and ``keys`` of a table's columns; those that are text must differ."""
+    if not _has_names(X):
+        return {"names": None}
+    called = column_names(X)
+    texts = [one for one in called if isinstance(one, str)]
+    _check_different(texts, name)
+    return {"names": called} if len(texts) == len(called) else {"names": None, "keys": called}
+
+
+def _has_names(X: Any) -> bool:  # noqa: ANN401
+    """Tell whether columns have names: a file without them has their places, as an array has."""
+    return not isinstance(X, Frame) or any(isinstance(one, str) for one in column_names(X))
+
+
+def _check_different(names: Sequence[object], name: str) -> None:
+    if len(set(names)) < len(names):
         twice = next(one for one in names if names.count(one) > 1)
         raise ValueError(f"{name} must have columns of different names; got {twice!r} twice")
-    return tuple(map(str, names))
+
+
+def _is_label(name: object) -> bool:
+    if isinstance(name, tuple):
+        return all(map(_is_label, name))
+    return isinstance(name, (str, int)) or (isinstance(name, float) and math.isfinite(name))
+
+
+def _label_of_json(name: Any) -> Any:  # noqa: ANN401 - ``check`` looks at it
+    return tuple(map(_label_of_json, name)) if isinstance(name, list) else name
+
+
+def _listed(names: Sequence[Label]) -> str:
+    more = ", ..." if len(names) > _MOST_COLUMNS else ""
+    return ", ".join(map(repr, names[:_MOST_COLUMNS])) + more
 
 
 def _find_encoding(column: Column, name: str, rows: npt.NDArray[np.int64] | None) -> Encoding:

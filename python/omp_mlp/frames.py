@@ -5,6 +5,7 @@ pandas, polars and pyarrow are never imported here: who has one of their objects
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ import numpy.typing as npt
 from omp_mlp.extras import imported
 
 _LIBRARIES = ("pandas", "polars", "pyarrow")
+
+Label = str | int | float | tuple[Any, ...]
+"""What names a column; pandas has more than text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,7 @@ def read_columns(
         _check_collected(X, name)
         names, columns = list(X.columns), list(X.get_columns())
     else:
-        names = X.columns.tolist()
+        names = list(column_names(X))
         columns = [X.iloc[:, place] for place in range(len(names))]
     return [
         Column(label, _read(column, library, f"column {label!r} of {name}"))
@@ -106,9 +110,25 @@ def column_names(X: Any) -> tuple[Any, ...]:  # noqa: ANN401
     """Return the names of a table's columns."""
     if isinstance(X, Frame):
         return tuple(column.name for column in X.columns)
-    if _library_of(X) is None:
+    library = _library_of(X)
+    if library is None:
         return tuple(X.__dataframe__().column_names())
-    return tuple(X.column_names if hasattr(X, "column_names") else X.columns)
+    if library == "pandas":
+        return tuple(map(_label, X.columns.tolist()))
+    return tuple(X.column_names if library == "pyarrow" else X.columns)
+
+
+def _label(name: object) -> Label:
+    """Return a name of pandas as what a file of a network keeps: dates and others as their text."""
+    if isinstance(name, tuple):  # of a MultiIndex
+        return tuple(map(_label, name))
+    if isinstance(name, (bool, np.bool_)):
+        return bool(name)
+    if isinstance(name, (int, np.integer)):
+        return int(name)
+    if isinstance(name, (float, np.floating)) and math.isfinite(name):
+        return float(name)
+    return str(name)
 
 
 def known_frame(X: Any, name: str) -> Any:  # noqa: ANN401

@@ -82,10 +82,11 @@ class Model(Predictor, Conversions):
     history : History
         One entry for each round of the training; no entries for a model built by hand.
     columns : Columns or None
-        Of a training on a table: names of the columns (``names``), and how each is read as numbers
-        (``encodings``), if some are not; else the medians (``medians``) of which one stands for a
-        number that a table lacks. Methods then find the columns of a table by name, in any order,
-        and overlook others. None: a training on an array, or a model built by hand.
+        Of a training on a table: names of the columns (``names``; ``keys``, where pandas has others
+        than text, such as 0, 1, 2), and how each is read as numbers (``encodings``), if some are
+        not; else the medians (``medians``) of which one stands for a number that a table lacks.
+        Methods then find the columns of a table by name, in any order, and overlook others. None: a
+        training on an array, or a model built by hand.
     replicas : tuple of Model
         The networks that the last merge merged, if ``keep_replicas`` was set; else empty.
 

@@ -44,8 +44,8 @@ def model_facts(model: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - a Model,
         facts.append(("classes", _listed(model.classes.tolist())))
     else:
         facts.append(("outputs", "labels of their own" if model.multilabel else "values"))
-    if model.columns is not None and model.columns.names is not None:
-        facts.append(("columns", _listed(model.columns.names)))
+    if model.columns is not None and model.columns.called is not None:
+        facts.append(("columns", _listed(model.columns.called)))
     if model.columns is not None and model.columns.medians is not None:
         facts.append(("missing numbers", "read as the median of their column in the training"))
     for name in ("input_scaling", "target_scaling"):
@@ -71,7 +71,7 @@ def column_rows(columns: Any) -> list[list[str]]:  # noqa: ANN401 - Columns, or 
     """Return name, encoding and number of inputs of each column, if some are encoded."""
     if columns is None or columns.encodings is None:
         return []
-    names = columns.names or range(len(columns.encodings))
+    names = columns.called or range(len(columns.encodings))
     return [
         [str(name), str(encoding), str(encoding.n_inputs)]
         for name, encoding in zip(names, columns.encodings, strict=True)

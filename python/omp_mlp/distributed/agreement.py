@@ -15,6 +15,7 @@ from omp_mlp.checks import Matrix
 from omp_mlp.distributed.job import Job
 from omp_mlp.distributed.sending import WHOLE, Send
 from omp_mlp.encoding import Columns, find_columns
+from omp_mlp.frames import Label
 from omp_mlp.merging.methods import MergeMethod, PythonMethod, merge_methods
 from omp_mlp.model import Model
 from omp_mlp.options import DEFAULTS, LBFGS, Options
@@ -225,8 +226,8 @@ def _differences(one: Kind, other: Kind) -> Sequence[tuple[str, object, object]]
     return [(what, *pair) for what, pair in compared.items() if pair[0] != pair[1]]
 
 
-def _names_of(kind: Kind) -> tuple[str, ...] | None:
-    return None if kind.columns is None else kind.columns.names
+def _names_of(kind: Kind) -> tuple[Label, ...] | None:
+    return None if kind.columns is None else kind.columns.called
 
 
 def _no_rows(kind: Kind) -> Any:  # noqa: ANN401
