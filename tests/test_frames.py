@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fixed
+import omp_mlp
 from omp_mlp.frames import as_array, is_frame
 from omp_mlp.targets import as_target
 from protocols import OnDevice
@@ -88,6 +89,44 @@ def test_objects_that_numpy_has_no_type_for_are_doubles():
     np.testing.assert_array_equal(as_array(frame, "X"), expected)
     model = fixed.train_parallel(frame[["price", "real"]], FLAGS, 2)
     assert model.columns.encodings is None  # numbers, and no categories
+
+
+def test_numbers_that_no_double_holds_are_named():
+    for entries in ([10**400, 1], [10**400, None], [Decimal("sNaN"), 1]):
+        frame = pandas.DataFrame({"a": FLOATS, "large": pandas.Series(entries * 20, dtype=object)})
+        with pytest.raises(ValueError, match="column 'large' of X must hold numbers that fit doub"):
+            fixed.train_parallel(frame, FLAGS, 2)
+
+
+def test_integers_of_128_bits():
+    table = polars.DataFrame({"a": FLOATS, "wide": polars.Series(WHOLE, dtype=polars.Int128)})
+    np.testing.assert_array_equal(as_array(table, "X"), np.column_stack([FLOATS, WHOLE]))
+    assert as_target(table["wide"], "y").dtype == np.int64
+    large = polars.Series([2**100, None, -1], dtype=polars.Int128)
+    np.testing.assert_array_equal(as_array(large, "y"), [2.0**100, np.nan, -1])
+    np.testing.assert_array_equal(as_array(large.drop_nulls(), "y"), [2.0**100, -1])
+
+
+def test_messages_name_columns_and_entries():
+    frame = FRAME.assign(real=np.where(FLAGS, np.inf, 0))
+    row = int(np.argmax(FLAGS))
+    with pytest.raises(ValueError, match=rf"got inf in row {row}, column 0 \('real'\)"):
+        fixed.train_parallel(frame, FLAGS, 2, scale_inputs="auto")
+    model = fixed.train_parallel(FRAME.assign(text=LABELS), FLAGS, 2)
+    places = frame.assign(text=LABELS)[["text", "real", "flag", "whole"]]
+    with pytest.raises(ValueError, match=rf"got inf in row {row}, column 0 \('real'\)"):
+        model.predict(places)
+    numbered = fixed.train_parallel(FRAME.set_axis([7, 8, 9], axis=1), FLAGS, 2)
+    with pytest.raises(ValueError, match=rf"got inf in row {row}, column 0 \(7\)"):
+        numbered.predict(frame.set_axis([7, 8, 9], axis=1))
+    for X, shown in (([[1.0, None]], "None"), ({"a": 1}, "{'a': 1}"), ([[1, "b"]], "dtype <U")):
+        with pytest.raises(TypeError, match=f"X must hold real numbers; got .*{re.escape(shown)}"):
+            fixed.train_parallel(np.array(X, dtype=object) if X == [[1.0, None]] else X, [0], 1)
+
+
+def test_estimators_say_that_a_lazy_frame_has_no_rows():
+    with pytest.raises(TypeError, match="X is a LazyFrame, which has no rows yet"):
+        omp_mlp.OmpMLPClassifier().fit(polars.DataFrame(MIXED).lazy(), FLAGS)
 
 
 def test_tensors():

@@ -171,7 +171,10 @@ def numeric(values: object, name: str) -> npt.NDArray[Any]:
     """Check that values are real numbers, and return them as an array."""
     array = plain_array(values, name)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}")
+        entries = (entry for entry in array.flat if not isinstance(entry, numbers.Real))
+        stranger = next(entries, None) if array.dtype.kind == "O" else None
+        among = "" if array.dtype.kind != "O" else f", and among its entries {shown(stranger)}"
+        raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}{among}")
     return array
 
 

@@ -116,6 +116,7 @@ def read_data(
         gather=gather,
         finds_limits="scale_inputs" in found,
         compresses=scale_inputs == COMPRESS,
+        columns=columns,
     )
     if isinstance(scale_inputs, str) or "scale_inputs" in found:
         _warn_of_far_columns(inputs, kept, columns, gather or alone)

@@ -64,7 +64,8 @@ def is_frame(X: object) -> bool:
     library = _library_of(X)
     if library is None:
         return isinstance(X, Frame) or hasattr(type(X), "__dataframe__")
-    return hasattr(X, "column_names" if library == "pyarrow" else "columns")
+    # Of the type: to look for the columns themselves costs time, and a warning, if they are lazy.
+    return hasattr(type(X), "column_names" if library == "pyarrow" else "columns")
 
 
 def _library_of(value: object) -> str | None:
@@ -133,7 +134,12 @@ def _label(name: object) -> Label:
 
 def known_frame(X: Any, name: str) -> Any:  # noqa: ANN401
     """Return a table as one of a library that is known by name, or as it is."""
-    return X if isinstance(X, Frame) or _library_of(X) is not None else _interchanged(X, name)
+    if isinstance(X, Frame):
+        return X
+    if _library_of(X) is None:
+        return _interchanged(X, name)
+    _check_collected(X, name)
+    return X
 
 
 def _interchanged(X: object, name: str) -> Any:  # noqa: ANN401
@@ -188,6 +194,9 @@ def _read_polars(series: Any, name: str) -> npt.NDArray[Any]:  # noqa: ANN401
     if dtype.is_numeric() or dtype == polars.Boolean:
         if series.null_count() or dtype.is_decimal():
             series = series.cast(polars.Float64)
+        elif str(dtype).endswith("128"):  # integers for which NumPy has no type
+            narrow = series.cast(polars.Int64, strict=False)
+            series = series.cast(polars.Float64) if narrow.null_count() else narrow
         return np.asarray(series.to_numpy())
     is_category = dtype in (polars.Categorical, polars.Enum)
     if is_category or dtype in (polars.String, polars.Object):
@@ -245,9 +254,13 @@ def _labels(values: npt.NDArray[Any], name: str, *, is_category: bool = False) -
             return np.full(len(entries), np.nan)
         return _objects(entries)
     if _are_numbers(kinds):
-        if any(value is None for value in entries):
-            return np.array([np.nan if value is None else value for value in entries], dtype=float)
-        return _numbers(_objects(entries))
+        try:
+            if any(value is None for value in entries):
+                filled = [np.nan if value is None else value for value in entries]
+                return np.array(filled, dtype=float)
+            return _numbers(_objects(entries))
+        except (OverflowError, ValueError) as error:  # 10**400, or a decimal that signals NaN
+            raise ValueError(f"{name} must hold numbers that fit doubles: {error}") from error
     listed = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise TypeError(f"{name} must hold numbers, or text; got objects of type {listed}")
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from omp_mlp import _core
 from omp_mlp.checks import Matrix, float32, numeric
+from omp_mlp.encoding import Columns
 from omp_mlp.gathering import Gather, alone
 from omp_mlp.long_tails import has_long_tails
 from omp_mlp.scaling import (
@@ -205,6 +206,7 @@ def read_inputs(
     gather: Gather | None = None,
     finds_limits: bool = False,
     compresses: bool = False,
+    columns: Columns | None = None,
 ) -> Inputs:
     """Check X and hand it to the core, without a copy where it already is what the core wants.
 
@@ -216,7 +218,8 @@ def read_inputs(
     ``scaling``: what is taken off in double precision, before the conversion to float32. "auto"
     finds it in X, or in the rows of ``sample`` alone; the result has it as ``scaling``.
     ``finds_limits``: a scaling that is given gets limits where columns have outliers.
-    ``compresses``: a scaling that is found compresses columns with long tails.
+    ``compresses``: a scaling that is found compresses columns with long tails. ``columns``: of the
+    table that X was, whose names messages have.
 
     ``gather``: from all processes that have rows of X, which may be none here. All then read
     theirs alike.
@@ -227,7 +230,7 @@ def read_inputs(
     if scaling is None:
         rows: Rows = given if isinstance(given, Csr) else _float32_or_bytes(given)
     else:
-        _check_magnitudes(given, name)
+        _check_magnitudes(given, name, columns)
         if finds_limits and isinstance(scaling, Scaling) and not isinstance(given, Csr):
             scaling = with_limits(given, scaling, workers, gather)
         rows, scaling = _scaled(given, scaling, sample, workers, gather, compresses=compresses)
@@ -243,7 +246,7 @@ def read_inputs(
         scaled = "" if scaling is None else " after it is scaled as the training's"
         raise ValueError(
             f"{name} must be finite in float32{scaled}; got {_shown(value)} in row {row}, "
-            f"column {column}"
+            f"column {_called(column, columns)}"
         )
     return inputs
 
@@ -264,7 +267,13 @@ def _check_shape(rows: Rows, name: str, n_features: int | None, fewest: int) -> 
         )
 
 
-def _check_magnitudes(given: Rows, name: str) -> None:
+def _called(column: int, columns: Columns | None) -> str:
+    """Return the place of an input, and its name if it has one."""
+    names = None if columns is None else columns.input_names
+    return str(column) if names is None else f"{column} ({names[column]!r})"
+
+
+def _check_magnitudes(given: Rows, name: str, columns: Columns | None) -> None:
     """Check the values as they are given: those too large for float32 may be small when scaled."""
     stored = given.data[: given.starts[-1]] if isinstance(given, Csr) else given
     smallest, largest = float(stored.min(initial=0)), float(stored.max(initial=0))  # or NaN
@@ -279,7 +288,7 @@ def _check_magnitudes(given: Rows, name: str) -> None:
         row, column = place
     raise ValueError(
         f"{name} must be finite and less than 2^512 in magnitude; got {_shown(value)} in row "
-        f"{row}, column {column}"
+        f"{row}, column {_called(column, columns)}"
     )
 
 

@@ -23,9 +23,9 @@ def read_known(
     """
     matrix = X if columns is None else columns.read(X, name)
     try:
-        return read_inputs(matrix, name=name, **options)
+        return read_inputs(matrix, name=name, columns=columns, **options)
     except ValueError:
         filled = None if columns is None else columns.filled(X, matrix, name)
         if filled is None:
             raise
-    return read_inputs(filled, name=name, **options)
+    return read_inputs(filled, name=name, columns=columns, **options)
