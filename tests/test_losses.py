@@ -331,6 +331,19 @@ BAD = [
     ),
     ({"class_weight": {0: 1, 5: 2}}, "classes of y, which are 0, 1, 2; got a weight for 5"),
     ({"class_weight": {1: -1}}, "class_weight[1] must be at least 0 and finite; got -1"),
+    ({"class_weight": {1: 1e39}}, "class_weight[1] must be finite in float32; got 1e+39"),
+    (
+        {"class_weight": {0: 0, 1: 0, 2: 0}},
+        "class_weight must leave a sample a weight above zero; got zero for every sample",
+    ),
+    (
+        {"class_weight": {1: 0, 2: 0}, "sample_weight": (LABELS > 0) * 2.0},
+        "class_weight must leave a sample a weight above zero; got zero for every sample",
+    ),
+    (
+        {"class_weight": {1: 1e30}, "sample_weight": np.full(12, 1e30)},
+        "sample_weight times class_weight must be finite in float32; got inf",
+    ),
     ({"class_weight": "even"}, "class_weight must be one of 'balanced'; got 'even'"),
     ({"class_weight": "balanced", "y": VALUES}, "one label a sample; got the values of a regr"),
     ({"class_weight": "balanced", "y": SEVERAL}, "one label a sample; got a multilabel y"),

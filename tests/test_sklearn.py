@@ -203,6 +203,17 @@ def test_parameters_become_options(parameters, options):
         ({"random_state": "x"}, ValueError, "'x' cannot be used to seed"),
         ({"n_jobs": 0}, ValueError, "n_jobs must be a number of workers, or negative"),
         ({"class_weight": {"z": 1}}, ValueError, "which are ['a' 'b' 'c']; got a weight for 'z'"),
+        (
+            {"class_weight": {"a": -2}},
+            ValueError,
+            "class_weight['a'] must be at least 0 and finite",
+        ),
+        ({"class_weight": {"a": "2"}}, TypeError, "class_weight['a'] must be a number; got '2'"),
+        (
+            {"class_weight": dict.fromkeys("abc", 0)},
+            ValueError,
+            "class_weight must leave a sample a weight above zero; got zero for every sample",
+        ),
         ({"hidden_layer_sizes": (0,)}, ValueError, "hidden_layer_sizes[0] must be at least 1"),
         ({"merge": "mean"}, ValueError, "merge must be one of"),
         ({"warm_start": "no"}, ValueError, "warm_start must be one of False, True; got 'no'"),

@@ -270,8 +270,19 @@ def _read_weight(
         weight, targets = None if weight is None else weight[kept], targets.take(kept)
     if options.class_weight is None:
         return weight
-    of_classes = read_class_weight(options.class_weight, targets, gather)
-    return of_classes if weight is None else weight * of_classes
+    weight = np.ones(1, np.float32) if weight is None else weight
+    with np.errstate(over="ignore", invalid="ignore"):
+        of_both = weight * read_class_weight(options.class_weight, targets, gather)
+    if not np.isfinite(of_both).all():
+        raise ValueError(
+            "sample_weight times class_weight must be finite in float32; got "
+            f"{of_both[~np.isfinite(of_both)][0]}"
+        )
+    if total(gather, np.count_nonzero(of_both)) == 0:
+        raise ValueError(
+            "class_weight must leave a sample a weight above zero; got zero for every sample"
+        )
+    return of_both
 
 
 def _read_columns(

@@ -58,7 +58,7 @@ from omp_mlp.resume import check_kind, check_plan, keep_state, settle_as
 from omp_mlp.run import Run
 from omp_mlp.scaling import Scaling
 from omp_mlp.state import Arrays, TrainingState, mean_of_optimizers, optimizers_of_each
-from omp_mlp.targets import as_target, read_classes
+from omp_mlp.targets import as_target, read_classes, weights_of_labels
 from omp_mlp.watch import Callback
 from omp_mlp.workers import available_cores
 
@@ -1156,8 +1156,14 @@ class OmpMLPClassifier(ClassifierMixin, _Estimator):
                     f"class_weight must be for classes of y, which are {known}; got a weight for "
                     f"{unknown[0]!r}"
                 )
+            weights_of_labels(class_weight, known.tolist())
         of_classes: npt.NDArray[Any] = compute_sample_weight(class_weight, y)
-        return of_classes if weight is None else weight * of_classes
+        of_both = of_classes if weight is None else weight * of_classes
+        if not of_both.any() and (weight is None or weight.any()):
+            raise ValueError(
+                "class_weight must leave a sample a weight above zero; got zero for every sample"
+            )
+        return of_both
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401
         tags = super().__sklearn_tags__()

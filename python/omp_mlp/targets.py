@@ -464,10 +464,18 @@ def read_class_weight(weight: object, targets: Targets, gather: Gather = alone) 
             "class_weight must be for classes of y, which are "
             f"{_shown(labels)}; got a weight for {unknown[0]!r}"
         )
-    weights = [
-        checks.real(f"class_weight[{label!r}]", weight.get(label, 1.0), 0.0) for label in labels
-    ]
-    return np.array(weights, dtype=np.float32)[targets.indices]
+    return np.array(weights_of_labels(weight, labels), dtype=np.float32)[targets.indices]
+
+
+def weights_of_labels(weight: Mapping[Any, Any], labels: list[Any]) -> list[float]:
+    """Check the weights that a mapping gives to labels, and return one for each label."""
+    weights = []
+    for label in labels:
+        name = f"class_weight[{label!r}]"
+        weights.append(checks.real(name, weight.get(label, 1.0), 0.0))
+        if np.isinf(np.array(weights[-1]).astype(np.float32)):
+            raise ValueError(f"{name} must be finite in float32; got {weights[-1]}")
+    return weights
 
 
 def _shown(labels: list[Any]) -> str:
