@@ -66,6 +66,26 @@ def test_text_categories_and_missing_numbers_become_inputs(table):
     assert validated.history.validation_score[-1] == expected.score(by_hand(), CLASSES)
 
 
+def test_text_that_is_numbers_but_for_a_few_cells_warns():
+    cells = np.array([f"{value:.3f}" for value in SIZE], dtype=object)
+    cells[7] = "5%"
+    with pytest.warns(omp_mlp.SettingsWarning) as caught:
+        model = fixed.train_parallel(FRAME.assign(size=cells), CLASSES, 2, **OPTIONS)
+    assert str(caught[0].message) == (
+        "column 'size' of X is text, of which 59 of 60 labels look like numbers, and others do "
+        "not, such as '5%'; each label is an input of 0 and 1. If they are numbers, make the "
+        "others numbers or missing"
+    )
+    assert caught[0].filename == fixed.__file__
+    assert model.layer_sizes[0] == len(by_hand()[0]) - 1 + 60
+    # No doubt: numbers as codes, few labels, and words.
+    codes = FRAME.assign(size=[f"{k:05}" for k in range(N)])
+    few = FRAME.assign(size=[f"{k % 19}" if k else "20+" for k in range(N)])
+    words = FRAME.assign(size=[f"{k}" if k % 8 else f"no {k}" for k in range(N)])
+    for table in (codes, few, words):
+        fixed.train_parallel(table, CLASSES, 2, **OPTIONS)
+
+
 def test_unknown_and_missing_labels_are_all_zero():
     columns = fixed.train_parallel(FRAME, CLASSES, 2, **OPTIONS).columns
     changed = FRAME[:3].assign(kind=["new", None, "z"], level=[4, 9, None])

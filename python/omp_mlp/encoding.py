@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,10 +20,11 @@ from omp_mlp.frames import (
     read_columns,
     whole_matrix,
 )
-from omp_mlp.warned import MissingNumbersWarning, warn
+from omp_mlp.warned import MissingNumbersWarning, SettingsWarning, warn
 
 _TYPES_OF_LABELS = (str, bool, int, float)
 _MOST_LABELS = 5  # that are shown
+_MANY_LABELS, _MOSTLY = 20, 0.9  # of text that may be a column of numbers
 _MOST_COLUMNS = 5
 _MOST_ROWS = 1024  # that tell the medians of a table of numbers: all rows of MNIST take too long
 
@@ -453,6 +454,7 @@ def _find_encoding(column: Column, name: str, rows: npt.NDArray[np.int64] | None
             f"column {column.name!r} of {name} must have categories that are text or numbers; got "
             + ", ".join(sorted(strangers))
         )
+    _warn_of_numbers(column, labels, name)
     try:
         return Encoding(labels=tuple(sorted(labels)))
     except TypeError as error:
@@ -460,6 +462,30 @@ def _find_encoding(column: Column, name: str, rows: npt.NDArray[np.int64] | None
             f"column {column.name!r} of {name} must have categories of one type; got text and "
             "numbers"
         ) from error
+
+
+def _warn_of_numbers(column: Column, labels: Set[Any], name: str) -> None:
+    """Warn of text that a few cells alone keep from being a column of numbers."""
+    if len(labels) <= _MANY_LABELS:
+        return
+    strangers = [one for one in labels if isinstance(one, str) and not _looks_like_number(one)]
+    if 0 < len(strangers) <= (1 - _MOSTLY) * len(labels):
+        first = next(one for one in column.values if one in strangers)
+        warn(
+            f"column {column.name!r} of {name} is text, of which {len(labels) - len(strangers):,} "
+            f"of {len(labels):,} labels look like numbers, and others do not, such as {first!r}; "
+            "each label is an input of 0 and 1. If they are numbers, make the others numbers or "
+            "missing",
+            SettingsWarning,
+        )
+
+
+def _looks_like_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _encoded(

@@ -21,13 +21,14 @@ class TaskWarning(UserWarning):
 class SettingsWarning(UserWarning):
     """The settings, or the first round, are such that a training will hardly learn well.
 
-    There are six of them. Columns of X differ in scale by a factor of more than 1,000, and
+    There are seven of them. Columns of X differ in scale by a factor of more than 1,000, and
     ``scale_inputs=False`` trains on them as they are. After the first round, the loss is ten times
     that of one answer for all rows (of the squared error: 100 times), or no unit of a hidden layer
     has a slope left: up to 512 rows are looked at. A given number of ``threads`` leaves a replica
     fewer than 128 rows. ``precision="bfloat16"`` has no effect, because the machine is no faster
     with it. Values of a regression that are too far from all others are brought nearer for the
-    training, and so are those of a column of X, for predictions, too.
+    training, and so are those of a column of X, for predictions, too. A column of text, each label
+    of which is an input, has numbers in all but a few of its labels.
     """
 
 
