@@ -104,6 +104,54 @@ def test_flags_weights_start_and_validation(folder, capsys):
     assert report["threads"] == 2
 
 
+def on_shell(command):
+    """Run a command of a shell in this folder; return its exit code, output and errors."""
+    python = [sys.executable, "-m", "omp_mlp"]
+    done = subprocess.run(
+        ["sh", "-c", command.replace("omp-mlp", '"$0" -m omp_mlp'), python[0]],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.usefixtures("folder")
+def test_output_that_takes_nothing_is_named(capsys):
+    train(capsys)
+    said = run(capsys, "predict", "m.safetensors", "data.csv", "-o", "/dev/full", code=1)
+    assert said == "omp-mlp: error: /dev/full: No space left on device\n"
+    predict = "omp-mlp predict m.safetensors data.csv"
+    full = "omp-mlp: error: standard output: No space left on device\n"
+    assert on_shell(f"{predict} > /dev/full") == (1, "", full)
+    assert on_shell("omp-mlp info > /dev/full") == (1, "", full)
+    closed = "omp-mlp: error: standard output: Bad file descriptor\n"
+    assert on_shell(f"{predict} >&-") == (1, "", closed)
+    assert on_shell("omp-mlp info m.safetensors >&-") == (0, "", "")
+    # What is an error is no answer, and goes nowhere else.
+    assert on_shell("omp-mlp predict m.safetensors no.csv 2>&-") == (1, "", "")
+    assert (
+        on_shell(f"omp-mlp train data.csv --target y -o n.safetensors {' '.join(QUICK)} 2>&-")[0]
+        == 0
+    )
+    assert omp_mlp.load("n.safetensors").layer_sizes == (3, 128, 2)
+
+
+@pytest.mark.usefixtures("folder")
+def test_standard_input_that_is_closed_or_no_text(capsys):
+    train(capsys)
+    code, out, err = on_shell("omp-mlp predict m.safetensors - <&-")
+    assert (code, out) == (1, "")
+    assert err == (
+        "omp-mlp: error: standard input must be open to read CSV from it; it is closed\n"
+    )
+    code, out, err = on_shell("printf 'a\\n\\377' | omp-mlp predict m.safetensors -")
+    assert (code, out) == (1, "")
+    assert err.startswith("omp-mlp: error: standard input is not text in UTF-8: 'utf-8' codec")
+
+
 @pytest.mark.usefixtures("folder")
 def test_merge_convert_and_info(capsys):
     train(capsys)

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import re
 import sys
 
 import numpy as np
@@ -79,6 +80,61 @@ def test_csv_without_names_and_other_delimiters(tmp_path, monkeypatch):
     assert list(read_table("-").columns) == ["a"]
 
 
+def test_names_that_are_numbers_as_pandas_writes_them(tmp_path):
+    path = tmp_path / "data.csv"
+    for text, names in (
+        ("0,1,2\n3,4,5\n", ["0", "1", "2"]),
+        (",0,1\n0,4,5\n", ["", "0", "1"]),
+        ('0,1,2\n3,"x",5\n', ["0", "1", "2"]),
+    ):
+        path.write_text(text)
+        table = read_table(str(path))
+        assert list(table.columns) == names
+        assert table.column(names[2]).tolist() == [5]
+        assert [column.name for column in table.inputs([]).columns] == names  # no places
+    for text in ("0,1\n3,4\n", "1,2,3\n3,4,5\n", "0,1,2.0\n3,4,5\n"):  # rows of numbers
+        path.write_text(text)
+        assert len(read_table(str(path)).column("0")) == 2
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines(tmp_path, end):
+    path = tmp_path / "data.csv"
+    for cells in (["a,b", "1,2", "3,4"], ["a,b", "1,x", "3,y"], ["a,b", '1,"x\ny"', "3,z"]):
+        path.write_bytes(end.join(cells).encode())
+        assert read_table(str(path)).column("a").tolist() == [1, 3]
+    assert read_table(str(path)).column("b").tolist() == ["x\ny", "z"]
+
+
+def test_other_delimiters_are_named(tmp_path):
+    path = tmp_path / "data.csv"
+    for text, delimiter in (
+        ("a;b\n1,5;2,5\n", ";"),  # as spreadsheets write it where commas are points
+        ("a\tb\n1\t2\n", "\t"),
+        ("a|b\n\n1|2\n", "|"),
+    ):
+        path.write_text(text)
+        expected = f"data.csv must have ',' between its cells; it has {delimiter!r}, as in 'a"
+        with pytest.raises(ValueError, match=re.escape(expected)):
+            read_table(str(path))
+    path.write_text("a;b\n1\n2\n")  # one column of an odd name
+    assert read_table(str(path)).column("a;b").tolist() == [1, 2]
+
+
+def test_standard_input_is_read_as_files_are(monkeypatch):
+    def give(content):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), "latin-1"))
+
+    give("\ufeffä\nü\n".encode())
+    assert read_table("-").column("ä").tolist() == ["ü"]
+    give("a\nü\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="standard input is not text in UTF-8: 'utf-8' codec can"):
+        read_table("-")
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ValueError, match="standard input must be open to read CSV from it; it is"):
+        read_table("-")
+
+
 def test_npz_keeps_dtypes(tmp_path):
     path = str(tmp_path / "data.npz")
     X = np.arange(6, dtype=np.uint8).reshape(3, 2)
@@ -106,6 +162,12 @@ def test_parquet(tmp_path):
     assert table.column("y").tolist() == ["no", None]
     with pytest.raises(TypeError, match=r"column 'day' of .*data\.parquet must hold numbers"):
         table.inputs(["y"])
+    twice = pyarrow.table([columns["b"], columns["b"]], names=["b", "b"])
+    parquet.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(ValueError, match=r"twice\.parquet has more than one column 'b'"):
+        read_table(str(tmp_path / "twice.parquet"))
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*no\.parquet'"):
+        read_table(str(tmp_path / "no.parquet"))
     (tmp_path / "text.parquet").write_text("text")
     with pytest.raises(ValueError, match=r"text\.parquet is not a readable Parquet file"):
         read_table(str(tmp_path / "text.parquet"))
@@ -132,9 +194,18 @@ def test_what_is_no_table(tmp_path, name, content, message):
         read_table(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_mutations_of_an_archive_are_read_or_refused(tmp_path, save):
-    path, rng = tmp_path / "a.npz", np.random.default_rng(2)
+def save_parquet(path, X, y):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra parquet)")
+    columns = {"a": X[:, 0], "b": X[:, 1], "y": y.astype(str).tolist()}
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), path)
+
+
+@pytest.mark.parametrize(
+    ("save", "end"),
+    [(np.savez, "npz"), (np.savez_compressed, "npz"), (save_parquet, "parquet")],
+)
+def test_mutations_of_an_archive_are_read_or_refused(tmp_path, save, end):
+    path, rng = tmp_path / f"a.{end}", np.random.default_rng(2)
     save(path, X=np.ones((9, 2)), y=np.arange(9))
     whole = path.read_bytes()
     for _ in range(150):
@@ -145,7 +216,9 @@ def test_mutations_of_an_archive_are_read_or_refused(tmp_path, save):
             content[begin : begin + int(rng.integers(1, 30))] = part[rng.integers(3)]
         path.write_bytes(content)
         with contextlib.suppress(ValueError):
-            read_table(str(path))
+            table = read_table(str(path))
+            for name in table.columns:
+                table.column(name)
 
 
 def test_one_array_is_no_archive(tmp_path):

@@ -31,6 +31,7 @@ from omp_mlp.options import DEFAULTS, ROWS
 from omp_mlp.tables import SUFFIXES, Table, read_table
 from omp_mlp.train import train_parallel
 
+_STANDARD_OUTPUT = "standard output"
 _FAILED, _INTERRUPTED, _PIPE_CLOSED = 1, 130, 141  # the last two as shells have them
 _FAILURES = (
     ValueError, TypeError, ImportError, errors.TrainingDivergedError, errors.RankError
@@ -66,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             given.run(given)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            with disk.naming(_STANDARD_OUTPUT):
+                sys.stdout.flush()
     except KeyboardInterrupt:
         _complain("interrupted")
         return _INTERRUPTED
@@ -90,7 +93,8 @@ class _ToldElsewhereError(Exception):
 
 
 def _complain(text: str) -> None:
-    print(f"omp-mlp: {' '.join(text.split())}", file=sys.stderr)
+    if sys.stderr is not None:  # else print would write to standard output
+        print(f"omp-mlp: {' '.join(text.split())}", file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:  # noqa: ANN401
@@ -260,7 +264,10 @@ def _train(given: argparse.Namespace) -> None:
     if isinstance(options.get("init"), str) and options["init"].endswith(".safetensors"):
         options["init"] = load(options["init"])
     options["progress"] = (
-        sys.stderr.isatty() and not given.quiet and importlib.util.find_spec("tqdm") is not None
+        sys.stderr is not None
+        and sys.stderr.isatty()
+        and not given.quiet
+        and importlib.util.find_spec("tqdm") is not None
     )
     of_ranks = {
         name: getattr(given, name)
@@ -368,9 +375,11 @@ def _predict(given: argparse.Namespace) -> None:
     else:
         text = "".join(f"{','.join(map(_cell, row))}\n" for row in [names, *columns.tolist()])
     if given.output is None:
-        sys.stdout.write(text)
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), _STANDARD_OUTPUT)
+        _print(text)
     elif os.path.exists(given.output) and not os.path.isfile(given.output):  # /dev/stdout, a pipe
-        with open(given.output, "w", encoding="utf-8") as file:
+        with disk.naming(given.output), open(given.output, "w", encoding="utf-8") as file:
             file.write(text)
     else:
         disk.write_whole(given.output, text.encode())
@@ -379,7 +388,7 @@ def _predict(given: argparse.Namespace) -> None:
 def _cell(value: object) -> str:
     """Return a cell of CSV."""
     text = f"{value:.9g}" if isinstance(value, float) else str(value)
-    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n]', text) else text
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]', text) else text
 
 
 def _score(given: argparse.Namespace) -> None:
@@ -426,7 +435,8 @@ def _info(given: argparse.Namespace) -> None:
         built = config.build_config()
         _report(given, built, None)
         if not given.json:
-            config.show_config()
+            with disk.naming(_STANDARD_OUTPUT):
+                config.show_config()
         return
     model = _load(given.model)
     about = {
@@ -526,6 +536,12 @@ def _write(model: Any, path: str) -> None:  # noqa: ANN401 - a Model or an Ensem
 
 def _report(given: argparse.Namespace, facts: dict[str, Any], text: str | None) -> None:
     if given.json:
-        print(json.dumps(facts))
+        _print(json.dumps(facts) + "\n")
     elif text is not None:
-        print(text)
+        _print(text + "\n")
+
+
+def _print(text: str) -> None:
+    if sys.stdout is not None:
+        with disk.naming(_STANDARD_OUTPUT):
+            sys.stdout.write(text)

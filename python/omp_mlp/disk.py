@@ -82,7 +82,7 @@ def read_regular(path: str | os.PathLike[str], *, most: int | None = None) -> by
 
     ``most``: the most bytes that the file may have; None for any number.
     """
-    with _naming(path_of(path)), open_regular(path) as file:
+    with naming(path_of(path)), open_regular(path) as file:
         content = file.read() if most is None else file.read(most + 1)
     if most is not None and len(content) > most:
         raise ValueError(f"{os.fspath(path)}: larger than the {most} bytes that are read of it")
@@ -90,7 +90,7 @@ def read_regular(path: str | os.PathLike[str], *, most: int | None = None) -> by
 
 
 @contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
+def naming(path: str) -> Iterator[None]:
     """Give errors of the system the name of the file that was asked for."""
     try:
         yield
@@ -102,7 +102,7 @@ def _naming(path: str) -> Iterator[None]:
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise OSError if :func:`write_whole` could not write this, as far as one can tell before."""
     given = path_of(path)
-    with _naming(given):
+    with naming(given):
         target = _target(given, through_links=True)
         _replaced(target, given, through_links=True)
         if not target.parent.is_dir():
@@ -137,7 +137,7 @@ def write_whole(
         If the file cannot be written. The old file is as it was then.
     """
     given = path_of(path)
-    with _naming(given):
+    with naming(given):
         _write(_target(given, through_links=through_links), given, data, through_links, lasting)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from omp_mlp import disk
 from omp_mlp.extras import imported
 from omp_mlp.frames import Column, Frame, read_columns
 from omp_mlp.safetensors_content import DAMAGED
@@ -87,11 +88,12 @@ def read_table(path: str) -> Table:
     """Read a file by the end of its name; "-" is CSV from standard input.
 
     The first line of CSV names the columns, unless all of its cells are numbers; the columns are
-    then named 0, 1, 2, ... An empty cell is missing. In a column of numbers, so are "NA", "N/A",
-    "NaN", "null", "none" and "?", in small letters or in capitals.
+    then named 0, 1, 2, ... But a line of three or more cells 0, 1, 2, ..., of which the first may
+    be empty, is what pandas writes as names. An empty cell is missing. In a column of numbers, so
+    are "NA", "N/A", "NaN", "null", "none" and "?", in small letters or in capitals.
     """
     if path == "-":
-        return _csv("standard input", sys.stdin.read().removeprefix("\ufeff"), ",")
+        return _csv(_STANDARD_INPUT, _text_of_standard_input(), ",")
     suffix = next((end for end in SUFFIXES[::-1] if path.lower().endswith(end)), None)
     if suffix is None:
         raise ValueError(f"data must be a file {', '.join(SUFFIXES)} or - (CSV); got {path}")
@@ -102,14 +104,33 @@ def read_table(path: str) -> Table:
     return _csv(path, _text(path), "," if suffix.startswith(".csv") else "\t")
 
 
+_STANDARD_INPUT = "standard input"
+
+
+def _text_of_standard_input() -> str:
+    if sys.stdin is None:
+        raise ValueError(f"{_STANDARD_INPUT} must be open to read CSV from it; it is closed")
+    # Read as bytes: the encoding of the terminal is not that of files, and may let anything pass.
+    with disk.naming(_STANDARD_INPUT):
+        data = sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read()
+    if isinstance(data, str):
+        return data.removeprefix("\ufeff")
+    return _decoded(data, _STANDARD_INPUT)
+
+
+def _decoded(data: bytes, source: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source} is not text in UTF-8: {error}") from error
+
+
 def _text(path: str) -> str:
     data = Path(path).read_bytes()
     try:
         if path.lower().endswith(".gz"):
             data = gzip.decompress(data)
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in UTF-8: {error}") from error
+        return _decoded(data, path)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is not a readable gzip file: {error}") from error
 
@@ -119,7 +140,8 @@ def _csv(source: str, text: str, delimiter: str) -> Table:
         first = next(_rows(text, delimiter), None)
         if first is None:
             raise ValueError(f"{source} is empty")
-        has_names = not all(_is_number(cell) for cell in first)
+        _check_delimiter(source, text, delimiter)
+        has_names = not all(_is_number(cell) for cell in first) or _are_names_of_pandas(first)
         names: list[Any] = [cell.strip() for cell in first] if has_names else [*range(len(first))]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
@@ -139,12 +161,36 @@ def _csv(source: str, text: str, delimiter: str) -> Table:
     return Table(source, {str(column.name): _there(column) for column in columns})
 
 
+_MOST_LOOKED_AT = 2**20  # characters that tell the delimiter
+_FEWEST_NAMES = 3  # that are 0, 1, 2, ...: a row of two numbers may well be 0, 1
+
+
+def _are_names_of_pandas(cells: Sequence[str]) -> bool:
+    """Tell whether these are the numbers that pandas writes as names, perhaps beside its index."""
+    stripped = [cell.strip() for cell in cells]
+    named = stripped[1:] if stripped[0] == "" else stripped
+    return len(cells) >= _FEWEST_NAMES and named == list(map(str, range(len(named))))
+
+
+def _check_delimiter(source: str, text: str, delimiter: str) -> None:
+    """Raise ValueError if another character stands between the cells of the first two lines."""
+    first, second = (*filter(str.strip, text[:_MOST_LOOKED_AT].splitlines()), "", "")[:2]
+    if delimiter in first:
+        return
+    for other in ";\t|,":
+        if 0 < first.count(other) == second.count(other):
+            raise ValueError(
+                f"{source} must have {delimiter!r} between its cells; it has {other!r}, as in "
+                f"{first[:100]!r}"
+            )
+
+
 def _there(column: Column) -> Callable[[], Column]:
     return lambda: column
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     return (row for row in rows if row)
 
 
@@ -254,10 +300,17 @@ def _parquet(path: str) -> Table:
     parquet = imported("pyarrow.parquet", "reading Parquet", "pyarrow", "parquet")
     import pyarrow as pa
 
+    Path(path).stat()  # an error has the system's words, where pyarrow's has the path alone
     try:
-        table = parquet.read_table(path)
-    except pa.ArrowInvalid as error:
+        names = parquet.read_schema(path).names if Path(path).is_file() else []
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        table = None if repeated else parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:  # of Arrow, OSError too means damaged data
+        if isinstance(error, PermissionError):
+            raise
         raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
+    if table is None:
+        raise ValueError(f"{path} has more than one column {_listed(repeated)}")
     _check_lengths(path, {table.num_rows} if table.column_names else set())
 
     def reading(name: str) -> Callable[[], Column]:
