@@ -144,6 +144,11 @@ def test_torch_module_of_a_user_is_read_or_refused():
         Model.from_torch(ended, output_activation="logistic")
     with pytest.raises(TypeError, match=r"torch\.nn\.Module; got int"):
         Model.from_torch(3)
+    for empty in (nn.Linear(2, 1, device="meta"), nn.LazyLinear(1)):
+        with pytest.raises(ValueError, match="a parameter of module cannot be read as an array: "):
+            Model.from_torch(empty)
+    halves = Model.from_torch(nn.Linear(2, 1, dtype=torch.bfloat16))
+    assert halves.weights[0].dtype == np.float32
 
 
 # ------------------------------------------------------------------------------------- scikit-learn

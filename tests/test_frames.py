@@ -136,6 +136,41 @@ def test_tensors():
     assert as_array(torch.ones(2, dtype=torch.bfloat16), "X").tolist() == [1.0, 1.0]
 
 
+class Tensor:
+    """A tensor of PyTorch that cannot be read in one way or another."""
+
+    dtype = "torch.float32"
+
+    def __init__(self, error):
+        self.error = error
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        if isinstance(self.error, NotImplementedError):
+            raise self.error
+        return self
+
+    def __array__(self, dtype=None, copy=None):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (NotImplementedError("Cannot copy out of meta tensor; no data!"), ValueError),
+        (RuntimeError("Can't call numpy() on Tensor that has negative bit set."), ValueError),
+        (TypeError("can't convert Sparse layout tensor to numpy."), TypeError),
+    ],
+)
+def test_tensors_that_cannot_be_read(error, kind):
+    with pytest.raises(kind, match=re.escape(f"X cannot be read as an array: {error}")):
+        fixed.train_parallel(Tensor(error), FLAGS, 2)
+    with pytest.raises(kind, match=re.escape(f"y cannot be read as an array: {error}")):
+        fixed.train_parallel(MATRIX, Tensor(error), 2)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

@@ -320,17 +320,29 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:  # noqa: ANN401
         return matrix_of(read_columns(values, name), name) if whole is None else whole
     if is_series(values):
         return read_series(values, name)
-    if hasattr(values, "detach") and hasattr(values, "cpu"):  # a tensor of PyTorch
-        values = values.detach().cpu()
-        if str(values.dtype) == "torch.bfloat16":
-            values = values.float()
-    elif hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
-        return np.asarray(np.from_dlpack(values))
     try:
+        if hasattr(values, "detach") and hasattr(values, "cpu"):
+            return _of_tensor(values)
+        if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
+            return np.asarray(np.from_dlpack(values))
         array = np.asarray(values)
         if array.dtype.kind == "O" and _are_numbers({type(value) for value in array.flat}):
             return _numbers(array)
-    except (OverflowError, TypeError, ValueError) as error:  # rows of different lengths, 10**400
+    except _UNREADABLE as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name} cannot be read as an array: {error}") from error
     return array
+
+
+# Of rows of different lengths, 10**400, tensors without data or of another device.
+_UNREADABLE = (BufferError, OverflowError, RuntimeError, TypeError, ValueError)
+
+
+def _of_tensor(tensor: Any) -> npt.NDArray[Any]:  # noqa: ANN401
+    """Return what a tensor of PyTorch holds; in float32, if NumPy has no such floats."""
+    tensor = tensor.detach().cpu()
+    if str(tensor.dtype).startswith(("torch.bfloat16", "torch.float8")):
+        tensor = tensor.float()
+    if hasattr(tensor, "resolve_neg"):  # of a part of complex numbers
+        tensor = tensor.resolve_neg()
+    return np.asarray(tensor)

@@ -181,8 +181,7 @@ class _Reader:
 
 
 def _doubles(tensor: Any) -> Doubles:  # noqa: ANN401
-    values: Doubles = tensor.detach().cpu().double().numpy().copy()
-    return values
+    return checks.numeric(tensor, "a parameter of module").astype(np.float64)
 
 
 def _scaling(module: Any) -> Scaling:  # noqa: ANN401
