@@ -449,6 +449,10 @@ def test_onnx_inputs_of_columns_without_names_and_of_large_labels(tmp_path):
     assert names == ["column0", "column1", "column2"]
     assert Model.from_onnx(path).columns == numbers
     graph = onnx.load(path)
+    graph.metadata_props[-1].value = "[" * 99_999
+    onnx.save_model(graph, path)
+    with pytest.raises(ValueError, match="from_onnx reads the graphs that to_onnx writes"):
+        Model.from_onnx(path)
     graph.metadata_props[-1].value = json.dumps({"names": ["a"]})
     onnx.save(graph, path)
     with pytest.raises(ValueError, match="from_onnx reads the graphs that to_onnx writes"):

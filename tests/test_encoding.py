@@ -210,6 +210,11 @@ def test_the_encoding_is_part_of_the_network(tmp_path):
         (Columns(None, (Encoding(labels=("x", "x")),)), "labels of a column must be different"),
         (Columns(("a",), (Encoding(median=np.nan),)), "median of a column must be finite"),
         (Columns(("a",), (Encoding(labels=("x",)),)), "columns with 1 inputs for a network"),
+        (Columns(("a",), (Encoding(median=10**400),)), "median of a column must be finite"),
+        (Columns(("a",), (Encoding(median=True),)), "median of a column must be finite"),
+        (Columns(("a",), (Encoding(fill="x"),)), "missing later must be finite"),
+        (Columns(("a", "b"), medians=(0, 10**400)), "medians of columns must be finite"),
+        (Columns(("a",), (Encoding(labels=("x", 1)),)), "labels of a column must be of one type"),
     ],
 )
 def test_columns_that_do_not_fit_their_network(columns, message, tmp_path):
@@ -227,6 +232,16 @@ def test_columns_are_plain_data_and_back():
     assert Columns.from_dict(columns.as_dict()) == columns
     assert columns.as_dict()["encodings"][1] == {"labels": None, "median": 0.1}
     assert Columns.from_dict(Columns(None).as_dict()) == Columns(None)
+
+
+@pytest.mark.parametrize("part", ["names", "keys", "medians", "encodings", "labels"])
+def test_what_is_no_list_is_no_columns(part):
+    plain = {"names": None, "encodings": [{"labels": ["x", "y"], "median": None}]}
+    for wrong in ("ab", {"a": 1, "b": 2}, 3):
+        given = {**plain, "encodings": [{"labels": wrong, "median": None}]}
+        given = given if part == "labels" else {**plain, part: wrong}
+        with pytest.raises(TypeError, match=f"{part} of columns must be a list; got "):
+            Columns.from_dict(given)
 
 
 def test_cells_of_files_are_the_labels_that_they_look_like():

@@ -260,10 +260,12 @@ class Columns:
                 and len(set(one.labels)) == len(one.labels)
             ):
                 raise ValueError(f"labels of a column must be different; got {one.labels!r}")
-            if one.median is not None and not math.isfinite(one.median):
+            if len({isinstance(label, str) for label in one.labels or ()}) > 1:
+                raise ValueError(f"labels of a column must be of one type; got {one.labels!r}")
+            if one.median is not None and not _is_finite(one.median):
                 raise ValueError(f"the median of a column must be finite; got {one.median!r}")
             if one.fill is not None and not (
-                one.labels is None and one.median is None and math.isfinite(one.fill)
+                one.labels is None and one.median is None and _is_finite(one.fill)
             ):
                 raise ValueError(
                     "what stands for numbers that are missing later must be finite, and of a "
@@ -272,7 +274,7 @@ class Columns:
         if medians is not None:
             if encodings is not None:
                 raise ValueError("the medians of columns that are encoded stand in encodings")
-            if not all(map(math.isfinite, medians)):
+            if not all(map(_is_finite, medians)):
                 raise ValueError(f"the medians of columns must be finite; got {medians!r}")
             if len(medians) != n_inputs:
                 raise ValueError(
@@ -308,21 +310,17 @@ class Columns:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Columns:
         """Undo :meth:`as_dict`."""
-        names, encodings = given["names"], given.get("encodings")
-        medians, keys = given.get("medians"), given.get("keys")
+        encodings = _tuple_of(given.get("encodings"), "encodings")
+        keys = _tuple_of(given.get("keys"), "keys")
         return cls(
-            None if names is None else tuple(names),
+            _tuple_of(given["names"], "names"),
             None
             if encodings is None
             else tuple(
-                Encoding(
-                    None if one["labels"] is None else tuple(one["labels"]),
-                    one["median"],
-                    one.get("fill"),
-                )
+                Encoding(_tuple_of(one["labels"], "labels"), one["median"], one.get("fill"))
                 for one in encodings
             ),
-            None if medians is None else tuple(medians),
+            _tuple_of(given.get("medians"), "medians"),
             None if keys is None else tuple(map(_label_of_json, keys)),
         )
 
@@ -428,6 +426,20 @@ def _is_label(name: object) -> bool:
     if isinstance(name, tuple):
         return all(map(_is_label, name))
     return isinstance(name, (str, int)) or (isinstance(name, float) and math.isfinite(name))
+
+
+def _is_finite(number: object) -> bool:
+    try:
+        return type(number) in (int, float) and math.isfinite(number)  # type: ignore[arg-type]
+    except OverflowError:  # an integer beyond all doubles
+        return False
+
+
+def _tuple_of(entries: object, name: str) -> tuple[Any, ...] | None:
+    """Return what JSON has as a list; a text, which has letters, is none."""
+    if entries is None or isinstance(entries, (list, tuple)):
+        return None if entries is None else tuple(entries)
+    raise TypeError(f"{name} of columns must be a list; got {type(entries).__name__}")
 
 
 def _label_of_json(name: Any) -> Any:  # noqa: ANN401 - ``check`` looks at it

@@ -19,6 +19,7 @@ from omp_mlp.convert.parts import Parts
 from omp_mlp.disk import read_regular, write_whole
 from omp_mlp.encoding import Columns
 from omp_mlp.extras import imported
+from omp_mlp.safetensors_content import DAMAGED
 from omp_mlp.scaling import PARTS, Doubles, Scaling
 
 _OPSET = 17
@@ -239,7 +240,7 @@ def from_onnx(path: str | os.PathLike[str]) -> Parts:
         parts = _parts(about, constants)
         # Whoever has changed the graph, or written another one, means another network.
         is_ours = _model(onnx, parts, "").graph == model.graph
-    except (AttributeError, LookupError, TypeError, ValueError):
+    except (*DAMAGED, onnx.shape_inference.InferenceError, onnx.checker.ValidationError):
         is_ours = False
     if not is_ours:
         raise ValueError(

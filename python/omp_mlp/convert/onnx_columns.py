@@ -43,7 +43,7 @@ def _add_number(graph: Graph, name: str, encoding: Encoding, place: int) -> list
     if median is None:
         return [name]
     is_missing = graph.add("IsNaN", name)
-    value = graph.constant(f"median.{place}", np.array([[median]]))
+    value = graph.constant(f"median.{place}", np.array([[median]], np.float64))
     number = graph.add("Where", is_missing, value, name)
     return [number] if encoding.median is None else [number, graph.cast(is_missing, "DOUBLE")]
 
