@@ -196,12 +196,16 @@ def test_what_is_no_shard_is_named(folder: Path) -> None:
     np.savez(folder / "several.npz", X=np.zeros(3))
     (folder / "cut.npy").write_bytes((folder / "X0.npy").read_bytes()[:-1])
     (folder / "none.npy").touch()
+    content = (folder / "X0.npy").read_bytes()
+    (folder / "header.npy").write_bytes(content.replace(b", }", b", (", 1))
+    np.save(folder / "days.npy", np.arange(3).astype("M8[D]"))
     np.save(folder / "Z.npy", np.zeros((2, 12)))
     script = """
         import pathlib
         print(len(mpi.load_shard(pathlib.Path("X1.npy"))))
         for pattern, threads in [
             ("one.npy", 1), ("objects.npy", 1), ("several.npz", 1), ("cut.npy", 1), ("none.npy", 1),
+            ("header.npy", 1), ("days.npy", 1),
             ("[XZ]*.npy", 1), ("missing*.npy", 1), (["X1.npy"], 1), ("X1.npy", 0),
         ]:
             try:
@@ -221,6 +225,8 @@ def test_what_is_no_shard_is_named(folder: Path) -> None:
             "ValueError: several.npz must be an .npy file with rows; got NpzFile",
             "ValueError: cut.npy must be a whole .npy file of numbers; ",
             "ValueError: none.npy must be a whole .npy file of numbers; ",
+            "ValueError: header.npy must be a whole .npy file of numbers; ",
+            "ValueError: days.npy must be an .npy file of numbers or labels; got datetime64[D]",
             "ValueError: files must have rows of one kind; X.npy has uint8 of shape (12,), and "
             "Z.npy float64 of shape (12,)",
             "FileNotFoundError: no file matches 'missing*.npy'",

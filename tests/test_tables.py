@@ -5,6 +5,7 @@ import gzip
 import io
 import re
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -225,6 +226,15 @@ def test_one_array_is_no_archive(tmp_path):
     with open(tmp_path / "a.npz", "wb") as file:
         np.save(file, np.ones(3))
     with pytest.raises(ValueError, match=r"a.npz is not a readable npz file"):
+        read_table(str(tmp_path / "a.npz"))
+
+
+def test_a_header_that_does_not_end(tmp_path):
+    array = io.BytesIO()
+    np.save(array, np.ones(3))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", array.getvalue().replace(b", }", b", (", 1))
+    with pytest.raises(ValueError, match=r"a\.npz is not a readable npz file"):
         read_table(str(tmp_path / "a.npz"))
 
 

@@ -413,7 +413,8 @@ def check_alike(name: str, model: object, first: Model) -> None:
         )
     if model.columns != first.columns:
         raise ValueError(
-            f"{name} must have the columns of models[0], {first.columns}; got {model.columns}"
+            f"{name} must have the columns of models[0], {checks.shown(first.columns)}; got "
+            f"{checks.shown(model.columns)}"
         )
     for attribute in ("input_scaling", "target_scaling"):
         if not same_scaling(getattr(model, attribute), getattr(first, attribute)):

@@ -19,6 +19,7 @@ import struct
 import sys
 import threading
 import time
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -232,11 +233,13 @@ def load_shard(
 def _opened(name: str) -> npt.NDArray[Any]:
     try:
         file = np.load(name, mmap_mode="r")
-    except (EOFError, ValueError) as error:
+    except (EOFError, OverflowError, SyntaxError, TokenError, TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a whole .npy file of numbers; {error}") from error
     if not isinstance(file, np.ndarray) or file.ndim == 0:
         found = "a single number" if isinstance(file, np.ndarray) else type(file).__name__
         raise ValueError(f"{name} must be an .npy file with rows; got {found}")
+    if file.dtype.kind not in "biufUS":
+        raise ValueError(f"{name} must be an .npy file of numbers or labels; got {file.dtype}")
     return file
 
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import struct
 import sys
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -264,6 +265,7 @@ def _is_number(cell: str) -> bool:
 _DAMAGED_NPZ = (
     *DAMAGED,
     *(EOFError, OSError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error),
+    *(SyntaxError, tokenize.TokenError),  # of the header of an array
 )
 
 
