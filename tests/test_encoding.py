@@ -66,6 +66,28 @@ def test_text_categories_and_missing_numbers_become_inputs(table):
     assert validated.history.validation_score[-1] == expected.score(by_hand(), CLASSES)
 
 
+def test_labels_of_another_type_are_no_unknown_labels():
+    model = fixed.train_parallel(FRAME, CLASSES, 2, **OPTIONS)
+    expected = model.predict_proba(FRAME)
+    for level in (LEVEL, LEVEL * 1.0, pandas.array(LEVEL, "Int64"), LEVEL.astype(object)):
+        np.testing.assert_array_equal(model.predict_proba(FRAME.assign(level=level)), expected)
+    for changed, message in (
+        ({"level": LEVEL.astype(str)}, "column 'level' of X must hold labels of type int, as in "),
+        ({"kind": LEVEL}, "column 'kind' of X must hold labels of type str, as in the training; "),
+        ({"kind": b"x"}, "as in the training; got entries of type bytes"),
+        ({"kind": pandas.Categorical(LEVEL)}, "as in the training; got entries of type int"),
+    ):
+        with pytest.raises(TypeError, match=re.escape(message)):
+            model.predict(FRAME.assign(**changed))
+    none = model.columns.read(FRAME.assign(kind=None, level=np.nan))
+    assert not none[:, [0, 1, 2, 6, 7]].any()
+    # A file has no types: its cells are the numbers that they look like.
+    texts = ["4", "5.0", "x", str(2**60 + 1), "4_0"]
+    cells = Column("level", np.array(texts, object), lambda: texts)
+    read = Columns(("level",), (Encoding(labels=(4, 5, 2**60, 40)),)).read(Frame((cells,)))
+    assert read.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], *[[0] * 4] * 3]
+
+
 def test_text_that_is_numbers_but_for_a_few_cells_warns():
     cells = np.array([f"{value:.3f}" for value in SIZE], dtype=object)
     cells[7] = "5%"

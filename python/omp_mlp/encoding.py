@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+import numbers
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from omp_mlp.frames import (
 from omp_mlp.warned import MissingNumbersWarning, SettingsWarning, warn
 
 _TYPES_OF_LABELS = (str, bool, int, float)
+_NUMBERS = (numbers.Number, np.number, np.bool_)  # decimals are no real ones
 _MOST_LABELS = 5  # that are shown
 _MANY_LABELS, _MOSTLY = 20, 0.9  # of text that may be a column of numbers
 _MOST_COLUMNS = 5
@@ -68,22 +70,44 @@ class Encoding:
             return f"number, or {self.median:.6g} if missing"
         return "number" if self.fill is None else f"number, or {self.fill:.6g} if missing later"
 
-    def _places(self, column: Column) -> tuple[dict[Any, int], Sequence[Any]]:
+    def _places(self, column: Column) -> tuple[dict[Any, int], Iterable[Any]]:
         """Return the index of each label, and the column's values as labels."""
         assert self.labels is not None
-        # Text that looks like numbers was read as numbers, which text is not equal to.
-        if column.texts is not None and all(isinstance(one, (str, bool)) for one in self.labels):
-            return {str(label): index for index, label in enumerate(self.labels)}, column.texts()
-        return {label: index for index, label in enumerate(self.labels)}, column.values.tolist()
+        places = {label: index for index, label in enumerate(self.labels)}
+        if column.texts is not None:
+            # A file has text alone. It was read as numbers where all of it looks like numbers.
+            if all(isinstance(one, (str, bool)) for one in self.labels):
+                return {str(label): place for label, place in places.items()}, column.texts()
+            is_number = column.is_number
+            return places, column.values.tolist() if is_number else map(_cell, column.texts())
+        return places, column.values.tolist()
+
+    def _check_types(self, column: Column, name: str) -> None:
+        """Raise TypeError if no value can be a label: text is not equal to any number."""
+        if not self.labels or column.texts is not None:
+            return
+        values = column.values.tolist()
+        types = {type(one) for one in values if one is not None and one == one}  # nor NaN
+        expected = (str,) if isinstance(self.labels[0], str) else _NUMBERS
+        if types and not any(issubclass(one, expected) for one in types):
+            raise TypeError(
+                f"column {column.name!r} of {name} must hold labels of type "
+                f"{type(self.labels[0]).__name__}, as in the training; got entries of type "
+                + ", ".join(sorted(one.__name__ for one in types))
+            )
 
     def write(self, column: Column, inputs: npt.NDArray[np.float64], name: str) -> int:
         """Write the inputs of the column's rows, and return how many got the value of ``fill``."""
         if self.labels is not None:
             place, values = self._places(column)
+            is_known = False
             for row, value in enumerate(values):
                 index = place.get(value)  # unknown and missing ones are all zero
                 if index is not None:
                     inputs[row, index] = 1.0
+                    is_known = True
+            if not is_known:
+                self._check_types(column, name)
             return 0
         if not column.is_number:
             raise TypeError(
@@ -480,7 +504,7 @@ def _warn_of_numbers(column: Column, labels: Set[Any], name: str) -> None:
     """Warn of text that a few cells alone keep from being a column of numbers."""
     if len(labels) <= _MANY_LABELS:
         return
-    strangers = [one for one in labels if isinstance(one, str) and not _looks_like_number(one)]
+    strangers = [one for one in labels if isinstance(one, str) and not _is_number(one)]
     if 0 < len(strangers) <= (1 - _MOSTLY) * len(labels):
         first = next(one for one in column.values if one in strangers)
         warn(
@@ -492,7 +516,17 @@ def _warn_of_numbers(column: Column, labels: Set[Any], name: str) -> None:
         )
 
 
-def _looks_like_number(text: str) -> bool:
+def _cell(text: str) -> str | float:
+    """Return the number that a cell of a file looks like, or its text."""
+    for kind in (int, float):
+        try:
+            return text if "_" in text else kind(text)  # Python allows it between digits
+        except ValueError:
+            pass
+    return text
+
+
+def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:

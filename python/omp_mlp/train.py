@@ -529,7 +529,8 @@ def train_parallel(
     categorical_features : {"from_dtype", None}, default "from_dtype"
         What is done with columns of a table that are not plain numbers. "from_dtype": text and
         categories have an input for each of their labels, which is 1 where a row has that label.
-        Labels that the training did not have, and missing ones, are 0 in all of them. Missing
+        Labels that the training did not have, and missing ones, are 0 in all of them; a column
+        that has nothing but entries of another type, such as numbers for text, is an error. Missing
         numbers become the median of the column, and a further input says with 1 that they were
         missing. Where the training had every number of a column, those that a table lacks later
         become the median, too, without such an input, and with a
