@@ -658,6 +658,20 @@ def test_open_files_and_paths_of_bytes(path, tmp_path):
         omp_mlp.load(io.StringIO("text"))
     with pytest.raises(ValueError, match="the open file: not a readable safetensors file"):
         omp_mlp.load(io.BytesIO(content[:50]))
+    with open(path) as text, pytest.raises(TypeError, match="must be open in binary mode; got a "):
+        network.save(text)
+    with open(path, "rb") as file, pytest.raises(ValueError, match=r"got a file that is not writa"):
+        network.save(file)
+    with pytest.raises(ValueError, match="must be open to write it; got a file that is closed"):
+        network.save(file)
+    with open(tmp_path / "new", "wb") as file, pytest.raises(ValueError, match="is not readable"):
+        omp_mlp.load(file)
+    if os.path.exists("/dev/full"):
+        with (
+            open("/dev/full", "wb", buffering=0) as full,
+            pytest.raises(OSError, match="No space left on device: '/dev/full'"),
+        ):
+            network.save(full)
 
 
 def test_relative_path(path, monkeypatch):

@@ -64,12 +64,24 @@ def name_of(place: Place) -> str:
     return str(getattr(place, "name", "the open file"))
 
 
-def _check_place(place: object, method: str) -> None:
-    if not isinstance(place, _PATHS) and not callable(getattr(place, method, None)):
+def _check_place(place: Any, method: str) -> None:  # noqa: ANN401 - checked here
+    if isinstance(place, _PATHS):
+        return
+    if not callable(getattr(place, method, None)):
         raise TypeError(
             f"path must be a str, bytes or path-like, or a binary file that is open; "
             f"got {type(place).__name__}"
         )
+    name = name_of(place)
+    if isinstance(place, io.TextIOBase):
+        raise TypeError(f"{name} must be open in binary mode; got a file of text")
+    if isinstance(place, io.IOBase):
+        is_able = {"read": "readable", "write": "writable"}[method]
+        if place.closed or not getattr(place, is_able)():
+            got = "is closed" if place.closed else f"is not {is_able}"
+            raise io.UnsupportedOperation(
+                f"{name} must be open to {method} it; got a file that {got}"
+            )
 
 
 def write(place: Place, stored: Stored) -> None:
@@ -119,7 +131,8 @@ def write(place: Place, stored: Stored) -> None:
     if isinstance(place, _PATHS):
         disk.write_whole(disk.path_of(place), content)
     else:
-        _write_all(place, content)
+        with disk.naming(name_of(place)):
+            _write_all(place, content)
 
 
 def _write_all(file: BinaryIO, content: bytes) -> None:
@@ -149,7 +162,8 @@ def read(place: Place, formats: Container[str]) -> Stored:
     if isinstance(place, _PATHS):
         content = disk.read_regular(name)
     else:
-        content = place.read()
+        with disk.naming(name):
+            content = place.read()
         if not isinstance(content, bytes):
             raise TypeError(f"{name} must be open in binary mode; got a file of text")
     try:
