@@ -1,5 +1,6 @@
 """Columns of a table: text, categories and missing numbers as inputs, and names."""
 
+import contextlib
 import pickle
 import re
 import warnings
@@ -9,6 +10,7 @@ import pytest
 
 import fixed
 import omp_mlp
+from benchmarks.torture.model_files import change_something
 from omp_mlp.encoding import Columns, Encoding, find_columns
 from omp_mlp.frames import Column, Frame
 
@@ -264,6 +266,50 @@ def test_what_is_no_list_is_no_columns(part):
         given = given if part == "labels" else {**plain, part: wrong}
         with pytest.raises(TypeError, match=f"{part} of columns must be a list; got "):
             Columns.from_dict(given)
+
+
+def tables_of_all_kinds():
+    """Return tables and y of networks that encode, compress, have limits, or scale y."""
+    amounts, far = FRAME.assign(size=np.exp(4 * SIZE)), NUMBERS.copy()
+    far[3, 0] = 1e6
+    compressed = {"scale_inputs": "compress"}
+    yield FRAME, CLASSES, {}
+    yield (
+        amounts.set_axis([3, 1, ("a", 2), "b"], axis=1),
+        SIZE * 1e9,
+        {**compressed, "scale_targets": "auto"},
+    )
+    yield named(5, 7, 1) ** 5, CLASSES, compressed
+    yield pandas.DataFrame(far), np.stack([CLASSES, ~CLASSES], 1), {"scale_inputs": "auto"}
+
+
+def loaded_or_refused(path):
+    try:
+        return omp_mlp.load(path)
+    except ValueError as caught:
+        error = caught
+    assert str(path) in str(error)
+    return None
+
+
+@pytest.mark.filterwarnings("ignore::omp_mlp.SettingsWarning", "ignore:X lacks numbers")
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_changes_of_a_file_with_a_right_digest_load_as_a_network_or_not_at_all(tmp_path):
+    path, rng, loads = tmp_path / "network.safetensors", np.random.default_rng(5), 0
+    for table, y, options in tables_of_all_kinds():
+        fixed.train_parallel(table, y, 1, **OPTIONS, **options).save(path)
+        content = path.read_bytes()
+        for _ in range(75):
+            change_something(path, content, rng)
+            loaded = loaded_or_refused(path)
+            if loaded is None:
+                continue
+            loads += 1
+            with contextlib.suppress(TypeError, ValueError):  # columns of other names
+                assert np.isfinite(loaded.predict(table)).all()
+            pickle.loads(pickle.dumps(loaded)).save(path)
+            assert omp_mlp.load(path).columns == loaded.columns
+    assert 20 < loads < 280  # else nothing was tried
 
 
 def test_cells_of_files_are_the_labels_that_they_look_like():

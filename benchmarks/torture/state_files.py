@@ -22,7 +22,7 @@ _VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1, 10**30, 1e308, float("nan"), "", "x", [], {}, [1], {"a": 1}, "relu", 2.5,
     [[]], "1", -0.0, 2**63, {"object": True}, {"mapping": {}}, {"mapping": 3},
 )  # fmt: skip
-_BAD = {"i": (-1, 0, 7, 2**62), "f": (np.nan, np.inf, -1.0, 3e38)}
+_BAD = {"i": (-1, 0, 7, 2**62), "f": (np.nan, np.inf, -1.0, 3e38), "u": (0, 1, 7, 255)}
 
 
 def rewrite(path: Path, content: bytes, change: Change) -> None:
@@ -85,5 +85,5 @@ def change_array(tensors: Tensors, rng: np.random.Generator) -> None:
             tensors[name] = array.astype(rng.choice(["f4", "f8", "i8", "i4", "u1"]))
     elif array.size:
         changed = array.copy()
-        changed.view(np.uint8)[rng.integers(array.nbytes)] ^= 1 << int(rng.integers(8))
+        changed.reshape(-1).view(np.uint8)[rng.integers(array.nbytes)] ^= 1 << int(rng.integers(8))
         tensors[name] = changed
