@@ -105,6 +105,16 @@ def test_scales_that_are_alike_or_seen_to_are_no_matter():
     assert scales(np.tile(np.arange(5, dtype=np.uint8), (600, 1)) ** 3) == []  # bytes
 
 
+def test_a_quick_look_at_wide_inputs_is_no_reason_to_warn():
+    # Of 600 rows of 5,000 columns, every tenth is looked at first.
+    wide = RNG.normal(size=(600, 5_000)).astype(np.float32)
+    wide[::10, 7] *= 1e-5
+    assert scales(wide) == []
+    wide[:, 7] *= 1e-5
+    (message,) = scales(wide)
+    assert f"and only {np.abs(wide[:, 7]).max():.3g} in column 7" in message
+
+
 def test_up_to_1024_rows_at_equal_distances_tell_scales():
     many, labels = np.tile(X, (4, 1)), np.tile(LABELS, 4)  # every third row is looked at
     many[:, 1] = 0

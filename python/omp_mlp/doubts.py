@@ -77,13 +77,16 @@ def warn_of_scales(inputs: Inputs, names: Sequence[object] | None) -> None:
     """
     if not isinstance(inputs.rows, Csr) and inputs.rows.dtype == np.uint8:
         return
-    rows = _spread_rows(inputs)
-    largest = _magnitudes(rows)
-    if not _are_far_apart(largest):  # nor are some of them
-        return
-    largest = np.where(_count_entries(rows) >= _FEWEST, largest, 0.0)
-    if not _are_far_apart(largest):
-        return
+    # Few rows of wide X are quick to look at, and may miss the large entries of some columns.
+    few = max(_ROWS_OF_ANY_WIDTH, ENTRIES_TOGETHER // inputs.n_features)
+    for most in sorted({min(few, _ROWS_OF_SCALES), _ROWS_OF_SCALES}):
+        rows = _spread_rows(inputs, most)
+        largest = _magnitudes(rows)
+        if not _are_far_apart(largest):  # nor are some of them
+            return
+        largest = np.where(_count_entries(rows) >= _FEWEST, largest, 0.0)
+        if not _are_far_apart(largest):
+            return
     used = np.flatnonzero(largest > 0)
     order = used[np.argsort(largest[used], kind="stable")]
     most, least = largest[order[-1]], largest[order[0]]
@@ -98,12 +101,11 @@ def warn_of_scales(inputs: Inputs, names: Sequence[object] | None) -> None:
     )
 
 
-def _spread_rows(inputs: Inputs) -> Rows:
-    """Return up to 1,024 rows, fewer of a wide array; of an array, without a copy."""
+def _spread_rows(inputs: Inputs, most: int) -> Rows:
+    """Return up to so many rows; of an array, without a copy."""
     if isinstance(inputs.rows, Csr):
         return inputs.rows.take(_evenly(inputs.n_samples, _ROWS_OF_SCALES))
-    of_entries = max(_ROWS_OF_ANY_WIDTH, ENTRIES_TOGETHER // inputs.n_features)
-    return inputs.rows[:: _step(inputs.n_samples, min(_ROWS_OF_SCALES, of_entries))]
+    return inputs.rows[:: _step(inputs.n_samples, most)]
 
 
 def _magnitudes(rows: Rows) -> Doubles:
