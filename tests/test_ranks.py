@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import omp_mlp
 import oracle
+from omp_mlp import _core
 from omp_mlp.errors import TrainingDivergedError
 from threads_as_ranks import train_on_ranks
 
@@ -142,6 +143,25 @@ def test_sparse_rows_that_replicas_did_not_touch_go_with_levels() -> None:
     # Bytes are read as lists of what is not zero, and replicas leave work to the merge.
     X = (inputs() * 2).round().clip(0, 1).astype(np.uint8)
     check(X, classes(), 2, 3, "gradient_diversity", deterministic=False)
+
+
+@pytest.mark.parametrize("outer_momentum", [0.0, 0.4])
+@pytest.mark.parametrize("merge", BY_SUMS)
+def test_loops_for_every_instruction_set_give_ranks_the_same_bits(
+    merge: str, outer_momentum: float
+) -> None:
+    """The processors of the ranks may differ."""
+    networks = set()
+    try:
+        for name in _core.merge_loop_names():
+            _core.select_merge_loops(name)
+            model = on_ranks(
+                inputs(), classes(), 2, 1, merge=merge, outer_momentum=outer_momentum, epochs=1
+            )
+            networks.add(model._packed.tobytes())
+    finally:
+        _core.select_merge_loops("best")
+    assert len(networks) == 1
 
 
 def test_ranks_of_unequal_rows_weigh_by_their_samples() -> None:

@@ -67,6 +67,8 @@ struct MergeLoops {
     void (*add_weighted)(const ReplicaRows& rows, const double* weights, double* total);
     // total[j] = sum_i d_i[j], with the updates d_i = w_i - base.
     UpdateNorms (*add_updates)(const ReplicaRows& rows, const float* base, double* total);
+    // |x|^2.
+    double (*square)(const float* x, Index size);
     // merged -= base.
     void (*subtract)(const float* base, Index size, double* merged);
     // master = merged, rounded.
@@ -75,6 +77,9 @@ struct MergeLoops {
     // the base.
     void (*take_step)(const StepFactors& factors, const double* updates, const float* base, Index size,
                       float* velocity, float* master);
+    // The same with the updates sums + rest base.
+    void (*take_step_of_sums)(const StepFactors& factors, const float* sums, double rest,
+                              const float* base, Index size, float* velocity, float* master);
 };
 
 // The tables that this machine can run, the widest first.

@@ -305,6 +305,24 @@ UpdateNorms add_updates(const ReplicaRows& rows, const float* base, double* tota
                                     : add_updates_rows<false>(rows, base, total);
 }
 
+double square(const float* x, Index size) {
+    V squares[together / lanes] = {};
+    double rest = 0.0;
+    Index j = 0;
+    for (; j + together <= size; j += together) {
+#pragma GCC unroll 8
+        for (Index k = 0; k < together / lanes; ++k) {
+            const auto one = load<V>(x + j + k * lanes);
+            squares[k] += one * one;
+        }
+    }
+    for (; j < size; ++j) {
+        const auto one = load<double>(x + j);
+        rest += one * one;
+    }
+    return add_up(squares) + rest;
+}
+
 void subtract(const float* base, Index size, double* merged) {
     for_all(size, [&]<typename Numbers>(Index j) {
         store(merged + j, load<Numbers>(merged + j) - load<Numbers>(base + j));
@@ -315,15 +333,18 @@ void round_to_float(const double* merged, Index size, float* master) {
     for_all(size, [&]<typename Numbers>(Index j) { store(master + j, load<Numbers>(merged + j)); });
 }
 
-void take_step(const StepFactors& factors, const double* updates, const float* base, Index size,
-               float* velocity, float* master) {
+// updates.template operator()<Numbers>(j): those at j.
+template <typename Updates>
+void take_step_by(const StepFactors& factors, const Updates& updates, const float* base, Index size,
+                  float* velocity, float* master) {
     // No structured binding: Clang before version 16 cannot capture one.
     const double of_updates = factors.of_updates;
     const double learning_rate = factors.learning_rate;
     if (velocity == nullptr) {
         const double factor = learning_rate * of_updates;
         for_all(size, [&]<typename Numbers>(Index j) {
-            store(master + j, load<Numbers>(base + j) + factor * load<Numbers>(updates + j));
+            store(master + j,
+                  load<Numbers>(base + j) + factor * updates.template operator()<Numbers>(j));
         });
         return;
     }
@@ -331,12 +352,29 @@ void take_step(const StepFactors& factors, const double* updates, const float* b
     const double momentum_ahead = factors.momentum_ahead;
     const bool nesterov = factors.nesterov;
     for_all(size, [&]<typename Numbers>(Index j) {
-        const Numbers update = of_updates * load<Numbers>(updates + j);
+        const Numbers update = of_updates * updates.template operator()<Numbers>(j);
         const Numbers M = momentum * load<Numbers>(velocity + j) + update;
         store(velocity + j, M);
         const Numbers step = nesterov ? update + momentum_ahead * M : M;
         store(master + j, load<Numbers>(base + j) + learning_rate * step);
     });
+}
+
+void take_step(const StepFactors& factors, const double* updates, const float* base, Index size,
+               float* velocity, float* master) {
+    take_step_by(
+        factors, [&]<typename Numbers>(Index j) { return load<Numbers>(updates + j); }, base, size,
+        velocity, master);
+}
+
+void take_step_of_sums(const StepFactors& factors, const float* sums, double rest, const float* base,
+                       Index size, float* velocity, float* master) {
+    take_step_by(
+        factors,
+        [&]<typename Numbers>(Index j) {
+            return load<Numbers>(sums + j) + rest * load<Numbers>(base + j);
+        },
+        base, size, velocity, master);
 }
 
 }  // namespace
@@ -345,9 +383,11 @@ extern const MergeLoops OMP_MLP_TABLE{
     .name = OMP_MLP_NAME,
     .add_weighted = add_weighted,
     .add_updates = add_updates,
+    .square = square,
     .subtract = subtract,
     .round_to_float = round_to_float,
     .take_step = take_step,
+    .take_step_of_sums = take_step_of_sums,
 };
 
 }  // namespace omp_mlp

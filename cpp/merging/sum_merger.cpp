@@ -20,7 +20,6 @@ SumMerger::SumMerger(const MergeMethod& method, std::vector<OptionValue> options
       communicator_{&communicator},
       sums_{sending, communicator, layer_ends.back()},
       sent_(static_cast<std::size_t>(layer_ends.back())),
-      updates_(sent_.size()),
       parts_(slices_.size()) {
     assert(merges_by_sums(method));
     if (outer.momentum != 0.0) {
@@ -93,17 +92,18 @@ void SumMerger::add_weighted_updates(const MergeInput& input, const ForEach& for
         const Index size = slice.end - slice.begin;
         const auto own = weights_of(slice.layer, input).subspan(input.first, input.replicas.size());
         const double total = std::accumulate(own.begin(), own.end(), 0.0);
-        double* updates = updates_.data() + slice.begin;
+        alignas(cache_line_bytes) std::array<double, slice_floats> updates;
         const float* base = input.base + slice.begin;
-        std::transform(base, base + size, updates,
+        std::transform(base, base + size, updates.begin(),
                        [total](float w) { return -total * static_cast<double>(w); });
-        merge_loops().add_weighted(rows_of(input, slice), own.data(), updates);
-        merge_loops().round_to_float(updates, size, sent_.data() + slice.begin);
+        merge_loops().add_weighted(rows_of(input, slice), own.data(), updates.data());
+        merge_loops().round_to_float(updates.data(), size, sent_.data() + slice.begin);
     });
 }
 
 // The update of this rank's network, whose weight is not known yet.
 void SumMerger::add_update(const MergeInput& input, const ForEach& for_each) {
+    updates_.resize(sent_.size());
     for_each(static_cast<Index>(slices_.size()), [&](Index i) {
         const Slice& slice = slices_[static_cast<std::size_t>(i)];
         double* updates = updates_.data() + slice.begin;
@@ -126,15 +126,16 @@ void SumMerger::measure_updates(const MergeInput& input, const ForEach& for_each
     assert(measure.count(static_cast<Index>(input.count())) == 2);
     for_each(static_cast<Index>(slices_.size()), [&](Index i) {
         const Slice& slice = slices_[static_cast<std::size_t>(i)];
-        double* updates = updates_.data() + slice.begin;
+        alignas(cache_line_bytes) std::array<double, slice_floats> updates;
         std::array<double, 2> sums{};
         if (input.replicas.empty()) {
-            std::fill_n(updates, slice.end - slice.begin, 0.0);
+            updates.fill(0.0);
         } else {
-            measure.slice(input, rows_of(input, slice), updates, sums.data());
+            measure.slice(input, rows_of(input, slice), updates.data(), sums.data());
         }
         parts_[static_cast<std::size_t>(i)] = sums[0];
-        merge_loops().round_to_float(updates, slice.end - slice.begin, sent_.data() + slice.begin);
+        merge_loops().round_to_float(updates.data(), slice.end - slice.begin,
+                                     sent_.data() + slice.begin);
     });
     squares_ = sum_of_layers();
 }
@@ -170,12 +171,8 @@ void SumMerger::take_steps(const MergeInput& input, double momentum_factor, cons
 void SumMerger::measure_sum(const ForEach& for_each) {
     for_each(static_cast<Index>(slices_.size()), [&](Index i) {
         const Slice& slice = slices_[static_cast<std::size_t>(i)];
-        double squares = 0.0;
-        for (Index j = slice.begin; j < slice.end; ++j) {
-            const auto sum = static_cast<double>(sent_[static_cast<std::size_t>(j)]);
-            squares += sum * sum;
-        }
-        parts_[static_cast<std::size_t>(i)] = squares;
+        parts_[static_cast<std::size_t>(i)] =
+            merge_loops().square(sent_.data() + slice.begin, slice.end - slice.begin);
     });
 }
 
@@ -205,21 +202,14 @@ void SumMerger::take_step(const MergeInput& input, const Slice& slice, double mo
     const auto weights = weights_of(slice.layer, input);
     const double rest =
         method_->needs_base ? 0.0 : std::accumulate(weights.begin(), weights.end(), 0.0) - 1.0;
-    const float* base = input.base + slice.begin;
-    const float* sent = sent_.data() + slice.begin;
-    double* updates = updates_.data() + slice.begin;
-    const Index size = slice.end - slice.begin;
-    std::transform(sent, sent + size, base, updates, [rest](float sum, float w) {
-        return static_cast<double>(sum) + rest * static_cast<double>(w);
-    });
     const StepFactors factors{.of_updates = method_->measure != nullptr ? weights[0] : 1.0,
                               .learning_rate = outer_.learning_rate,
                               .momentum = momentum_factor * outer_.momentum,
                               .momentum_ahead = outer_.momentum,
                               .nesterov = outer_.nesterov};
-    merge_loops().take_step(factors, updates, base, size,
-                            velocity_.empty() ? nullptr : velocity_.data() + slice.begin,
-                            master + slice.begin);
+    merge_loops().take_step_of_sums(
+        factors, sent_.data() + slice.begin, rest, input.base + slice.begin, slice.end - slice.begin,
+        velocity_.empty() ? nullptr : velocity_.data() + slice.begin, master + slice.begin);
 }
 
 // Adds up the parts of each layer, slice after slice.

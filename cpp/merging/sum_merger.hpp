@@ -66,12 +66,12 @@ private:
     OuterStep outer_;
     Communicator* communicator_;
     UpdateSums sums_;
-    Buffer velocity_;  // M; empty without momentum
-    Buffer sent_;      // the sum of the updates: of this rank, and then of all
-    std::vector<double, CacheLineAllocator<double>> updates_;  // the same in double
-    std::vector<double> parts_;                                // a sum for each slice
-    std::vector<double> squares_;                              // sum_i |d_i|^2 of each layer
-    std::vector<double> weights_;                              // layers x replicas of all ranks
+    Buffer velocity_;              // M; empty without momentum
+    Buffer sent_;                  // the sum of the updates: of this rank, and then of all
+    std::vector<double> updates_;  // of begin(), where weights are not known yet; else empty
+    std::vector<double> parts_;    // a sum for each slice
+    std::vector<double> squares_;  // sum_i |d_i|^2 of each layer
+    std::vector<double> weights_;  // layers x replicas of all ranks
 };
 
 }  // namespace omp_mlp
