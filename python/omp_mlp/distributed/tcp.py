@@ -19,7 +19,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,9 @@ _NONCE = 32
 _HELLO = struct.Struct("<q")  # the rank of a child
 
 _SMALL = 1 << 16  # bytes that are copied to be sent with their header
+# Numbers that are added as they come, while they are in the caches. Room for them takes no call of
+# the system, where room for a whole network may: Dask lets its workers keep no freed memory.
+_TOGETHER = 1 << 14
 
 _LOOK = 0.1  # seconds from one look to the next at whether the job was cancelled
 _HANDSHAKE = 30.0  # seconds that a connection may take to prove itself
@@ -170,10 +173,9 @@ class TcpTransport:
         """
         deadline = self._deadline()
         total = np.asarray(values)
-        of_child = np.empty_like(total)
         for child in self._children:
-            self._receive(child, _bytes_of(of_child), deadline)
-            total += of_child
+            for part, of_child in self._parts_of(child, total, total.dtype, deadline):
+                part += of_child
         if self._parent is not None:
             self._send(self._parent, _bytes_of(total), deadline)
             self._receive(self._parent, _bytes_of(total), deadline)
@@ -188,10 +190,9 @@ class TcpTransport:
         """
         deadline = self._deadline()
         total, kept = np.asarray(values), np.asarray(left)
-        of_child = np.empty(len(total), np.uint16)
         for child in self._children:
-            self._receive(child, _bytes_of(of_child), deadline)
-            total += as_floats(of_child)
+            for part, of_child in self._parts_of(child, total, np.dtype(np.uint16), deadline):
+                part += as_floats(of_child)
         sent = rounded(total, kept)
         if self._parent is not None:
             self._send(self._parent, _bytes_of(sent), deadline)
@@ -312,21 +313,40 @@ class TcpTransport:
         self._with(rank, deadline, send)
 
     def _receive(self, rank: int, into: memoryview, deadline: float) -> None:
+        self._begin_receiving(rank, len(into), deadline)
+        self._fill(rank, into, deadline)
+
+    def _parts_of(
+        self, child: int, total: npt.NDArray[Any], dtype: np.dtype[Any], deadline: float
+    ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+        """Receive a number for each of ``total``; yield parts of it, and what came for them."""
+        self._begin_receiving(child, len(total) * dtype.itemsize, deadline)
+        room = np.empty(min(_TOGETHER, len(total)), dtype)
+        for begin in range(0, len(total), _TOGETHER):
+            part = total[begin : begin + _TOGETHER]
+            came = room[: len(part)]
+            self._fill(child, _bytes_of(came), deadline)
+            yield part, came
+
+    def _begin_receiving(self, rank: int, due: int, deadline: float) -> None:
+        """Read the header of a message of so many bytes."""
         kind, length = _HEADER.unpack(self._read(rank, _HEADER.size, deadline))
         if kind == _LEFT:
             words = self._read(rank, length, deadline)
             raise self._pass_on(self._who_left(words))
-        if length != len(into):
+        if length != due:
             raise RuntimeError(
                 f"rank {rank} of {self.size} is at another step than rank {self.rank}: it sent "
-                f"{length} bytes where {len(into)} were due"
+                f"{length} bytes where {due} were due"
             )
-        self._with(rank, deadline, lambda peer: _read_into(peer, into))
 
     def _read(self, rank: int, length: int, deadline: float) -> bytes:
         data = bytearray(length)
-        self._with(rank, deadline, lambda peer: _read_into(peer, memoryview(data)))
+        self._fill(rank, memoryview(data), deadline)
         return bytes(data)
+
+    def _fill(self, rank: int, into: memoryview, deadline: float) -> None:
+        self._with(rank, deadline, lambda peer: _read_into(peer, into))
 
     def _with(self, rank: int, deadline: float, work: Callable[[socket.socket], None]) -> None:
         """Do work with a connection; name the rank at its other end if it is closed."""
