@@ -79,7 +79,7 @@ def train(
     merge_ranks_every : int or "auto", default "auto"
         Each worker merges its own replicas so many times before all workers merge, as in
         :func:`omp_mlp.mpi.train_parallel`. "auto" measures how long a message takes between the
-        workers, and has so few merges of all that messages take a tenth of the time; but as many as
+        workers, and has so few merges of all that they take a tenth of the time; but as many as
         epochs, and 16, at least. Where a worker has one replica, ``merge_every="auto"`` is longer
         instead. Give numbers to have the same network each time.
     send : "float32", "bfloat16" or a float between 0 and 1, default "float32"

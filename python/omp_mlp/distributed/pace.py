@@ -13,12 +13,16 @@ from omp_mlp.distributed.sending import WHOLE, Send, message_of_sums
 from omp_mlp.network import layer_sizes_for
 from omp_mlp.options import Options
 
-_SHARE = 0.1  # of the time of a training that messages may take
+_SHARE = 0.1  # of the time of a training that merges of the ranks may take
 _SHARE_OF_OVERLAP = 0.5  # where replicas train on meanwhile: the time between merges varies
 _FEWEST_MERGES = 16
 _PASSES = 5
-# Of a core that trains, as :mod:`omp_mlp.cadence` has it: multiply-adds a second.
-_SPEED = 25e9
+# Multiply-adds a second of a fast core that trains on images: twice what :mod:`omp_mlp.cadence`
+# counts with. On slower cores, merges take less than their share.
+_SPEED = 50e9
+# A rank goes over its parameters to find updates and their squares, and to take the step. They are
+# not in the caches of its core any more after the training of a round.
+_SECONDS_A_PARAMETER = 1e-9
 
 
 MergeEvery = int | tuple[int, int] | str | None
@@ -34,12 +38,12 @@ def measured_pace(
     send: Send,
     overlap: bool = False,
 ) -> tuple[MergeEvery, int]:
-    """Return the ``merge_every`` and the merges a round that leave messages a tenth of the time.
+    """Return the ``merge_every`` and the merges a round that leave merges a tenth of the time.
 
-    With ``overlap``, it is half of the time, in which nobody waits for them.
+    With ``overlap``, it is half of the time, in which nobody waits for messages.
 
     A round ends with a merge of the ranks. It is longer by a power of two, the same on all ranks,
-    if messages would take more; but there are as many rounds as epochs, and 16, at least. Where a
+    if these would take more; but there are as many rounds as epochs, and 16, at least. Where a
     rank has several replicas, they are merged as often as ever, and a round has as many merges.
     Where it has one, "auto" of ``merge_every`` is as much longer, and a number stays as it is.
     """
@@ -96,9 +100,10 @@ def longer_rounds(merges: int, *, needed: float, fewest: int) -> int:
 
 
 def _seconds_of_a_merge(job: Job, parameters: int, gathered: int, send: Send = WHOLE) -> float:
-    """Return how long the messages of a merge take, on the rank that waits longest.
+    """Return how long a merge takes, on the rank that waits longest.
 
-    It is the least of some passes: what else the machines do now is not what the network is like.
+    Messages are measured. It is the least of some passes: what else the machines do now is not what
+    the network is like.
     """
     transport = job.transport
     message = message_of_sums(transport, parameters, send)
@@ -114,4 +119,4 @@ def _seconds_of_a_merge(job: Job, parameters: int, gathered: int, send: Send = W
             message()
         transport.gather(memoryview(word), memoryview(words))  # losses, and the like
         times.append(time.perf_counter() - began)
-    return max(job.gather(min(times[1:])))
+    return max(job.gather(min(times[1:]))) + _SECONDS_A_PARAMETER * parameters

@@ -58,7 +58,7 @@ def train_over(
         Whether merges have the bits of one process.
     merge_ranks_every : int or "auto", default 1
         Merges of a rank's replicas from one merge of the ranks to the next. 1: each merge is one
-        over the replicas of all ranks. "auto": so many that messages take a tenth of the training.
+        over the replicas of all ranks. "auto": so many that these take a tenth of the training.
         Where a rank has one replica, ``merge_every="auto"`` is as much longer instead.
     send : "float32", "bfloat16" or a float between 0 and 1, default "float32"
         What the ranks send of their updates. A number: the largest ones, as large a share of all.
