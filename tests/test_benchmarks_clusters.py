@@ -70,3 +70,28 @@ def test_the_verdict_compares_with_the_goals(speedup: float, score: float, words
     assert words in tables.verdict(found)
     line = f"| two workers | 3.00 | {speedup:.2f} ({speedup - 0.1:.2f} to {speedup + 0.1:.2f}) |"
     assert line in tables.table(found)
+
+
+def test_a_pass_is_repeated_while_others_take_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([0.6, 0.02])
+
+    class Told:
+        def cores(self) -> float:
+            return next(told)
+
+    class Quiet(Probe):
+        def is_quiet(self) -> bool:
+            return True
+
+    monkeypatch.setattr(measure, "Others", Told)
+    probe = Quiet(1, 0.0)
+    probe.patience = 100.0
+    data: Any = Data("", "", None, None, "test rows", "test labels")  # type: ignore[arg-type]
+    ways: Any = dict.fromkeys(measure.WAYS, lambda _: FakeModel(0.9))
+    assert measure.one_pass(ways, data, 0, probe)["others"] == 0.02
+    assert next(told, None) is None
+
+
+def test_what_others_took_is_said() -> None:
+    assert "took 0.04 of a core" in tables.disturbance([{"others": 0.01}, {"others": 0.04}])
+    assert "is not known" in tables.disturbance([{"others": 0.01}, {"others": None}])

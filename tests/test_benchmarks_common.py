@@ -15,6 +15,7 @@ from benchmarks.common import (
     documents,
     files,
     machine,
+    others,
     pictures,
     process,
     progress,
@@ -442,3 +443,37 @@ def test_a_process_that_ends_is_an_error_with_its_last_words():
             child.ask("train")
     with pytest.raises(process.ProcessError, match="ZeroDivisionError"):
         process.Process("child", [sys.executable, "-c", "1 / 0"])
+
+
+def _write_processes(folder, cores, processes):
+    """Write /proc of a machine: ticks of the states of all cores, and (parent, name, ticks)."""
+    (folder / "stat").write_text(f"cpu  {' '.join(map(str, cores))}\ncpu0 1 2 3\n")
+    for pid, (parent, name, ticks) in processes.items():
+        (folder / str(pid)).mkdir(exist_ok=True)
+        fields = ["S", parent, *[9] * 9, *ticks, 20, 0]
+        (folder / str(pid) / "stat").write_text(f"{pid} ({name}) {' '.join(map(str, fields))}\n")
+
+
+def test_others_are_all_processes_but_this_one_and_those_below_it(monkeypatch, tmp_path):
+    now = iter([10.0, 12.0])
+    monkeypatch.setattr(others, "_PROC", tmp_path)
+    monkeypatch.setattr(others.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(others.os, "getpid", lambda: 7)
+    monkeypatch.setattr(others.os, "sysconf", lambda _: 100)
+    (tmp_path / "uptime").write_text("not a process")
+    processes = {
+        7: (1, "python", (10, 10, 10, 10)), 8: (7, "a) b (", (5, 5, 0, 0)),
+        9: (8, "below", (20, 0, 0, 0)), 10: (1, "another", (1000, 0, 0, 0)),
+    }  # fmt: skip
+    # Idle cores, and those that wait for a disk, do not work.
+    _write_processes(tmp_path, [500, 100, 300, 7777, 888, 50, 50, 70, 0, 0], processes)
+    watch = others.Others()
+    processes |= {8: (7, "a) b (", (105, 5, 0, 0)), 10: (1, "another", (1060, 0, 0, 0))}
+    _write_processes(tmp_path, [560, 200, 300, 9999, 999, 50, 50, 70, 0, 0], processes)
+    # 160 ticks of work in two seconds, 100 of them below this process.
+    assert watch.cores() == pytest.approx(0.3)
+
+
+def test_where_the_system_does_not_tell_of_others_nothing_is_known(monkeypatch, tmp_path):
+    monkeypatch.setattr(others, "_PROC", tmp_path)
+    assert others.Others().cores() is None

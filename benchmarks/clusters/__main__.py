@@ -9,7 +9,8 @@ them; in another, each holds half. For comparison, one process trains two replic
 workers, without a cluster. In each pass, all ways train once with the same seed, in turn, with the
 defaults of ``omp_mlp.dask.train``; each pass has another seed. A time is that of the whole call.
 A short call of each way comes first, and is not counted. Every
-second pass goes backwards.
+second pass goes backwards. A pass is repeated, for as long as ``--patience`` lasts, if other
+programs took the cores meanwhile.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         ]
     found = measure.summary(passes)
     results.write(summary=found)
-    text = f"{tables.table(found)}\n\n{tables.verdict(found)}"
+    text = "\n\n".join(
+        [tables.table(found), f"{tables.verdict(found)} {tables.disturbance(passes)}"]
+    )
     report.show(arguments, results.content, "dask.md", "dask", {"dask": text})
     return 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..common import tables
@@ -27,6 +27,14 @@ def table(found: Mapping[str, Any]) -> str:
         for way, of in found.items()
     ]
     return tables.as_markdown(header, rows)
+
+
+def disturbance(passes: Sequence[Mapping[str, Any]]) -> str:
+    """Say in a sentence what other programs took of the cores, where the system tells it."""
+    taken = [found.get("others") for found in passes]
+    if None in taken:
+        return "Whether other programs took the cores is not known."
+    return f"Other programs took {max(taken):.2f} of a core at most, on the mean of a pass."
 
 
 def verdict(found: Mapping[str, Any]) -> str:

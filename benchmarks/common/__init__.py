@@ -4,6 +4,7 @@ arguments.py   read the command line: a table of the options that several benchm
 machine.py     name the machine, the build and the commit
 data.py        load the images that a benchmark trains on
 timing.py      take times in turn, and wait for cores that nobody else slows down
+others.py      what other programs take of the cores meanwhile
 progress.py    say what goes on
 process.py     a process of its own that answers requests
 files.py       write JSON, whole or not at all, after every piece of a run

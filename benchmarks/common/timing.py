@@ -107,14 +107,20 @@ class Probe:
         self._least = min(self._least, seconds)
         return seconds <= 1.1 * self._least
 
-    def undisturbed(self, measure: Callable[[], Found]) -> Found:
-        """Measure until the cores were quiet before and after, or patience is at its end."""
+    def undisturbed(
+        self, measure: Callable[[], Found], was_alone: Callable[[Found], bool] = lambda _: True
+    ) -> Found:
+        """Measure until the cores were quiet before and after, or patience is at its end.
+
+        ``was_alone`` tells of what was measured whether no other program took the cores meanwhile,
+        which the piece of work, whose CPU time is taken, does not show.
+        """
         while True:
             start = time.monotonic()
             # The cores are not looked at any more once patience is at its end.
             if self.patience <= 0 or self.is_quiet():
                 measured = measure()
-                if self.patience <= 0 or self.is_quiet():
+                if self.patience <= 0 or (was_alone(measured) and self.is_quiet()):
                     return measured
             else:
                 time.sleep(0.2)
