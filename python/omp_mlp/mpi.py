@@ -41,6 +41,7 @@ MPI = extras.imported("mpi4py.MPI", "omp_mlp.mpi", "mpi4py", "mpi")
 __all__ = ["RankError", "load_shard", "train_parallel"]
 
 _TAG = 24_681  # of the words of a rank that leaves
+_AT_ONCE = 1e-4  # seconds of a wait before it lets others have the core between looks
 _AWAKE = 0.002  # seconds of a wait before it sleeps between looks
 _NAP = 5e-5  # seconds
 _LONG_NAP = 1e-3  # seconds
@@ -466,6 +467,9 @@ class _Transport:
             if self._ends is not None and is_aside:
                 raise RankError(self.rank, self.size, self._ends)
             if waited < _AWAKE and not is_aside:
+                # It may be the rank waited for that wants this core.
+                if waited > _AT_ONCE and hasattr(os, "sched_yield"):
+                    os.sched_yield()
                 continue
             left = self._left()
             if left is not None:
