@@ -63,7 +63,10 @@ def test_is_the_oracle_for_any_workers(kind: str, first_layer: str, centers: boo
             samples, y, weight, first_layer=first_layer, center_inputs=centers, workers=workers
         )
         start = batch.start(
-            init=_core.Init(rule="glorot", first="glorot", scale=0.0, first_biases=0.0), seed=5
+            init=_core.Init(
+                rule="glorot", first="glorot", scale=0.0, first_biases=0.0, last_weights=1.0
+            ),
+            seed=5,
         )
         at = batch.to_centered(parameters=start)
         answer = batch.evaluate(parameters=at, during_round=None)

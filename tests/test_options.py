@@ -460,6 +460,7 @@ def fields_of_the_core(options: Options) -> dict[str, Any]:
         "init.first": "he",
         "init.scale": 0.75,
         "init.first_biases": 0.5,
+        "init.last_weights": 0.25,
         "keep_replicas": True,
     }
 

@@ -1074,6 +1074,47 @@ def test_init_scale(init_scale: str | float, activation: str, limits: Sequence[f
 
 
 @pytest.mark.parametrize(
+    ("rows", "y", "options", "last_weights"),
+    [
+        (70, "values", {}, 0.1),
+        (35, "values", {}, 0.1),
+        (350, "values", {}, 0.5),
+        (700, "values", {}, 1.0),  # 100 rows for each of 7 inputs
+        (701, "values", {}, 1.0),
+        (70, "classes", {}, 1.0),
+        (70, "labels", {}, 1.0),
+        (70, "classes", {"parametrization": "ntk"}, 0.1),
+        (350, "labels", {"parametrization": "ntk"}, 0.5),
+        (70, "values", {"init_scale": "glorot"}, 1.0),
+        (70, "values", {"init_scale": 0.3}, 1.0),
+        (70, "values", {"hidden_layer_sizes": ()}, 0.1),
+        (350, "values", {"loss": "huber"}, 0.5),
+    ],
+)
+def test_outputs_of_values_start_near_0_where_rows_are_few(
+    rows: int, y: str, options: dict[str, Any], last_weights: float
+) -> None:
+    X = inputs(rows)
+    target = {
+        "values": X[:, :3].astype(np.float64),
+        "classes": classes(rows),
+        "labels": (X[:, :3] > 0).astype(np.int64),
+    }[y]
+    auto = {"init_scale": "auto", "loss": "auto", "output_activation": "auto"}
+    options = {**auto, **options}
+    start = train(X, target, 1, epochs=0, scale_targets=False, **options)
+    unit = oracle.initial_parameters(start.layer_sizes, 11, 0, 1.0, np.float64)
+    fan_in = start.layer_sizes[-2]
+    rule = (6 / (fan_in + 3)) ** 0.5  # tanh has Glorot's
+    if options.get("parametrization") == "ntk":
+        rule = (3 / fan_in) ** 0.5
+    if options["init_scale"] == 0.3:
+        rule = 0.3
+    expected = unit[-1][0] * (last_weights * rule)
+    np.testing.assert_allclose(start.weights[-1], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
     "options", [{"hidden_layer_sizes": ()}, {"parametrization": "ntk"}], ids=["linear", "ntk"]
 )
 def test_biases_that_start_at_0(options: dict[str, Any]) -> None:

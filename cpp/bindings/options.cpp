@@ -13,7 +13,8 @@ namespace omp_mlp {
 void bind_options(py::module_& m) {
     bind_struct(m, "Period", field("first", &Period::first), field("last", &Period::last));
     bind_struct(m, "Init", field("rule", &Init::rule), field("first", &Init::first),
-                field("scale", &Init::scale), field("first_biases", &Init::first_biases));
+                field("scale", &Init::scale), field("first_biases", &Init::first_biases),
+                field("last_weights", &Init::last_weights));
     bind_struct(m, "BatchOptions", field("batch_size", &BatchOptions::batch_size),
                 field("first_layer", &BatchOptions::first_layer),
                 field("bfloat16", &BatchOptions::bfloat16),

@@ -103,18 +103,20 @@ void initialize(const Kernels& kernels, const Shape& shape, const Init& init, st
                 Index replica, Parameters& parameters) {
     for (std::size_t l = 0; l < shape.layers().size(); ++l) {
         const LayerShape& layer = shape[l];
+        const bool is_last = l + 1 == shape.layers().size();
         const double scale = weight_scale(layer, l == 0 ? init.first : init.rule, init.scale);
+        const double reach = is_last ? init.last_weights * scale : scale;
         const std::uint64_t key =
             stream_key(seed, Purpose::weights, static_cast<std::uint64_t>(replica), l);
         const auto view = parameters.layer(layer);
         std::uint64_t drawn = 0;
-        const auto draw_row = [&](float* row, double reach) {
-            kernels.draw_uniform(key, drawn, layer.fan_out, reach, row);
+        const auto draw_row = [&](float* row, double limit) {
+            kernels.draw_uniform(key, drawn, layer.fan_out, limit, row);
             std::fill(row + layer.fan_out, row + layer.stride, 0.0F);
             drawn += static_cast<std::uint64_t>(layer.fan_out);
         };
         for (Index k = 0; k < layer.fan_in; ++k) {
-            draw_row(view.weights + k * layer.stride, scale);
+            draw_row(view.weights + k * layer.stride, reach);
         }
         if (l == 0 && init.first_biases > 0.0) {
             draw_row(view.biases, init.first_biases * scale);

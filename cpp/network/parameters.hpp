@@ -99,6 +99,8 @@ struct Init {
     double scale;     // of the rule `fixed`: weights are uniform in [-scale, scale)
     // The biases of the first layer reach so many times as far as its weights, and other biases are zero.
     double first_biases = 0.0;
+    // The weights of the last layer reach so many times as far as their rule says.
+    double last_weights = 1.0;
 };
 
 // Uniform weights and biases from the stream of `replica`. Glorot & Bengio (2010): scale

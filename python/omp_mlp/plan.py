@@ -25,6 +25,12 @@ from omp_mlp.network import NetworkKind, loss_kind, network_kind
 from omp_mlp.options import LBFGS, ONE_NETWORK, Options, core_fields, core_options
 from omp_mlp.workers import available_cores, effective_workers
 
+# What a network answers at random at its start, training removes at its rows alone. Where rows are
+# few for the inputs, much of it would stay elsewhere. So the last layer's weights start smaller by
+# the rows for each input, over this number, but not below a tenth. That slows the training down,
+# which classes lose by more than they gain, but for the neural tangent parametrisation.
+_ENOUGH_ROWS_AN_INPUT = 100
+_LEAST_LAST_WEIGHTS = 0.1
 # With more inputs than this, biases of the first layer make no more difference than another seed.
 _FEW_INPUTS = 16
 
@@ -85,14 +91,17 @@ class Plan:
 
     def _init(self) -> dict[str, Any]:
         """Return the fields of the core's Init: how initial weights and biases are drawn."""
-        options, zero = self.options, {"scale": 0.0, "first_biases": 0.0}
+        options = self.options
+        as_ruled = {"scale": 0.0, "first_biases": 0.0, "last_weights": 1.0}
         scale = options.init_scale
         if not isinstance(scale, str):
-            return {**zero, "rule": "fixed", "first": "fixed", "scale": scale}
+            return {**as_ruled, "rule": "fixed", "first": "fixed", "scale": scale}
         if scale != "auto":
-            return {**zero, "rule": scale, "first": scale}
-        if options.parametrization == "ntk":
-            return {**zero, "rule": "lecun", "first": "lecun"}
+            return {**as_ruled, "rule": scale, "first": scale}
+        is_ntk = options.parametrization == "ntk"
+        auto = {**as_ruled, "last_weights": self._last_weights(is_ntk=is_ntk)}
+        if is_ntk:
+            return {**auto, "rule": "lecun", "first": "lecun"}
         rule = ACTIVATIONS[options.activation].init
         # He's rule keeps signals through many layers, to which the first one does not matter. Where
         # inputs are few, it makes the first layer's weights so large that training hardly turns
@@ -101,7 +110,15 @@ class Plan:
         # Without biases, all units bend where the inputs are 0. With few inputs, training hardly
         # moves that place.
         has_few = self.network.layer_sizes[0] <= _FEW_INPUTS and options.hidden_layer_sizes
-        return {**zero, "rule": rule, "first": first, "first_biases": 1.0 if has_few else 0.0}
+        return {**auto, "rule": rule, "first": first, "first_biases": 1.0 if has_few else 0.0}
+
+    def _last_weights(self, *, is_ntk: bool) -> float:
+        """Return how far the last layer's weights reach, in units of what their rule says."""
+        has_classes = self.network.labels is not None or self.network.is_multilabel
+        if has_classes and not is_ntk:
+            return 1.0
+        enough_rows = _ENOUGH_ROWS_AN_INPUT * self.network.layer_sizes[0]
+        return min(max(self.n_samples / enough_rows, _LEAST_LAST_WEIGHTS), 1.0)
 
     def core_options(self) -> _core.TrainOptions:
         """Return the options for the core."""

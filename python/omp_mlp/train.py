@@ -463,7 +463,9 @@ def train_parallel(
         silu and mish "he", but "glorot" in the first layer; "lecun" for selu and for
         ``parametrization="ntk"``, else "glorot". Biases start at 0. But with "auto" and up to 16
         inputs, those of the first layer are uniform in the range of its weights, as in
-        scikit-learn; not for "ntk".
+        scikit-learn; not for "ntk". With "auto" and fewer than 100 rows for each input, the last
+        layer's weights are multiplied by the rows for each input / 100, or by 0.1 if that is more;
+        of classes only for "ntk".
     shuffle : {"global", "shards", False}, default "global"
         "global": every epoch deals all samples out to the replicas afresh. "shards": replica i
         keeps block i of ``numpy.array_split(X, threads)``, and shuffles within the block. False:

@@ -74,12 +74,14 @@ def initial_parameters(
     init_scale: str | float,
     dtype: DTypeLike = np.float32,
     first_biases: float = 0.0,
+    last_weights: float = 1.0,
 ) -> Parameters:
     """Return the start of a replica: uniform weights, zero biases.
 
     Weight e = row * fan_out + column of layer l (from 0) is (2 u - 1) s, where
     u = (derive(key, e) >> 40) 2^-24 and key = derive(derive(derive(seed, WEIGHTS), replica), l).
-    The biases of the first layer are one more row, times first_biases.
+    The biases of the first layer are one more row, times first_biases. The last layer's weights are
+    drawn with last_weights times s.
     """
     key_of_replica = derive(derive(seed, WEIGHTS), replica)
     parameters: Parameters = []
@@ -88,6 +90,8 @@ def initial_parameters(
         u = (draws >> np.uint64(40)).astype(np.float64) * 2.0**-24
         drawn = (2 * u - 1) * uniform_scale(init_scale, fan_in, fan_out)
         *weights, biases = drawn.reshape(fan_in + 1, fan_out)
+        if layer == len(layer_sizes) - 2:
+            weights = [last_weights * row for row in weights]
         biases *= first_biases if layer == 0 else 0.0
         parameters.append((np.array(weights, dtype=dtype), (biases + 0.0).astype(dtype)))
     return parameters

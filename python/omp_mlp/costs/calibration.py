@@ -374,6 +374,7 @@ def _train(
         "init.first": "glorot",
         "init.scale": 0.0,
         "init.first_biases": 0.0,
+        "init.last_weights": 1.0,
         "dropout": [],
         "keep_replicas": False,
     }
