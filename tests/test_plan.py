@@ -104,6 +104,30 @@ def automatic_period(
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "samples", "momentum"),
+    [
+        ("auto", 1023, 0.0),
+        ("auto", 1024, 0.5),
+        ("auto", None, 0.5),
+        ("momentum", 1023, 0.0),
+        ("nesterov", 1023, 0.9),
+        ("bmuf", 1023, 1 - 1 / 32),
+    ],
+)
+def test_outer_momentum_needs_samples(name: str, samples: int | None, momentum: float) -> None:
+    outer = cadence.outer_step(
+        name,
+        "auto",
+        "auto",
+        is_periodic=True,
+        threads=32,
+        merges=100,
+        samples_a_replica=samples,
+    )
+    assert outer.momentum == momentum
+
+
 def test_automatic_period_by_hand() -> None:
     # Half of 512 inputs are nonzero: a sample takes 2 * 256 * 64 + 3 * 64 * 4 = 33,536 multiply-
     # adds, a merge of two replicas 12 * (513 * 64 + 65 * 4) + 2 * 10,000 = 417,104, a tenth of
@@ -122,8 +146,18 @@ def test_automatic_period_by_hand() -> None:
     assert factor * 40 == pytest.approx(13.53, abs=0.01)
     assert automatic_period(X, 8, 1, sizes) == (14, 224)
     assert automatic_period(X, 8, 30, sizes) == (30, 480)
-    # A hundred threads: 1,640 samples a replica, for which 8 samples are the shortest.
-    assert automatic_period(X, 100, 1, sizes) == (8, 128)
+    # A hundred threads: 1,640 samples a replica. Not even rounds of 4 samples that stay as they are
+    # make 512 merges.
+    assert automatic_period(X, 100, 1, sizes) == (4, 4)
+    assert automatic_period(X, 100, 6, sizes) == (6, 6)
+    # Forty threads: 4,096 samples; 8 for 512 merges. Rounds that grow 4 times from 4 have 7.4 on
+    # the mean, and such that grow 8 times 9.5.
+    assert automatic_period(X, 40, 1, sizes) == (4, 16)
+    assert automatic_period(X, 40, 3, sizes) == (3, 12)
+    # One of 8 inputs is nonzero: a merge takes longer, 4 * (513 * 64 + 65 * 4) = 132,368 multiply-
+    # adds, than 4 samples do, each of 2 * 64 * 64 + 3 * 64 * 4 = 8,960.
+    sparse = np.tile(np.eye(8, dtype=np.float32)[0], (16_384, 64))
+    assert automatic_period(sparse, 100, 1, sizes) == (8, 128)
     # One thread: an epoch. A method that is applied once: all of it.
     assert automatic_period(X, 1, 8, sizes) == (16_384, 16_384)
     assert automatic_period(X, 8, 8, sizes, is_periodic=False) == (20_480, 20_480)

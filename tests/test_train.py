@@ -1349,10 +1349,10 @@ def test_defaults_resolve_as_documented() -> None:
     resolved = {
         "output_activation": "softmax",
         "loss": "cross_entropy",
-        "merge_every": (8, 128),  # the shortest: 750 samples a replica for 512 merges
+        "merge_every": (8, 8),  # the shortest: 750 samples a replica for 512 merges
         "outer_optimizer": "momentum",
         "outer_learning_rate": 1.0,
-        "outer_momentum": 0.3,
+        "outer_momentum": 0.0,  # of 4 threads, but of fewer than 1,024 samples a replica
         "last_merge": None,
     }
     assert all(defaults[name] == "auto" for name in resolved)
@@ -1363,9 +1363,9 @@ def test_defaults_resolve_as_documented() -> None:
 @pytest.mark.parametrize(
     "merge, threads, options, explicit",
     [
-        ("gradient_diversity", 3, {}, (8, 128)),
-        ("adasum", 3, {"batch_size": 5}, (10, 160)),
-        ("average", 3, {"outer_optimizer": "nesterov"}, (8, 128)),
+        ("gradient_diversity", 3, {}, (4, 4)),
+        ("adasum", 3, {"batch_size": 5}, (5, 5)),
+        ("average", 3, {"outer_optimizer": "nesterov"}, (4, 4)),
         ("gradient_diversity", 1, {}, 400),
         ("average", 1, {}, 400),
         ("average", 3, {}, None),

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from omp_mlp.cadence import ENOUGH_MERGES, count_parameters, work_a_sample
+from omp_mlp.cadence import ENOUGH_MERGES, WORK_OF_A_MERGE, count_parameters, work_a_sample
 from omp_mlp.checks import Matrix
 from omp_mlp.data import TrainingData, read_data
 from omp_mlp.doubts import FEWEST_ROWS
@@ -56,9 +56,6 @@ _FEW_REPLICAS = 8  # more than these need twice as many epochs
 _MOST_ITERATIONS = 200  # of L-BFGS, as in scikit-learn
 
 _MOST_RETREATS = 10
-
-# Multiply-adds that take as long as to merge one parameter of a replica, which comes from memory.
-_WORK_OF_A_MERGE = 4.0
 
 
 def retreats(options: Options) -> int:
@@ -221,7 +218,7 @@ def _curvature(options: Options, inputs: Inputs) -> float:
 def _work_of_merges(threads: int, layer_sizes: Sequence[int]) -> float:
     """Return the multiply-adds that take as long as the merges of one training, about 512."""
     merged = threads * count_parameters(layer_sizes) if threads > 1 else 0
-    return ENOUGH_MERGES * _WORK_OF_A_MERGE * merged
+    return ENOUGH_MERGES * WORK_OF_A_MERGE * merged
 
 
 def _epochs_to_try(

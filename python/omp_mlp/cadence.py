@@ -28,11 +28,17 @@ _MERGE_WORK_A_REPLICA = 10_000
 _MERGE_SHARE = 0.1
 # But fewer merges than this in a training lose accuracy.
 ENOUGH_MERGES = 512
-# And a round of fewer samples than this is not worth its merge.
-_SHORTEST = 8
-# Rounds at the end are so many times longer than at the start. Growing rounds need two thirds of
-# the merges that rounds of one length need for the same accuracy.
+# And a round of fewer samples than this is not worth its merge, or, where a merge takes longer than
+# such a round, of fewer than the second.
+_SHORTEST, _SHORTEST_OF_SLOW_MERGES = 4, 8
+# Rounds at the end are so many times longer than at the start, or fewer times if there would be too
+# few merges. Growing rounds need two thirds of the merges that rounds of one length need for the
+# same accuracy.
 _GROWTH = 16
+# Multiply-adds that take as long as to merge one parameter of a replica, which comes from memory.
+WORK_OF_A_MERGE = 4.0
+# With fewer samples a replica, outer momentum makes more noise than progress.
+_ENOUGH_SAMPLES_OF_MOMENTUM = 1024
 _LONGEST = 2**62  # samples of a period
 
 
@@ -128,16 +134,22 @@ def growing_period(
 ) -> tuple[int, int]:
     """Return the first and last of the periods that "auto" merges with."""
     cheap = cheap_period(threads, layer_sizes, work)
-    return _growing(min(cheap, samples_a_replica / ENOUGH_MERGES), batch_size)
+    mean = min(cheap, samples_a_replica / ENOUGH_MERGES)
+    first = mean / _mean_round(_GROWTH)
+    shortest, growth = max(_SHORTEST, batch_size), _GROWTH
+    if WORK_OF_A_MERGE * count_parameters(layer_sizes) > shortest * work:
+        shortest = _SHORTEST_OF_SLOW_MERGES
+    elif first < _SHORTEST:  # too few merges if rounds grew so many times
+        while growth > 1 and shortest * _mean_round(growth) > mean:
+            growth //= 2
+    period = max(round(max(first, shortest) / batch_size), 1) * batch_size
+    return period, max(period, min(growth * period, _LONGEST))  # integers of the core hold it
 
 
-def _growing(mean: float, batch_size: int) -> tuple[int, int]:
-    """Return a growing period that makes as many merges as a fixed one of ``mean`` samples."""
+def _mean_round(growth: int) -> float:
+    """Return the mean length of rounds that grow so many times, in units of the first."""
     # A training of L samples has L / (first log(growth)) (1 - 1 / growth) of them.
-    first = mean * (1 - 1 / _GROWTH) / math.log(_GROWTH)
-    batches = max(round(max(first, _SHORTEST) / batch_size), 1)
-    period = batches * batch_size
-    return period, max(period, min(_GROWTH * period, _LONGEST))  # integers of the core hold it
+    return math.log(growth) / (1 - 1 / growth) if growth > 1 else 1.0
 
 
 def _check_period(name: str, period: int, batch_size: int) -> None:
@@ -183,14 +195,18 @@ def outer_step(
     is_periodic: bool,
     threads: int,
     merges: int,
+    samples_a_replica: int | None,
 ) -> OuterStep:
-    """Resolve "auto" in an outer optimiser and its numbers."""
+    """Resolve "auto" in an outer optimiser and its numbers.
+
+    ``samples_a_replica``: of the whole training; None: they are enough for momentum.
+    """
     name = "momentum" if optimizer == "auto" else optimizer
     default_rate, default_momentum = 1.0, 0.0
     if is_periodic and merges > FEW_MERGES and threads > 1:
         default_rate = 0.7 if name == "nesterov" else 1.0
         default_momentum = {
-            "momentum": _momentum_of_threads(threads),
+            "momentum": _momentum_of_threads(threads, samples_a_replica),
             "nesterov": 0.9,
             "bmuf": 1.0 - 1.0 / threads,
             "slowmo": 0.7,
@@ -203,8 +219,9 @@ def outer_step(
     )
 
 
-def _momentum_of_threads(threads: int) -> float:
-    if threads < 4:
+def _momentum_of_threads(threads: int, samples_a_replica: int | None) -> float:
+    has_few = samples_a_replica is not None and samples_a_replica < _ENOUGH_SAMPLES_OF_MOMENTUM
+    if threads < 4 or has_few:
         return 0.0
     return 0.3 if threads <= 8 else 0.4 if threads <= 16 else 0.5
 

@@ -177,7 +177,8 @@ def make_plan(
         is_open, strategy = False, "synchronous"
     merging = _merging(options, data, network, strategy, options.threads)
     if merges_a_round > 1:
-        merging = _with_merges_of_ranks(merging, options, ranks, merges_a_round)
+        stream = options.epochs * data.inputs.longest_shard(options.threads)
+        merging = _with_merges_of_ranks(merging, options, ranks, merges_a_round, stream)
     plan = Plan(
         options=options,
         n_samples=data.inputs.n_samples,
@@ -245,13 +246,18 @@ def _merging(
         nonzeros=data.inputs.nonzeros_a_sample,
     )
     merges = cadence.count_merges(stream, period, min(options.batch_size, n_samples))
-    outer = _outer_step(options, threads, merges)
+    outer = _outer_step(options, threads, merges, stream)
     ends_in_average = _ends_in_average(options, options.outer_momentum, threads, merges)
     return Merging(period, merges, outer, ends_in_average)
 
 
-def _outer_step(options: Options, merged: int, merges: int) -> cadence.OuterStep:
-    """Return the outer step of so many merges, each of so many networks."""
+def _outer_step(options: Options, merged: int, merges: int, stream: int) -> cadence.OuterStep:
+    """Return the outer step of so many merges, each of so many networks.
+
+    ``stream``: the samples that a replica trains on.
+    """
+    # What merges at given times keeps the momentum that goes with the number of threads.
+    is_given = options.merge_every != "auto"
     return cadence.outer_step(
         options.outer_optimizer,
         options.outer_learning_rate,
@@ -259,15 +265,16 @@ def _outer_step(options: Options, merged: int, merges: int) -> cadence.OuterStep
         is_periodic=options.is_periodic,
         threads=merged,
         merges=merges,
+        samples_a_replica=None if is_given else stream,
     )
 
 
 def _with_merges_of_ranks(
-    merging: Merging, options: Options, ranks: int, merges_a_round: int
+    merging: Merging, options: Options, ranks: int, merges_a_round: int, stream: int
 ) -> Merging:
     """Let the ranks merge after so many merges of their own, with an outer step of the ranks."""
     rounds = -(-merging.merges // merges_a_round)
-    outer = _outer_step(options, ranks, rounds)
+    outer = _outer_step(options, ranks, rounds, stream)
     return dataclasses.replace(merging, merges=rounds, outer=outer, merges_a_round=merges_a_round)
 
 

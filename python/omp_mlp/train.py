@@ -383,9 +383,11 @@ def train_parallel(
         optimiser. Periodic methods get a pair of which last is 16 times first. Its mean is such
         that a merge takes about a tenth of the time between merges, by the number of threads, the
         layer sizes and the nonzeros in X. It is shorter if there would be fewer than about 512
-        merges, but first is at least 8 samples or a batch. The differences of ``history.samples``
-        show the choice. Methods that see layers as matrices (such as ``"weight_matching"``) and a
-        line search merge once only.
+        merges, but first is at least 4 samples or a batch. Where that leaves fewer than 512, last
+        is 8, 4, 2 or 1 times first. Where a merge of so many parameters takes longer than the
+        training between, first is at least 8, and last 16 times first. The differences of
+        ``history.samples`` show the choice. Methods that see layers as matrices (such as
+        ``"weight_matching"``) and a line search merge once only.
     merge_options : mapping, optional
         Settings of the merge method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"``. The
         method's ``options`` in :func:`omp_mlp.merge_methods` list them. Methods that look at data
@@ -407,7 +409,9 @@ def train_parallel(
         "auto": for "momentum" 0 below 4 threads, 0.3 up to 8, 0.4 up to 16, 0.5 above; 0.9 for
         "nesterov", 1 - 1/threads for "bmuf", 0.7 for "slowmo". In three cases "auto" gives an
         ``outer_momentum`` of 0 and an ``outer_learning_rate`` of 1: with one thread; with eight or
-        fewer merges; and for methods that are applied once, if there is no outer optimiser.
+        fewer merges; and for methods that are applied once, if there is no outer optimiser. For
+        "momentum", it is also 0 with ``merge_every="auto"`` if a replica trains on fewer than 1,024
+        samples in all.
     last_merge : {"auto", "average", None}, default "auto"
         "average": the last merge is a plain average without an outer step. None: it is like all
         others. "auto": "average" for trainings with two to eight merges by a periodic method whose
