@@ -83,6 +83,31 @@ def test_a_training_that_still_learns_much_is_tried_longer(monkeypatch, errors, 
     assert searched(options, data, [5, 20, 80], 1.0, **given) == (found, 0.1)
 
 
+# All errors are within a twentieth, as where learning has not begun.
+@pytest.mark.parametrize(
+    ("errors", "most", "found"),
+    [
+        (
+            {5: 100, 20: 101, 80: 104, 320: 50, 1280: 40, 5120: 9},
+            5120,
+            1280,
+        ),  # goes on as others do
+        ({5: 100, 20: 101, 80: 104, 320: 50, 1280: 40}, 1279, 320),
+        ({5: 100, 20: 101, 80: 104, 320: 50}, 319, 5),
+        ({5: 100, 20: 101, 80: 105, 320: 50}, 1280, 5),  # noise is learned by heart
+        ({5: 100, 20: 101, 80: 104, 320: 99, 1280: 1}, 5120, 5),  # not clearly better
+        ({5: 104, 20: 101, 80: 100, 320: 99, 1280: 1}, 5120, 80),
+        ({5: 104, 20: 101, 80: 100, 320: 98, 1280: 98}, 5120, 320),
+        ({5: 0, 20: 0, 80: 0}, 5120, 5),
+    ],
+)
+def test_a_training_that_has_not_begun_to_learn_is_tried_longer(monkeypatch, errors, most, found):
+    monkeypatch.setattr(search, "_error", lambda o, *_: errors[o.epochs])
+    options, data = options_and_data()
+    given = {"changes_rate": False, "most_while_learning": most}
+    assert searched(options, data, [5, 20, 80], 1.0, **given) == (found, 0.1)
+
+
 def test_a_rate_that_is_given_stays(monkeypatch):
     monkeypatch.setattr(search, "_error", lambda o, *_: o.learning_rate / o.epochs)
     options, data = options_and_data()
@@ -172,7 +197,7 @@ def test_noise_gets_few_epochs_and_a_clean_rule_many():
 )
 def test_merges_are_work_of_a_search(monkeypatch, threads, hidden, trainings):
     seen = []
-    monkeypatch.setattr(search, "_error", lambda o, *_: seen.append(o.epochs) or 1.0)
+    monkeypatch.setattr(search, "_error", lambda o, *_: seen.append(o.epochs) or float(o.epochs))
     options, data = options_and_data(
         threads=threads, epochs="auto", hidden_layer_sizes=(hidden,), loss="cross_entropy"
     )

@@ -27,6 +27,7 @@ _FOLDS = 5
 _MOST_HALVINGS = 6
 _LONGER = 4  # times the epochs of the longest training
 _MUCH = 1 / 6  # of the error of the shortest training
+_FLAT = 1.05  # times the least error is more than the largest: hardly anything was learned
 _CLEARLY = 0.99  # times an error is better than that by more than chance
 _SMALL = 2000  # rows; fewer make all five folds, because one of them alone is too small to tell
 
@@ -69,8 +70,10 @@ def search(
     Every fifth row of each class is held out; small data are held out once for each fifth. Each
     candidate is a whole training, because a schedule ends with it. While the longest is the best,
     one of four times as many epochs is tried, up to ``most_epochs``, or up to
-    ``most_while_learning`` where the longest still learned much. The best of all then tries twice
-    the rate, and if that is no better, half of it. Where all diverge, all try half the rate.
+    ``most_while_learning`` where the longest still learned much. Where all errors are much the
+    same, learning may not have begun: one of four times as many epochs is tried up to there, too,
+    and counts if it is clearly better. The best of all then tries twice the rate, and if
+    that is no better, half of it. Where all diverge, all try half the rate.
     """
     options, data = contenders[0]
     error = _error_of(options, data, work)
@@ -90,15 +93,18 @@ def search(
         errors = [error(epochs, rate) for epochs in candidates]
     epochs, least = candidates[int(np.argmin(errors))], min(errors)
     longest = candidates[-1]
-    while epochs == longest and least < math.inf:
+    while 0 < least < math.inf:
         still_learns = len(errors) > 1 and errors[-2] - least > _MUCH * errors[0]
         limit = max(most_epochs, most_while_learning if still_learns else 0)
-        if _LONGER * longest > limit:
+        may_learn = epochs == longest and _LONGER * longest <= limit
+        is_flat = len(errors) > 1 and max(errors) < _FLAT * least
+        if not may_learn and not (is_flat and _LONGER * longest <= most_while_learning):
             break
         longest *= _LONGER
         errors.append(error(longest, rate))
-        if errors[-1] < least:
-            epochs, least = longest, errors[-1]
+        if errors[-1] >= (least if may_learn else _CLEARLY * least):
+            break
+        epochs, least = longest, errors[-1]
     for factor in (2.0, 0.5) if changes_rate and not halvings else ():
         if error(epochs, factor * rate) < least:
             rate *= factor
