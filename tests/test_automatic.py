@@ -193,7 +193,7 @@ def test_no_option_set_learns_on_any_scale(factor):
     ],
 )
 def test_few_rows_may_have_more_epochs(monkeypatch, rows, threads, limit, epochs):
-    monkeypatch.setattr(search, "_error", lambda o, *_: 1 / o.epochs)
+    monkeypatch.setattr(search, "_error", lambda o, *_: 100 / o.epochs)
     given = {**DEFAULTS, "threads": threads, "epochs": "auto", "learning_rate": 0.1}
     options = check_options(given)
     found = settled_with(options, SIGNS[:rows], LABELS[:rows], most_epochs=limit)
@@ -210,7 +210,7 @@ def test_many_rows_or_large_networks_have_no_more_epochs(monkeypatch):
 
 def test_many_rows_have_more_epochs_while_they_learn_much(monkeypatch):
     # From 20 epochs to 80, the error falls by more than a sixth of what 5 epochs have.
-    monkeypatch.setattr(search, "_error", lambda o, *_: 1 / o.epochs)
+    monkeypatch.setattr(search, "_error", lambda o, *_: 100 / o.epochs)
     given = {**DEFAULTS, "threads": 1, "epochs": "auto", "learning_rate": 0.1}
     options = check_options(given)
     data = np.tile(SIGNS, (2, 1)), np.tile(LABELS, 2)

@@ -108,6 +108,23 @@ def test_a_training_that_has_not_begun_to_learn_is_tried_longer(monkeypatch, err
     assert searched(options, data, [5, 20, 80], 1.0, **given) == (found, 0.1)
 
 
+# Five folds of labels have a Brier score below 0.01, or values a small loss.
+@pytest.mark.parametrize(
+    ("y", "least", "found"),
+    [
+        (LABELS, 0.0099, 80),
+        (LABELS, 0.0101, 320),
+        (LABELS.astype(np.float64) / 3, 0.0099, 320),
+    ],
+)
+def test_classes_that_are_told_apart_are_not_trained_longer(monkeypatch, y, least, found):
+    errors = {5: 0.6, 20: 0.3, 80: least, 320: least / 2}
+    monkeypatch.setattr(search, "_error", lambda o, *_: errors[o.epochs])
+    options, data = options_and_data(y)
+    given = {"changes_rate": False, "most_epochs": 320, "most_while_learning": 320}
+    assert searched(options, data, [5, 20, 80], 1.0, **given) == (found, 0.1)
+
+
 def test_a_rate_that_is_given_stays(monkeypatch):
     monkeypatch.setattr(search, "_error", lambda o, *_: o.learning_rate / o.epochs)
     options, data = options_and_data()

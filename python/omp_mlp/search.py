@@ -29,6 +29,7 @@ _LONGER = 4  # times the epochs of the longest training
 _MUCH = 1 / 6  # of the error of the shortest training
 _FLAT = 1.05  # times the least error is more than the largest: hardly anything was learned
 _CLEARLY = 0.99  # times an error is better than that by more than chance
+_GOOD = 0.01  # Brier score: about one wrong answer in 200
 _SMALL = 2000  # rows; fewer make all five folds, because one of them alone is too small to tell
 
 
@@ -72,8 +73,9 @@ def search(
     one of four times as many epochs is tried, up to ``most_epochs``, or up to
     ``most_while_learning`` where the longest still learned much. Where all errors are much the
     same, learning may not have begun: one of four times as many epochs is tried up to there, too,
-    and counts if it is clearly better. The best of all then tries twice the rate, and if
-    that is no better, half of it. Where all diverge, all try half the rate.
+    and counts if it is clearly better. Classes that are told apart get no longer trainings. The
+    best of all then tries twice the rate, and if that is no better, half of it. Where all diverge,
+    all try half the rate.
     """
     options, data = contenders[0]
     error = _error_of(options, data, work)
@@ -93,7 +95,9 @@ def search(
         errors = [error(epochs, rate) for epochs in candidates]
     epochs, least = candidates[int(np.argmin(errors))], min(errors)
     longest = candidates[-1]
-    while 0 < least < math.inf:
+    # Of classes that are told apart, longer trainings make surer of the same answers.
+    good = _GOOD if data.targets.labels is not None else 0.0
+    while good < least < math.inf:
         still_learns = len(errors) > 1 and errors[-2] - least > _MUCH * errors[0]
         limit = max(most_epochs, most_while_learning if still_learns else 0)
         may_learn = epochs == longest and _LONGER * longest <= limit
@@ -130,7 +134,7 @@ def _error_of(options: Options, data: TrainingData, work: float) -> Callable[[in
     @functools.cache
     def error(epochs: int, rate: float) -> float:
         tried = dataclasses.replace(alone, epochs=epochs, learning_rate=rate)
-        return sum(_error(tried, *split) for split in splits)
+        return sum(_error(tried, *split) for split in splits) / len(splits)
 
     return error
 
