@@ -32,8 +32,9 @@
 #else
 #define OMP_MLP_HAS_BFLOAT16_PAIRS 0
 #endif
-#if defined(__AMX_BF16__) || defined(OMP_MLP_EMULATES_TILE_UNIT)
-#define OMP_MLP_HAS_TILE_UNIT 1  // registers of 1 KB for tiles of a matrix, and products of these
+#if defined(__AMX_BF16__) || defined(__AMXBF16__) || defined(OMP_MLP_EMULATES_TILE_UNIT)
+// Registers of 1 KB for tiles of a matrix, and products of these. Old Clangs have the second name for it.
+#define OMP_MLP_HAS_TILE_UNIT 1
 #else
 #define OMP_MLP_HAS_TILE_UNIT 0
 #endif
