@@ -146,16 +146,16 @@ def test_automatic_period_by_hand() -> None:
     assert factor * 40 == pytest.approx(13.53, abs=0.01)
     assert automatic_period(X, 8, 1, sizes) == (14, 224)
     assert automatic_period(X, 8, 30, sizes) == (30, 480)
-    # A hundred threads: 1,640 samples a replica. Not even rounds of 4 samples that stay as they are
+    # A hundred threads: 1,640 samples a replica. Not even rounds of 8 samples that stay as they are
     # make 512 merges.
-    assert automatic_period(X, 100, 1, sizes) == (4, 4)
+    assert automatic_period(X, 100, 1, sizes) == (8, 8)
     assert automatic_period(X, 100, 6, sizes) == (6, 6)
-    # Forty threads: 4,096 samples; 8 for 512 merges. Rounds that grow 4 times from 4 have 7.4 on
-    # the mean, and such that grow 8 times 9.5.
-    assert automatic_period(X, 40, 1, sizes) == (4, 16)
-    assert automatic_period(X, 40, 3, sizes) == (3, 12)
+    # Twenty threads: 8,200 samples; 16 for 512 merges. Rounds that grow 4 times from 8 have 14.8 on
+    # the mean, and such that grow 8 times 19.
+    assert automatic_period(X, 20, 1, sizes) == (8, 32)
+    assert automatic_period(X, 20, 3, sizes) == (9, 36)
     # One of 8 inputs is nonzero: a merge takes longer, 4 * (513 * 64 + 65 * 4) = 132,368 multiply-
-    # adds, than 4 samples do, each of 2 * 64 * 64 + 3 * 64 * 4 = 8,960.
+    # adds, than 8 samples do, each of 2 * 64 * 64 + 3 * 64 * 4 = 8,960.
     sparse = np.tile(np.eye(8, dtype=np.float32)[0], (16_384, 64))
     assert automatic_period(sparse, 100, 1, sizes) == (8, 128)
     # One thread: an epoch. A method that is applied once: all of it.

@@ -1363,9 +1363,9 @@ def test_defaults_resolve_as_documented() -> None:
 @pytest.mark.parametrize(
     "merge, threads, options, explicit",
     [
-        ("gradient_diversity", 3, {}, (4, 4)),
-        ("adasum", 3, {"batch_size": 5}, (5, 5)),
-        ("average", 3, {"outer_optimizer": "nesterov"}, (4, 4)),
+        ("gradient_diversity", 3, {}, (8, 8)),
+        ("adasum", 3, {"batch_size": 5}, (10, 10)),
+        ("average", 3, {"outer_optimizer": "nesterov"}, (8, 8)),
         ("gradient_diversity", 1, {}, 400),
         ("average", 1, {}, 400),
         ("average", 3, {}, None),

@@ -28,11 +28,10 @@ _MERGE_WORK_A_REPLICA = 10_000
 _MERGE_SHARE = 0.1
 # But fewer merges than this in a training lose accuracy.
 ENOUGH_MERGES = 512
-# And a round of fewer samples than this is not worth its merge, or, where a merge takes longer than
-# such a round, of fewer than the second.
-_SHORTEST, _SHORTEST_OF_SLOW_MERGES = 4, 8
+# And a round of fewer samples than this is not worth its merge.
+_SHORTEST = 8
 # Rounds at the end are so many times longer than at the start, or fewer times if there would be too
-# few merges. Growing rounds need two thirds of the merges that rounds of one length need for the
+# few merges, and a merge takes no longer than the shortest round. Growing rounds need two thirds of the merges that rounds of one length need for the
 # same accuracy.
 _GROWTH = 16
 # Multiply-adds that take as long as to merge one parameter of a replica, which comes from memory.
@@ -137,9 +136,8 @@ def growing_period(
     mean = min(cheap, samples_a_replica / ENOUGH_MERGES)
     first = mean / _mean_round(_GROWTH)
     shortest, growth = max(_SHORTEST, batch_size), _GROWTH
-    if WORK_OF_A_MERGE * count_parameters(layer_sizes) > shortest * work:
-        shortest = _SHORTEST_OF_SLOW_MERGES
-    elif first < _SHORTEST:  # too few merges if rounds grew so many times
+    is_slow = WORK_OF_A_MERGE * count_parameters(layer_sizes) > shortest * work
+    if first < _SHORTEST and not is_slow:  # too few merges if rounds grew so many times
         while growth > 1 and shortest * _mean_round(growth) > mean:
             growth //= 2
     period = max(round(max(first, shortest) / batch_size), 1) * batch_size

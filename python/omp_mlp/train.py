@@ -383,11 +383,10 @@ def train_parallel(
         optimiser. Periodic methods get a pair of which last is 16 times first. Its mean is such
         that a merge takes about a tenth of the time between merges, by the number of threads, the
         layer sizes and the nonzeros in X. It is shorter if there would be fewer than about 512
-        merges, but first is at least 4 samples or a batch. Where that leaves fewer than 512, last
-        is 8, 4, 2 or 1 times first. Where a merge of so many parameters takes longer than the
-        training between, first is at least 8, and last 16 times first. The differences of
-        ``history.samples`` show the choice. Methods that see layers as matrices (such as
-        ``"weight_matching"``) and a line search merge once only.
+        merges, but first is at least 8 samples or a batch. Where that leaves fewer than 512, last
+        is 8, 4, 2 or 1 times first, unless a merge of so many parameters takes longer than the
+        training between. The differences of ``history.samples`` show the choice. Methods that see
+        layers as matrices (such as ``"weight_matching"``) and a line search merge once only.
     merge_options : mapping, optional
         Settings of the merge method by name, such as ``{"alpha": "1/n"}`` of ``"delta_sum"``. The
         method's ``options`` in :func:`omp_mlp.merge_methods` list them. Methods that look at data
