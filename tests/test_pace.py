@@ -72,7 +72,7 @@ def test_a_message_is_measured_on_all_ranks(kind: str) -> None:
 
 def test_the_slower_a_message_the_fewer_merges(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
-    for seconds in (0.0, 2e-6, 1.0):
+    for seconds in (0.0, 5e-7, 1.0):
         monkeypatch.setattr(pace, "_seconds_of_a_merge", lambda *_, s=seconds: s)
         found.append(rounds(2))
     usual, fewer, fewest = found

@@ -31,8 +31,8 @@ ENOUGH_MERGES = 512
 # And a round of fewer samples than this is not worth its merge.
 _SHORTEST = 8
 # Rounds at the end are so many times longer than at the start, or fewer times if there would be too
-# few merges, and a merge takes no longer than the shortest round. Growing rounds need two thirds of the merges that rounds of one length need for the
-# same accuracy.
+# few merges, and a merge takes no longer than the shortest round. Growing rounds need two thirds of
+# the merges that rounds of one length need for the same accuracy.
 _GROWTH = 16
 # Multiply-adds that take as long as to merge one parameter of a replica, which comes from memory.
 WORK_OF_A_MERGE = 4.0
