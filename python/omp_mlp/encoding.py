@@ -17,6 +17,7 @@ from omp_mlp.frames import (
     Label,
     column_names,
     is_frame,
+    listed,
     matrix_of,
     read_columns,
     whole_matrix,
@@ -226,7 +227,8 @@ class Columns:
             if found != self.keys:
                 raise ValueError(
                     f"{name} must have the columns of the training in the same order, because some "
-                    f"have the same name; expected {_listed(self.keys)}; got {_listed(found)}"
+                    f"have the same name; expected {listed(self.keys, _MOST_COLUMNS)}; got "
+                    f"{listed(found, _MOST_COLUMNS)}"
                 )
             return None
         # pandas numbers the columns of a table that was made of an array. That says no more than
@@ -258,7 +260,8 @@ class Columns:
                     f"{name} has {n_found} features, but the network was trained on {len(wanted)}"
                 )
             raise ValueError(
-                f"{said}; {len(absent)} of {len(wanted)} are missing: {_listed(absent)}"
+                f"{said}; {len(absent)} of {len(wanted)} are missing: "
+                f"{listed(absent, _MOST_COLUMNS)}"
             )
         return [by_name[one] for one in wanted]
 
@@ -468,11 +471,6 @@ def _tuple_of(entries: object, name: str) -> tuple[Any, ...] | None:
 
 def _label_of_json(name: Any) -> Any:  # noqa: ANN401 - ``check`` looks at it
     return tuple(map(_label_of_json, name)) if isinstance(name, list) else name
-
-
-def _listed(names: Sequence[Label]) -> str:
-    more = ", ..." if len(names) > _MOST_COLUMNS else ""
-    return ", ".join(map(repr, names[:_MOST_COLUMNS])) + more
 
 
 def _find_encoding(column: Column, name: str, rows: npt.NDArray[np.int64] | None) -> Encoding:

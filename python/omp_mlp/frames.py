@@ -119,6 +119,12 @@ def column_names(X: Any) -> tuple[Any, ...]:  # noqa: ANN401
     return tuple(X.column_names if library == "pyarrow" else X.columns)
 
 
+def listed(names: Iterable[object], most: int = 10) -> str:
+    """Return names of columns for a message, and ", ..." in place of those beyond ``most``."""
+    names = list(names)
+    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
+
+
 def _label(name: object) -> Label:
     """Return a name of pandas as what a file of a network keeps: dates and others as their text."""
     if isinstance(name, tuple):  # of a MultiIndex

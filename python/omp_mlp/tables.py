@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from omp_mlp import disk
 from omp_mlp.extras import imported
-from omp_mlp.frames import Column, Frame, read_columns
+from omp_mlp.frames import Column, Frame, listed, read_columns
 from omp_mlp.safetensors_content import DAMAGED
 
 Array = npt.NDArray[Any]
@@ -51,9 +51,7 @@ class Table:
     def column(self, name: str) -> Array:
         """Return the values of one column, or say which there are."""
         if name not in self.columns:
-            raise ValueError(
-                f"{self.source} has no column {name!r}; it has {_listed(self.columns)}"
-            )
+            raise ValueError(f"{self.source} has no column {name!r}; it has {listed(self.columns)}")
         column = self.columns[name]()
         # One float among the columns makes all of them floats, and labels are integers.
         return column.values if column.texts is None else _typed(column.texts())
@@ -63,14 +61,14 @@ class Table:
         without = set(without)
         names = [name for name in self.columns if name not in without]
         if not names:
-            raise ValueError(f"{self.source} has no columns but {_listed(sorted(without))}")
+            raise ValueError(f"{self.source} has no columns but {listed(sorted(without))}")
         columns = [self.columns[name]() for name in names]
         if all(column.values.ndim == 1 for column in columns):
             return Frame(tuple(columns))
         text = [column.name for column in columns if not column.is_number]
         if text:
             raise TypeError(
-                f"columns beside a matrix must hold numbers; in {self.source}, {_listed(text)} "
+                f"columns beside a matrix must hold numbers; in {self.source}, {listed(text)} "
                 "hold text"
             )
         if len(columns) == 1:
@@ -146,7 +144,7 @@ def _csv(source: str, text: str, delimiter: str) -> Table:
         names: list[Any] = [cell.strip() for cell in first] if has_names else [*range(len(first))]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise ValueError(f"{source} has more than one column {_listed(repeated)}")
+            raise ValueError(f"{source} has more than one column {listed(repeated)}")
         columns = _columns_of_numbers(text, delimiter, names, skip=int(has_names))
         if columns is None:
             cells = list(_rows(text, delimiter))[int(has_names) :]
@@ -312,15 +310,10 @@ def _parquet(path: str) -> Table:
             raise
         raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
     if table is None:
-        raise ValueError(f"{path} has more than one column {_listed(repeated)}")
+        raise ValueError(f"{path} has more than one column {listed(repeated)}")
     _check_lengths(path, {table.num_rows} if table.column_names else set())
 
     def reading(name: str) -> Callable[[], Column]:
         return lambda: read_columns(table.select([name]), path)[0]
 
     return Table(path, {name: reading(name) for name in table.column_names})
-
-
-def _listed(names: Iterable[object], most: int = 10) -> str:
-    names = list(names)
-    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")

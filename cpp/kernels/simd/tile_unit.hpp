@@ -79,6 +79,7 @@ public:
 // sums[0] and sums[1]: the products of the even and of the odd tiles of the depth, tile_rows x N vectors each. A product
 // of tiles takes three times as long to come out as the next takes to go in, so that two chains are too few, and four
 // enough.
+// The intrinsics take the numbers of tiles as literals alone.
 template <Index N>
 [[gnu::noinline]] void multiply_tiles(const float* a, Index a_stride, Index steps, const float* b,
                                       float (*sums)[tile_rows * N * lanes]) {
