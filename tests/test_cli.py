@@ -105,10 +105,14 @@ def test_flags_weights_start_and_validation(folder, capsys):
 
 
 def on_shell(command):
-    """Run a command of a shell in this folder; return its exit code, output and errors."""
-    python = [sys.executable, "-m", "omp_mlp"]
+    """Run a command of a shell in this folder; return its exit code, output and errors.
+
+    Output is buffered, as it is for users: Python writes what is left of it at its very end.
+    """
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
-        ["sh", "-c", command.replace("omp-mlp", '"$0" -m omp_mlp'), python[0]],
+        ["sh", "-c", command.replace("omp-mlp", '"$0" -m omp_mlp'), sys.executable],
+        env=buffered,
         check=False,
         capture_output=True,
         text=True,

@@ -74,18 +74,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return _PIPE_CLOSED
     except _ToldElsewhereError:
         return _FAILED
     except OSError as error:
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         _complain(f"error: {named}")
+        if error.filename == _STANDARD_OUTPUT:
+            _drop_output()
         return _FAILED
     except _FAILURES as error:
         _complain(f"error: {error}")
         return _FAILED
     return 0
+
+
+def _drop_output() -> None:
+    """Let nobody get what is still to be written, which Python tries once more at its end."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _ToldElsewhereError(Exception):
