@@ -6,6 +6,7 @@ A small run on few digits with the peers that need nothing but NumPy and SciPy.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -352,6 +353,11 @@ def test_a_process_that_ends_is_an_error() -> None:
         process._process.wait()
         with pytest.raises(ProcessError, match="NumPy: the process ended"):
             process.ask("train", training=asdict(Training(8, 0.1)))
+
+
+def test_a_process_that_does_not_reply_is_ended() -> None:
+    with pytest.raises(ProcessError, match=r'^X: no reply to "open" within 0\.2 s$'):
+        Process("X", [sys.executable, "-c", "import time; time.sleep(600)"], patience=0.2)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")

@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .files import PROJECT_ROOT
+
+# The longest wait for a reply. The slowest requests are those of peers that compile: some minutes.
+_PATIENCE_SECONDS = 900.0
 
 
 class ProcessError(Exception):
@@ -22,7 +26,8 @@ class Process:
     """A process of its own, started in the project's root; ``name`` is for messages.
 
     The ``environment`` is all of its variables; None: those of this process. The first request is
-    "open", with the fields of ``request``; ``about`` is the reply.
+    "open", with the fields of ``request``; ``about`` is the reply. A process that does not reply
+    within ``patience`` seconds is ended.
 
     Raises
     ------
@@ -37,9 +42,11 @@ class Process:
         name: str,
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
+        patience: float = _PATIENCE_SECONDS,
         **request: object,
     ) -> None:
         self.name = name
+        self._patience = patience
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
@@ -72,16 +79,28 @@ class Process:
         Raises
         ------
         ProcessError
-            If the reply is an error, or the process ended.
+            If the reply is an error or comes too late, or the process ended.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        is_late = threading.Event()
+
+        def end() -> None:
+            is_late.set()
+            self._process.kill()
+
+        watch = threading.Timer(self._patience, end)
+        watch.start()
         try:
             self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
+        finally:
+            watch.cancel()
+        if not line and is_late.is_set():
+            raise ProcessError(f'{self.name}: no reply to "{do}" within {self._patience:g} s')
         if not line:
             self._errors.seek(0)
             last = self._errors.read().strip().splitlines()[-1:]
