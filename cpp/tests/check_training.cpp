@@ -5,6 +5,8 @@
 // that this machine takes by itself, in the place of all that it can run.
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <limits>
@@ -201,6 +203,34 @@ public:
         count(work(0) && work(1), "a late member and", Samples::Kind::dense_float32);
     }
 
+    // A member that falls asleep, since the part of another takes long, is woken for the next phase.
+    void work_with_sleepers() {
+        constexpr Index members = 3;
+        constexpr int phases = 60;
+        Lockstep lockstep{members, members};
+        std::atomic<int> done = 0;
+        const auto work = [&](Index number) {
+            Lockstep::Member member{lockstep, number};
+            for (int phase = 0; phase < phases; ++phase) {
+                member.run([&](Index part) {
+                    if (part == phase % members) {
+                        std::this_thread::sleep_for(std::chrono::milliseconds{1});
+                    }
+                    ++done;
+                });
+            }
+            member.finish();
+        };
+        std::vector<std::thread> threads;
+        for (Index number = 0; number < members; ++number) {
+            threads.emplace_back(work, number);
+        }
+        for (std::thread& thread : threads) {
+            thread.join();
+        }
+        count(done == phases * members, "sleepers and", Samples::Kind::dense_float32);
+    }
+
     int failed() const { return failed_; }
     void print() const { std::printf("%d passed, %d failed\n", checked_ - failed_, failed_); }
 
@@ -393,6 +423,7 @@ int main(int argc, char** argv) {
     }
     Checks checks;
     checks.work_with_a_late_member();
+    checks.work_with_sleepers();
     for (const Kernels* table : tables) {
         select_kernels(table->name);
         for (const auto kind :

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <exception>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.hpp"
@@ -49,15 +50,22 @@ private:
         return static_cast<int>(arrived - (phase + 1)) < 0;
     }
 
-    // The member that counts the last part of a phase begins the next phase.
-    void count(Index parts, unsigned phase) {
-        if (parts == 0) {
-            return;
+    // The member that counts the last part of a phase begins the next phase. Returns whether it did. The others are
+    // mostly awake, and store_and_wake would wait until they no longer hold the word. So that member looks for
+    // sleepers now, and once more when its store has been seen.
+    bool count(Index parts, unsigned phase) {
+        if (parts == 0 || done_.fetch_add(parts, std::memory_order_acq_rel) + parts != parts_) {
+            return false;
         }
-        if (done_.fetch_add(parts, std::memory_order_acq_rel) + parts == parts_) {
-            done_.store(0, std::memory_order_relaxed);
-            store_and_wake(phase_, phase + 1);
-        }
+        done_.store(0, std::memory_order_relaxed);
+        phase_.store(phase + 1, std::memory_order_release);
+        phase_.notify_all();
+        return true;
+    }
+
+    void look_for_sleepers() {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        phase_.notify_all();
     }
 
     void sleep_through(unsigned phase) {
@@ -73,7 +81,7 @@ private:
     std::vector<Word> arrivals_;  // of each member: one more than the phase that it began last
     // Apart, so that those who count do not disturb those who wait.
     alignas(cache_line_bytes) std::atomic<Index> done_ = 0;  // parts of the present phase
-    alignas(cache_line_bytes) std::atomic<unsigned> phase_ = 0;
+    std::atomic<unsigned> phase_ = 0;
     alignas(cache_line_bytes) std::atomic<bool> stops_ = false;
 };
 
@@ -81,6 +89,15 @@ private:
 class Lockstep::Member {
 public:
     Member(Lockstep& lockstep, Index number) : lockstep_{&lockstep}, number_{number} {}
+    Member(const Member&) = delete;
+    Member& operator=(const Member&) = delete;
+    Member(Member&&) = delete;
+    Member& operator=(Member&&) = delete;
+    ~Member() {
+        if (began_phase_) {
+            lockstep_->look_for_sleepers();
+        }
+    }
 
     // Runs work(part) for parts that nobody else has claimed, until all parts are done. After it, all members
     // see what the parts wrote. Returns whether to go on. An exception ends the lockstep with the phase, and
@@ -114,25 +131,41 @@ private:
         const auto is_over = [&] { return all.is_over(phase); };
         all.arrivals_[static_cast<std::size_t>(number_)].value.store(phase + 1,
                                                                      std::memory_order_relaxed);
-        // Those of members that were missing in the phase before are not waited for.
-        const Index own = claim_of(work, phase, number_);
-        all.count(own + claim_of_others(
-                            work, phase,
-                            [&](Index other) { return phase > 0 && all.is_missing(other, phase - 1); }),
-                  phase);
+        Index done = claim_of(work, phase, number_);
+        // Who was missing in the phase before is not waited for. Only a member that helped then asks who it was,
+        // because the answer is in the cache of another core.
+        if (helped_) {
+            const Index helped = claim_of_others(
+                work, phase, [&](Index other) { return all.is_missing(other, phase - 1); });
+            helped_ = helped > 0;
+            done += helped;
+        }
+        count(done, phase);
         if (wait_spinning(is_over, pauses_before_help)) {
             return;
         }
-        all.count(
-            claim_of_others(work, phase, [&](Index other) { return all.is_missing(other, phase); }),
-            phase);
+        help(work, phase, [&](Index other) { return all.is_missing(other, phase); });
         if (wait_awake(is_over)) {
             return;
         }
         // Somebody else has claimed all that is left, or is about to.
-        all.count(claim_of_others(work, phase, [](Index /*other*/) { return true; }), phase);
+        help(work, phase, [](Index /*other*/) { return true; });
         if (!is_over()) {
             all.sleep_through(phase);
+        }
+    }
+
+    template <typename Work, typename IsDue>
+    void help(const Work& work, unsigned phase, const IsDue& is_due) noexcept {
+        const Index done = claim_of_others(work, phase, is_due);
+        helped_ = helped_ || done > 0;
+        count(done, phase);
+    }
+
+    void count(Index done, unsigned phase) noexcept {
+        const bool began_last = std::exchange(began_phase_, lockstep_->count(done, phase));
+        if (began_last) {
+            lockstep_->look_for_sleepers();
         }
     }
 
@@ -177,6 +210,9 @@ private:
     Lockstep* lockstep_;
     Index number_;
     unsigned phase_ = 0;
+    bool helped_ = false;  // in the phase that was shared last, with parts of other members
+    // With the parts that were counted last. So sleepers are to be looked for once more.
+    bool began_phase_ = false;
     std::exception_ptr failure_;
 };
 
