@@ -11,7 +11,7 @@ namespace {
 // Rows of W, and those that are multiplied with them: `filled` numbers each, `stride` from one to the next. Products leave
 // out the empty line that a row may have (row_stride).
 struct Columns {
-    explicit Columns(Index fan_out) : filled{padded(fan_out)}, stride{row_stride(fan_out)} {}
+    explicit constexpr Columns(Index fan_out) : filled{padded(fan_out)}, stride{row_stride(fan_out)} {}
     Index filled;
     Index stride;
 };
@@ -253,29 +253,39 @@ void backward_tile(const float* delta, Index s, Index samples, const float* W, I
     }
 }
 
-// below[s][k] = delta[s] . W[k], for few samples: W is read once, as many rows at a time as a vector has lanes.
+// below[s][k] = delta[s] . W[k] for the rows from k on, each sample by itself: as many rows at a time as a vector has lanes.
+[[gnu::always_inline]] inline void backward_apart(const float* delta, Index samples, const float* W,
+                                                  Index k, Index fan_in, const Columns& of_W,
+                                                  float* below, Index below_stride) {
+    for (; k + lanes <= fan_in; k += lanes) {
+        for (Index s = 0; s < samples; ++s) {
+            store(below + s * below_stride + k,
+                  dot_rows<true>(delta + s * of_W.stride, W + k * of_W.stride, lanes, of_W));
+        }
+    }
+    for (; k < padded(fan_in); k += lanes) {
+        for (Index s = 0; s < samples; ++s) {
+            store(below + s * below_stride + k,
+                  dot_rows<false>(delta + s * of_W.stride, W + k * of_W.stride, fan_in - k, of_W));
+        }
+    }
+}
+
+// below[s][k] = delta[s] . W[k], for few samples: W is read once.
 void backward_few(const float* delta, Index samples, const float* W, Index fan_in, const Columns& of_W,
                   float* below, Index below_stride) {
-    const bool share_rows = 2 * samples > dotted_samples;
-    for (Index k = 0; k < padded(fan_in); k += lanes) {
-        const bool is_whole = k + lanes <= fan_in;
-        if (share_rows && is_whole) {
-            for (Index i = k; i < k + lanes; i += dotted_rows) {
-                for (Index s = 0; s < samples; s += dotted_samples) {
-                    backward_tile(delta, s, samples, W, i, of_W, below, below_stride);
-                }
-            }
-            continue;
+    const Index in_tiles = 2 * samples > dotted_samples ? fan_in / lanes * lanes : 0;
+    for (Index k = 0; k < in_tiles; k += dotted_rows) {
+        for (Index s = 0; s < samples; s += dotted_samples) {
+            backward_tile(delta, s, samples, W, k, of_W, below, below_stride);
         }
-        for (Index s = 0; s < samples; ++s) {
-            const float* own = delta + s * of_W.stride;
-            float* to = below + s * below_stride + k;
-            if (is_whole) {
-                store(to, dot_rows<true>(own, W + k * of_W.stride, lanes, of_W));
-            } else {
-                store(to, dot_rows<false>(own, W + k * of_W.stride, fan_in - k, of_W));
-            }
-        }
+    }
+    if (of_W.stride == cache_line_floats) {
+        // With places that are known beforehand.
+        constexpr Columns one_line{cache_line_floats};
+        backward_apart(delta, samples, W, in_tiles, fan_in, one_line, below, below_stride);
+    } else {
+        backward_apart(delta, samples, W, in_tiles, fan_in, of_W, below, below_stride);
     }
 }
 
@@ -413,8 +423,29 @@ void update_in_blocks(const DenseRows& a, Index samples, Index fan_in, const flo
     });
 }
 
+// W[k] += a[k] step, for one sample and rows of one line: the step stays in registers.
+void update_one_line(const float* a, Index fan_in, const float* step, float* W) {
+    constexpr Index vectors = cache_line_floats / lanes;
+    V change[vectors];
+    for (Index v = 0; v < vectors; ++v) {
+        change[v] = load(step + v * lanes);
+    }
+    for (Index k = 0; k < fan_in; ++k) {
+        float* row = W + k * cache_line_floats;
+        const float value = a[k];
+#pragma GCC unroll 16
+        for (Index v = 0; v < vectors; ++v) {
+            store(row + v * lanes, load(row + v * lanes) + value * change[v]);
+        }
+    }
+}
+
 // W[k] += a[k] step, for one sample: W is read and written once, row by row.
 void update_one(const float* a, Index fan_in, const float* step, float* W, const Columns& of_W) {
+    if (of_W.filled == cache_line_floats) {
+        update_one_line(a, fan_in, step, W);
+        return;
+    }
     for (Index k = 0; k < fan_in; ++k) {
         const float value = a[k];
         float* row = W + k * of_W.stride;

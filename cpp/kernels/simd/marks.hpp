@@ -233,29 +233,13 @@ bool is_second_of_pair(const std::uint32_t* present, Index k) {
     return present[k] != 0 && (k - before) % 2 == 1;
 }
 
-// A row of W stays in registers while the steps of all samples that have its input are added. Gradient
-// and step are one, and every row is read and written once. W is the row of entry `first`. Two rows that make a pair
-// load the steps that they share once, and add them first. So does a row whose partner is not in [first, last): its
-// bits do not depend on these two.
+// A row of W stays in registers while the steps of all samples that have its input are added. Gradient and step are one,
+// and every row is read and written once. W is the row of entry k. Two rows that make a pair load the steps that they
+// share once, and add them first. Returns the entry that is left, which may make a pair with `last`; `last` if none is.
+// A function of its own so that all it needs has a register.
 template <Index N, typename Rows>
-[[gnu::noinline]] void update_columns(Index first, Index last, Index columns,
-                                      const std::uint32_t* present, Rows rows, const float* step,
-                                      float* W, Index stride) {
-    // A row whose partner, which has the steps of `other`, is not here.
-    const auto update_one = [&](Index k, std::uint32_t other, float* w) {
-        const auto values = [rows, k](Index s) { return rows.row(s)(k); };
-        V sum[N];
-        load_tile<N>(w, sum);
-        add_rows<N>(present[k] & other, values, step, stride, sum);
-        add_rows<N>(present[k] & ~other, values, step, stride, sum);
-        store_tile<N>(w, sum);
-    };
-    Index k = first;
-    if (is_double && 0 < first && first < last && is_second_of_pair(present, first)) {
-        update_one(k, present[k - 1], W);
-        W += stride;
-        k += 1;
-    }
+[[gnu::noinline]] Index update_pairs(Index k, Index last, const std::uint32_t* present, Rows rows,
+                                     const float* step, float* W, Index stride) {
     while (k + 1 < last) {
         if (present[k] == 0) {
             W += stride;
@@ -283,8 +267,35 @@ template <Index N, typename Rows>
         W += stride;
         k += 1;
     }
+    return k;
+}
+
+// The same for one row whose partner, which has the steps of `other`, is not here. Its bits do not depend on that.
+template <Index N, typename Rows>
+[[gnu::noinline]] void update_row(Index k, std::uint32_t own, std::uint32_t other, Rows rows,
+                                  const float* step, float* w, Index stride) {
+    const auto values = [rows, k](Index s) { return rows.row(s)(k); };
+    V sum[N];
+    load_tile<N>(w, sum);
+    add_rows<N>(own & other, values, step, stride, sum);
+    add_rows<N>(own & ~other, values, step, stride, sum);
+    store_tile<N>(w, sum);
+}
+
+// The rows of the entries in [first, last). W is the row of the first.
+template <Index N, typename Rows>
+void update_columns(Index first, Index last, Index columns, const std::uint32_t* present, Rows rows,
+                    const float* step, float* W, Index stride) {
+    Index begin = first;
+    if (is_double && 0 < first && first < last && is_second_of_pair(present, first)) {
+        update_row<N>(first, present[first], present[first - 1], rows, step, W, stride);
+        begin += 1;
+    }
+    const Index k =
+        update_pairs<N>(begin, last, present, rows, step, W + (begin - first) * stride, stride);
     if (k < last && present[k] != 0) {
-        update_one(k, is_double && k + 1 < columns ? present[k + 1] : 0, W);
+        const std::uint32_t other = is_double && k + 1 < columns ? present[k + 1] : 0;
+        update_row<N>(k, present[k], other, rows, step, W + (k - first) * stride, stride);
     }
 }
 
