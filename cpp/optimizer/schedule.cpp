@@ -21,7 +21,7 @@ double one_cycle(double highest, double x) {
 
 }  // namespace
 
-double LearningRate::at(Index position, Index length) const {
+double LearningRate::scheduled(Index position, Index length) const {
     const double warmup = warmup_share * static_cast<double>(length);
     if (static_cast<double>(position) < warmup) {
         return start * (static_cast<double>(position) / warmup);

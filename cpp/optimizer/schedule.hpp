@@ -25,7 +25,16 @@ struct LearningRate {
     Index retreats;       // how often a training that diverges may go on with half the rate
 
     // At `position` of a stream of `length` samples.
-    double at(Index position, Index length) const;
+    double at(Index position, Index length) const {
+        return is_fixed() ? start : scheduled(position, length);
+    }
+
+private:
+    bool is_fixed() const {
+        return warmup_share == 0.0 && (schedule == Schedule::constant || schedule == Schedule::adaptive);
+    }
+
+    double scheduled(Index position, Index length) const;
 };
 
 }  // namespace omp_mlp
