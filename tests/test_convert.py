@@ -482,6 +482,9 @@ def test_keras_weights_are_kernel_and_bias_in_turn():
         Model.from_keras(weights[:3])
     with pytest.raises(ValueError, match="weights must be kernel and bias of each Dense layer"):
         Model.from_keras([])
+    with pytest.raises(ValueError, match=r"got arrays of shapes \[\(\), \(\), .*\.\.\.$") as error:
+        Model.from_keras(range(10_000))
+    assert len(str(error.value)) < 400
     with pytest.raises(TypeError, match="weights must be a sequence of arrays; got None"):
         Model.from_keras(None)
     with pytest.raises(ValueError, match="output_activation must be one of"):

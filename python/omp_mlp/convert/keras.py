@@ -46,6 +46,6 @@ def from_keras(
         raise ValueError(
             "weights must be kernel and bias of each Dense layer in turn, as "
             "keras.Model.get_weights gives them; got arrays of shapes "
-            f"{[np.shape(array) for array in arrays]}"
+            f"{checks.shown([np.shape(array) for array in arrays])}"
         )
     return Parts(arrays[::2], arrays[1::2], activation, output_activation, classes, multilabel)
