@@ -222,6 +222,7 @@ public:
             member.finish();
         };
         std::vector<std::thread> threads;
+        threads.reserve(members);
         for (Index number = 0; number < members; ++number) {
             threads.emplace_back(work, number);
         }
