@@ -81,7 +81,7 @@ private:
     std::vector<Word> arrivals_;  // of each member: one more than the phase that it began last
     // Apart, so that those who count do not disturb those who wait.
     alignas(cache_line_bytes) std::atomic<Index> done_ = 0;  // parts of the present phase
-    std::atomic<unsigned> phase_ = 0;
+    alignas(cache_line_bytes) std::atomic<unsigned> phase_ = 0;
     alignas(cache_line_bytes) std::atomic<bool> stops_ = false;
 };
 
