@@ -222,12 +222,6 @@ void multiply_samples(const Kernels& kernels, const LoadedSamples& samples, Inde
     kernels.gram_float32(rows.data(), count, batch, last - first, products);
 }
 
-float centered_part(const LoadedSamples& samples, Index s, Index t) {
-    const float* projections = samples.projections();
-    return projections == nullptr ? 0.0F
-                                  : samples.centering()->squared_norm - projections[s] - projections[t];
-}
-
 void move_means(const Centering& centering, float sign, const LayerView<float>& layer) {
     for (Index k = 0; k < layer.fan_in; ++k) {
         const float factor = sign * centering.mean[static_cast<std::size_t>(k)];

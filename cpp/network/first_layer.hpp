@@ -62,7 +62,11 @@ void hand_out_first_gradient(const Kernels& kernels, const LoadedSamples& sample
 void multiply_samples(const Kernels& kernels, const LoadedSamples& samples, Index count, Index batch,
                       Index first, Index last, float* products);
 // What centering adds to the product of two samples: (x[s] - mu) . (x[t] - mu) - x[s] . x[t].
-float centered_part(const LoadedSamples& samples, Index s, Index t);
+inline float centered_part(const LoadedSamples& samples, Index s, Index t) {
+    const float* projections = samples.projections();
+    return projections == nullptr ? 0.0F
+                                  : samples.centering()->squared_norm - projections[s] - projections[t];
+}
 
 // The first layer for inputs minus their means, with sign 1 from the one for raw inputs, with sign -1 back:
 // biases += sign mean W.

@@ -292,12 +292,10 @@ private:
     }
 
     void sum_products(Section& section, const Stretch& stretch, Index loaded) const {
-        const bool is_centered = stretch.samples.projections() != nullptr;
         for (Index s = task().batch_size; s < loaded; ++s) {
             for (Index t = 0; t < s / task().batch_size * task().batch_size; ++t) {
                 const auto entry = static_cast<std::size_t>(s * MarkedRows::most + t);
-                // 1: the bias's input.
-                float sum = is_centered ? 1.0F + centered_part(stretch.samples, s, t) : 1.0F;
+                float sum = 1.0F + centered_part(stretch.samples, s, t);  // 1: the bias's input
                 for (const auto& other : sections_) {
                     sum += other->own_products[entry];
                 }

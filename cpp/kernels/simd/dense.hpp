@@ -442,7 +442,7 @@ void update_one_line(const float* a, Index fan_in, const float* step, float* W) 
 
 // W[k] += a[k] step, for one sample: W is read and written once, row by row.
 void update_one(const float* a, Index fan_in, const float* step, float* W, const Columns& of_W) {
-    if (of_W.filled == cache_line_floats) {
+    if (of_W.stride == cache_line_floats) {
         update_one_line(a, fan_in, step, W);
         return;
     }
